@@ -1,0 +1,43 @@
+# `make help` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help venv test lint lit pytest docs demo peers clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet torch==2.13.0
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+venv: $(STAMP) ## make .venv with everything for development
+
+lint: venv ## ruff check, ruff format --check, pyright
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+lit: venv ## pass tests (lit and FileCheck)
+	$(BIN)/lit -q test
+
+pytest: venv ## Python tests
+	$(BIN)/pytest -n auto
+
+test: lint lit pytest ## all tests
+
+demo: venv ## compile ResNet18 with every dense recipe, check it against PyTorch, time it
+	$(BIN)/dlas bench resnet18 --preset host/stock host/direct host/gemm host/spatial-pack host/auto --threads 1
+
+docs: venv ## write the generated pages again
+	$(BIN)/dlas-opt --list-passes=markdown > docs/passes.md
+
+peers: venv ## add the runtimes that benchmarks/ compares with
+	$(BIN)/pip install --quiet --editable '.[peers]'
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .pytest_cache .ruff_cache build *.egg-info

@@ -1,0 +1,1 @@
+"""The Deep Learning Acceleration Stack on MLIR and IREE."""

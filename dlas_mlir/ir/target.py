@@ -1,0 +1,62 @@
+"""What passes know of the machine they compile for: the module attribute `dlas.target`, filled from a preset."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from iree.compiler import ir
+
+from dlas_mlir.ir.base import PassError
+
+ATTRIBUTE = "dlas.target"
+
+
+@dataclass(frozen=True)
+class Target:
+    """The figures of one target. `vector_bits` is 0 where no CPU schedule applies (a GPU).
+
+    `vector_registers` counts architectural vector registers; cache sizes are bytes per core; `threads` is the number
+    of workers that a schedule should give equal work.
+    """
+
+    name: str
+    vector_bits: int = 0
+    vector_registers: int = 0
+    l1d_bytes: int = 32 * 1024
+    l2_bytes: int = 1024 * 1024
+    threads: int = 1
+
+    def lanes(self, element_bits: int = 32) -> int:
+        """Elements of `element_bits` bits in one vector register."""
+        return self.vector_bits // element_bits
+
+    def to_attr(self) -> ir.Attribute:
+        """The dictionary attribute that stands on the module."""
+        i64 = ir.IntegerType.get_signless(64)
+        fields = dataclasses.asdict(self)
+        return ir.DictAttr.get(
+            {
+                key: ir.StringAttr.get(value) if isinstance(value, str) else ir.IntegerAttr.get(i64, value)
+                for key, value in fields.items()
+            }
+        )
+
+    @staticmethod
+    def of(module: ir.Module) -> Target:
+        """The target written on `module`. Raises PassError when there is none."""
+        attributes = module.operation.attributes
+        if ATTRIBUTE not in attributes:
+            raise PassError(
+                f"the module has no `{ATTRIBUTE}` attribute: run dlas-set-target{{target=...}} first", module.operation
+            )
+        values = {
+            named.name: ir.StringAttr(named.attr).value
+            if isinstance(named.attr, ir.StringAttr)
+            else ir.IntegerAttr(named.attr).value
+            for named in ir.DictAttr(attributes[ATTRIBUTE])
+        }
+        known = {field.name for field in dataclasses.fields(Target)}
+        if unknown := values.keys() - known:
+            raise PassError(f"`{ATTRIBUTE}` has unknown entries: {', '.join(sorted(unknown))}", module.operation)
+        return Target(**values)
