@@ -1,0 +1,123 @@
+"""The caller's side of a worker process."""
+
+from __future__ import annotations
+
+import json
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from dlas_mlir.errors import DlasError
+from dlas_mlir.runtime.devices import Device
+from dlas_mlir.runtime.timing import Check
+from dlas_mlir.runtime.worker import load_golden, sorted_keys
+
+
+class Worker:
+    """An artifact loaded in a process of its own. Use it in a `with` statement; every method may raise DlasError."""
+
+    def __init__(
+        self, artifact: Path, device: Device, golden: Path | None = None, *, timeout: float = 600
+    ) -> None:
+        """Load `artifact`; `golden` (.npz with input_i and output_i) gives the inputs, or random ones are made.
+
+        `timeout` is in seconds, for each request.
+        """
+        self._artifact = artifact
+        self._timeout = timeout
+        self._log = tempfile.TemporaryFile(mode="w+", errors="replace")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "dlas_mlir.runtime.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+        )
+        try:
+            self._request(
+                "load",
+                artifact=str(artifact),
+                driver=device.driver,
+                threads=device.threads,
+                cpus=device.cpus,
+                golden=str(golden) if golden else None,
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    def check(self, tolerance: float | None = None) -> Check:
+        """Compare the outputs for the golden inputs with the golden outputs."""
+        return Check(**self._request("check", tolerance=tolerance))
+
+    def sample(self, *, min_seconds: float, min_count: int, warmup: int = 2) -> list[int]:
+        """Nanoseconds per call, see `timing.sample`."""
+        return self._request("sample", min_seconds=min_seconds, min_count=min_count, warmup=warmup)["ns"]
+
+    def run(self, inputs: list[np.ndarray] | None = None) -> list[np.ndarray]:
+        """The outputs for `inputs`, or for the inputs it was loaded with."""
+        with tempfile.TemporaryDirectory() as folder:
+            given = ""
+            if inputs is not None:
+                given = f"{folder}/in.npz"
+                np.savez(given, **{f"input_{i}": array for i, array in enumerate(inputs)})  # pyright: ignore
+            self._request("run", inputs=given, outputs=f"{folder}/out.npz")
+            arrays = load_golden(f"{folder}/out.npz")
+        return [arrays[key] for key in sorted_keys(arrays, "output_")]
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process.stdin:
+            self._process.stdin.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout:
+            self._process.stdout.close()
+        self._log.close()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _request(self, op: str, **arguments: Any) -> dict[str, Any]:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        try:
+            stdin.write(json.dumps({"op": op, **arguments}) + "\n")
+            stdin.flush()
+        except BrokenPipeError:
+            raise self._died(op) from None
+        if not select.select([stdout], [], [], self._timeout)[0]:
+            self._process.kill()
+            raise DlasError(f"`{self._artifact}`: no answer within {self._timeout:g} s of `{op}`; stopped")
+        line = stdout.readline()
+        if not line:
+            raise self._died(op)
+        reply = json.loads(line)
+        if "error" in reply:
+            raise DlasError(reply["error"])
+        return reply
+
+    def _died(self, op: str) -> DlasError:
+        code = self._process.wait()
+        self._log.seek(0)
+        tail = " | ".join(self._log.read().strip().splitlines()[-3:])
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return DlasError(
+            f"the process running `{self._artifact}` {how} during `{op}`" + (f": {tail}" if tail else "")
+        )

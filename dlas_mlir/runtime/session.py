@@ -1,0 +1,130 @@
+"""A loaded artifact: what calls it, and what its function takes and returns."""
+
+from __future__ import annotations
+
+import re
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlas_mlir.errors import DlasError
+from dlas_mlir.runtime.devices import Device, open_device
+
+_DTYPES = {
+    "f16": "float16",
+    "f32": "float32",
+    "f64": "float64",
+    "i1": "bool",
+    "i8": "int8",
+    "i16": "int16",
+    "i32": "int32",
+    "i64": "int64",
+    "ui8": "uint8",
+    "si8": "int8",
+}
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """Static shape and numpy element type of one argument."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    def example(self, seed: int = 0) -> np.ndarray:
+        """An array of this type, the same for the same seed."""
+        random = np.random.default_rng(seed)
+        if np.dtype(self.dtype).kind == "f":
+            return random.standard_normal(self.shape).astype(self.dtype)
+        return random.integers(0, 2, self.shape).astype(self.dtype)
+
+
+class Session:
+    """One artifact on one device. Calling it takes and returns numpy arrays; `prepare` and `invoke` leave them there."""
+
+    def __init__(self, artifact: Path, device: Device, *, function: str = "main", pin: bool = False) -> None:
+        """Load `artifact`, a .vmfb file. Raises DlasError when it cannot be loaded or lacks `function`."""
+        import iree.runtime as rt
+
+        if not artifact.is_file():
+            raise DlasError(f"no artifact `{artifact}`")
+        hal_device = open_device(device, pin=pin)
+        instance = rt.VmInstance()
+        try:
+            module = rt.VmModule.copy_buffer(instance, artifact.read_bytes())
+            context = rt.VmContext(instance, [rt.create_hal_module(instance, hal_device), module])
+        except (ValueError, RuntimeError) as error:
+            raise DlasError(f"`{artifact}` cannot be loaded on {device.driver}: {error}") from error
+        main = module.lookup_function(function)
+        if main is None:
+            raise DlasError(
+                f"`{artifact}` has no function `{function}`; it has {', '.join(module.function_names)}"
+            )
+        self._handles: dict[str, Any] = {
+            "main": main,
+            "context": context,
+            "module": module,
+            "device": hal_device,
+        }
+        # The runtime crashes when its objects outlive it at interpreter exit, so they go first, in this order.
+        weakref.finalize(self, self._handles.clear)
+
+    def close(self) -> None:
+        """Release the device and the module; the session cannot be called any more."""
+        self._handles.clear()
+
+    @property
+    def inputs(self) -> list[TensorType]:
+        """The types of the arguments. Raises DlasError for a dynamic shape."""
+        declaration = self._handles["main"].reflection.get("iree.abi.declaration", "")
+        arguments = declaration.partition("->")[0]
+        return [_tensor_type(text) for text in re.findall(r"tensor<([^<>]*)>", arguments)]
+
+    def prepare(self, arrays: Sequence[np.ndarray]) -> Any:
+        """Arguments in device memory, for `invoke`. Raises DlasError when they are not what the function takes."""
+        import iree.runtime as rt
+
+        expected = self.inputs
+        got = [TensorType(array.shape, str(array.dtype)) for array in arrays]
+        if expected and got != expected:
+            raise DlasError(f"the function takes {_describe(expected)}, not {_describe(got)}")
+        packed = rt.VmVariantList(len(arrays))
+        for array in arrays:
+            on_device = rt.asdevicearray(self._handles["device"], np.ascontiguousarray(array))
+            packed.push_ref(on_device._buffer_view)
+        return packed
+
+    def invoke(self, arguments: Any) -> Any:
+        """Call with what `prepare` gave, wait, and return the results in device memory."""
+        import iree.runtime as rt
+
+        results = rt.VmVariantList(1)
+        self._handles["context"].invoke(self._handles["main"], arguments, results)
+        return results
+
+    def fetch(self, results: Any) -> list[np.ndarray]:
+        """The results of `invoke` as numpy arrays that own their memory."""
+        import iree.runtime as rt
+
+        views = (results.get_as_object(i, rt.HalBufferView) for i in range(len(results)))
+        return [np.array(rt.DeviceArray(self._handles["device"], view).to_host()) for view in views]
+
+    def __call__(self, *arrays: np.ndarray) -> list[np.ndarray]:
+        return self.fetch(self.invoke(self.prepare(arrays)))
+
+
+def _tensor_type(text: str) -> TensorType:
+    *sizes, element = text.split("x")
+    if any(not size.isdigit() for size in sizes):
+        raise DlasError(f"an argument has a dynamic shape, tensor<{text}>: only static shapes can be run")
+    if element not in _DTYPES:
+        raise DlasError(f"an argument has the element type {element}, which numpy does not have")
+    return TensorType(tuple(map(int, sizes)), _DTYPES[element])
+
+
+def _describe(types: Sequence[TensorType]) -> str:
+    return ", ".join(f"{'x'.join(map(str, t.shape))} {t.dtype}" for t in types) or "nothing"

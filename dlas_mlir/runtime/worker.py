@@ -1,0 +1,93 @@
+"""The process that holds one loaded artifact: a request per line on stdin, a reply per line on stdout, both JSON.
+
+An artifact is native code. In a process of its own a crash is a message, its threads are pinned without touching the
+caller's, and several artifacts can be timed in turns.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlas_mlir.errors import DlasError
+from dlas_mlir.runtime.devices import Device
+from dlas_mlir.runtime.session import Session
+from dlas_mlir.runtime.timing import check, sample
+
+
+class _Server:
+    """One method per operation; arguments and results are JSON objects."""
+
+    session: Session
+    arguments: Any
+
+    def load(self, artifact: str, driver: str, threads: int, cpus: list[int], golden: str | None) -> dict:
+        device = Device(driver, threads, tuple(cpus))
+        self.session = Session(Path(artifact), device, pin=True)
+        self.arrays = load_golden(golden)
+        inputs = [self.arrays[key] for key in sorted_keys(self.arrays, "input_")]
+        if golden is None:
+            inputs = [type_.example(i) for i, type_ in enumerate(self.session.inputs)]
+        self.arguments = self.session.prepare(inputs)
+        return {}
+
+    def check(self, tolerance: float | None) -> dict:
+        outputs = self.session.fetch(self.session.invoke(self.arguments))
+        expected = [self.arrays[key] for key in sorted_keys(self.arrays, "output_")]
+        return vars(check(outputs, expected, tolerance))
+
+    def sample(self, min_seconds: float, min_count: int, warmup: int) -> dict:
+        call = self.session.invoke
+        arguments = self.arguments
+        return {
+            "ns": sample(lambda: call(arguments), min_seconds=min_seconds, min_count=min_count, warmup=warmup)
+        }
+
+    def run(self, inputs: str, outputs: str) -> dict:
+        """Call with the arrays of one .npz file (the golden inputs when empty) and write the results to another."""
+        arguments = self.arguments
+        if inputs:
+            arrays = load_golden(inputs)
+            arguments = self.session.prepare([arrays[key] for key in sorted_keys(arrays, "input_")])
+        results = self.session.fetch(self.session.invoke(arguments))
+        np.savez(outputs, **{f"output_{i}": array for i, array in enumerate(results)})  # pyright: ignore
+        return {}
+
+
+def load_golden(path: str | None) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file; nothing for None."""
+    if path is None:
+        return {}
+    with np.load(path, allow_pickle=False) as arrays:
+        return {key: arrays[key] for key in arrays.files}
+
+
+def sorted_keys(arrays: dict[str, np.ndarray], prefix: str) -> list[str]:
+    """The keys `prefix`0, `prefix`1, ... in the order of their numbers."""
+    return sorted((key for key in arrays if key.startswith(prefix)), key=lambda key: int(key[len(prefix) :]))
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    # Replies have a descriptor of their own: native code may print to stdout.
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    server = _Server()
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            reply = getattr(server, request.pop("op"))(**request)
+        except (DlasError, ValueError, RuntimeError, OSError, MemoryError) as error:
+            reply = {"error": str(error) or type(error).__name__}
+        print(json.dumps(reply), file=replies, flush=True)
+    # The runtime's thread pools do not always survive the interpreter's own shutdown.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
