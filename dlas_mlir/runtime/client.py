@@ -21,18 +21,18 @@ from dlas_mlir.runtime.worker import load_golden, sorted_keys
 
 
 class Worker:
-    """An artifact loaded in a process of its own. Use it in a `with` statement; every method may raise DlasError."""
+    """An artifact loaded in a process of its own, for a `with` statement. Each method may raise DlasError."""
 
     def __init__(
         self, artifact: Path, device: Device, golden: Path | None = None, *, timeout: float = 600
     ) -> None:
-        """Load `artifact`; `golden` (.npz with input_i and output_i) gives the inputs, or random ones are made.
+        """Load `artifact`; `golden` (.npz with input_i, output_i) gives the inputs, or random ones are made.
 
         `timeout` is in seconds, for each request.
         """
         self._artifact = artifact
         self._timeout = timeout
-        self._log = tempfile.TemporaryFile(mode="w+", errors="replace")
+        self._log = tempfile.TemporaryFile(mode="w+", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-m", "dlas_mlir.runtime.worker"],
             stdin=subprocess.PIPE,

@@ -14,7 +14,7 @@ LOCAL_DRIVERS = ("local", "local-sync", "local-task")
 
 @dataclass(frozen=True)
 class Device:
-    """A driver and the CPU threads it may use: `local-sync` runs on the calling thread, `local-task` on workers.
+    """A driver and its CPU threads: `local-sync` runs on the calling thread, `local-task` on workers.
 
     `cpus` are the logical CPUs that the threads are pinned to; empty where the driver has no CPU workers.
     """
@@ -34,7 +34,7 @@ class Device:
 
 
 def resolve(driver: str, threads: int = 1) -> Device:
-    """The device for `threads` threads of a preset's driver; the CPU drivers differ by their number of threads.
+    """The device for `threads` threads of a preset's driver; they decide which of the CPU drivers it is.
 
     Raises DlasError when this process may not use that many CPUs.
     """
@@ -67,8 +67,8 @@ def _siblings(cpu: int) -> set[int]:
 def open_device(device: Device, *, pin: bool) -> Any:
     """An iree.runtime HalDevice. With `pin`, the calling thread (local-sync) stays on the device's CPU.
 
-    The caching allocator is decisive: without it each call's fresh pages fault (0.115 against 1.40 ms measured on one
-    binary). Raises DlasError when the driver is absent or finds no device.
+    The caching allocator is decisive: without it each call's fresh pages fault (0.115 against 1.40 ms
+    measured on one binary). Raises DlasError when the driver is absent or finds no device.
     """
     from iree.runtime import _binding, flags
 
@@ -79,7 +79,8 @@ def open_device(device: Device, *, pin: bool) -> Any:
     allocators = ["caching"] if device.driver in LOCAL_DRIVERS else None
     try:
         # A driver of our own, not the process-wide cached one: the flags are read when it is made.
-        return _binding.create_hal_driver(device.driver).create_device_by_uri(device.driver, allocators)
+        create = _binding.create_hal_driver  # pyright: ignore[reportAttributeAccessIssue]
+        return create(device.driver).create_device_by_uri(device.driver, allocators)
     except (ValueError, RuntimeError) as error:
         raise DlasError(f"device `{device.driver}` cannot be opened: {_first_line(error)}") from error
 

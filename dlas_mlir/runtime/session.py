@@ -44,7 +44,7 @@ class TensorType:
 
 
 class Session:
-    """One artifact on one device. Calling it takes and returns numpy arrays; `prepare` and `invoke` leave them there."""
+    """One artifact on one device. Calling it takes and returns numpy arrays."""
 
     def __init__(self, artifact: Path, device: Device, *, function: str = "main", pin: bool = False) -> None:
         """Load `artifact`, a .vmfb file. Raises DlasError when it cannot be loaded or lacks `function`."""
@@ -67,10 +67,9 @@ class Session:
         self._handles: dict[str, Any] = {
             "main": main,
             "context": context,
-            "module": module,
             "device": hal_device,
         }
-        # The runtime crashes when its objects outlive it at interpreter exit, so they go first, in this order.
+        # The runtime crashes when its objects are torn down in arbitrary order at interpreter exit.
         weakref.finalize(self, self._handles.clear)
 
     def close(self) -> None:
@@ -85,7 +84,7 @@ class Session:
         return [_tensor_type(text) for text in re.findall(r"tensor<([^<>]*)>", arguments)]
 
     def prepare(self, arrays: Sequence[np.ndarray]) -> Any:
-        """Arguments in device memory, for `invoke`. Raises DlasError when they are not what the function takes."""
+        """Arguments in device memory, for `invoke`. Raises DlasError when the function takes others."""
         import iree.runtime as rt
 
         expected = self.inputs
@@ -95,7 +94,7 @@ class Session:
         packed = rt.VmVariantList(len(arrays))
         for array in arrays:
             on_device = rt.asdevicearray(self._handles["device"], np.ascontiguousarray(array))
-            packed.push_ref(on_device._buffer_view)
+            packed.push_ref(on_device._buffer_view.ref)
         return packed
 
     def invoke(self, arguments: Any) -> Any:

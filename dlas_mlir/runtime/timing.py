@@ -17,7 +17,7 @@ TOLERANCE = {"float64": 1e-4, "float32": 1e-4, "float16": 2e-2, "bfloat16": 5e-2
 
 @dataclass(frozen=True)
 class Check:
-    """How far outputs are from the reference: `max_rel_error` is the largest max|a-b| / max|b|, None if not finite."""
+    """Distance from the reference: `max_rel_error` is the largest max|a-b| / max|b|, None if not finite."""
 
     verified: bool
     max_rel_error: float | None
@@ -79,7 +79,7 @@ def sample(
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds per call over rounds of samples: the median over the rounds' medians, and the pooled spread."""
+    """Milliseconds per call: the median over the rounds' medians, and the spread of all samples."""
 
     median_ms: float
     iqr_ms: float

@@ -1,7 +1,7 @@
-"""The process that holds one loaded artifact: a request per line on stdin, a reply per line on stdout, both JSON.
+"""The process that holds one loaded artifact: JSON, a request per line on stdin, a reply per line on stdout.
 
-An artifact is native code. In a process of its own a crash is a message, its threads are pinned without touching the
-caller's, and several artifacts can be timed in turns.
+An artifact is native code. In a process of its own a crash is a message, its threads are pinned without
+touching the caller's, and several artifacts can be timed in turns.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class _Server:
         }
 
     def run(self, inputs: str, outputs: str) -> dict:
-        """Call with the arrays of one .npz file (the golden inputs when empty) and write the results to another."""
+        """Call with the arrays of an .npz file (the loaded inputs when empty); write the results to one."""
         arguments = self.arguments
         if inputs:
             arrays = load_golden(inputs)
