@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 from iree.compiler import ir
 
+from dlas_mlir.ir import diagnostics
+
 
 class PassError(Exception):
     """A pass cannot go on. `op` is the operation to point at; its location leads the message."""
@@ -48,4 +50,9 @@ class Pass:
 
 def remark(op: Any, message: str) -> None:
     """Emit a remark at `op`: something the user wants to know although nothing is wrong."""
-    op.operation.location.emit_remark(message)
+    diagnostics.report("remark", op, message)
+
+
+def warning(op: Any, message: str) -> None:
+    """Emit a warning at `op`: probably not what the user wants, but the result is right."""
+    diagnostics.report("warning", op, message)

@@ -1,0 +1,78 @@
+"""The passes of MLIR and IREE: whether one is known and takes these options, asked of the compiler itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+import iree.compiler
+from iree.compiler import ir
+from iree.compiler.passmanager import PassManager
+
+_T = TypeVar("_T")
+
+
+def complaint(name: str, options: str | None) -> str | None:
+    """What the compiler has against the pass `name` with `options`, or None. The context is the current one."""
+    text = name if options is None else f"{name}{{{options}}}"
+
+    def parse() -> None:
+        PassManager.parse(f"any({text})", context=ir.Context.current)
+
+    try:
+        error, output = _with_stderr(parse)
+    except OSError as failure:
+        return str(failure)
+    if error is None:
+        return None
+    if "does not refer to a registered pass" in str(error):
+        return f"`{name}` is not a known pass"
+    # The option library writes bad values to standard error, and unknown options into the exception.
+    found = re.search(r"no such option .*|for the .*", f"{output}\n{error}")
+    return found.group().strip() if found else str(error).strip().split("\n")[-1]
+
+
+def _with_stderr(work: Callable[[], None]) -> tuple[Exception | None, str]:
+    """What `work` raised, and what it wrote to standard error, natively too."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as file:
+        saved = os.dup(2)
+        try:
+            os.dup2(file.fileno(), 2)
+            work()
+            error = None
+        except ValueError as raised:
+            error = raised
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+        file.seek(0)
+        return error, file.read().decode(errors="replace")
+
+
+@cache
+def known_passes() -> dict[str, tuple[str, ...]]:
+    """All native passes and pipelines with the names of their options, for suggestions."""
+    tool = Path(iree.compiler.__path__[0]) / "_mlir_libs" / "iree-opt"
+    try:
+        listing = subprocess.run([tool, "--help"], capture_output=True, text=True, check=True, timeout=30).stdout
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    passes: dict[str, list[str]] = {}
+    current: list[str] = []
+    for line in listing.partition("Compiler passes to run")[2].splitlines():
+        if match := re.match(r"( +)--([\w-]+)", line):
+            if len(match[1]) == 6:
+                current = passes.setdefault(match[2], [])
+            elif len(match[1]) > 6:
+                current.append(match[2])
+            else:
+                break
+    return {name: tuple(options) for name, options in passes.items()}
