@@ -25,7 +25,7 @@ def build(name: str, weights: Path | None = None) -> nn.Module:
 
     entry = lookup(name)
     if weights is None:
-        model = fill_seeded(entry.build)
+        model = fill_seeded(entry.build, entry.input_shape)
     else:
         model = entry.build()
         load_weights(model, weights)
