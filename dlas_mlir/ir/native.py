@@ -62,7 +62,9 @@ def known_passes() -> dict[str, tuple[str, ...]]:
     """All native passes and pipelines with the names of their options, for suggestions."""
     tool = Path(iree.compiler.__path__[0]) / "_mlir_libs" / "iree-opt"
     try:
-        listing = subprocess.run([tool, "--help"], capture_output=True, text=True, check=True, timeout=30).stdout
+        listing = subprocess.run(
+            [tool, "--help"], capture_output=True, text=True, check=True, timeout=30
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return {}
     passes: dict[str, list[str]] = {}

@@ -174,4 +174,3 @@ class _Parser:
     def _found(self) -> str:
         char = self.peek()
         return f"`{char}`" if char else "the end of the pipeline"
-

@@ -1,0 +1,45 @@
+"""dlas-set-target: write the target's figures on the module."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from iree.compiler import ir
+
+from dlas_mlir.ir.base import Pass, option
+from dlas_mlir.ir.target import ATTRIBUTE, Target
+
+
+@dataclass(frozen=True)
+class SetTargetPass(Pass):
+    """Write what is known of the machine on the module, where the later passes look it up.
+
+    A preset puts this pass first, with the figures of its target. An attribute that is there already is replaced.
+
+    Before:
+    ```mlir
+    module {
+      ...
+    }
+    ```
+    After `dlas-set-target{target=x86-64-avx2 vector-bits=256 vector-registers=16}`:
+    ```mlir
+    module attributes {dlas.target = {name = "x86-64-avx2", vector_bits = 256 : i64, vector_registers = 16 : i64,
+                                      l1d_bytes = 32768 : i64, l2_bytes = 1048576 : i64, threads = 1 : i64}} {
+      ...
+    }
+    ```
+    """
+
+    name = "dlas-set-target"
+
+    target: str = option("generic", "name of the target")
+    vector_bits: int = option(0, "bits of a vector register; 0 where no CPU schedule applies", minimum=0)
+    vector_registers: int = option(0, "number of architectural vector registers", minimum=0)
+    l1d_bytes: int = option(32 * 1024, "bytes of level 1 data cache per core", minimum=0)
+    l2_bytes: int = option(1024 * 1024, "bytes of level 2 cache per core", minimum=0)
+    threads: int = option(1, "number of workers that schedules give equal work", minimum=1)
+
+    def run(self, module: ir.Module) -> None:
+        figures = asdict(self)
+        module.operation.attributes[ATTRIBUTE] = Target(name=figures.pop("target"), **figures).to_attr()
