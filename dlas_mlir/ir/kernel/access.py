@@ -1,0 +1,208 @@
+"""Reading and writing the lanes of a vector through an indexing map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from iree.compiler import ir
+
+from dlas_mlir.ir import affine
+from dlas_mlir.ir.kernel import build
+from dlas_mlir.ir.kernel.region import Access
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a kernel stands: for each loop an index value (None: its first iteration) plus a constant."""
+
+    values: tuple[ir.Value | None, ...]
+    constants: tuple[int, ...]
+
+    def at(self, loop: int, extra: int) -> Position:
+        """This position, moved on by `extra` iterations of `loop`."""
+        constants = list(self.constants)
+        constants[loop] += extra
+        return Position(self.values, tuple(constants))
+
+    def plus(self, offsets: Sequence[int]) -> Position:
+        """This position, moved on by an offset for each loop."""
+        return Position(self.values, tuple(a + b for a, b in zip(self.constants, offsets, strict=True)))
+
+    def index(self, expr: ir.AffineExpr, offset: int = 0) -> ir.Value:
+        """The index value of `expr` + `offset` here."""
+        used = sorted(loop for loop in affine.dims_of(expr) if self.values[loop] is not None)
+        replaced = [affine.constant(constant) for constant in self.constants]
+        for place, loop in enumerate(used):
+            replaced[loop] = affine.dim(place) + affine.constant(self.constants[loop])
+        result = affine.substitute(expr, replaced, len(used)) + affine.constant(offset)
+        result = ir.AffineExpr.simplify_affine_expr(result, len(used), 0)
+        operands = [self.values[loop] for loop in used]
+        return build.apply(result, [operand for operand in operands if operand is not None])
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """How the lanes of a vector lie in the last dimension: at `offsets` from its first lane; None: scattered."""
+
+    offsets: tuple[int, ...] | None
+
+    @property
+    def broadcast(self) -> bool:
+        return self.offsets is not None and not any(self.offsets)
+
+    @property
+    def contiguous(self) -> bool:
+        return self.offsets == tuple(range(len(self.offsets or ())))
+
+
+def lanes_of(exprs: Sequence[ir.AffineExpr], vector: int, lanes: int, loops: int, step: int) -> Lanes:
+    """Classify the lanes of `vector`. `step` divides every position of the vector loop."""
+    dependent = [i for i, expr in enumerate(exprs) if vector in affine.dims_of(expr)]
+    if not dependent:
+        return Lanes((0,) * lanes)
+    if dependent != [len(exprs) - 1]:
+        return Lanes(None)
+
+    def offsets(base: int, other: int) -> tuple[int, ...]:
+        point = [other] * loops
+        found = []
+        for lane in range(lanes):
+            point[vector] = base + lane
+            found.append(affine.evaluate(exprs[-1], point))
+        return tuple(value - found[0] for value in found)
+
+    # An offset pattern is of use only if it is the same wherever the vector starts.
+    first = offsets(0, 0)
+    samples = [offsets(base, other) for base in (step, 3 * step) for other in (0, 1, 2)]
+    return Lanes(first if all(sample == first for sample in samples) and min(first) >= 0 else None)
+
+
+class Reader:
+    """Loads the vectors of a kernel's inputs, each distinct one once per block."""
+
+    def __init__(self, tensors: dict[ir.Value, ir.Value], vector: int, lanes: int, step: int) -> None:
+        self.tensors = tensors
+        self.vector, self.lanes, self.step = vector, lanes, step
+        self._done: dict[tuple, ir.Value] = {}
+
+    def forget(self) -> dict[tuple, ir.Value]:
+        """Start a new block: what was loaded before may not dominate it. Returns the memory for `restore`."""
+        before, self._done = self._done, {}
+        return before
+
+    def restore(self, memory: dict[tuple, ir.Value]) -> None:
+        """Go back to an outer block."""
+        self._done = memory
+
+    def read(self, access: Access, position: Position) -> ir.Value:
+        """The vector of `access` whose first lane is at `position`."""
+        read = set().union(*(affine.dims_of(expr) for expr in access.exprs), {self.vector}) if access.exprs else set()
+        places = tuple((loop, position.constants[loop], position.values[loop]) for loop in sorted(read))
+        key = (access.view.source, access.view.offsets, tuple(str(expr) for expr in access.exprs), places)
+        if key not in self._done:
+            self._done[key] = self._load(access, position)
+        return self._done[key]
+
+    def _load(self, access: Access, position: Position) -> ir.Value:
+        lanes = lanes_of(access.exprs, self.vector, self.lanes, len(position.values), self.step)
+        if lanes.broadcast:
+            return self._broadcast(self._scalar(access, position))
+        if lanes.contiguous:
+            return self._vector(access, position, 0, self.lanes)
+        if lanes.offsets is None:
+            return self._gather(access, position)
+        return self._shuffled(access, position, lanes.offsets)
+
+    def _indices(self, access: Access, position: Position, extra: int = 0) -> list[ir.Value]:
+        last = len(access.exprs) - 1
+        return [
+            position.index(expr, access.view.offsets[i] + (extra if i == last else 0))
+            for i, expr in enumerate(access.exprs)
+        ]
+
+    def _scalar(self, access: Access, position: Position) -> ir.Value:
+        source = self.tensors[access.view.source]
+        element = ir.RankedTensorType(source.type).element_type
+        indices = self._indices(access, position)
+        return ir.Operation.create("tensor.extract", results=[element], operands=[source, *indices]).result
+
+    def _broadcast(self, scalar: ir.Value) -> ir.Value:
+        kind = ir.VectorType.get([self.lanes], scalar.type)
+        return ir.Operation.create("vector.broadcast", results=[kind], operands=[scalar]).result
+
+    def _vector(self, access: Access, position: Position, extra: int, lanes: int) -> ir.Value:
+        return build.read_vector(
+            self.tensors[access.view.source], self._indices(access, position, extra), lanes
+        )
+
+    def _gather(self, access: Access, position: Position) -> ir.Value:
+        scalars = [self._scalar(access, position.at(self.vector, lane)) for lane in range(self.lanes)]
+        kind = ir.VectorType.get([self.lanes], scalars[0].type)
+        return ir.Operation.create("vector.from_elements", results=[kind], operands=scalars).result
+
+    def _shuffled(self, access: Access, position: Position, offsets: tuple[int, ...]) -> ir.Value:
+        """Lanes in a window: one or two contiguous loads and a shuffle."""
+        window, lanes = max(offsets) + 1, self.lanes
+        if window > 2 * lanes:
+            return self._gather(access, position)
+        start = self._aligned_start(access, position, window)
+        if start is not None:
+            first = self._whole_vector(access, position, start)
+            mask = [start + offset for offset in offsets]
+            return self._shuffle(first, first, mask)
+        if window <= lanes:
+            first = self._vector(access, position, 0, window)
+            return self._shuffle(first, first, list(offsets))
+        first = self._vector(access, position, 0, lanes)
+        second = self._vector(access, position, window - lanes, lanes)
+        shift = 2 * lanes - window
+        return self._shuffle(first, second, [o if o < lanes else o + shift for o in offsets])
+
+    def _aligned_start(self, access: Access, position: Position, window: int) -> int | None:
+        """Where the window starts in the last dimension, if that is known and lies in the dimension's first vector."""
+        used = affine.dims_of(access.exprs[-1])
+        if any(position.values[loop] is not None for loop in used) or access.view.offsets[-1]:
+            return None
+        start = affine.evaluate(access.exprs[-1], position.constants)
+        size = ir.RankedTensorType(access.view.source.type).shape[-1]
+        return start if size >= self.lanes and start + window <= self.lanes else None
+
+    def _whole_vector(self, access: Access, position: Position, start: int) -> ir.Value:
+        """The vector from element 0 of the last dimension on, shared by all windows in it."""
+        key = ("whole", access.view.source, tuple(str(e) for e in access.exprs[:-1]), position.values, *(
+            position.constants[loop]
+            for loop in sorted(set().union(*(affine.dims_of(expr) for expr in access.exprs[:-1])))
+        ))
+        if key not in self._done:
+            self._done[key] = self._vector(access, position, -start, self.lanes)
+        return self._done[key]
+
+    def _shuffle(self, first: ir.Value, second: ir.Value, mask: list[int]) -> ir.Value:
+        element = ir.VectorType(first.type).element_type
+        return ir.Operation.create(
+            "vector.shuffle",
+            results=[ir.VectorType.get([len(mask)], element)],
+            operands=[first, second],
+            attributes={"mask": ir.DenseI64ArrayAttr.get(mask)},
+        ).result
+
+
+def write(
+    vector: ir.Value, tile: ir.Value, indices: list[ir.Value], lanes: int, lane_dim: int, scattered: bool
+) -> ir.Value:
+    """`tile` with the lanes written along dimension `lane_dim`: at once if it is the last, else one by one."""
+    if not scattered:
+        return build.write_vector(vector, tile, indices)
+    element = ir.VectorType(vector.type).element_type
+    for lane in range(lanes):
+        scalar = ir.Operation.create(
+            "vector.extract",
+            results=[element],
+            operands=[vector],
+            attributes={"static_position": ir.DenseI64ArrayAttr.get([lane])},
+        ).result
+        place = list(indices)
+        place[lane_dim] = build.apply(affine.dim(0) + affine.constant(lane), [indices[lane_dim]])
+        tile = ir.Operation.create("tensor.insert", results=[tile.type], operands=[scalar, tile, *place]).result
+    return tile

@@ -1,0 +1,77 @@
+"""Scalar bodies of linalg operations, executed on vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from iree.compiler import ir
+
+from dlas_mlir.ir.base import PassError
+from dlas_mlir.ir.kernel.build import splat
+from dlas_mlir.ir.kernel.region import scalar_constant
+
+
+class BodyEmitter:
+    """Clones the operations of a body for `lanes` lanes at a time, each distinct computation once."""
+
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        self._done: dict[tuple, ir.Value] = {}
+
+    def emit(self, block: ir.Block, arguments: Sequence[ir.Value | None]) -> ir.Value:
+        """The yielded value of `block` for vector arguments. None stands for an argument that is not used."""
+        values = {
+            argument: value
+            for argument, value in zip(block.arguments, arguments, strict=True)
+            if value is not None
+        }
+        for op in block.operations:
+            op = op.operation
+            if op.name == "linalg.yield":
+                return self._operand(op.operands[0], values)
+            if op.name != "arith.constant":
+                values[op.results[0]] = self._clone(op, values)
+        raise PassError("a body without linalg.yield", block.owner)
+
+    def _operand(self, value: ir.Value, values: dict[ir.Value, ir.Value]) -> ir.Value:
+        if value in values:
+            return values[value]
+        attr = scalar_constant(value)
+        if attr is None:
+            raise PassError("a kernel's body may only use its arguments and constants", value.owner)
+        key = ("constant", str(attr))
+        if key not in self._done:
+            self._done[key] = splat(attr, self.lanes)
+        return self._done[key]
+
+    def _clone(self, op: ir.Operation, values: dict[ir.Value, ir.Value]) -> ir.Value:
+        if op.regions or len(op.results) != 1 or op.name.split(".")[0] not in ("arith", "math"):
+            raise PassError(f"'{op.name}' in a body cannot be vectorised", op)
+        fused = self._fused_multiply_add(op, values)
+        if fused is not None:
+            return fused
+        operands = [self._operand(value, values) for value in op.operands]
+        key = (op.name, str(op.attributes), *operands)
+        if key not in self._done:
+            kind = ir.VectorType.get([self.lanes], op.results[0].type)
+            attributes = {named.name: named.attr for named in _named(op)}
+            clone = ir.Operation.create(op.name, results=[kind], operands=operands, attributes=attributes)
+            self._done[key] = clone.result
+        return self._done[key]
+
+    def _fused_multiply_add(self, op: ir.Operation, values: dict[ir.Value, ir.Value]) -> ir.Value | None:
+        """a * b + c as one vector.fma when the body's accumulator (its last argument) is c."""
+        if op.name != "arith.addf":
+            return None
+        accumulator = op.block.arguments[-1]
+        for addend, product in (op.operands, reversed(list(op.operands))):
+            owner = product.owner
+            if addend == accumulator and isinstance(owner, ir.Operation | ir.OpView) and owner.name == "arith.mulf":
+                a, b = (self._operand(value, values) for value in owner.operands)
+                c = self._operand(addend, values)
+                return ir.Operation.create("vector.fma", results=[c.type], operands=[a, b, c]).result
+        return None
+
+
+def _named(op: ir.Operation) -> list:
+    return [op.attributes[i] for i in range(len(op.attributes))]

@@ -1,0 +1,415 @@
+"""From a scheduled dispatch region to flow.dispatch.workgroups with the loops and vectors written out.
+
+The loop nest of one workgroup is
+
+    for the parallel loops, in the schedule's order, in steps of their register tiles
+      accumulators = initial values                             (register tile x vectors, all in registers)
+      for the reduction loops
+        accumulators = body(loads, accumulators)                (vector.fma; each load is done once for the tile)
+      results = element-wise stages(accumulators)
+      write results
+
+after the micro-kernels of Georganas et al., "Anatomy of High-Performance Deep Learning Convolutions on SIMD
+Architectures" (SC 2018). IREE's default CPU pipeline bufferises and lowers it as it is.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+from iree.compiler import ir
+
+from dlas_mlir.ir import affine
+from dlas_mlir.ir.kernel import build
+from dlas_mlir.ir.kernel.access import Position, Reader, write
+from dlas_mlir.ir.kernel.body import BodyEmitter
+from dlas_mlir.ir.kernel.region import Access, Output, Region, Stage, read_region
+from dlas_mlir.ir.schedule import Schedule
+
+_DYNAMIC = -(2**63)
+
+
+def emit_kernel(region_op: ir.Operation) -> ir.Operation:
+    """Replace a scheduled flow.dispatch.region by flow.dispatch.workgroups; returns the new operation.
+
+    Raises PassError (and leaves the region as it was) when it holds something a kernel cannot express.
+    """
+    region = read_region(region_op)
+    schedule = Schedule.of(region.root.op, region.extents, region.reductions)
+    captured = _captured(region)
+    with ir.InsertionPoint(region_op), region.root.op.location:
+        kernel = _Kernel(region, schedule, captured)
+        try:
+            op = kernel.emit()
+        except Exception:
+            if kernel.op is not None:
+                kernel.op.erase()
+            raise
+    for old, new in zip(region_op.results, op.results, strict=True):
+        old.replace_all_uses_with(new)
+    region_op.erase()
+    return op
+
+
+def _captured(region: Region) -> list[ir.Value]:
+    """The tensors that the kernel reads, each once."""
+    accesses = [item for stage in region.stages for item in (*stage.inputs, stage.initial)]
+    return list(dict.fromkeys(item.view.source for item in accesses if isinstance(item, Access)))
+
+
+def _dispatch_tensor(kind: ir.Type, access: str) -> ir.Type:
+    return ir.Type.parse(f"!iree_tensor_ext.dispatch.tensor<{access}:{kind}>")
+
+
+class _Kernel:
+    def __init__(self, region: Region, schedule: Schedule, captured: list[ir.Value]) -> None:
+        self.region, self.schedule, self.captured = region, schedule, captured
+        self.loops = len(region.extents)
+        self.op: ir.Operation | None = None
+        self.distributed = [loop for loop in schedule.order if schedule.distribution[loop]][::-1]
+        self.tile = [
+            schedule.distribution[loop] or region.extents[loop] for loop in range(self.loops)
+        ]
+        self.base: list[ir.Value | None] = [None] * self.loops
+        self.workgroup: dict[int, ir.Value] = {}
+        self.order_parallel = [loop for loop in schedule.order if loop not in region.reductions]
+        self.order_reduction = [loop for loop in schedule.order if loop in region.reductions]
+
+    # The operation around the kernel.
+
+    def emit(self) -> ir.Operation:
+        outputs = self.region.outputs
+        self.op = ir.Operation.create(
+            "flow.dispatch.workgroups",
+            results=[output.type for output in outputs],
+            operands=self.captured,
+            attributes={
+                "operandSegmentSizes": ir.DenseI32ArrayAttr.get([0, len(self.captured), 0, 0]),
+                "tied_operands": ir.ArrayAttr.get(
+                    [ir.IntegerAttr.get(ir.IndexType.get(), -1) for _ in outputs]
+                ),
+            },
+            regions=2,
+        )
+        kinds = [_dispatch_tensor(value.type, "readonly") for value in self.captured]
+        kinds += [_dispatch_tensor(output.type, "writeonly") for output in outputs]
+        block = self.op.regions[0].blocks.append(*kinds, arg_locs=[ir.Location.unknown()] * len(kinds))
+        count = self.op.regions[1].blocks.append()
+        with ir.InsertionPoint(count):
+            extents = [-(-self.region.extents[loop] // self.tile[loop]) for loop in self.distributed]
+            grid = [build.index(extent) for extent in (*extents, 1, 1, 1)[:3]]
+            ir.Operation.create("flow.return", operands=grid)
+        with ir.InsertionPoint(block):
+            self._body(list(block.arguments))
+            ir.Operation.create("flow.return")
+        return self.op
+
+    def _body(self, arguments: list[ir.Value]) -> None:
+        inputs, targets = arguments[: len(self.captured)], arguments[len(self.captured) :]
+        tensors = {
+            value: _load(argument, value.type)
+            for value, argument in zip(self.captured, inputs, strict=True)
+        }
+        schedule = self.schedule
+        step = schedule.lanes if self.tile[schedule.vector] % schedule.lanes == 0 else 1
+        if self.tile[schedule.vector] % schedule.register_tile[schedule.vector]:
+            step = 1
+        self.reader = Reader(tensors, schedule.vector, schedule.lanes, step)
+        for place, loop in enumerate(self.distributed):
+            self._workgroup_base(place, loop)
+        tiles = [self._empty_tile(output) for output in self.region.outputs]
+        tiles = [self._fill_borders(output, tile) for output, tile in zip(self.region.outputs, tiles, strict=True)]
+        position = Position(tuple(self.base), (0,) * self.loops)
+        tiles = self._parallel(0, position, Position((None,) * self.loops, (0,) * self.loops), tiles)
+        for output, tile, target in zip(self.region.outputs, tiles, targets, strict=True):
+            self._store(output, tile, target)
+            self._store_outer_borders(output, target)
+
+    def _workgroup_base(self, place: int, loop: int) -> None:
+        extent, tile = self.region.extents[loop], self.tile[loop]
+        if extent == tile:
+            return
+        workgroup = ir.Operation.create(
+            "flow.dispatch.workgroup.id",
+            results=[ir.IndexType.get()],
+            attributes={"dimension": ir.IntegerAttr.get(ir.IndexType.get(), place)},
+        ).result
+        self.workgroup[loop] = workgroup
+        start = affine.dim(0) * affine.constant(tile)
+        if extent % tile:
+            self.base[loop] = build.affine_op("affine.min", [start, affine.constant(extent - tile)], [workgroup])
+        else:
+            self.base[loop] = build.apply(start, [workgroup])
+
+    # The tile of an output that one workgroup writes.
+
+    def _is_split(self, loop: int) -> bool:
+        return self.tile[loop] != self.region.extents[loop]
+
+    def _tile_shape(self, output: Output) -> list[int]:
+        """A dimension that is not split carries its padding; the padding of a split one is written apart."""
+        return [
+            self.tile[loop] if self._is_split(loop) else output.low[i] + self.tile[loop] + output.high[i]
+            for i, loop in enumerate(self.region.out_loops)
+        ]
+
+    def _empty_tile(self, output: Output) -> ir.Value:
+        kind = ir.RankedTensorType.get(self._tile_shape(output), output.type.element_type)
+        return ir.Operation.create("tensor.empty", results=[kind]).result
+
+    def _fill_borders(self, output: Output, tile: ir.Value) -> ir.Value:
+        shape = self._tile_shape(output)
+        for i, loop in enumerate(self.region.out_loops):
+            if self._is_split(loop):
+                continue
+            strips = ((0, output.low[i]), (shape[i] - output.high[i], output.high[i]))
+            for start, size in strips:
+                if size:
+                    offsets, sizes = [0] * len(shape), list(shape)
+                    offsets[i], sizes[i] = start, size
+                    tile = _fill(tile, output.pad, offsets, sizes, self.schedule.lanes)
+        return tile
+
+    def _store(self, output: Output, tile: ir.Value, target: ir.Value) -> None:
+        offsets: list[int | ir.Value] = []
+        for i, loop in enumerate(self.region.out_loops):
+            base = self.base[loop]
+            if base is None:
+                offsets.append(0)
+            elif output.low[i]:
+                offsets.append(build.apply(affine.dim(0) + affine.constant(output.low[i]), [base]))
+            else:
+                offsets.append(base)
+        _store_slice(tile, target, offsets)
+
+    def _store_outer_borders(self, output: Output, target: ir.Value) -> None:
+        """The padding before and after a split dimension, written by its first and last workgroup."""
+        for i, loop in enumerate(self.region.out_loops):
+            if not self._is_split(loop):
+                continue
+            last = -(-self.region.extents[loop] // self.tile[loop]) - 1
+            end = output.low[i] + self.region.extents[loop]
+            for which, start, size in ((0, 0, output.low[i]), (last, end, output.high[i])):
+                if size:
+                    self._store_strip(output, target, i, which, start, size)
+
+    def _store_strip(self, output: Output, target: ir.Value, i: int, which: int, start: int, size: int) -> None:
+        workgroup = self.workgroup[self.region.out_loops[i]]
+        equal = ir.Operation.create(
+            "arith.cmpi",
+            results=[ir.IntegerType.get_signless(1)],
+            operands=[workgroup, build.index(which)],
+            attributes={"predicate": ir.IntegerAttr.get(ir.IntegerType.get_signless(64), 0)},
+        ).result
+        branch = ir.Operation.create("scf.if", operands=[equal], regions=2)
+        with ir.InsertionPoint(branch.regions[0].blocks.append()):
+            shape = self._tile_shape(output)
+            shape[i] = size
+            kind = ir.RankedTensorType.get(shape, output.type.element_type)
+            strip = ir.Operation.create("tensor.empty", results=[kind]).result
+            strip = _fill(strip, output.pad, [0] * len(shape), shape, self.schedule.lanes)
+            offsets: list[int | ir.Value] = []
+            for j, loop in enumerate(self.region.out_loops):
+                base = self.base[loop]
+                if j == i:
+                    offsets.append(start)
+                elif base is None:
+                    offsets.append(0)
+                else:
+                    # Corners of two split and padded dimensions belong to the strips of the outer one.
+                    offsets.append(build.apply(affine.dim(0) + affine.constant(output.low[j]), [base]))
+            _store_slice(strip, target, offsets)
+            ir.Operation.create("scf.yield")
+
+    # The loops of a workgroup.
+
+    def _parallel(self, depth: int, here: Position, inside: Position, tiles: list[ir.Value]) -> list[ir.Value]:
+        """`here` counts from the start of the problem, `inside` from the start of the workgroup's tile."""
+        if depth == len(self.order_parallel):
+            return self._tile_of_registers(here, inside, tiles)
+        loop = self.order_parallel[depth]
+        extent, step = self.tile[loop], self.schedule.register_tile[loop]
+        if extent == step:
+            return self._parallel(depth + 1, here, inside, tiles)
+
+        def body(iv: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
+            if extent % step:
+                iv = build.affine_op("affine.min", [affine.dim(0), affine.constant(extent - step)], [iv])
+            base = here.values[loop]
+            absolute = iv if base is None else build.apply(affine.dim(0) + affine.dim(1), [base, iv])
+            return self._parallel(
+                depth + 1, _moved(here, loop, absolute), _moved(inside, loop, iv), carried
+            )
+
+        return build.for_loop(extent, step, tiles, body)
+
+    def _points(self) -> list[tuple[int, ...]]:
+        """The offsets of the vectors in the register tile; loops that the vector operands run over vary fastest, so
+        that a broadcast value is used while it is at hand."""
+        schedule = self.schedule
+        steps = {schedule.vector: schedule.lanes}
+        vector_dims: set[int] = set()
+        for item in self.region.root.inputs:
+            if isinstance(item, Access):
+                dims = set().union(*(affine.dims_of(expr) for expr in item.exprs)) if item.exprs else set()
+                if schedule.vector in dims:
+                    vector_dims |= dims
+        parallel = [loop for loop in range(self.loops) if loop not in self.region.reductions]
+        parallel.sort(key=lambda loop: loop in vector_dims)
+        ranges = [range(0, schedule.register_tile[loop], steps.get(loop, 1)) for loop in parallel]
+        points = []
+        for combination in itertools.product(*ranges):
+            offsets = [0] * self.loops
+            for loop, offset in zip(parallel, combination, strict=True):
+                offsets[loop] = offset
+            points.append(tuple(offsets))
+        return points
+
+    def _tile_of_registers(self, here: Position, inside: Position, tiles: list[ir.Value]) -> list[ir.Value]:
+        points = self._points()
+        outer = self.reader.forget()
+        emitter = BodyEmitter(self.schedule.lanes)
+        root = self.region.root
+        start = [self._initial(root, here.plus(point)) for point in points] if root.initial is not None else []
+        if self.order_reduction:
+            values = self._reduce(0, here, points, start)
+        else:
+            values = self._evaluate(root, here, points, start, emitter, {})
+        computed = {root.result: values}
+        for stage in self.region.stages[1:]:
+            initial = [self._initial(stage, here.plus(point)) for point in points] if stage.initial is not None else []
+            computed[stage.result] = self._evaluate(stage, here, points, initial, emitter, computed)
+        for place, output in enumerate(self.region.outputs):
+            for point, value in zip(points, computed[output.value], strict=True):
+                tiles[place] = self._write(output, tiles[place], inside.plus(point), value)
+        self.reader.restore(outer)
+        return tiles
+
+    def _initial(self, stage: Stage, position: Position) -> ir.Value:
+        if isinstance(stage.initial, Access):
+            return self.reader.read(stage.initial, position)
+        assert stage.initial is not None
+        return build.splat(stage.initial, self.schedule.lanes)
+
+    def _reduce(
+        self, depth: int, here: Position, points: list[tuple[int, ...]], accumulators: list[ir.Value]
+    ) -> list[ir.Value]:
+        if depth == len(self.order_reduction):
+            return self._reduction_steps(here, points, accumulators)
+        loop = self.order_reduction[depth]
+        extent, step = self.region.extents[loop], self.schedule.register_tile[loop]
+        if extent == step:
+            return self._reduce(depth + 1, here, points, accumulators)
+
+        def body(iv: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
+            return self._reduce(depth + 1, _moved(here, loop, iv), points, carried)
+
+        return build.for_loop(extent, step, accumulators, body)
+
+    def _reduction_steps(
+        self, here: Position, points: list[tuple[int, ...]], accumulators: list[ir.Value]
+    ) -> list[ir.Value]:
+        outer = self.reader.forget()
+        emitter = BodyEmitter(self.schedule.lanes)
+        unrolled = [range(self.schedule.register_tile[loop]) for loop in self.order_reduction]
+        for combination in itertools.product(*unrolled):
+            offsets = [0] * self.loops
+            for loop, offset in zip(self.order_reduction, combination, strict=True):
+                offsets[loop] = offset
+            at = here.plus(offsets)
+            accumulators = self._evaluate(self.region.root, at, points, accumulators, emitter, {})
+        self.reader.restore(outer)
+        return accumulators
+
+    def _evaluate(
+        self,
+        stage: Stage,
+        here: Position,
+        points: list[tuple[int, ...]],
+        accumulators: list[ir.Value],
+        emitter: BodyEmitter,
+        computed: dict[ir.Value, list[ir.Value]],
+    ) -> list[ir.Value]:
+        results = []
+        for place, point in enumerate(points):
+            arguments: list[ir.Value | None] = []
+            for item in stage.inputs:
+                if isinstance(item, Access):
+                    arguments.append(self.reader.read(item, here.plus(point)))
+                elif item is None:
+                    arguments.append(None)
+                else:
+                    arguments.append(computed[item][place])
+            arguments.append(accumulators[place] if accumulators else None)
+            results.append(emitter.emit(stage.body, arguments))
+        return results
+
+    def _write(self, output: Output, tile: ir.Value, position: Position, vector: ir.Value) -> ir.Value:
+        indices = [
+            position.index(affine.dim(loop), 0 if self._is_split(loop) else output.low[i])
+            for i, loop in enumerate(self.region.out_loops)
+        ]
+        lane_dim = self.region.out_loops.index(self.schedule.vector)
+        scattered = lane_dim != len(indices) - 1
+        return write(vector, tile, indices, self.schedule.lanes, lane_dim, scattered)
+
+
+def _moved(position: Position, loop: int, value: ir.Value) -> Position:
+    values = list(position.values)
+    values[loop] = value
+    return Position(tuple(values), position.constants)
+
+
+def _load(argument: ir.Value, kind: ir.Type) -> ir.Value:
+    shape = list(ir.RankedTensorType(kind).shape)
+    return ir.Operation.create(
+        "iree_tensor_ext.dispatch.tensor.load",
+        results=[kind],
+        operands=[argument],
+        attributes={
+            "operandSegmentSizes": ir.DenseI32ArrayAttr.get([1, 0, 0, 0, 0]),
+            "static_offsets": ir.DenseI64ArrayAttr.get([0] * len(shape)),
+            "static_sizes": ir.DenseI64ArrayAttr.get(shape),
+            "static_strides": ir.DenseI64ArrayAttr.get([1] * len(shape)),
+        },
+    ).result
+
+
+def _store_slice(tile: ir.Value, target: ir.Value, offsets: list[int | ir.Value]) -> None:
+    shape = list(ir.RankedTensorType(tile.type).shape)
+    dynamic = [offset for offset in offsets if not isinstance(offset, int)]
+    ir.Operation.create(
+        "iree_tensor_ext.dispatch.tensor.store",
+        operands=[tile, target, *dynamic],
+        attributes={
+            "operandSegmentSizes": ir.DenseI32ArrayAttr.get([1, 1, 0, len(dynamic), 0, 0]),
+            "static_offsets": ir.DenseI64ArrayAttr.get([o if isinstance(o, int) else _DYNAMIC for o in offsets]),
+            "static_sizes": ir.DenseI64ArrayAttr.get(shape),
+            "static_strides": ir.DenseI64ArrayAttr.get([1] * len(shape)),
+        },
+    )
+
+
+def _fill(tile: ir.Value, pad: ir.Attribute | None, offsets: list[int], sizes: list[int], lanes: int) -> ir.Value:
+    """`tile` with the constant `pad` in the box at `offsets` of `sizes`."""
+    assert pad is not None
+    last = len(sizes) - 1
+    width = min(lanes, 1 << (sizes[last].bit_length() - 1))
+    vector = build.splat(pad, width)
+
+    def nest(dim: int, indices: list[ir.Value], carried: list[ir.Value]) -> list[ir.Value]:
+        if dim > last:
+            return [build.write_vector(vector, carried[0], indices)]
+        step = width if dim == last else 1
+
+        def body(iv: ir.Value, inner: list[ir.Value]) -> list[ir.Value]:
+            if dim == last and sizes[dim] % step:
+                iv = build.affine_op("affine.min", [affine.dim(0), affine.constant(sizes[dim] - step)], [iv])
+            at = build.apply(affine.dim(0) + affine.constant(offsets[dim]), [iv]) if offsets[dim] else iv
+            return nest(dim + 1, [*indices, at], inner)
+
+        if sizes[dim] == step:
+            return nest(dim + 1, [*indices, build.index(offsets[dim])], carried)
+        return build.for_loop(sizes[dim], step, carried, body)
+
+    return nest(0, [], [tile])[0]

@@ -1,0 +1,238 @@
+"""What a flow.dispatch.region computes, read off its operations.
+
+A region that can become a kernel holds, in this order: views (tensor.extract_slice with unit strides) of what it
+captures, one root linalg.generic on a filled or captured accumulator, element-wise linalg.generics on the root's
+iteration space, and tensor.pad of results.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from iree.compiler import ir
+
+from dlas_mlir.ir import affine
+from dlas_mlir.ir.base import PassError
+from dlas_mlir.ir.schedule import ATTRIBUTE
+
+
+@dataclass(frozen=True)
+class View:
+    """A captured tensor read at a constant offset in each dimension."""
+
+    source: ir.Value
+    offsets: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Access:
+    """How one operand of a stage is indexed: `exprs` are over the loops of the root."""
+
+    view: View
+    exprs: tuple[ir.AffineExpr, ...]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A linalg.generic of the region. `inputs` holds an Access, or the value of an earlier stage, per block argument
+    but the last; `initial` is what the accumulator starts from (a scalar constant or an Access)."""
+
+    op: ir.Operation
+    inputs: tuple[Access | ir.Value | None, ...]
+    initial: ir.Attribute | Access | None
+
+    @property
+    def body(self) -> ir.Block:
+        return self.op.regions[0].blocks[0]
+
+    @property
+    def result(self) -> ir.Value:
+        return self.op.results[0]
+
+
+@dataclass(frozen=True)
+class Output:
+    """One result of the region: the stage value it holds, and its padding (`value` is an arith constant)."""
+
+    value: ir.Value
+    low: tuple[int, ...]
+    high: tuple[int, ...]
+    pad: ir.Attribute | None
+    type: ir.RankedTensorType
+
+
+@dataclass
+class Region:
+    """The parts of one dispatch region."""
+
+    op: ir.Operation
+    extents: tuple[int, ...] = ()
+    reductions: tuple[int, ...] = ()
+    out_loops: tuple[int, ...] = ()
+    stages: list[Stage] = field(default_factory=list)
+    outputs: list[Output] = field(default_factory=list)
+
+    @property
+    def root(self) -> Stage:
+        return self.stages[0]
+
+
+def indexing_maps(op: ir.Operation) -> list[ir.AffineMap]:
+    """The indexing maps of a linalg.generic, inputs first."""
+    return [ir.AffineMapAttr(attr).value for attr in ir.ArrayAttr(op.attributes["indexing_maps"])]
+
+
+def iterators(op: ir.Operation) -> list[str]:
+    """`parallel` or `reduction` for each loop of a linalg.generic."""
+    kinds = ir.ArrayAttr(op.attributes["iterator_types"])
+    return ["reduction" if "reduction" in str(kind) else "parallel" for kind in kinds]
+
+
+def shape_of(value: ir.Value) -> list[int]:
+    """The static shape of a tensor value. Raises PassError for a dynamic one."""
+    kind = ir.RankedTensorType(value.type)
+    if not kind.has_static_shape:
+        raise PassError(f"dynamic shapes are not supported: {kind}", getattr(value, "owner", None))
+    return list(kind.shape)
+
+
+def loop_extents(op: ir.Operation) -> tuple[int, ...]:
+    """The extent of each loop of a linalg.generic, from the operands that it indexes plainly."""
+    maps = indexing_maps(op)
+    extents: dict[int, int] = {}
+    for operand, map_ in zip(op.operands, maps, strict=True):
+        for expr, size in zip(map_.results, shape_of(operand), strict=True):
+            if affine.is_dim(expr):
+                extents[affine.dim_position(expr)] = size
+    return tuple(extents[i] for i in range(maps[0].n_dims))
+
+
+def scalar_constant(value: ir.Value) -> ir.Attribute | None:
+    """The attribute of an arith.constant that is a scalar or a splat, as a scalar; None for anything else."""
+    owner = value.owner
+    if not isinstance(owner, ir.Operation | ir.OpView) or owner.operation.name != "arith.constant":
+        return None
+    attr = owner.operation.attributes["value"]
+    if isinstance(attr, ir.FloatAttr | ir.IntegerAttr):
+        return attr
+    if ir.DenseElementsAttr.isinstance(attr) and ir.DenseElementsAttr(attr).is_splat:
+        return ir.DenseElementsAttr(attr).get_splat_value()
+    return None
+
+
+def read_region(op: ir.Operation) -> Region:
+    """Take a dispatch region apart. Raises PassError when an operation has no place in a kernel."""
+    region = Region(op)
+    reader = _Reader(region)
+    for inner in op.regions[0].blocks[0].operations:
+        reader.read(inner.operation)
+    if not region.stages:
+        raise PassError("a dispatch region without a scheduled linalg.generic", op)
+    return region
+
+
+class _Reader:
+    def __init__(self, region: Region) -> None:
+        self.region = region
+        self.views: dict[ir.Value, View] = {}
+        self.fills: dict[ir.Value, ir.Attribute] = {}
+        self.pads: dict[ir.Value, ir.Operation] = {}
+        self.computed: set[ir.Value] = set()
+
+    def read(self, op: ir.Operation) -> None:
+        match op.name:
+            case "tensor.empty" | "arith.constant":
+                pass
+            case "tensor.extract_slice":
+                self._slice(op)
+            case "linalg.fill":
+                value = scalar_constant(op.operands[0])
+                if value is None:
+                    raise PassError("a fill with something else than a constant", op)
+                self.fills[op.results[0]] = value
+            case "linalg.generic":
+                self._generic(op)
+            case "tensor.pad":
+                self.pads[op.results[0]] = op
+            case "flow.return":
+                self.region.outputs = [self._output(value) for value in op.operands]
+            case _:
+                raise PassError(f"'{op.name}' cannot be part of a kernel", op)
+
+    def _view(self, value: ir.Value) -> View:
+        return self.views.get(value) or View(value, (0,) * len(shape_of(value)))
+
+    def _slice(self, op: ir.Operation) -> None:
+        offsets = tuple(ir.DenseI64ArrayAttr(op.attributes["static_offsets"]))
+        strides = tuple(ir.DenseI64ArrayAttr(op.attributes["static_strides"]))
+        ranks = len(shape_of(op.operands[0])), len(shape_of(op.results[0]))
+        if len(op.operands) != 1 or set(strides) != {1} or ranks[0] != ranks[1]:
+            raise PassError(
+                "only a slice with constant offsets, unit strides and full rank can be part of a kernel", op
+            )
+        base = self._view(op.operands[0])
+        combined = tuple(a + b for a, b in zip(base.offsets, offsets, strict=True))
+        self.views[op.results[0]] = View(base.source, combined)
+
+    def _generic(self, op: ir.Operation) -> None:
+        region = self.region
+        if len(op.results) != 1:
+            raise PassError("a linalg.generic with several results cannot be part of a kernel", op)
+        maps = indexing_maps(op)
+        out = maps[-1].results
+        if not region.stages:
+            region.extents = loop_extents(op)
+            region.reductions = tuple(i for i, kind in enumerate(iterators(op)) if kind == "reduction")
+            region.out_loops = tuple(affine.dim_position(expr) for expr in out)
+            loops = [affine.dim(i) for i in range(maps[0].n_dims)]
+        else:
+            if any(kind == "reduction" for kind in iterators(op)):
+                raise PassError("a second reduction cannot be part of a kernel", op)
+            # Loop i of this stage is the loop of the root that the same result dimension runs over.
+            own = {affine.dim_position(expr): region.out_loops[i] for i, expr in enumerate(out)}
+            loops = [affine.dim(own[i]) for i in range(maps[0].n_dims)]
+        self._add_stage(op, maps, loops)
+
+    def _add_stage(self, op: ir.Operation, maps: list[ir.AffineMap], loops: list[ir.AffineExpr]) -> None:
+        count = len(self.region.extents)
+
+        def access(value: ir.Value, map_: ir.AffineMap) -> Access:
+            exprs = tuple(affine.substitute(expr, loops, count) for expr in map_.results)
+            return Access(self._view(value), exprs)
+
+        block = op.regions[0].blocks[0]
+        inputs: list[Access | ir.Value | None] = []
+        for value, map_, argument in zip(op.operands, maps, block.arguments, strict=True):
+            if not list(argument.uses):
+                inputs.append(None)
+            elif value in self.computed:
+                inputs.append(value)
+            else:
+                inputs.append(access(value, map_))
+        destination = op.operands[len(op.operands) - 1]
+        initial: ir.Attribute | Access | None = None
+        if inputs[-1] is not None:
+            initial = self.fills.get(destination) or access(destination, maps[-1])
+        self.region.stages.append(Stage(op, tuple(inputs[:-1]), initial))
+        self.computed.add(op.results[0])
+
+    def _output(self, value: ir.Value) -> Output:
+        kind = ir.RankedTensorType(value.type)
+        pad = self.pads.get(value)
+        if pad is None:
+            zeros = (0,) * kind.rank
+            return Output(value, zeros, zeros, None, kind)
+        fill = scalar_constant(pad.regions[0].blocks[0].operations[-1].operands[0])
+        if fill is None:
+            raise PassError("only padding with a constant can be part of a kernel", pad)
+        low = tuple(ir.DenseI64ArrayAttr(pad.attributes["static_low"]))
+        high = tuple(ir.DenseI64ArrayAttr(pad.attributes["static_high"]))
+        return Output(pad.operands[0], low, high, fill, kind)
+
+
+def scheduled_root(op: ir.Operation) -> ir.Operation | None:
+    """The operation of a dispatch region that carries a schedule, if any."""
+    for inner in op.regions[0].blocks[0].operations:
+        if ATTRIBUTE in inner.operation.attributes:
+            return inner.operation
+    return None
