@@ -30,8 +30,8 @@ def option(
 ) -> Any:
     """A pass option: a dataclass field of type bool, int, float, str, tuple[str, ...] or tuple[int, ...].
 
-    In pipeline text it is written `dlas-pass{option-name=value}`, with dashes for underscores and commas between
-    the elements of a tuple.
+    In pipeline text it is written `dlas-pass{option-name=value}`, with dashes for underscores and commas
+    between the elements of a tuple.
     """
     metadata = {"help": help, "choices": choices, "minimum": minimum, "maximum": maximum}
     return dataclasses.field(default=default, metadata=metadata)
@@ -39,12 +39,15 @@ def option(
 
 @dataclass(frozen=True)
 class Pass:
-    """Base of all passes. A subclass sets `name`, documents itself with the IR before and after, and has `run`."""
+    """Base of all passes. A subclass sets `name`, has `run`, and documents itself with the IR before and after.
+
+    The first paragraph of the docstring is the summary in `dlas-opt --list-passes`.
+    """
 
     name: ClassVar[str] = ""
 
     def run(self, module: ir.Module) -> None:
-        """Rewrite `module` in place. Raises PassError; the module is then in an unspecified but valid state."""
+        """Rewrite `module` in place. Raises PassError; the module is then valid, but half rewritten."""
         raise NotImplementedError
 
 

@@ -1,4 +1,4 @@
-"""Where something is in a source file, and how it is told: `file:line:col: error: message`, the line, a caret."""
+"""Places in source files, and how they are told: `file:line:col: error: message`, the line, a caret."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def place_of(location: ir.Location) -> Place:
 
 
 def from_mlir(info: Any) -> Diagnostic:
-    """The Diagnostic for one of MLIR's (`ir.Diagnostic` in a handler, `ir.DiagnosticInfo` in an exception)."""
+    """The Diagnostic for one of MLIR's: an `ir.Diagnostic` or, in an exception, an `ir.DiagnosticInfo`."""
     severity = str(info.severity).rpartition(".")[2].lower()
     return Diagnostic(severity, place_of(info.location), info.message, tuple(map(from_mlir, info.notes)))
 
@@ -104,7 +104,7 @@ _sink: ContextVar[Callable[[Diagnostic], None]] = ContextVar("dlas_diagnostics",
 
 
 def report(severity: str, op: Any, message: str) -> None:
-    """Tell the user about `op` without failing. The bindings emit only errors, so this goes around MLIR's engine."""
+    """Tell the user about `op` without failing. MLIR's bindings emit only errors, so this goes around them."""
     place = place_of(op.location) if op is not None else Place()
     _sink.get()(Diagnostic(severity, place, message))
 

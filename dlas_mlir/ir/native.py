@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 
 def complaint(name: str, options: str | None) -> str | None:
-    """What the compiler has against the pass `name` with `options`, or None. The context is the current one."""
+    """What the compiler has against the pass `name` with `options`, or None. Needs a current context."""
     text = name if options is None else f"{name}{{{options}}}"
 
     def parse() -> None:

@@ -1,4 +1,4 @@
-"""Pipelines: text checked before any IR is touched, then run with Python, upstream and IREE passes in one order."""
+"""Pipelines: checked before any IR is touched, then run: Python, upstream and IREE passes in one order."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def _isolated(element: Element, chosen: frozenset[str]) -> Iterator[Element]:
 
 
 class _Run:
-    """One run of one pipeline over one module, on one pass manager: printing and timing cover all passes alike."""
+    """One run over one module, on one pass manager, so that printing and timing cover all passes alike."""
 
     def __init__(self, module: ir.Module, config: RunConfig) -> None:
         self.module = module

@@ -1,7 +1,7 @@
 """All passes by name. The names come from the file names, so listing them imports no pass.
 
-The pass `dlas-foo-bar` is the class `FooBarPass` in `passes/<family>/foo_bar.py`. Other packages add passes through
-the entry-point group `dlas_mlir.passes`: the entry's name is the pass's, its value the class.
+The pass `dlas-foo-bar` is the class `FooBarPass` in `passes/<family>/foo_bar.py`. Other packages add passes
+through the entry-point group `dlas_mlir.passes`: the entry's name is the pass's, its value the class.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def find(name: str) -> Entry | None:
 
 def all_pass_names() -> tuple[str, ...]:
     """The names of all Python passes, by family."""
-    return tuple([*_own_entries(), *_foreign_entries()])
+    return (*_own_entries(), *_foreign_entries())
 
 
 @cache

@@ -48,7 +48,8 @@ class Target:
         attributes = module.operation.attributes
         if ATTRIBUTE not in attributes:
             raise PassError(
-                f"the module has no `{ATTRIBUTE}` attribute: run dlas-set-target{{target=...}} first", module.operation
+                f"the module has no `{ATTRIBUTE}` attribute: run dlas-set-target{{target=...}} first",
+                module.operation,
             )
         values = {
             named.name: ir.StringAttr(named.attr).value
@@ -58,5 +59,7 @@ class Target:
         }
         known = {field.name for field in dataclasses.fields(Target)}
         if unknown := values.keys() - known:
-            raise PassError(f"`{ATTRIBUTE}` has unknown entries: {', '.join(sorted(unknown))}", module.operation)
+            raise PassError(
+                f"`{ATTRIBUTE}` has unknown entries: {', '.join(sorted(unknown))}", module.operation
+            )
         return Target(**values)

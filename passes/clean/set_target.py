@@ -14,7 +14,7 @@ from dlas_mlir.ir.target import ATTRIBUTE, Target
 class SetTargetPass(Pass):
     """Write what is known of the machine on the module, where the later passes look it up.
 
-    A preset puts this pass first, with the figures of its target. An attribute that is there already is replaced.
+    A preset puts this pass first, with the figures of its target. An older attribute is replaced.
 
     Before:
     ```mlir
@@ -24,8 +24,9 @@ class SetTargetPass(Pass):
     ```
     After `dlas-set-target{target=x86-64-avx2 vector-bits=256 vector-registers=16}`:
     ```mlir
-    module attributes {dlas.target = {name = "x86-64-avx2", vector_bits = 256 : i64, vector_registers = 16 : i64,
-                                      l1d_bytes = 32768 : i64, l2_bytes = 1048576 : i64, threads = 1 : i64}} {
+    module attributes {dlas.target = {l1d_bytes = 32768 : i64, l2_bytes = 1048576 : i64,
+                                      name = "x86-64-avx2", threads = 1 : i64,
+                                      vector_bits = 256 : i64, vector_registers = 16 : i64}} {
       ...
     }
     ```
