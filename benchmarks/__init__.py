@@ -1,0 +1,1 @@
+"""Side-by-side comparisons with other runtimes; each script writes JSON and a Markdown table."""

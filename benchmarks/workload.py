@@ -1,0 +1,247 @@
+"""What is timed: a zoo model, `package.module:factory`, or one layer described in one line."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import shlex
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dlas_mlir.errors import DlasError
+
+if TYPE_CHECKING:
+    import torch
+
+SEED = 0
+LAYER_KINDS = ("conv", "linear")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution with bias; a linear layer is one with spatial extent 1 and `linear` set."""
+
+    batch: int
+    channels: int
+    filters: int
+    height: int = 1
+    width: int = 1
+    kernel_h: int = 1
+    kernel_w: int = 1
+    pad_h: int = 0
+    pad_w: int = 0
+    stride_h: int = 1
+    stride_w: int = 1
+    dilation_h: int = 1
+    dilation_w: int = 1
+    groups: int = 1
+    linear: bool = False
+
+    def __str__(self) -> str:
+        if self.linear:
+            return f"linear {self.channels}-{self.filters}" + (f" n{self.batch}" if self.batch > 1 else "")
+        height, width = self.height, self.width
+        parts = [
+            f"{self.kernel_h}x{self.kernel_w} {self.channels}-{self.filters}",
+            f"@{height}" if height == width else f"@{height}x{width}",
+        ]
+        if self.stride_h > 1 or self.stride_w > 1:
+            parts.append(f"s{self.stride_h}")
+        if self.dilation_h > 1 or self.dilation_w > 1:
+            parts.append(f"d{self.dilation_h}")
+        if self.groups > 1:
+            parts.append("dw" if self.groups == self.channels == self.filters else f"G{self.groups}")
+        if self.batch > 1:
+            parts.append(f"n{self.batch}")
+        return " ".join(parts)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        raise DlasError(message)
+
+
+def _layer_parser() -> argparse.ArgumentParser:
+    """The letters are those of MIOpenDriver and of IREE's BOO driver; their other flags are ignored."""
+    parser = _Parser(prog="layer", add_help=False, allow_abbrev=False)
+    for letters, field, default in (
+        (("-n",), "batch", 1),
+        (("-c",), "channels", None),
+        (("-k",), "filters", None),
+        (("-H",), "height", 1),
+        (("-W",), "width", 1),
+        (("-y",), "kernel_h", 1),
+        (("-x",), "kernel_w", 1),
+        (("-p",), "pad_h", 0),
+        (("-q",), "pad_w", 0),
+        (("-u",), "stride_h", 1),
+        (("-v",), "stride_w", 1),
+        (("-l",), "dilation_h", 1),
+        (("-j",), "dilation_w", 1),
+        (("-g",), "groups", 1),
+    ):
+        parser.add_argument(*letters, dest=field, type=int, default=default, required=default is None)
+    return parser
+
+
+def parse_layer(line: str) -> Layer:
+    """`conv -c 64 -H 56 -W 56 -k 64 -y 3 -x 3 -p 1 -q 1` or `linear -c 2048 -k 1000`; raises DlasError."""
+    kind, *words = shlex.split(line)
+    if kind not in LAYER_KINDS:
+        raise DlasError(f"`{line}`: a layer starts with one of {', '.join(LAYER_KINDS)}, not `{kind}`")
+    try:
+        values, _ignored = _layer_parser().parse_known_args(words)
+    except DlasError as error:
+        raise DlasError(f"`{line}`: {error}") from None
+    layer = Layer(**vars(values), linear=kind == "linear")
+    zero_allowed = {"pad_h", "pad_w", "linear"}
+    for field, value in asdict(layer).items():
+        if field not in zero_allowed and value < 1:
+            raise DlasError(f"`{line}`: {field} is {value}, it must be at least 1")
+    if layer.channels % layer.groups or layer.filters % layer.groups:
+        raise DlasError(
+            f"`{line}`: {layer.groups} groups do not divide {layer.channels} and {layer.filters} channels"
+        )
+    return layer
+
+
+def read_commands(path: Path) -> list[str]:
+    """The layer lines of a commands file; empty lines and `#` comments are skipped. Raises DlasError."""
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DlasError(f"{path}: cannot be read: {error}") from None
+    commands = []
+    for number, line in enumerate(lines, 1):
+        text = line.split("#")[0].strip()
+        if not text:
+            continue
+        try:
+            parse_layer(text)
+        except DlasError as error:
+            raise DlasError(f"{path}:{number}: {error}") from None
+        commands.append(text)
+    return commands
+
+
+def is_layer(spec: str) -> bool:
+    return spec.split(maxsplit=1)[0] in LAYER_KINDS
+
+
+def display_name(spec: str) -> str:
+    return str(parse_layer(spec)) if is_layer(spec) else spec
+
+
+def build_layer(layer: Layer) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
+    import torch
+
+    if layer.linear:
+        return torch.nn.Linear(layer.channels, layer.filters), (torch.randn(layer.batch, layer.channels),)
+    module = torch.nn.Conv2d(
+        layer.channels,
+        layer.filters,
+        (layer.kernel_h, layer.kernel_w),
+        stride=(layer.stride_h, layer.stride_w),
+        padding=(layer.pad_h, layer.pad_w),
+        dilation=(layer.dilation_h, layer.dilation_w),
+        groups=layer.groups,
+    )
+    return module, (torch.randn(layer.batch, layer.channels, layer.height, layer.width),)
+
+
+def build(spec: str) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
+    """The module in eval mode and its inputs, the same in every process. Raises DlasError."""
+    import torch
+
+    torch.manual_seed(SEED)
+    if is_layer(spec):
+        module, inputs = build_layer(parse_layer(spec))
+    elif ":" in spec:
+        module, inputs = _from_factory(spec)
+    else:
+        from dlas_mlir import models
+
+        module = models.build(spec)
+        inputs = (torch.randn(models.lookup(spec).input_shape),)
+    return module.eval(), inputs
+
+
+def _from_factory(spec: str) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
+    module_name, _, factory = spec.partition(":")
+    try:
+        module = getattr(importlib.import_module(module_name), factory)()
+    except (ImportError, AttributeError) as error:
+        raise DlasError(f"`{spec}`: {error}") from None
+    return module, module.example_inputs
+
+
+def layer_module() -> torch.nn.Module:
+    """The layer named by $DLAS_BENCH_LAYER: how a layer reaches an importer that takes `module:factory`."""
+    import torch
+
+    torch.manual_seed(SEED)
+    module, inputs = build_layer(parse_layer(os.environ["DLAS_BENCH_LAYER"]))
+    module.example_inputs = inputs  # type: ignore[assignment]
+    return module
+
+
+@dataclass(frozen=True)
+class Case:
+    """A workload ready for every runtime: `golden` is an .npz of input_0.., output_0.. by eager PyTorch."""
+
+    spec: str
+    name: str
+    macs: int
+    golden: str
+    onnx: str
+
+
+def prepare(spec: str, directory: Path, onnx: bool = True) -> Case:
+    """Run `spec` once in eager PyTorch and export it, into `directory`. Raises DlasError."""
+    import numpy as np
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    module, inputs = build(spec)
+    directory.mkdir(parents=True, exist_ok=True)
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        result = module(*inputs)
+    outputs = [result] if isinstance(result, torch.Tensor) else list(result)
+    golden = directory / "golden.npz"
+    arrays = {f"input_{i}": tensor.numpy() for i, tensor in enumerate(inputs)}
+    arrays |= {f"output_{i}": tensor.numpy() for i, tensor in enumerate(outputs)}
+    np.savez(golden, **arrays)  # type: ignore[arg-type]
+    path = directory / "model.onnx"
+    if onnx:
+        _export_onnx(module, inputs, path)
+    return Case(
+        spec, display_name(spec), counter.get_total_flops() // 2, str(golden), str(path) if onnx else ""
+    )
+
+
+def _export_onnx(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], path: Path) -> None:
+    import torch
+
+    try:
+        torch.onnx.export(module, inputs, str(path), dynamo=True, verbose=False, optimize=True)
+    except ImportError as error:
+        raise DlasError(f"exporting ONNX needs the extra `peers` (make peers): {error}") from None
+
+
+def main() -> None:
+    """Export one workload in a process of its own: `SPEC DIRECTORY`, a Case as JSON on stdout."""
+    spec, directory = sys.argv[1:]
+    try:
+        case = prepare(spec, Path(directory))
+    except DlasError as error:
+        sys.exit(f"error: {error}")
+    print(json.dumps(asdict(case)))
+
+
+if __name__ == "__main__":
+    main()
