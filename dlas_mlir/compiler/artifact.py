@@ -1,0 +1,58 @@
+"""What compiling gives: a .vmfb file and what is known about it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dlas_mlir.compiler.cache import file_digest
+from dlas_mlir.errors import DlasError
+
+# Not written beside the .vmfb: they are where the files lie here and what happened this time.
+_LOCAL = ("vmfb", "golden", "cached")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A compiled model.
+
+    `driver` is the device it runs on ("local" for CPUs), `macs` are multiply-accumulates per call, `golden` is an
+    .npz of inputs and PyTorch's outputs (None when there is no PyTorch model), `primitives` the number of layers
+    by primitive, `layers` one dict per convolution or linear layer (name, primitive, macs, dispatch, ...),
+    `seconds` the time of each stage when it was compiled.
+    """
+
+    vmfb: Path
+    sha256: str
+    model: str
+    preset: str
+    driver: str
+    macs: int = 0
+    parameters: int = 0
+    golden: Path | None = None
+    primitives: dict[str, int] = field(default_factory=dict)
+    layers: tuple[dict[str, Any], ...] = ()
+    flags: tuple[str, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    cached: bool = False
+
+    def metadata(self) -> str:
+        """The JSON that stands beside the .vmfb."""
+        values = {key: value for key, value in dataclasses.asdict(self).items() if key not in _LOCAL}
+        return json.dumps(values, indent=1) + "\n"
+
+
+def load_artifact(vmfb: Path, metadata: Path, golden: Path | None) -> Artifact | None:
+    """The artifact that stands in the cache, or None when it is not there whole."""
+    try:
+        values = json.loads(metadata.read_text())
+        values["layers"] = tuple(values["layers"])
+        values["flags"] = tuple(values["flags"])
+        artifact = Artifact(vmfb=vmfb, golden=golden, cached=True, **values)
+        return artifact if file_digest(vmfb) == artifact.sha256 else None
+    except (DlasError, OSError, ValueError, TypeError, KeyError):
+        return None

@@ -1,0 +1,269 @@
+"""From a model and a preset to an artifact: import, pass pipeline, iree-compile; all cached by content."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from dlas_mlir import errors
+from dlas_mlir.compiler import cache, tools
+from dlas_mlir.compiler.artifact import Artifact, load_artifact
+from dlas_mlir.compiler.elf import undefined_symbols
+from dlas_mlir.errors import DlasError
+
+if TYPE_CHECKING:
+    from dlas_mlir.compiler.importer import Imported
+    from dlas_mlir.compiler.presets import Preset
+
+_DISTRIBUTIONS = ("dlas-mlir", "iree-base-compiler")
+
+
+def compile_model(
+    spec: Any,
+    preset: str | Preset,
+    *,
+    inputs: Any = None,
+    weights: Path | str | None = None,
+    output: Path | str | None = None,
+    mlir_out: Path | str | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+    timeout: float | None = None,
+) -> Artifact:
+    """Compile `spec` (whatever `import_model` takes) for `preset` ("target/recipe").
+
+    `output` receives a copy of the .vmfb, `mlir_out` the module after the pass pipeline (bytecode if it ends
+    in .mlirbc, else text). `progress` is told each stage that starts; `timeout` is in seconds for each of them.
+    Raises DlasError; one for the compiler holds the command that reproduces it.
+    """
+    chosen = _preset(preset)
+    from dlas_mlir.compiler.importer import import_model
+
+    clock = _Clock(progress)
+    with clock.stage(f"import {_title(spec)}", "import"):
+        imported = import_model(spec, inputs=inputs, weights=weights)
+    artifact = compile_imported(
+        imported, chosen, mlir_out=Path(mlir_out) if mlir_out else None, clock=clock, timeout=timeout
+    )
+    if output:
+        _copy(artifact.vmfb, Path(output))
+    return artifact
+
+
+def compile_imported(
+    imported: Imported,
+    preset: Preset,
+    *,
+    mlir_out: Path | None = None,
+    clock: _Clock | None = None,
+    timeout: float | None = None,
+) -> Artifact:
+    """Compile what is imported already; see `compile_model`."""
+    clock = clock or _Clock(lambda _: None)
+    folder = cache.entry("artifact", artifact_key(imported, preset))
+    vmfb, metadata = folder / "module.vmfb", folder / "artifact.json"
+    found = load_artifact(vmfb, metadata, imported.golden)
+    if found and not mlir_out:
+        return found
+    job = _Job(imported, preset, timeout)
+    with tempfile.TemporaryDirectory(prefix="dlas-") as scratch:
+        module = Path(scratch) / "module.mlirbc"
+        with clock.stage(f"passes {imported.name} for {preset.target_name}/{preset.recipe}", "passes"):
+            report = job.run_pipeline(module, mlir_out)
+        if found:
+            return found
+        with clock.stage(f"iree-compile {imported.name} for {preset.target_name}/{preset.recipe}", "compile"):
+            cache.write_atomically(vmfb, lambda path: job.iree_compile(module, path))
+    layers = report["layers"]
+    artifact = Artifact(
+        vmfb=vmfb,
+        sha256=cache.file_digest(vmfb),
+        model=imported.name,
+        preset=f"{preset.target_name}/{preset.recipe}",
+        driver=preset.device,
+        macs=imported.macs,
+        parameters=imported.parameters,
+        golden=imported.golden,
+        primitives=_primitives(layers) or {preset.recipe: report["imported_layers"]},
+        layers=tuple(layers),
+        flags=preset.iree_flags,
+        versions=cache.versions(
+            "dlas-mlir", "iree-base-compiler", "iree-base-runtime", "torch-mlir", "torch"
+        ),
+        seconds=clock.seconds,
+    )
+    cache.write_atomically(metadata, artifact.metadata())
+    return artifact
+
+
+def artifact_key(imported: Imported, preset: Preset) -> str:
+    """The hash of everything an artifact is made from."""
+    from dlas_mlir.runtime.devices import cpu_features, cpu_model
+
+    # `host` in a flag means this machine, which a cache on a shared disk may outlive.
+    host = [cpu_model(), cpu_features()] if any("host" in flag for flag in preset.iree_flags) else []
+    canonical = [
+        dataclasses.asdict(preset.target),
+        preset.pipeline,
+        preset.iree_flags,
+        preset.recipe,
+        preset.device,
+    ]
+    return cache.digest(
+        imported.key, imported.name, canonical, host, cache.versions(*_DISTRIBUTIONS), _own_sources()
+    )
+
+
+def _own_sources() -> str:
+    """The hash of the sources that decide what a pipeline makes, third-party passes by their versions."""
+    from importlib import metadata
+
+    package = Path(errors.__file__).parent
+    files = sorted(file for part in ("ir", "passes") for file in (package / part).rglob("*.py"))
+    files += [Path(__file__), Path(__file__).with_name("pipeline_process.py")]
+    foreign = sorted(
+        f"{point.dist.name} {point.dist.version}"
+        for point in metadata.entry_points(group="dlas_mlir.passes")
+        if point.dist
+    )
+    return cache.digest([file.read_text() for file in files], foreign)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One model on its way through the compiler. Every stage is a process: native code may crash."""
+
+    imported: Imported
+    preset: Preset
+    timeout: float | None
+
+    def run_pipeline(self, module: Path, text: Path | None) -> dict[str, Any]:
+        """Write the bytecode after the passes to `module`, and to `text` what the user asked to see."""
+        request = {
+            "source": str(self.imported.path),
+            "pipeline": self.preset.pipeline,
+            "bytecode": str(module),
+        }
+        if text is None:
+            return self._pipeline_process({**request, "text": None})
+        if text.suffix == ".mlirbc":
+            report = self._pipeline_process({**request, "text": None})
+            _copy(module, text)
+            return report
+        report: dict[str, Any] = {}
+        _write(text, lambda path: report.update(self._pipeline_process({**request, "text": str(path)})))
+        return report
+
+    def _pipeline_process(self, request: dict[str, Any]) -> dict[str, Any]:
+        command = [sys.executable, "-m", "dlas_mlir.compiler.pipeline_process", json.dumps(request)]
+        outcome = tools.run_tool(command, timeout=self.timeout)
+        try:
+            report = json.loads(outcome.stdout)
+        except ValueError:
+            report = None
+        if report is not None and "error" in report:
+            raise DlasError(f"{self._title()}: {report['error']}")
+        if report is None or outcome.code:
+            raise DlasError(
+                f"{self._title()}: the pass pipeline {outcome.how()}{_tail(outcome.stderr)}\n"
+                f"reproduce with: {shlex.join(self._dlas_opt())}"
+            )
+        sys.stderr.write(outcome.stderr)  # remarks and warnings of the passes
+        return report
+
+    def _dlas_opt(self) -> Sequence[str]:
+        preset = f"--preset={self.preset.target_name}/{self.preset.recipe}"
+        return ["dlas-opt", str(self.imported.path), preset, "--emit-bytecode", "-o", "/dev/null"]
+
+    def iree_compile(self, module: Path, vmfb: Path) -> None:
+        """Write the artifact to `vmfb`, or keep `module` and raise the command that fails."""
+        command = [tools.iree_compile(), str(module), *self.preset.iree_flags, "-o", str(vmfb)]
+        outcome = tools.run_tool(command, timeout=self.timeout)
+        if outcome.code == 0:
+            if imports := undefined_symbols(vmfb):
+                raise DlasError(
+                    f"{self._title()}: the generated code calls {', '.join(sorted(imports))}, which no device "
+                    "offers (a temporary buffer was left in a dispatch: its schedule does not fit it)\n"
+                    f"reproduce with: {shlex.join(self._kept(command, module))}"
+                )
+            return
+        if "No space left on device" in outcome.stderr:
+            raise DlasError(
+                f"cannot write {vmfb.parent}: No space left on device (DLAS_CACHE names another place)"
+            )
+        raise DlasError(
+            f"{self._title()}: iree-compile {outcome.how()}{_tail(outcome.stderr)}\n"
+            f"reproduce with: {shlex.join(self._kept(command, module))}"
+        )
+
+    def _kept(self, command: list[str], module: Path) -> list[str]:
+        """The command on a copy of its input that stays."""
+        kept = cache.entry("failed", cache.file_digest(module)) / "module.mlirbc"
+        _copy(module, kept)
+        return [command[0], str(kept), *command[2:-1], "/dev/null"]
+
+    def _title(self) -> str:
+        return f"{self.imported.name} for {self.preset.target_name}/{self.preset.recipe}"
+
+
+class _Clock:
+    """The time of each stage, and who is told of it."""
+
+    def __init__(self, progress: Callable[[str], None]) -> None:
+        self.progress = progress
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, title: str, name: str):
+        self.progress(title)
+        start = perf_counter()
+        yield
+        self.seconds[name] = round(perf_counter() - start, 3)
+
+
+def _preset(preset: str | Preset) -> Preset:
+    if not isinstance(preset, str):
+        return preset
+    from dlas_mlir.compiler.presets import load_preset
+
+    return load_preset(preset)
+
+
+def _primitives(layers: list[dict[str, Any]]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for layer in layers:
+        counts[layer["primitive"]] = counts.get(layer["primitive"], 0) + 1
+    return counts
+
+
+def _title(spec: Any) -> str:
+    return str(spec) if isinstance(spec, str | Path) else type(spec).__name__
+
+
+def _tail(stderr: str) -> str:
+    """The first error of a tool and the lines around it; a stack dump is left out."""
+    lines = [line for line in stderr.strip().splitlines() if line.strip()]
+    start = next((i for i, line in enumerate(lines) if "error:" in line or "LLVM ERROR" in line), 0)
+    shown = [line[:400] for line in lines[start : start + 4] if not line.lstrip().startswith("#")]
+    return ":\n" + "\n".join(shown) if shown else ""
+
+
+def _copy(source: Path, target: Path) -> None:
+    _write(target, lambda path: shutil.copyfile(source, path))
+
+
+def _write(target: Path, write: Callable[[Path], object]) -> None:
+    if not target.parent.is_dir():
+        raise DlasError(f"cannot write {target}: there is no directory {target.parent}")
+    if target.is_dir():
+        raise DlasError(f"cannot write {target}: it is a directory")
+    cache.write_atomically(target, write)

@@ -1,0 +1,86 @@
+"""Runs a preset's pass pipeline on one file, in a process of its own: `python -m ... JSON`.
+
+The compiler is native code that may abort; and the process that asked for a cached artifact never loads it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from iree.compiler import ir
+
+from dlas_mlir.errors import DlasError
+from dlas_mlir.ir.pipeline import parse_pipeline
+
+LAYERS = "dlas.layers"
+_LAYER_OP = re.compile(r"linalg\.(depthwise_conv|conv|(batch_)?(matmul|matvec|vecmat)|quantized_)")
+
+
+def run(source: str, pipeline: str, bytecode: str | None, text: str | None) -> dict[str, Any]:
+    """Run `pipeline` on the file `source`, write bytecode and text where asked, return the layers."""
+    with ir.Context() as context:
+        context.allow_unregistered_dialects = True
+        context.emit_error_diagnostics = True
+        checked = parse_pipeline(pipeline, context)
+        module = ir.Module.parseFile(source, context)
+        imported = count_layers(module)
+        checked.run(module)
+        layers = read_layers(module)
+        if bytecode:
+            with Path(bytecode).open("wb") as file:
+                module.operation.write_bytecode(file)
+        if text:
+            with Path(text).open("w") as file:
+                module.operation.print(file=file, enable_debug_info=True)
+    return {"layers": layers, "imported_layers": imported}
+
+
+def count_layers(module: ir.Module) -> int:
+    """The number of convolutions and linear layers in `module`, as the importer writes them."""
+    count = 0
+
+    def visit(op: ir.Operation) -> ir.WalkResult:
+        nonlocal count
+        count += bool(_LAYER_OP.match(op.name))
+        return ir.WalkResult.ADVANCE
+
+    module.operation.walk(visit)
+    return count
+
+
+def read_layers(module: ir.Module) -> list[dict[str, Any]]:
+    """The dictionaries of the module attribute `dlas.layers`, in order; empty when no pass has written it."""
+    attributes = module.operation.attributes
+    if LAYERS not in attributes:
+        return []
+    return [_plain(layer) for layer in ir.ArrayAttr(attributes[LAYERS])]
+
+
+def _plain(attribute: ir.Attribute) -> Any:
+    if isinstance(attribute, ir.DictAttr):
+        return {named.name: _plain(named.attr) for named in attribute}
+    if isinstance(attribute, ir.ArrayAttr):
+        return [_plain(inner) for inner in attribute]
+    if isinstance(attribute, ir.DenseI64ArrayAttr):
+        return list(attribute)
+    if isinstance(attribute, ir.StringAttr | ir.BoolAttr | ir.IntegerAttr | ir.FloatAttr):
+        return attribute.value
+    return str(attribute)
+
+
+def main() -> int:
+    """One JSON object as argument, one on stdout: with `error` and exit code 1 when the pipeline failed."""
+    try:
+        reply = run(**json.loads(sys.argv[1]))
+    except (DlasError, ir.MLIRError, OSError) as error:
+        reply = {"error": str(error)}
+    print(json.dumps(reply))
+    return 1 if "error" in reply else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
