@@ -39,7 +39,7 @@ def option(
 
 @dataclass(frozen=True)
 class Pass:
-    """Base of all passes. A subclass sets `name`, has `run`, and documents itself with the IR before and after.
+    """Base of all passes. A subclass sets `name`, has `run`, and shows the IR before and after in its doc.
 
     The first paragraph of the docstring is the summary in `dlas-opt --list-passes`.
     """

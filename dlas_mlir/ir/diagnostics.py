@@ -104,7 +104,7 @@ _sink: ContextVar[Callable[[Diagnostic], None]] = ContextVar("dlas_diagnostics",
 
 
 def report(severity: str, op: Any, message: str) -> None:
-    """Tell the user about `op` without failing. MLIR's bindings emit only errors, so this goes around them."""
+    """Tell the user about `op` without failing. The bindings emit only errors, so this goes around them."""
     place = place_of(op.location) if op is not None else Place()
     _sink.get()(Diagnostic(severity, place, message))
 

@@ -18,7 +18,7 @@ _SCALARS: dict[Any, str] = {bool: "bool", int: "int", float: "float", str: "stri
 
 @dataclass(frozen=True)
 class OptionSpec:
-    """One option: its name in pipeline text, its dataclass field, its element type and the rules for values."""
+    """One option: its name in pipeline text, its dataclass field, its element type, the rules for values."""
 
     name: str
     field: str
@@ -87,7 +87,7 @@ class OptionSpec:
 
 
 def specs_of(cls: type[Pass]) -> tuple[OptionSpec, ...]:
-    """The options of a pass class, in the order of its fields. Raises TypeError for a type that none can have."""
+    """The options of a pass class, in the order of its fields. Raises TypeError for any other type."""
     hints = typing.get_type_hints(cls)
     return tuple(_spec(cls, field, hints[field.name]) for field in dataclasses.fields(cls))
 

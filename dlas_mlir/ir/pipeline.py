@@ -262,7 +262,7 @@ def parse_pipeline(text: str | Source, context: ir.Context | None = None) -> Pip
     nodes = parse_text(source)
     if len(nodes) == 1 and isinstance(nodes[0], NestNode) and nodes[0].anchor in (ROOT, "any"):
         nodes = nodes[0].children
-    with context or ir.Context():
+    with context or ir.Context.current or ir.Context():
         checker = _Checker(source)
         return Pipeline(tuple(checker.element(node) for node in nodes))
 

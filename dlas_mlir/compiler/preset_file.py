@@ -1,0 +1,184 @@
+"""Reading one target file: every key is known, of the right type, and every flag is one of iree-compile's."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import iree.compiler
+
+from dlas_mlir.errors import DlasError
+from dlas_mlir.ir.options import closest
+from dlas_mlir.ir.target import Target
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
+
+DEVICES = ("local", "vulkan", "cuda", "hip", "metal")
+
+# Key -> type, and whether it has to be there.
+_FILE = {"target": (dict, True), "iree": (dict, True), "recipes": (dict, True)}
+_TARGET = {
+    "description": (str, True),
+    "triple": (str, False),
+    "cpu": (str, False),
+    "features": (list, False),
+    "vector_bits": (int, False),
+    "vector_registers": (int, False),
+    "l1d_bytes": (int, False),
+    "l2_bytes": (int, False),
+}
+_IREE = {"device": (str, True), "flags": (list, True)}
+_RECIPE = {"description": (str, True), "pipeline": (str, True), "flags": (list, False)}
+_TYPES = {dict: "a table", str: "a string", int: "a whole number", list: "a list of strings"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe; `line` and `column` are where the pipeline's text begins in `file`."""
+
+    name: str
+    description: str
+    pipeline: str
+    iree_flags: tuple[str, ...]
+    file: str
+    line: int
+    column: int
+
+
+@dataclass(frozen=True)
+class TargetFile:
+    """A target file. `device` is `local` for a CPU; `iree_flags` are those of all its recipes."""
+
+    path: Path
+    description: str
+    target: Target
+    device: str
+    iree_flags: tuple[str, ...]
+    recipes: dict[str, Recipe]
+
+
+def read(path: Path) -> TargetFile:
+    """The target file at `path`. Raises DlasError with the file's name and the key that is wrong."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DlasError(f"{path}: {error}") from None
+    table = _Table(path, "")
+    table.check(data, _FILE)
+    target = table.part(data, "target", _TARGET)
+    iree_table = table.part(data, "iree", _IREE)
+    device = iree_table["device"]
+    if device not in DEVICES:
+        raise DlasError(f"{path}: iree.device: expected {' or '.join(DEVICES)}, found `{device}`")
+    figures = {key: value for key, value in target.items() if isinstance(value, int)}
+    for key, value in figures.items():
+        if value < 0:
+            raise DlasError(f"{path}: target.{key}: expected at least 0, found {value}")
+    return TargetFile(
+        path=path,
+        description=target["description"],
+        target=Target(name=path.stem, **figures),
+        device=device,
+        iree_flags=(*_flags(path, "iree.flags", iree_table["flags"]), *_cpu_flags(target)),
+        recipes={name: _recipe(table, data["recipes"], name, text) for name in data["recipes"]},
+    )
+
+
+def _recipe(table: _Table, recipes: dict[str, Any], name: str, text: str) -> Recipe:
+    recipe = _Table(table.path, "recipes.").part(recipes, name, _RECIPE)
+    pipeline = recipe["pipeline"]
+    # A string without escapes stands in the file as it is, so that errors can point into the file.
+    header = re.search(rf"^\s*\[\s*recipes\s*\.\s*[\"']?{re.escape(name)}[\"']?\s*\]", text, re.MULTILINE)
+    at = text.find(pipeline, header.end() if header else 0) if pipeline else -1
+    line = text.count("\n", 0, at) + 1 if at >= 0 else 1
+    column = at - text.rfind("\n", 0, at) if at >= 0 else 1
+    where = f"recipes.{name}.flags"
+    return Recipe(
+        name=name,
+        description=recipe["description"],
+        pipeline=pipeline,
+        iree_flags=_flags(table.path, where, recipe.get("flags", [])),
+        file=str(table.path) if at >= 0 else f"{table.path}[recipes.{name}]",
+        line=line,
+        column=column,
+    )
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Checks tables of one file; `prefix` is the dotted name of the table they stand in."""
+
+    path: Path
+    prefix: str
+
+    def part(self, data: dict[str, Any], key: str, schema: dict[str, tuple[type, bool]]) -> dict[str, Any]:
+        """The table `data[key]`, checked."""
+        if not isinstance(data[key], dict):
+            raise DlasError(f"{self.path}: {self.prefix}{key}: expected a table, found {data[key]!r}")
+        _Table(self.path, f"{self.prefix}{key}.").check(data[key], schema)
+        return data[key]
+
+    def check(self, data: dict[str, Any], schema: dict[str, tuple[type, bool]]) -> None:
+        """Raises DlasError for a key that is unknown, missing or of the wrong type."""
+        for key, value in data.items():
+            if key not in schema:
+                known = ", ".join(schema)
+                hint = closest(key, schema)
+                raise DlasError(f"{self.path}: unknown key `{self.prefix}{key}`{hint}; known are {known}")
+            expected = schema[key][0]
+            # A bool is an int in Python, and no number in TOML.
+            good = type(value) is expected
+            if isinstance(value, list):
+                good = good and all(isinstance(item, str) for item in value)
+            if not good:
+                raise DlasError(
+                    f"{self.path}: {self.prefix}{key}: expected {_TYPES[expected]}, found {value!r}"
+                )
+        for key, (_, required) in schema.items():
+            if required and key not in data:
+                raise DlasError(f"{self.path}: the key `{self.prefix}{key}` is missing")
+
+
+def _cpu_flags(target: dict[str, Any]) -> tuple[str, ...]:
+    """The flags that say which machine code; a target without a triple (a GPU) says it in its own flags."""
+    flags = []
+    if "triple" in target:
+        flags.append(f"--iree-llvmcpu-target-triple={target['triple']}")
+    if "cpu" in target:
+        flags.append(f"--iree-llvmcpu-target-cpu={target['cpu']}")
+    if target.get("features"):
+        flags.append(f"--iree-llvmcpu-target-cpu-features={','.join(target['features'])}")
+    return tuple(flags)
+
+
+def _flags(path: Path, where: str, flags: list[str]) -> tuple[str, ...]:
+    known = _known_flags()
+    for flag in flags:
+        name = flag.split("=")[0]
+        if not flag.startswith("--"):
+            raise DlasError(f"{path}: {where}: expected a flag such as --iree-opt-level=O3, found `{flag}`")
+        if known and name not in known:
+            raise DlasError(f"{path}: {where}: iree-compile has no flag `{name}`{closest(name, known)}")
+    return tuple(flags)
+
+
+@cache
+def _known_flags() -> frozenset[str]:
+    """The flags of the installed iree-compile; nothing when it does not say."""
+    tool = Path(iree.compiler.__path__[0]) / "_mlir_libs" / "iree-compile"
+    try:
+        output = subprocess.run(
+            [tool, "--help-hidden"], capture_output=True, text=True, check=True, timeout=60
+        )
+    except (OSError, subprocess.SubprocessError):
+        return frozenset()
+    return frozenset(re.findall(r"^ +(--[\w-]+)", output.stdout, re.MULTILINE))
