@@ -19,9 +19,9 @@ _LOCAL = ("vmfb", "golden", "cached")
 class Artifact:
     """A compiled model.
 
-    `driver` is the device it runs on ("local" for CPUs), `macs` are multiply-accumulates per call, `golden` is an
-    .npz of inputs and PyTorch's outputs (None when there is no PyTorch model), `primitives` the number of layers
-    by primitive, `layers` one dict per convolution or linear layer (name, primitive, macs, dispatch, ...),
+    `driver` is the device it runs on ("local" for CPUs), `macs` are multiply-accumulates per call, `golden`
+    is an .npz of inputs and PyTorch's outputs (None when there is no PyTorch model), `primitives` the number
+    of layers by primitive, `layers` one dict per convolution or linear layer (name, primitive, macs, ...),
     `seconds` the time of each stage when it was compiled.
     """
 

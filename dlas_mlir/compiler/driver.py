@@ -42,7 +42,7 @@ def compile_model(
     """Compile `spec` (whatever `import_model` takes) for `preset` ("target/recipe").
 
     `output` receives a copy of the .vmfb, `mlir_out` the module after the pass pipeline (bytecode if it ends
-    in .mlirbc, else text). `progress` is told each stage that starts; `timeout` is in seconds for each of them.
+    in .mlirbc, else text). `progress` is told each stage that starts; `timeout` is in seconds for each.
     Raises DlasError; one for the compiler holds the command that reproduces it.
     """
     chosen = _preset(preset)
@@ -191,8 +191,8 @@ class _Job:
         if outcome.code == 0:
             if imports := undefined_symbols(vmfb):
                 raise DlasError(
-                    f"{self._title()}: the generated code calls {', '.join(sorted(imports))}, which no device "
-                    "offers (a temporary buffer was left in a dispatch: its schedule does not fit it)\n"
+                    f"{self._title()}: the generated code calls {', '.join(sorted(imports))}, which no "
+                    "device offers (a dispatch needs a temporary buffer: its schedule does not fit it)\n"
                     f"reproduce with: {shlex.join(self._kept(command, module))}"
                 )
             return
