@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -43,30 +43,22 @@ def entry(kind: str, key: str) -> Path:
 def write_atomically(path: Path, data: bytes | str | Callable[[Path], object]) -> None:
     """Write `path` whole or not at all; a callable is given a temporary path beside it, with the same suffix.
 
-    Raises DlasError when the file cannot be written (a full disk, no permission); exceptions of the callable that
-    are no OSError pass. Nothing is left behind then.
+    Raises DlasError when the file cannot be written (a full disk, no permission); exceptions of the callable
+    that are no OSError pass. Nothing is left behind then.
     """
-    temporary = None
+    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(6)}{path.suffix}")
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
         if callable(data):
             data(temporary)
         elif isinstance(data, str):
             temporary.write_text(data, encoding="utf-8")
         else:
             temporary.write_bytes(data)
-        # mkstemp makes the file private; the user's umask is to decide.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     except OSError as error:
         raise DlasError(f"cannot write {path}: {error.strerror or error}") from None
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def digest(*parts: Any) -> str:

@@ -21,7 +21,7 @@ def build(name: str, weights: Path | None = None) -> nn.Module:
 
     Raises DlasError for an unknown name, and for a file that is unreadable or does not fit the model.
     """
-    from .weights import fill_seeded, load_weights
+    from .fill import fill_seeded, load_weights
 
     entry = lookup(name)
     if weights is None:

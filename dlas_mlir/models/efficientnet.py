@@ -30,7 +30,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class MBConv(nn.Module):
-    """1x1 up (left out for expansion 1), depthwise, squeeze-and-excite, 1x1 down; a shortcut where shapes agree."""
+    """1x1 up (if expanding), depthwise, squeeze-and-excite, 1x1 down; a shortcut if shapes agree."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()

@@ -60,7 +60,7 @@ class MobileNetV1(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """MobileNetV2's block: 1x1 up (left out for expansion 1), depthwise 3x3, 1x1 down without an activation."""
+    """1x1 up (left out for expansion 1), depthwise 3x3, 1x1 down without an activation."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -82,7 +82,15 @@ class MobileNetV2(nn.Module):
     """[N, 3, 224, 224] to [N, 1000]."""
 
     # expansion, channels, blocks, stride of the first one
-    STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+    STAGES = (
+        (1, 16, 1, 1),
+        (6, 24, 2, 2),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,7 +110,7 @@ class MobileNetV2(nn.Module):
 
 
 class CifarInvertedResidual(nn.Module):
-    """The CIFAR block: always expands, ReLU, and a shortcut at every stride 1, projected where channels change."""
+    """The CIFAR block: always expands, and has a shortcut at every stride 1, projected if channels change."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -113,7 +121,9 @@ class CifarInvertedResidual(nn.Module):
             _conv_bn(hidden, outputs, 1, act=None),
         )
         self.residual = stride == 1
-        self.shortcut = _conv_bn(inputs, outputs, 1, act=None) if self.residual and inputs != outputs else None
+        self.shortcut = (
+            _conv_bn(inputs, outputs, 1, act=None) if self.residual and inputs != outputs else None
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.residual:
@@ -124,7 +134,15 @@ class CifarInvertedResidual(nn.Module):
 class CifarMobileNetV2(nn.Module):
     """[N, 3, 32, 32] to [N, 10]."""
 
-    STAGES = ((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+    STAGES = (
+        (1, 16, 1, 1),
+        (6, 24, 2, 1),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    )
 
     def __init__(self) -> None:
         super().__init__()

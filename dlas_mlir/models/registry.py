@@ -50,7 +50,9 @@ class ZooModel:
 
 
 def _rows() -> list[ZooModel]:
-    def row(name: str, where: str, shape: tuple[int, ...], parameters: int, macs: int, about: str) -> ZooModel:
+    def row(
+        name: str, where: str, shape: tuple[int, ...], parameters: int, macs: int, about: str
+    ) -> ZooModel:
         file, factory = where.split(".")
         return ZooModel(name, file, factory, (), shape, parameters, macs, about)
 
@@ -68,12 +70,26 @@ def _rows() -> list[ZooModel]:
         row("resnet18-cifar", "resnet.resnet18_cifar", _CIFAR, 11_173_962, 555_422_720, "ResNet18"),
         row("mobilenetv1-cifar", "mobilenet.mobilenetv1_cifar", _CIFAR, 3_217_226, 46_354_432, "MobileNetV1"),
         row("mobilenetv2-cifar", "mobilenet.mobilenetv2_cifar", _CIFAR, 2_296_922, 91_154_944, "MobileNetV2"),
-        row("vgg16-cifar", "vgg.vgg16_cifar", _CIFAR, 14_728_266, 313_201_664, "VGG16 with BN and one FC layer"),
+        row(
+            "vgg16-cifar",
+            "vgg.vgg16_cifar",
+            _CIFAR,
+            14_728_266,
+            313_201_664,
+            "VGG16 with BN and one FC layer",
+        ),
         row("resnet18", "resnet.resnet18", _IMAGENET, 11_689_512, 1_814_073_344, "ResNet18"),
         row("resnet50", "resnet.resnet50", _IMAGENET, 25_557_032, 4_089_184_256, "ResNet50"),
         row("mobilenetv1", "mobilenet.mobilenetv1", _IMAGENET, 4_231_976, 568_740_352, "MobileNetV1"),
         row("mobilenetv2", "mobilenet.mobilenetv2", _IMAGENET, 3_504_872, 300_774_272, "MobileNetV2"),
-        row("efficientnetb0", "efficientnet.efficientnetb0", _IMAGENET, 5_288_548, 385_814_752, "EfficientNetB0"),
+        row(
+            "efficientnetb0",
+            "efficientnet.efficientnetb0",
+            _IMAGENET,
+            5_288_548,
+            385_814_752,
+            "EfficientNetB0",
+        ),
         row("densenet161", "densenet.densenet161", _IMAGENET, 28_681_000, 7_727_907_072, "DenseNet161"),
         *grouped(
             "resnet34",

@@ -1,4 +1,4 @@
-"""ResNet for ImageNet and CIFAR, and its grouped form: every 3x3 convolution split into grouped 3x3 and 1x1."""
+"""ResNet for ImageNet and CIFAR, and its grouped form: each 3x3 convolution as grouped 3x3 and 1x1."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """[N, 3, H, W] to [N, classes]. `small` is the stem for 32x32 images: one 3x3 convolution and no pooling."""
+    """[N, 3, H, W] to [N, classes]. `small` is the stem for 32x32: one 3x3 convolution, no pooling."""
 
     def __init__(
         self,
@@ -143,5 +143,5 @@ def resnet50() -> nn.Module:
 
 
 def resnet34_grouped(groups: int | None) -> nn.Module:
-    """ResNet34 for 224x224 and 1000 classes, its 3x3 convolutions split in `groups` groups (None: depthwise)."""
+    """ResNet34 for 224x224 and 1000 classes, its 3x3 convolutions in `groups` groups (None: depthwise)."""
     return ResNet(BasicBlock, (3, 4, 6, 3), make_conv=grouped(groups))

@@ -20,11 +20,11 @@ _KEYS_SHOWN = 6
 def fill_seeded(make: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> nn.Module:
     """A model from `make` with PyTorch's seeded initialisation and random batch norm, in eval mode.
 
-    PyTorch's own batch norm is the identity, so that folding it wrongly would not show; and through layers that are
-    only initialised the signal decays by some 0.4 each, until the output no longer depends on the input and a wrong
-    first layer would not show either. So each batch norm gets random statistics and affine terms, at the scale of
-    what it is given for a seeded input. The scale is rounded to a power of two, so that the rounding of one machine's
-    convolutions does not reach the weights.
+    PyTorch's own batch norm is the identity, so that folding it wrongly would not show; and through layers
+    that are only initialised the signal decays by some 0.4 each, until the output no longer depends on the
+    input and a wrong first layer would not show either. So each batch norm gets random statistics and affine
+    terms, at the scale of what it is given for a seeded input. The scale is rounded to a power of two, so
+    that the rounding of one machine's convolutions does not reach the weights.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
@@ -54,7 +54,7 @@ def _fill_norm(norm: nn.Module, inputs: tuple[Any, ...]) -> None:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Fill `model` from a state_dict in a safetensors file, or in one of torch.save (read without unpickling code).
+    """Fill `model` from a state_dict, in a safetensors file or one of torch.save (code in it is not run).
 
     Raises DlasError when the file cannot be read, and when its keys or shapes are not the model's.
     """

@@ -1,0 +1,101 @@
+"""Models of the user's own, named `package.module:factory`: finding the file, calling the factory."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Any
+
+from dlas_mlir.errors import DlasError
+
+
+def split_factory(spec: str) -> tuple[str, str]:
+    """`package.module:factory` in its two parts. Raises DlasError when it is not of this form."""
+    module, _, name = spec.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
+        raise DlasError(f"malformed model '{spec}': a model of your own is named package.module:factory")
+    return module, name
+
+
+def find_module_file(module: str) -> Path:
+    """The Python file of a module, found in the working directory and on sys.path without importing anything.
+
+    Raises DlasError when there is none.
+    """
+    search: list[str] | None = [str(Path.cwd()), *sys.path]
+    name = ""
+    file = None
+    for part in module.split("."):
+        name = f"{name}.{part}" if name else part
+        spec = PathFinder.find_spec(name, search)
+        if spec is None or search is None:
+            raise DlasError(f"no module {name} in the working directory or on PYTHONPATH")
+        search = list(spec.submodule_search_locations) if spec.submodule_search_locations else None
+        file = spec.origin
+    if file is None or not Path(file).is_file():
+        raise DlasError(f"module {module} has no Python file")
+    return Path(file).absolute()
+
+
+def call_factory(spec: str) -> Any:
+    """What the factory returns. Raises DlasError, with the line, when it cannot be imported or fails."""
+    module_name, attribute = split_factory(spec)
+    find_module_file(module_name)
+    with _working_directory_on_path():
+        try:
+            made: Any = importlib.import_module(module_name)
+        except Exception as error:
+            raise DlasError(f"importing {module_name} failed: {_describe(error)}") from None
+        for part in attribute.split("."):
+            if not hasattr(made, part):
+                raise DlasError(f"module {module_name} has no {attribute}")
+            made = getattr(made, part)
+        try:
+            return made()
+        except Exception as error:
+            raise DlasError(f"{spec}() failed: {_describe(error)}") from None
+
+
+def source_files(module: str) -> list[Path]:
+    """The loaded Python files of the same code as `module`: its package, or the folder of its file.
+
+    Installed packages other than its own are left out: their versions are not the user's to edit.
+    """
+    root = find_module_file(module).parents[module.count(".") + _is_package(module)]
+    package = module.partition(".")[0]
+    files = set()
+    for name, loaded in list(sys.modules.items()):
+        file = getattr(loaded, "__file__", None)
+        if not file or not file.endswith(".py"):
+            continue
+        path = Path(file).absolute()
+        nearby = root in path.parents and not {"site-packages", "dist-packages"} & set(path.parts)
+        if nearby or name.partition(".")[0] == package:
+            files.add(path)
+    return sorted(files)
+
+
+def _is_package(module: str) -> bool:
+    return find_module_file(module).name == "__init__.py"
+
+
+@contextmanager
+def _working_directory_on_path() -> Iterator[None]:
+    # A console script has its own folder there, not the working directory.
+    directory = str(Path.cwd())
+    sys.path.insert(0, directory)
+    try:
+        yield
+    finally:
+        sys.path.remove(directory)
+
+
+def _describe(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{where}"

@@ -1,0 +1,164 @@
+"""Modules that are MLIR already, or become it without PyTorch: validation, counting, and ONNX files."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from iree.compiler import ir
+from iree.compiler.dialects import linalg
+from iree.compiler.passmanager import PassManager
+
+from dlas_mlir.errors import DlasError
+
+_ONNX_LOWERING = (
+    "builtin.module("
+    "func.func(convert-torch-onnx-to-torch),"
+    "torch-onnx-to-torch-backend-pipeline,"
+    "torch-backend-to-linalg-on-tensors-backend-pipeline)"
+)
+
+
+def read_module(path: Path) -> ir.Module:
+    """Parse MLIR text or bytecode. Raises DlasError with the parser's messages."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise DlasError(f"cannot read {path}: {error.strerror or error}") from None
+    try:
+        module = ir.Module.parseFile(str(path), ir.Context())
+        module.operation.verify()
+    except (ir.MLIRError, ValueError) as error:
+        raise DlasError(f"{path} is not valid MLIR: {_diagnosis(error)}") from None
+    return module
+
+
+def check_main(module: ir.Module, name: str) -> None:
+    """Call the only function `main`. Raises DlasError unless there is one, of tensors with fixed shapes."""
+    public = [op for op in module.body.operations if _is_public_function(op)]
+    mains = [op for op in public if _symbol(op) == "main"] or public
+    if len(mains) != 1:
+        found = ", ".join(_symbol(op) for op in public) or "none"
+        raise DlasError(f"{name} must have one public function, or one that is called main; it has {found}")
+    (main,) = mains
+    main.attributes["sym_name"] = ir.StringAttr.get("main", module.context)
+    function_type = ir.FunctionType(ir.TypeAttr(main.attributes["function_type"]).value)
+    for what, types in (("argument", function_type.inputs), ("result", function_type.results)):
+        for index, of_type in enumerate(types):
+            if not isinstance(of_type, ir.RankedTensorType) or not of_type.has_static_shape:
+                raise DlasError(
+                    f"{name}: {what} {index} of main is {of_type}; it must be a tensor with a fixed shape"
+                )
+
+
+def count(module: ir.Module) -> tuple[int, int]:
+    """Multiply-accumulates of one call (contractions, convolutions), and elements of all constants."""
+    macs = parameters = 0
+    for op in _walk(module):
+        if op.name == "arith.constant" and isinstance(op.results[0].type, ir.RankedTensorType):
+            value = op.attributes["value"]
+            splat = isinstance(value, ir.DenseElementsAttr) and value.is_splat
+            parameters += 0 if splat else math.prod(op.results[0].type.shape)
+        elif op.name.startswith("linalg.") and _multiplies_and_adds(op):
+            macs += _iterations(op)
+    return macs, parameters
+
+
+def write_linalg(path: Path, output: Path) -> None:
+    """Write an .onnx, .mlir or .mlirbc file as bytecode with a function `main`; ONNX is lowered to linalg.
+
+    Raises DlasError when the file is damaged, an operation is unsupported or the onnx package is absent.
+    """
+    module = _onnx_module(path) if path.suffix == ".onnx" else read_module(path)
+    check_main(module, str(path))
+    with output.open("wb") as file:
+        module.operation.write_bytecode(file)
+
+
+def _onnx_module(path: Path) -> ir.Module:
+    if find_spec("onnx") is None:
+        raise DlasError(f"{path} needs the onnx package: install dlas-mlir[onnx]")
+    with tempfile.TemporaryDirectory() as scratch:
+        imported = Path(scratch) / "model.mlir"
+        command = [sys.executable, "-m", "iree.compiler.tools.import_onnx", str(path), "-o", str(imported)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            raise DlasError(f"cannot import {path}: {lines[-1]} (reproduce it with: {' '.join(command)})")
+        module = read_module(imported)
+    _lower_onnx(module, path)
+    return module
+
+
+def _lower_onnx(module: ir.Module, path: Path) -> None:
+    context = module.context
+    problems: list[str] = []
+
+    def collect(diagnostic: ir.Diagnostic) -> bool:
+        if diagnostic.severity == ir.DiagnosticSeverity.ERROR:
+            problems.append(f"{diagnostic.location}: {diagnostic.message.splitlines()[0]}")
+        return True
+
+    context.emit_error_diagnostics = True
+    handler = context.attach_diagnostic_handler(collect)
+    try:
+        PassManager.parse(_ONNX_LOWERING, context).run(module.operation)
+    except ir.MLIRError as error:
+        raise DlasError(
+            f"{path} cannot be lowered: {problems[0] if problems else _diagnosis(error)}"
+        ) from None
+    finally:
+        handler.detach()
+
+
+def _walk(module: ir.Module) -> list[ir.Operation]:
+    found: list[ir.Operation] = []
+
+    def visit(op: ir.Operation) -> ir.WalkResult:
+        found.append(op)
+        return ir.WalkResult.ADVANCE
+
+    module.operation.walk(visit)
+    return found
+
+
+def _is_public_function(op: ir.OpView) -> bool:
+    if op.operation.name != "func.func":
+        return False
+    visibility = op.attributes.get("sym_visibility", None)
+    return visibility is None or ir.StringAttr(visibility).value == "public"
+
+
+def _symbol(op: ir.OpView) -> str:
+    return ir.StringAttr(op.attributes["sym_name"]).value
+
+
+def _multiplies_and_adds(op: ir.Operation) -> bool:
+    regions = list(op.regions)
+    names = {inner.operation.name for inner in regions[0].blocks[0].operations} if regions else set()
+    return bool(names & {"arith.mulf", "arith.muli"}) and bool(names & {"arith.addf", "arith.addi"})
+
+
+def _iterations(op: ir.Operation) -> int:
+    """The product of the loops' extents; 0 for an element-wise op, which has no reduction."""
+    maps = [attribute.value for attribute in linalg.get_indexing_maps(op)]
+    extents: dict[int, int] = {}
+    for operand, indexing in zip(op.operands, maps, strict=True):
+        for size, result in zip(getattr(operand.type, "shape", ()), indexing.results, strict=True):
+            if isinstance(result, ir.AffineDimExpr):
+                extents[result.position] = size
+    parallel = {result.position for result in maps[-1].results if isinstance(result, ir.AffineDimExpr)}
+    reduces = len(parallel) < maps[-1].n_dims
+    return math.prod(extents.values()) if reduces else 0
+
+
+def _diagnosis(error: Exception) -> str:
+    diagnostics = getattr(error, "error_diagnostics", None)
+    if diagnostics:
+        return f"{diagnostics[0].location}: {diagnostics[0].message}"
+    lines = [line.strip(" -:") for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
