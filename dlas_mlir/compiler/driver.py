@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shlex
 import shutil
@@ -13,44 +12,42 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dlas_mlir import errors
 from dlas_mlir.compiler import cache, tools
 from dlas_mlir.compiler.artifact import Artifact, load_artifact
 from dlas_mlir.compiler.elf import undefined_symbols
+from dlas_mlir.compiler.importer import Imported, import_model
+from dlas_mlir.compiler.presets import Preset, load_preset
 from dlas_mlir.errors import DlasError
-
-if TYPE_CHECKING:
-    from dlas_mlir.compiler.importer import Imported
-    from dlas_mlir.compiler.presets import Preset
+from dlas_mlir.runtime.devices import cpu_features, cpu_model
 
 _DISTRIBUTIONS = ("dlas-mlir", "iree-base-compiler")
 
 
 def compile_model(
-    spec: Any,
+    spec: str | Path,
     preset: str | Preset,
     *,
-    inputs: Any = None,
+    threads: int = 1,
+    inputs: tuple[str, ...] | None = None,
     weights: Path | str | None = None,
     output: Path | str | None = None,
     mlir_out: Path | str | None = None,
     progress: Callable[[str], None] = lambda _: None,
     timeout: float | None = None,
 ) -> Artifact:
-    """Compile `spec` (whatever `import_model` takes) for `preset` ("target/recipe").
+    """Compile `spec`, as `import_model` takes it, for `preset` ("target/recipe") and `threads` workers.
 
     `output` receives a copy of the .vmfb, `mlir_out` the module after the pass pipeline (bytecode if it ends
     in .mlirbc, else text). `progress` is told each stage that starts; `timeout` is in seconds for each.
     Raises DlasError; one for the compiler holds the command that reproduces it.
     """
-    chosen = _preset(preset)
-    from dlas_mlir.compiler.importer import import_model
-
+    chosen = load_preset(preset, threads=threads) if isinstance(preset, str) else preset
     clock = _Clock(progress)
-    with clock.stage(f"import {_title(spec)}", "import"):
-        imported = import_model(spec, inputs=inputs, weights=weights)
+    with clock.stage(f"import {spec}", "import"):
+        imported = import_model(str(spec), inputs=inputs, weights=weights)
     artifact = compile_imported(
         imported, chosen, mlir_out=Path(mlir_out) if mlir_out else None, clock=clock, timeout=timeout
     )
@@ -77,19 +74,19 @@ def compile_imported(
     job = _Job(imported, preset, timeout)
     with tempfile.TemporaryDirectory(prefix="dlas-") as scratch:
         module = Path(scratch) / "module.mlirbc"
-        with clock.stage(f"passes {imported.name} for {preset.target_name}/{preset.recipe}", "passes"):
+        with clock.stage(f"passes {imported.name} for {preset.name}", "passes"):
             report = job.run_pipeline(module, mlir_out)
         if found:
             return found
-        with clock.stage(f"iree-compile {imported.name} for {preset.target_name}/{preset.recipe}", "compile"):
+        with clock.stage(f"iree-compile {imported.name} for {preset.name}", "compile"):
             cache.write_atomically(vmfb, lambda path: job.iree_compile(module, path))
     layers = report["layers"]
     artifact = Artifact(
         vmfb=vmfb,
         sha256=cache.file_digest(vmfb),
         model=imported.name,
-        preset=f"{preset.target_name}/{preset.recipe}",
-        driver=preset.device,
+        preset=preset.name,
+        driver="local" if preset.device.startswith("local") else preset.device,
         macs=imported.macs,
         parameters=imported.parameters,
         golden=imported.golden,
@@ -107,20 +104,12 @@ def compile_imported(
 
 def artifact_key(imported: Imported, preset: Preset) -> str:
     """The hash of everything an artifact is made from."""
-    from dlas_mlir.runtime.devices import cpu_features, cpu_model
-
     # `host` in a flag means this machine, which a cache on a shared disk may outlive.
     host = [cpu_model(), cpu_features()] if any("host" in flag for flag in preset.iree_flags) else []
-    canonical = [
-        dataclasses.asdict(preset.target),
-        preset.pipeline,
-        preset.iree_flags,
-        preset.recipe,
-        preset.device,
-    ]
-    return cache.digest(
-        imported.key, imported.name, canonical, host, cache.versions(*_DISTRIBUTIONS), _own_sources()
-    )
+    # The pipeline's text holds the target's figures. Threads matter only as far as it does.
+    canonical = [preset.name, preset.pipeline, preset.iree_flags, preset.device.startswith("local")]
+    names = [imported.key, imported.name]
+    return cache.digest(names, canonical, host, cache.versions(*_DISTRIBUTIONS), _own_sources())
 
 
 def _own_sources() -> str:
@@ -181,7 +170,7 @@ class _Job:
         return report
 
     def _dlas_opt(self) -> Sequence[str]:
-        preset = f"--preset={self.preset.target_name}/{self.preset.recipe}"
+        preset = f"--preset={self.preset.name}"
         return ["dlas-opt", str(self.imported.path), preset, "--emit-bytecode", "-o", "/dev/null"]
 
     def iree_compile(self, module: Path, vmfb: Path) -> None:
@@ -212,7 +201,7 @@ class _Job:
         return [command[0], str(kept), *command[2:-1], "/dev/null"]
 
     def _title(self) -> str:
-        return f"{self.imported.name} for {self.preset.target_name}/{self.preset.recipe}"
+        return f"{self.imported.name} for {self.preset.name}"
 
 
 class _Clock:
@@ -230,23 +219,11 @@ class _Clock:
         self.seconds[name] = round(perf_counter() - start, 3)
 
 
-def _preset(preset: str | Preset) -> Preset:
-    if not isinstance(preset, str):
-        return preset
-    from dlas_mlir.compiler.presets import load_preset
-
-    return load_preset(preset)
-
-
 def _primitives(layers: list[dict[str, Any]]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for layer in layers:
         counts[layer["primitive"]] = counts.get(layer["primitive"], 0) + 1
     return counts
-
-
-def _title(spec: Any) -> str:
-    return str(spec) if isinstance(spec, str | Path) else type(spec).__name__
 
 
 def _tail(stderr: str) -> str:

@@ -9,7 +9,7 @@ from dlas_mlir.compiler import cache, tools
 from dlas_mlir.errors import DlasError
 from dlas_mlir.ir.target import Target
 
-# Enough independent chains to hide the latency of an FMA on two ports (4-5 cycles), in fewer than 16 registers.
+# Enough independent chains to hide the latency of an FMA on two ports, in fewer than 16 registers.
 _CHAINS = 12
 _STEPS = 20_000
 # Divides evenly over 1, 2, 3, 4, 6, 8, 12, ... threads.
