@@ -32,7 +32,7 @@ class Preset:
     """One recipe for one target, checked.
 
     `name` is what was asked for (`host/auto`), `target_name` the target file it came to. `pipeline` is text
-    that `parse_pipeline` takes; `iree_flags` is all that iree-compile is given; `device` is the runtime's name.
+    that `parse_pipeline` takes; `iree_flags` is all that iree-compile is given; `device` is the runtime's.
     """
 
     name: str
@@ -105,9 +105,7 @@ def list_presets() -> list[Listed]:
 
 def search_path() -> list[Path]:
     """The directories in which target files are looked for, the user's first."""
-    chosen = [
-        Path(part).expanduser() for part in os.environ.get("DLAS_PRESETS", "").split(os.pathsep) if part
-    ]
+    chosen = [Path(part).expanduser() for part in os.environ.get("DLAS_PRESETS", "").split(os.pathsep) if part]
     config = os.environ.get("XDG_CONFIG_HOME")
     base = Path(config) if config else Path.home() / ".config"
     return [*chosen, base / "dlas_mlir" / "presets", Path(pipelines.__path__[0])]

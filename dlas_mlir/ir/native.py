@@ -60,13 +60,7 @@ def _with_stderr(work: Callable[[], None]) -> tuple[Exception | None, str]:
 @cache
 def known_passes() -> dict[str, tuple[str, ...]]:
     """All native passes and pipelines with the names of their options, for suggestions."""
-    tool = Path(iree.compiler.__path__[0]) / "_mlir_libs" / "iree-opt"
-    try:
-        listing = subprocess.run(
-            [tool, "--help"], capture_output=True, text=True, check=True, timeout=30
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return {}
+    listing = _iree_opt("--help")
     passes: dict[str, list[str]] = {}
     current: list[str] = []
     for line in listing.partition("Compiler passes to run")[2].splitlines():
@@ -78,3 +72,18 @@ def known_passes() -> dict[str, tuple[str, ...]]:
             else:
                 break
     return {name: tuple(options) for name, options in passes.items()}
+
+
+def dialects() -> list[str]:
+    """The names of the dialects that the compiler knows."""
+    listing = _iree_opt("--show-dialects").partition(":")[2]
+    return sorted(name for name in re.split(r"[\s,]+", listing) if name)
+
+
+def _iree_opt(flag: str) -> str:
+    """What iree-opt prints for `flag`; nothing when it cannot be run."""
+    tool = Path(iree.compiler.__path__[0]) / "_mlir_libs" / "iree-opt"
+    try:
+        return subprocess.run([tool, flag], capture_output=True, text=True, check=True, timeout=60).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""

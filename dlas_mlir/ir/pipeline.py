@@ -2,110 +2,31 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from iree.compiler import ir
-from iree.compiler.passmanager import PassManager
 
-from dlas_mlir.errors import DlasError
 from dlas_mlir.ir import native, registry
-from dlas_mlir.ir.base import Pass, PassError
-from dlas_mlir.ir.diagnostics import Diagnostic, from_mlir, render
-from dlas_mlir.ir.options import OptionSpec, closest, print_pass, specs_of
+from dlas_mlir.ir.options import OptionSpec, closest, specs_of
+from dlas_mlir.ir.pipeline_elements import Element, NativePass, Nest, PythonPass, names
+from dlas_mlir.ir.pipeline_run import ROOT, PassFailure, Printing, RunConfig, run
 from dlas_mlir.ir.pipeline_text import NestNode, OptionNode, PassNode, PipelineError, Source, parse_text
 
-ROOT = "builtin.module"
-
-
-class PassFailure(DlasError):
-    """A pass failed. `diagnostics` is what it said; empty when a handler on the context was told already."""
-
-    def __init__(self, diagnostics: tuple[Diagnostic, ...]) -> None:
-        super().__init__("\n".join(map(render, diagnostics)) or "the pass pipeline failed")
-        self.diagnostics = diagnostics
-
-
-@dataclass(frozen=True)
-class NativePass:
-    """A pass of MLIR or IREE; `options` is the text between the braces."""
-
-    name: str
-    options: str | None = None
-
-    def __str__(self) -> str:
-        return self.name if self.options is None else f"{self.name}{{{self.options}}}"
-
-
-@dataclass(frozen=True)
-class PythonPass:
-    """A pass of the registry with its options set."""
-
-    instance: Pass
-
-    @property
-    def name(self) -> str:
-        return self.instance.name
-
-    def __str__(self) -> str:
-        return print_pass(self.instance)
-
-
-@dataclass(frozen=True)
-class Nest:
-    """Native passes that run on every `anchor` operation."""
-
-    anchor: str
-    children: tuple[NativePass | Nest, ...]
-
-    def __str__(self) -> str:
-        return f"{self.anchor}({','.join(map(str, self.children))})"
-
-
-Element = NativePass | PythonPass | Nest
-
-
-@dataclass(frozen=True)
-class Printing:
-    """Which IR is printed to standard error while a pipeline runs, and how: the `--mlir-print-ir-*` flags."""
-
-    before: frozenset[str] = frozenset()
-    after: frozenset[str] = frozenset()
-    before_all: bool = False
-    after_all: bool = False
-    after_change: bool = False
-    after_failure: bool = False
-    module_scope: bool = False
-    tree_dir: str | None = None
-    elements_limit: int | None = None
-    resource_limit: int | None = None
-    debug_info: bool = False
-    generic: bool = False
-
-    @property
-    def by_pass_manager(self) -> bool:
-        """Whether MLIR's own printing does it."""
-        return (
-            self.before_all
-            or self.after_all
-            or self.after_change
-            or self.after_failure
-            or bool(self.tree_dir)
-        )
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """How a pipeline runs."""
-
-    verify_each: bool = True
-    timing: bool = False
-    statistics: bool = False
-    printing: Printing = field(default_factory=Printing)
+__all__ = [
+    "Element",
+    "NativePass",
+    "Nest",
+    "PassFailure",
+    "Pipeline",
+    "PipelineError",
+    "Printing",
+    "PythonPass",
+    "RunConfig",
+    "Source",
+    "parse_pipeline",
+]
 
 
 @dataclass(frozen=True)
@@ -122,135 +43,11 @@ class Pipeline:
 
     def pass_names(self) -> Iterator[str]:
         """The names of all passes, nested ones too, in order."""
-        return _names(self.elements)
+        return names(self.elements)
 
     def run(self, module: ir.Module, config: RunConfig | None = None) -> None:
         """Run on `module` in place. Raises PassFailure; the module is then valid or not, and of no use."""
-        config = config or RunConfig()
-        run = _Run(module, config)
-        chosen = config.printing.before | config.printing.after
-        for element in self.elements:
-            for part in _isolated(element, chosen):
-                run.add(part)
-        run.go()
-
-
-def _names(elements: tuple[Element, ...]) -> Iterator[str]:
-    for element in elements:
-        if isinstance(element, Nest):
-            yield from _names(element.children)
-        else:
-            yield element.name
-
-
-def _isolated(element: Element, chosen: frozenset[str]) -> Iterator[Element]:
-    """`element` cut so that each of the `chosen` passes in a nest stands alone, to be printed around."""
-    if isinstance(element, Nest) and chosen & set(_names((element,))):
-        for child in element.children:
-            for part in _isolated(child, chosen):
-                assert not isinstance(part, PythonPass)
-                yield Nest(element.anchor, (part,))
-    else:
-        yield element
-
-
-class _Run:
-    """One run over one module, on one pass manager, so that printing and timing cover all passes alike."""
-
-    def __init__(self, module: ir.Module, config: RunConfig) -> None:
-        self.module = module
-        self.config = config
-        self.manager = PassManager(ROOT, context=module.context)
-        self.interrupt: BaseException | None = None
-
-    def add(self, element: Element) -> None:
-        printing = self.config.printing
-        names = set(_names((element,)))
-        for name in sorted(names & printing.before):
-            self._add_print("Before", name)
-        if isinstance(element, PythonPass):
-            instance = element.instance
-            self.manager.add(
-                self._guarded(instance), name=type(instance).__name__, argument=instance.name, description=""
-            )
-        else:
-            self.manager.add(str(element))
-        for name in sorted(names & printing.after):
-            self._add_print("After", name)
-
-    def go(self) -> None:
-        config, printing = self.config, self.config.printing
-        self.manager.enable_verifier(config.verify_each)
-        if printing.by_pass_manager:
-            # MLIR insists: IR is printed from one thread only.
-            self.module.context.enable_multithreading(False)
-            self.manager.enable_ir_printing(
-                print_before_all=printing.before_all,
-                print_after_all=printing.after_all or printing.after_change or bool(printing.tree_dir),
-                print_module_scope=printing.module_scope,
-                print_after_change=printing.after_change,
-                print_after_failure=printing.after_failure,
-                large_elements_limit=printing.elements_limit,
-                large_resource_limit=printing.resource_limit,
-                enable_debug_info=printing.debug_info,
-                print_generic_op_form=printing.generic,
-                tree_printing_dir_path=printing.tree_dir,
-            )
-        if config.timing:
-            self.manager.enable_timing()
-        if config.statistics:
-            self.manager.enable_statistics()
-        try:
-            self.manager.run(self.module.operation)
-        except ir.MLIRError as failure:
-            if self.interrupt is not None:
-                raise self.interrupt from None
-            raise PassFailure(tuple(map(from_mlir, failure.error_diagnostics))) from None
-
-    def _guarded(self, instance: Pass) -> Callable[[ir.Operation, Any], None]:
-        # An exception must not unwind through the pass manager's C++ frames.
-        def run(op: ir.Operation, handle: Any) -> None:
-            try:
-                with self.module.context, ir.Location.unknown():
-                    instance.run(self.module)
-            except PassError as error:
-                location = error.op.location if error.op is not None else op.location
-                location.emit_error(error.message)
-                handle.signal_pass_failure()
-            except ir.MLIRError as error:
-                for info in error.error_diagnostics:
-                    info.location.emit_error(info.message)
-                if not error.error_diagnostics:
-                    op.location.emit_error(f"{instance.name}: {error}")
-                handle.signal_pass_failure()
-            except Exception as error:
-                # A bug of the pass: told like any error, and never as a bare traceback.
-                if os.environ.get("DLAS_TRACEBACK"):
-                    traceback.print_exc()
-                op.location.emit_error(
-                    f"{instance.name} broke: {type(error).__name__}: {error} (a bug in the pass; "
-                    "DLAS_TRACEBACK=1 in the environment shows where)"
-                )
-                handle.signal_pass_failure()
-            except BaseException as error:
-                self.interrupt = error
-                handle.signal_pass_failure()
-
-        return run
-
-    def _add_print(self, when: str, name: str) -> None:
-        printing = self.config.printing
-
-        def run(op: ir.Operation, _: Any) -> None:
-            text = op.get_asm(
-                large_elements_limit=printing.elements_limit,
-                large_resource_limit=printing.resource_limit,
-                enable_debug_info=printing.debug_info,
-                print_generic_op_form=printing.generic,
-            )
-            print(f"// -----// IR Dump {when} {name} //----- //\n{text}\n", file=sys.stderr)
-
-        self.manager.add(run, name=f"Print{when}", argument=f"print-ir-{when.lower()}-{name}")
+        run(self.elements, module, config or RunConfig())
 
 
 def parse_pipeline(text: str | Source, context: ir.Context | None = None) -> Pipeline:
@@ -280,9 +77,7 @@ class _Checker:
 
     def nest(self, node: NestNode) -> Nest:
         if "." not in node.anchor and node.anchor != "any":
-            raise self.error(
-                f"expected an operation such as `func.func` before `(`, found `{node.anchor}`", node
-            )
+            raise self.error(f"expected an operation such as `func.func` before `(`, found `{node.anchor}`", node)
         return Nest(node.anchor, tuple(self.nested(child, node.anchor) for child in node.children))
 
     def nested(self, node: PassNode | NestNode, anchor: str) -> NativePass | Nest:
@@ -328,9 +123,7 @@ class _Checker:
                 message = f"`{node.name}` has no option `{option.key}`{hint}"
                 raise PipelineError(message, self.source, option.key_at, len(option.key))
             if spec.field in values:
-                raise PipelineError(
-                    f"`{option.key}` is given twice", self.source, option.key_at, len(option.key)
-                )
+                raise PipelineError(f"`{option.key}` is given twice", self.source, option.key_at, len(option.key))
             values[spec.field] = self._value(spec, option)
         for spec in specs.values():
             if spec.required and spec.field not in values:

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 
 from dlas_mlir.errors import DlasError
-from dlas_mlir.ir.diagnostics import Diagnostic, Place, caret
+from dlas_mlir.ir.diagnostics import Place, caret
 from dlas_mlir.ir.options import skip_item
 
 _SPACE = re.compile(r"(?:\s+|//[^\n]*)*")
@@ -78,12 +78,12 @@ class PipelineError(DlasError):
         if shown_column > 100:
             cut = shown_column - 60
             shown, shown_column = "..." + shown[cut:], shown_column - cut + 3
-        lines = [f"{self.place}: error: {message}", *caret(shown[:160], shown_column, max(length, 1))]
-        super().__init__("\n".join(lines))
+        self._excerpt = "\n".join(caret(shown[:160], shown_column, max(length, 1)))
+        super().__init__(f"{self.place}: {message}\n{self._excerpt}")
 
-    def diagnostic(self) -> Diagnostic:
-        """The same, for those who collect diagnostics."""
-        return Diagnostic("error", self.place, self.message)
+    def report(self) -> str:
+        """The text as a compiler prints it, `file:line:col: error: ...`."""
+        return f"{self.place}: error: {self.message}\n{self._excerpt}"
 
 
 def parse_text(source: Source) -> tuple[Node, ...]:

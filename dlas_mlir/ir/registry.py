@@ -61,6 +61,11 @@ def find(name: str) -> Entry | None:
     return _own_entries().get(name) or _foreign_entries().get(name)
 
 
+def all_entries() -> tuple[Entry, ...]:
+    """All Python passes, by family."""
+    return (*_own_entries().values(), *_foreign_entries().values())
+
+
 def all_pass_names() -> tuple[str, ...]:
     """The names of all Python passes, by family."""
     return (*_own_entries(), *_foreign_entries())
