@@ -1,0 +1,40 @@
+"""The lit suite: pass tests in passes/<family>/, dlas-opt's own in cli/. Run it with `make lit`."""
+
+# lit provides the names config and lit_config.
+# ruff: noqa: F821
+# pyright: reportUndefinedVariable=false
+
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+
+import lit.formats
+
+from dlas_mlir.compiler import host
+
+config.name = "dlas_mlir"
+config.test_format = lit.formats.ShTest(execute_external=False)
+config.suffixes = [".mlir", ".test"]
+config.test_source_root = str(Path(__file__).parent)
+config.test_exec_root = str(Path(__file__).parents[1] / "build" / "lit")
+
+tools = Path(sys.executable).parent
+config.substitutions += [
+    (r"%dlas_opt", str(tools / "dlas-opt")),
+    (r"%dlas\b", str(tools / "dlas")),
+    (r"\bFileCheck\b", str(tools / "filecheck")),
+    (r"%python", sys.executable),
+]
+# A hermetic environment: nobody's own presets, and no colours.
+config.environment.update({"XDG_CONFIG_HOME": "/nonexistent", "DLAS_PRESETS": "", "NO_COLOR": "1"})
+
+# What a test may ask for with REQUIRES, found out here: instructions of this CPU (avx2, avx512f, ...), programs.
+config.available_features |= host.cpu_features()
+config.available_features |= {tool for tool in ("qemu-aarch64",) if shutil.which(tool)}
+
+# lit can only end a test that hangs with the help of psutil.
+if importlib.util.find_spec("psutil"):
+    config.maxIndividualTestTime = 120
+else:
+    lit_config.note("psutil is not installed: tests have no time limit")

@@ -1,0 +1,29 @@
+// RUN: %dlas_opt %s --split-input-file --dlas-set-target="target=x86-64-avx2 vector-bits=256 vector-registers=16" | FileCheck %s
+// RUN: not %dlas_opt %s --split-input-file --dlas-set-target=vector-bits=-1 2>&1 | FileCheck %s --check-prefix=RANGE
+// RUN: not %dlas_opt %s --split-input-file --dlas-set-target=vector-bit=256 2>&1 | FileCheck %s --check-prefix=NAME
+
+// The figures are written; those that are not given have their defaults.
+// CHECK: module attributes {dlas.target = {l1d_bytes = 32768 : i64, l2_bytes = 1048576 : i64,
+// CHECK-SAME: name = "x86-64-avx2", threads = 1 : i64, vector_bits = 256 : i64, vector_registers = 16 : i64}}
+// CHECK-LABEL: func.func @any
+// CHECK-NEXT: return
+func.func @any() {
+  return
+}
+
+// -----
+
+// Figures that are there already are replaced, and other attributes are left alone.
+// CHECK: module attributes {dlas.other = 1 : i64, dlas.target = {
+// CHECK-NOT: "older"
+// CHECK-SAME: name = "x86-64-avx2"
+module attributes {dlas.target = {name = "older", threads = 4 : i64}, dlas.other = 1 : i64} {
+}
+
+// RANGE: error: `vector-bits`: expected at least 0, found -1
+// RANGE-NEXT: dlas-set-target{vector-bits=-1}
+// RANGE-NEXT: {{^ {28}\^~$}}
+
+// NAME: error: `dlas-set-target` has no option `vector-bit` (did you mean `vector-bits`?)
+// NAME-NEXT: dlas-set-target{vector-bit=256}
+// NAME-NEXT: {{^ {16}\^~~~~~~~~~$}}
