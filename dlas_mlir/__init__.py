@@ -1,1 +1,33 @@
-"""The Deep Learning Acceleration Stack on MLIR and IREE."""
+"""The Deep Learning Acceleration Stack on MLIR and IREE.
+
+import dlas_mlir as dlas
+artifact = dlas.compile("resnet18", preset="host/auto")
+print(dlas.bench(artifact))
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dlas_mlir.api import bench, compile, run
+    from dlas_mlir.benchmark import Protocol
+    from dlas_mlir.compiler.artifact import Artifact
+    from dlas_mlir.errors import DlasError
+
+__all__ = ["Artifact", "DlasError", "Protocol", "bench", "compile", "run"]
+
+_HOMES = {
+    "Artifact": "dlas_mlir.compiler.artifact",
+    "DlasError": "dlas_mlir.errors",
+    "Protocol": "dlas_mlir.benchmark",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: most parts of the package never need the runtime.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES.get(name, "dlas_mlir.api")), name)

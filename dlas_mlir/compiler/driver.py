@@ -45,7 +45,7 @@ def compile_model(
     Raises DlasError; one for the compiler holds the command that reproduces it.
     """
     chosen = load_preset(preset, threads=threads) if isinstance(preset, str) else preset
-    clock = _Clock(progress)
+    clock = Clock(progress)
     with clock.stage(f"import {spec}", "import"):
         imported = import_model(str(spec), inputs=inputs, weights=weights)
     artifact = compile_imported(
@@ -61,11 +61,11 @@ def compile_imported(
     preset: Preset,
     *,
     mlir_out: Path | None = None,
-    clock: _Clock | None = None,
+    clock: Clock | None = None,
     timeout: float | None = None,
 ) -> Artifact:
     """Compile what is imported already; see `compile_model`."""
-    clock = clock or _Clock(lambda _: None)
+    clock = clock or Clock(lambda _: None)
     folder = cache.entry("artifact", artifact_key(imported, preset))
     vmfb, metadata = folder / "module.vmfb", folder / "artifact.json"
     found = load_artifact(vmfb, metadata, imported.golden)
@@ -90,12 +90,10 @@ def compile_imported(
         macs=imported.macs,
         parameters=imported.parameters,
         golden=imported.golden,
-        primitives=_primitives(layers) or {preset.recipe: report["imported_layers"]},
+        primitives=_primitives(layers) or {"stock": report["imported_layers"]},
         layers=tuple(layers),
         flags=preset.iree_flags,
-        versions=cache.versions(
-            "dlas-mlir", "iree-base-compiler", "iree-base-runtime", "torch-mlir", "torch"
-        ),
+        versions=cache.versions("dlas-mlir", "iree-base-compiler", "iree-base-runtime", "torch-mlir", "torch"),
         seconds=clock.seconds,
     )
     cache.write_atomically(metadata, artifact.metadata())
@@ -186,9 +184,7 @@ class _Job:
                 )
             return
         if "No space left on device" in outcome.stderr:
-            raise DlasError(
-                f"cannot write {vmfb.parent}: No space left on device (DLAS_CACHE names another place)"
-            )
+            raise DlasError(f"cannot write {vmfb.parent}: No space left on device (DLAS_CACHE names another place)")
         raise DlasError(
             f"{self._title()}: iree-compile {outcome.how()}{_tail(outcome.stderr)}\n"
             f"reproduce with: {shlex.join(self._kept(command, module))}"
@@ -204,7 +200,7 @@ class _Job:
         return f"{self.imported.name} for {self.preset.name}"
 
 
-class _Clock:
+class Clock:
     """The time of each stage, and who is told of it."""
 
     def __init__(self, progress: Callable[[str], None]) -> None:

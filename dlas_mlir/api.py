@@ -1,0 +1,98 @@
+"""The Python interface, which the commands use: compile, run, bench and profile."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlas_mlir.benchmark import Protocol, bench_rows
+from dlas_mlir.compiler.artifact import Artifact
+from dlas_mlir.compiler.driver import compile_model
+from dlas_mlir.runtime.client import Worker
+from dlas_mlir.runtime.devices import resolve
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Progress = Callable[[str], None]
+
+
+def _quiet(_: str) -> None:
+    """Progress that nobody is told."""
+
+
+def compile(
+    model: str | Path | nn.Module,
+    *,
+    preset: str,
+    example_inputs: Sequence[Tensor] | None = None,
+    threads: int = 1,
+    inputs: tuple[str, ...] | None = None,
+    weights: Path | str | None = None,
+    output: Path | str | None = None,
+    mlir: Path | str | None = None,
+    progress: Progress = _quiet,
+) -> Artifact:
+    """Compile a model for `preset` ("target/recipe"), or find the artifact in the cache.
+
+    `model` is a zoo name, `package.module:factory`, a file, or an nn.Module with `example_inputs`. `inputs`
+    are shapes such as ("1x3x224x224xf32",); `weights` a state_dict file; `output` receives a copy of the
+    .vmfb, `mlir` the module after the pass pipeline. Raises DlasError.
+    """
+    with tempfile.TemporaryDirectory(prefix="dlas-") as scratch:
+        spec = model if isinstance(model, str | Path) else _exported(model, example_inputs, Path(scratch))
+        return compile_model(
+            str(spec),
+            preset,
+            threads=threads,
+            inputs=inputs,
+            weights=weights,
+            output=output,
+            mlir_out=mlir,
+            progress=progress,
+        )
+
+
+def _exported(model: nn.Module, example_inputs: Sequence[Tensor] | None, folder: Path) -> Path:
+    """A module of the caller's as a file that the importer takes, named by its class."""
+    import torch
+
+    from dlas_mlir.compiler.torch_import import export
+    from dlas_mlir.errors import DlasError
+
+    given = example_inputs if example_inputs is not None else getattr(model, "example_inputs", None)
+    name = type(model).__name__
+    if given is None:
+        raise DlasError(f"example_inputs is needed to compile a {name}: the tensors that it is called with")
+    program = export(model.eval(), tuple(given), name)
+    path = folder / f"{name}.pt2"
+    torch.export.save(program, path)
+    return path
+
+
+def run(artifact: Artifact, *inputs: np.ndarray, threads: int = 1) -> list[np.ndarray]:
+    """The outputs for `inputs`, or for the artifact's example inputs when there are none. Raises DlasError."""
+    with Worker(artifact.vmfb, resolve(artifact.driver, threads), artifact.golden) as worker:
+        return worker.run(list(inputs) or None)
+
+
+def bench(
+    models: str | Artifact | Sequence[str | Artifact],
+    *,
+    presets: Sequence[str] = ("host/auto",),
+    threads: Sequence[int] = (1,),
+    inputs: tuple[str, ...] | None = None,
+    weights: Path | str | None = None,
+    protocol: Protocol | None = None,
+    progress: Progress = _quiet,
+) -> list[dict[str, Any]]:
+    """Check and time models x presets x threads, interleaved; one dict each, with `error` for what fails.
+
+    An Artifact is timed as it is, and `presets` is for the models that are named.
+    """
+    listed = [models] if isinstance(models, str | Artifact) else models
+    return bench_rows(listed, presets, threads, inputs=inputs, weights=weights, protocol=protocol, progress=progress)

@@ -1,0 +1,246 @@
+"""`dlas bench`: models x presets x threads in one run, checked first, then timed in interleaved rounds."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dlas_mlir.compiler.artifact import Artifact
+from dlas_mlir.compiler.driver import Clock, compile_imported
+from dlas_mlir.compiler.importer import Imported, import_model
+from dlas_mlir.compiler.peak import peak_kernel
+from dlas_mlir.compiler.presets import load_preset
+from dlas_mlir.errors import DlasError
+from dlas_mlir.runtime.client import Worker
+from dlas_mlir.runtime.devices import Device, cpu_model, resolve
+from dlas_mlir.runtime.timing import Timing
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How long is measured: `rounds` turns for each artifact, of at least `min_seconds` and `min_count` calls.
+
+    `tolerance` replaces the limit on max|a-b| / max|b| that goes with the element type.
+    """
+
+    rounds: int = 5
+    min_seconds: float = 0.2
+    min_count: int = 3
+    tolerance: float | None = None
+
+
+@dataclass
+class _Entry:
+    """One artifact with a number of threads on its way to a row."""
+
+    model: str
+    preset: str
+    threads: int
+    artifact: Artifact | None = None
+    worker: Worker | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    samples: list[list[int]] = field(default_factory=list)
+
+    def fail(self, error: Exception | str) -> None:
+        self.facts["error"] = str(error)
+        self.close()
+
+    def close(self) -> None:
+        if self.worker:
+            self.worker.close()
+        self.worker = None
+
+
+def bench_rows(
+    models: Sequence[str | Artifact],
+    presets: Sequence[str],
+    threads: Sequence[int],
+    *,
+    inputs: tuple[str, ...] | None = None,
+    weights: Path | str | None = None,
+    protocol: Protocol | None = None,
+    progress: Progress = lambda _: None,
+) -> list[dict[str, Any]]:
+    """One dict for each model, preset and number of threads, in this order; docs/bench.md tells the fields.
+
+    What fails is a dict with `error`; the others are still measured. An Artifact brings its own preset.
+    """
+    protocol = protocol or Protocol()
+    peaks = _Peaks()
+    rows: list[dict[str, Any]] = []
+    for model in models:
+        chosen = [model.preset] if isinstance(model, Artifact) else presets
+        name = model.model if isinstance(model, Artifact) else model
+        entries = [_Entry(name, preset, count) for preset in chosen for count in threads]
+        source = model if isinstance(model, Artifact) else _imported(model, inputs, weights, progress)
+        with ExitStack() as stack:
+            for entry in entries:
+                stack.callback(entry.close)
+                _load(entry, source, protocol, progress)
+            _measure([entry for entry in entries if entry.worker], name, protocol, progress)
+        rows += [_row(entry, protocol, peaks) for entry in entries]
+    return rows
+
+
+def _imported(
+    model: str, inputs: tuple[str, ...] | None, weights: Path | str | None, progress: Progress
+) -> Imported | DlasError:
+    progress(f"import {model}")
+    try:
+        return import_model(model, inputs=inputs, weights=weights)
+    except DlasError as error:
+        return error
+
+
+def _load(entry: _Entry, source: Imported | Artifact | DlasError, protocol: Protocol, progress: Progress) -> None:
+    """Compile, load and check: what is wrong is not timed."""
+    try:
+        if isinstance(source, DlasError):
+            raise source
+        artifact = source if isinstance(source, Artifact) else _compiled(entry, source, progress)
+        entry.artifact = artifact
+        device = resolve(artifact.driver, entry.threads)
+        entry.facts |= _artifact_facts(artifact, device)
+        entry.worker = Worker(artifact.vmfb, device, artifact.golden)
+        if artifact.golden is None:
+            return
+        progress(f"check {entry.model} for {entry.preset}, threads {entry.threads}")
+        check = entry.worker.check(protocol.tolerance)
+        entry.facts |= {"verified": check.verified, "max_rel_error": check.max_rel_error}
+        if not check.verified:
+            entry.fail(f"wrong output, not timed: {check.reason}")
+    except DlasError as error:
+        entry.fail(error)
+
+
+def _compiled(entry: _Entry, imported: Imported, progress: Progress) -> Artifact:
+    return compile_imported(imported, load_preset(entry.preset, threads=entry.threads), clock=Clock(progress))
+
+
+def _measure(entries: list[_Entry], name: str, protocol: Protocol, progress: Progress) -> None:
+    """Rounds over all artifacts of a model, so that whatever the machine does meets all of them."""
+    for turn in range(protocol.rounds):
+        if entries:
+            progress(f"time {name}, round {turn + 1} of {protocol.rounds}")
+        for entry in entries:
+            if entry.worker is None:
+                continue
+            try:
+                sampled = entry.worker.sample(min_seconds=protocol.min_seconds, min_count=protocol.min_count)
+                entry.samples.append(sampled)
+            except DlasError as error:
+                entry.fail(error)
+
+
+class _Peaks:
+    """The machine's FMA rate in GFLOP/s for a number of threads, measured once in a run."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, float | None] = {}
+
+    def of(self, device: Device) -> float | None:
+        if not device.driver.startswith("local"):
+            return None
+        if device.threads not in self._found:
+            self._found[device.threads] = _measured_peak(device)
+        return self._found[device.threads]
+
+
+def _measured_peak(device: Device) -> float | None:
+    try:
+        preset = load_preset("host/stock", threads=device.threads)
+        vmfb, operations = peak_kernel(preset.target, preset.iree_flags)
+        with Worker(vmfb, device) as worker:
+            return operations / min(worker.sample(min_seconds=0.2, min_count=5))
+    except DlasError:
+        return None  # a machine without a vector target of ours
+
+
+def peak_gflops(threads: int = 1) -> float | None:
+    """The measured fp32 FMA rate of this machine, in GFLOP/s; None where no CPU target of ours fits."""
+    return _measured_peak(resolve("local", threads))
+
+
+def _artifact_facts(artifact: Artifact, device: Device) -> dict[str, Any]:
+    return {
+        "primitives": artifact.primitives,
+        "artifact_sha256": artifact.sha256,
+        "macs": artifact.macs,
+        "parameters": artifact.parameters,
+        "device": device.driver,
+        "cpus": list(device.cpus),
+        "iree_compile_flags": list(artifact.flags),
+        "versions": artifact.versions,
+        "compile_seconds": artifact.seconds,
+    }
+
+
+def _row(entry: _Entry, protocol: Protocol, peaks: _Peaks) -> dict[str, Any]:
+    """The row of one entry; the times are null where nothing was timed."""
+    row: dict[str, Any] = {
+        "model": entry.model,
+        "preset": entry.preset,
+        "threads": entry.threads,
+        "median_ms": None,
+        "iqr_ms": None,
+        "min_ms": None,
+        "gflops": None,
+        "percent_of_peak": None,
+        "verified": False,
+        "max_rel_error": None,
+        "primitives": {},
+        "artifact_sha256": None,
+        **entry.facts,
+        "cpu": cpu_model(),
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
+    if entry.artifact is None or "error" in row or not entry.samples:
+        return row | {"name": _benchmark_name(row)}
+    timing = Timing.of(entry.samples)
+    row |= vars(timing)
+    if entry.artifact.macs:
+        row["gflops"] = 2 * entry.artifact.macs / (timing.median_ms * 1e6)
+        row["peak_gflops"] = peak = peaks.of(resolve(entry.artifact.driver, entry.threads))
+        row["percent_of_peak"] = 100 * row["gflops"] / peak if peak else None
+    return row | {
+        "name": _benchmark_name(row),
+        "run_type": "iteration",
+        "iterations": timing.samples,
+        "repetitions": protocol.rounds,
+        "real_time": timing.median_ms,
+        "cpu_time": timing.median_ms,
+        "time_unit": "ms",
+    }
+
+
+def _benchmark_name(row: dict[str, Any]) -> str:
+    return f"{row['model']}/{row['preset']}/threads:{row['threads']}"
+
+
+def google_benchmark(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """`rows` as a google-benchmark report, which its compare.py and others read."""
+    return {
+        "context": {
+            "date": next((row["date"] for row in rows), ""),
+            "host_name": os.uname().nodename,
+            "executable": "dlas bench",
+            "num_cpus": os.cpu_count(),
+            "cpu_model": cpu_model(),
+            "load_avg": list(os.getloadavg()),
+            "library_build_type": "release",
+        },
+        "benchmarks": list(_with_errors(rows)),
+    }
+
+
+def _with_errors(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        error = row.get("error")
+        yield row | ({"error_occurred": True, "error_message": error} if error else {})

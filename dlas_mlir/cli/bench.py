@@ -1,0 +1,124 @@
+"""`dlas bench`: models x presets x threads, checked and timed in one run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from dlas_mlir.cli.console import (
+    add_model_arguments,
+    check_writable,
+    positive_float,
+    positive_int,
+    print_table,
+    progress,
+    shapes,
+)
+
+_COLUMNS = [
+    ("model", "left"),
+    ("preset", "left"),
+    ("threads", "right"),
+    ("median ms", "right"),
+    ("IQR ms", "right"),
+    ("speed-up", "right"),
+    ("GFLOP/s", "right"),
+    ("% of peak", "right"),
+    ("error vs PyTorch", "left"),
+    ("layers by primitive", "left"),
+]
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to `dlas`."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "bench",
+        help="check and time models x presets x threads",
+        description="Compare every model's output with PyTorch's, then time all presets and threads of a model "
+        "in turns. What fails is reported, the others still run, and the exit code is 1.",
+    )
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="a zoo name, package.module:factory, or a file")
+    parser.add_argument("--preset", nargs="+", default=["host/auto"], metavar="TARGET/RECIPE", dest="presets")
+    parser.add_argument("--threads", nargs="+", type=positive_int, default=[1], metavar="N")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results")
+    parser.add_argument(
+        "--json-layout",
+        choices=["rows", "google-benchmark"],
+        default="rows",
+        help="a list of objects, or the same list in google-benchmark's report (default: %(default)s)",
+    )
+    parser.add_argument("--rounds", type=positive_int, default=5, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--min-time", type=positive_float, default=0.2, metavar="S", help="seconds a round (default: %(default)s)"
+    )
+    parser.add_argument("--tolerance", type=positive_float, metavar="X", help="limit of the relative error")
+    add_model_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a table and write JSON. Raises DlasError."""
+    from dlas_mlir import benchmark
+    from dlas_mlir.compiler.cache import write_atomically
+
+    if args.json:
+        check_writable(args.json)
+    protocol = benchmark.Protocol(args.rounds, args.min_time, tolerance=args.tolerance)
+    with progress() as show:
+        rows = benchmark.bench_rows(
+            args.models,
+            args.presets,
+            args.threads,
+            inputs=shapes(args),
+            weights=args.weights,
+            protocol=protocol,
+            progress=show,
+        )
+    if args.json:
+        report = rows if args.json_layout == "rows" else benchmark.google_benchmark(rows)
+        write_atomically(args.json, json.dumps(report, indent=1) + "\n")
+    _print(rows)
+    return 1 if any("error" in row for row in rows) else 0
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    cpu = rows[0]["cpu"]
+    peaks = {row["threads"]: row["peak_gflops"] for row in rows if row.get("peak_gflops")}
+    measured = ", ".join(f"{peak:.0f} GFLOP/s with {threads}" for threads, peak in sorted(peaks.items()))
+    title = f"{cpu}" + (f"; measured peak by threads: {measured}" if measured else "")
+    first: dict[tuple[str, int], float] = {}
+    cells = []
+    for row in rows:
+        if row["median_ms"]:
+            first.setdefault((row["model"], row["threads"]), row["median_ms"])
+        cells.append(_cells(row, first.get((row["model"], row["threads"]))))
+    print_table(title, _COLUMNS, cells)
+    for row in rows:
+        if "error" in row:
+            print(f"error: {row['name']}: {row['error']}")
+
+
+def _cells(row: dict[str, Any], baseline: float | None) -> list[str]:
+    def number(key: str, digits: int) -> str:
+        return "-" if row.get(key) is None else f"{row[key]:.{digits}f}"
+
+    speedup = f"{baseline / row['median_ms']:.2f}x" if baseline and row["median_ms"] else "-"
+    if row["verified"]:
+        checked = f"{row['max_rel_error']:.0e}"
+    else:
+        checked = "WRONG" if row["max_rel_error"] is not None else "failed" if "error" in row else "not checked"
+    primitives = ", ".join(f"{name} {count}" for name, count in row["primitives"].items())
+    return [
+        row["model"],
+        row["preset"],
+        str(row["threads"]),
+        number("median_ms", 3),
+        number("iqr_ms", 3),
+        speedup,
+        number("gflops", 1),
+        number("percent_of_peak", 1),
+        checked,
+        primitives,
+    ]
