@@ -132,9 +132,7 @@ def _produce(request: Request, directory: Path) -> Imported:
     from . import mlir_import
 
     path, golden = directory / "module.mlirbc", directory / "golden.npz"
-    source = None if request.kind in _WITHOUT_TORCH else _trace(request)
-    if source is not None:
-        cache.write_atomically(golden, source.write_golden)
+    source = None if request.kind in _WITHOUT_TORCH else _trace(request, golden)
     counted: list[int] = []
 
     def write(out: Path) -> None:
@@ -167,11 +165,16 @@ def _produce(request: Request, directory: Path) -> Imported:
     return done
 
 
-def _trace(request: Request) -> TorchSource:
+def _trace(request: Request, golden: Path) -> TorchSource:
+    """Trace the model, and write its golden outputs."""
     from . import torch_source
 
-    if request.kind == "zoo":
-        return torch_source.from_zoo(request.spec, request.inputs, request.weights)
-    if request.kind == "factory":
-        return torch_source.from_factory(request.spec, request.inputs, request.weights)
-    return torch_source.from_exported_file(Path(request.spec))
+    with torch_source.one_thread():
+        if request.kind == "zoo":
+            source = torch_source.from_zoo(request.spec, request.inputs, request.weights)
+        elif request.kind == "factory":
+            source = torch_source.from_factory(request.spec, request.inputs, request.weights)
+        else:
+            source = torch_source.from_exported_file(Path(request.spec))
+        cache.write_atomically(golden, source.write_golden)
+    return source

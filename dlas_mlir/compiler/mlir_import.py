@@ -50,9 +50,7 @@ def check_main(module: ir.Module, name: str) -> None:
     for what, types in (("argument", function_type.inputs), ("result", function_type.results)):
         for index, of_type in enumerate(types):
             if not isinstance(of_type, ir.RankedTensorType) or not of_type.has_static_shape:
-                raise DlasError(
-                    f"{name}: {what} {index} of main is {of_type}; it must be a tensor with a fixed shape"
-                )
+                raise DlasError(f"{name}: {what} {index} of main is {of_type}; it must be a tensor with a fixed shape")
 
 
 def count(module: ir.Module) -> tuple[int, int]:
@@ -108,9 +106,7 @@ def _lower_onnx(module: ir.Module, path: Path) -> None:
     try:
         PassManager.parse(_ONNX_LOWERING, context).run(module.operation)
     except ir.MLIRError as error:
-        raise DlasError(
-            f"{path} cannot be lowered: {problems[0] if problems else _diagnosis(error)}"
-        ) from None
+        raise DlasError(f"{path} cannot be lowered: {problems[0] if problems else _diagnosis(error)}") from None
     finally:
         handler.detach()
 
@@ -145,7 +141,7 @@ def _multiplies_and_adds(op: ir.Operation) -> bool:
 
 def _iterations(op: ir.Operation) -> int:
     """The product of the loops' extents; 0 for an element-wise op, which has no reduction."""
-    maps = [attribute.value for attribute in linalg.get_indexing_maps(op)]
+    maps = [attribute.value for attribute in linalg.get_indexing_maps(op)]  # pyright: ignore[reportAttributeAccessIssue]
     extents: dict[int, int] = {}
     for operand, indexing in zip(op.operands, maps, strict=True):
         for size, result in zip(getattr(operand.type, "shape", ()), indexing.results, strict=True):

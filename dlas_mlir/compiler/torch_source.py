@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,17 @@ class TorchSource:
         arrays |= {f"output_{index}": _to_numpy(tensor) for index, tensor in enumerate(outputs)}
         with path.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let PyTorch compute on one thread: its small operations spin for seconds where other work holds a core."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def from_zoo(name: str, inputs: tuple[InputSpec, ...] | None, weights: Path | None) -> TorchSource:
