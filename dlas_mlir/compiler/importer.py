@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 _WITHOUT_TORCH = (".onnx", ".mlir", ".mlirbc")
 _FILE_KINDS = (".pt2", *_WITHOUT_TORCH)
 # What decides the imported module: a change here makes the cached ones stale.
-_IMPORTING = ("torch_source.py", "torch_import.py", "exported_file.py", "mlir_import.py", "input_spec.py")
+_IMPORTING = (
+    "torch_source.py",
+    "torch_import.py",
+    "exported_file.py",
+    "mlir_import.py",
+    "onnx_import.py",
+    "input_spec.py",
+)
 _PACKAGES = ("torch", "torch-mlir", "iree-base-compiler", "onnx")
 
 
@@ -56,9 +63,7 @@ class Request:
         return Path(self.spec).stem if self.kind.startswith(".") else self.spec
 
 
-def import_model(
-    spec: str, *, inputs: tuple[str, ...] | None = None, weights: str | Path | None = None
-) -> Imported:
+def import_model(spec: str, *, inputs: tuple[str, ...] | None = None, weights: str | Path | None = None) -> Imported:
     """Import a model, or find it in the cache (without importing torch, in milliseconds).
 
     `spec` is a name of the zoo, `package.module:factory` (a callable without arguments that returns an
@@ -86,9 +91,7 @@ def _request(spec: str, inputs: tuple[str, ...] | None, weights: Path | None) ->
             models.lookup(spec)  # raises, and knows the nearest names
     if kind.startswith("."):
         if weights is not None:
-            raise DlasError(
-                f"--weights goes with a model of the zoo or a factory; {spec} has its own weights"
-            )
+            raise DlasError(f"--weights goes with a model of the zoo or a factory; {spec} has its own weights")
         if inputs is not None:
             raise DlasError(f"--input goes with a model of the zoo or a factory; {spec} has its own inputs")
     return Request(kind, spec, parsed, weights)
@@ -154,9 +157,7 @@ def _produce(request: Request, directory: Path) -> Imported:
         "golden": golden.name if source is not None else None,
         "macs": macs,
         "parameters": source.parameters if source is not None else elements,
-        "sources": {str(file): cache.file_digest(file) for file in source.files}
-        if source is not None
-        else {},
+        "sources": {str(file): cache.file_digest(file) for file in source.files} if source is not None else {},
     }
     cache.write_atomically(directory / "import.json", json.dumps(facts, indent=1))
     done = _cached(directory)

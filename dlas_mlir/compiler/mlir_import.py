@@ -81,8 +81,8 @@ def _onnx_module(path: Path) -> ir.Module:
     if find_spec("onnx") is None:
         raise DlasError(f"{path} needs the onnx package: install dlas-mlir[onnx]")
     with tempfile.TemporaryDirectory() as scratch:
-        imported = Path(scratch) / "model.mlir"
-        command = [sys.executable, "-m", "iree.compiler.tools.import_onnx", str(path), "-o", str(imported)]
+        imported = Path(scratch) / "model.mlirbc"
+        command = [sys.executable, "-m", "dlas_mlir.compiler.onnx_import", str(path), str(imported)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]

@@ -1,0 +1,4 @@
+// expected-warning {{never}}
+func.func @f() {
+  retur
+}
