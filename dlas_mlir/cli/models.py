@@ -1,0 +1,56 @@
+"""`dlas models`: the models of the zoo."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from dlas_mlir.cli.console import check_writable, print_table
+from dlas_mlir.models import registry
+
+_COLUMNS = [
+    ("model", "left"),
+    ("input", "left"),
+    ("parameters", "right"),
+    ("MMACs", "right"),
+    ("description", "left"),
+]
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to `dlas`."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "models",
+        help="list the models of the zoo",
+        description="List the models of the zoo, with their parameters and the multiply-accumulates of one "
+        "inference. A model of your own is named package.module:factory, or is a .pt2, .onnx, .mlir or .mlirbc file.",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the list")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table, and write it as JSON. Raises DlasError for a file that cannot be written."""
+    if args.json:
+        check_writable(args.json)
+        from dlas_mlir.compiler.cache import write_atomically
+
+        rows = [
+            {
+                "name": model.name,
+                "input": model.input_spec,
+                "parameters": model.parameters,
+                "macs": model.macs,
+                "description": model.description,
+            }
+            for model in registry()
+        ]
+        write_atomically(args.json, json.dumps(rows, indent=2) + "\n")
+    rows = [
+        [model.name, model.input_spec, f"{model.parameters:,}", f"{model.macs / 1e6:,.1f}", model.description]
+        for model in registry()
+    ]
+    print_table("", _COLUMNS, rows)
+    return 0
