@@ -52,8 +52,7 @@ class Schedule:
         try:
             entries = ir.DictAttr(op.attributes[ATTRIBUTE])
             arrays = {
-                key: tuple(ir.DenseI64ArrayAttr(entries[key]))
-                for key in ("distribution", "register_tile", "order")
+                key: tuple(ir.DenseI64ArrayAttr(entries[key])) for key in ("distribution", "register_tile", "order")
             }
             schedule = Schedule(
                 **arrays,

@@ -31,6 +31,11 @@ class Position:
 
     def index(self, expr: ir.AffineExpr, offset: int = 0) -> ir.Value:
         """The index value of `expr` + `offset` here."""
+        result, operands = self.resolve(expr, offset)
+        return build.apply(result, operands)
+
+    def resolve(self, expr: ir.AffineExpr, offset: int = 0) -> tuple[ir.AffineExpr, list[ir.Value]]:
+        """`expr` + `offset` here as an expression over index values."""
         used = sorted(loop for loop in affine.dims_of(expr) if self.values[loop] is not None)
         replaced = [affine.constant(constant) for constant in self.constants]
         for place, loop in enumerate(used):
@@ -38,7 +43,7 @@ class Position:
         result = affine.substitute(expr, replaced, len(used)) + affine.constant(offset)
         result = ir.AffineExpr.simplify_affine_expr(result, len(used), 0)
         operands = [self.values[loop] for loop in used]
-        return build.apply(result, [operand for operand in operands if operand is not None])
+        return result, [operand for operand in operands if operand is not None]
 
 
 @dataclass(frozen=True)
@@ -132,9 +137,7 @@ class Reader:
         return ir.Operation.create("vector.broadcast", results=[kind], operands=[scalar]).result
 
     def _vector(self, access: Access, position: Position, extra: int, lanes: int) -> ir.Value:
-        return build.read_vector(
-            self.tensors[access.view.source], self._indices(access, position, extra), lanes
-        )
+        return build.read_vector(self.tensors[access.view.source], self._indices(access, position, extra), lanes)
 
     def _gather(self, access: Access, position: Position) -> ir.Value:
         scalars = [self._scalar(access, position.at(self.vector, lane)) for lane in range(self.lanes)]
@@ -170,10 +173,16 @@ class Reader:
 
     def _whole_vector(self, access: Access, position: Position, start: int) -> ir.Value:
         """The vector from element 0 of the last dimension on, shared by all windows in it."""
-        key = ("whole", access.view.source, tuple(str(e) for e in access.exprs[:-1]), position.values, *(
-            position.constants[loop]
-            for loop in sorted(set().union(*(affine.dims_of(expr) for expr in access.exprs[:-1])))
-        ))
+        key = (
+            "whole",
+            access.view.source,
+            tuple(str(e) for e in access.exprs[:-1]),
+            position.values,
+            *(
+                position.constants[loop]
+                for loop in sorted(set().union(*(affine.dims_of(expr) for expr in access.exprs[:-1])))
+            ),
+        )
         if key not in self._done:
             self._done[key] = self._vector(access, position, -start, self.lanes)
         return self._done[key]

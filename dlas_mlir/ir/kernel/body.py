@@ -21,9 +21,7 @@ class BodyEmitter:
     def emit(self, block: ir.Block, arguments: Sequence[ir.Value | None]) -> ir.Value:
         """The yielded value of `block` for vector arguments. None stands for an argument that is not used."""
         values = {
-            argument: value
-            for argument, value in zip(block.arguments, arguments, strict=True)
-            if value is not None
+            argument: value for argument, value in zip(block.arguments, arguments, strict=True) if value is not None
         }
         for op in block.operations:
             op = op.operation

@@ -30,7 +30,10 @@ def affine_op(name: str, exprs: Sequence[ir.AffineExpr], operands: Sequence[ir.V
     """affine.apply or affine.min of `exprs`."""
     map_ = ir.AffineMap.get(len(operands), 0, list(exprs))
     return ir.Operation.create(
-        name, results=[ir.IndexType.get()], operands=list(operands), attributes={"map": ir.AffineMapAttr.get(map_)}
+        name,
+        results=[ir.IndexType.get()],
+        operands=list(operands),
+        attributes={"map": ir.AffineMapAttr.get(map_)},
     ).result
 
 
@@ -75,7 +78,10 @@ def zero(kind: ir.Type) -> ir.Attribute:
 
 
 def for_loop(
-    extent: int, step: int, carried: list[ir.Value], body: Callable[[ir.Value, list[ir.Value]], list[ir.Value]]
+    extent: int,
+    step: int,
+    carried: list[ir.Value],
+    body: Callable[[ir.Value, list[ir.Value]], list[ir.Value]],
 ) -> list[ir.Value]:
     """An scf.for from 0 to `extent` that carries values. `body` gets the induction variable and what is carried."""
     loop = scf.ForOp(index(0), index(extent), index(step), carried)

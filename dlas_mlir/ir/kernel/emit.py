@@ -67,9 +67,7 @@ class _Kernel:
         self.loops = len(region.extents)
         self.op: ir.Operation | None = None
         self.distributed = [loop for loop in schedule.order if schedule.distribution[loop]][::-1]
-        self.tile = [
-            schedule.distribution[loop] or region.extents[loop] for loop in range(self.loops)
-        ]
+        self.tile = [schedule.distribution[loop] or region.extents[loop] for loop in range(self.loops)]
         self.base: list[ir.Value | None] = [None] * self.loops
         self.workgroup: dict[int, ir.Value] = {}
         self.order_parallel = [loop for loop in schedule.order if loop not in region.reductions]
@@ -85,9 +83,7 @@ class _Kernel:
             operands=self.captured,
             attributes={
                 "operandSegmentSizes": ir.DenseI32ArrayAttr.get([0, len(self.captured), 0, 0]),
-                "tied_operands": ir.ArrayAttr.get(
-                    [ir.IntegerAttr.get(ir.IndexType.get(), -1) for _ in outputs]
-                ),
+                "tied_operands": ir.ArrayAttr.get([ir.IntegerAttr.get(ir.IndexType.get(), -1) for _ in outputs]),
             },
             regions=2,
         )
@@ -106,10 +102,7 @@ class _Kernel:
 
     def _body(self, arguments: list[ir.Value]) -> None:
         inputs, targets = arguments[: len(self.captured)], arguments[len(self.captured) :]
-        tensors = {
-            value: _load(argument, value.type)
-            for value, argument in zip(self.captured, inputs, strict=True)
-        }
+        tensors = {value: _load(argument, value.type) for value, argument in zip(self.captured, inputs, strict=True)}
         schedule = self.schedule
         step = schedule.lanes if self.tile[schedule.vector] % schedule.lanes == 0 else 1
         if self.tile[schedule.vector] % schedule.register_tile[schedule.vector]:
@@ -143,15 +136,16 @@ class _Kernel:
 
     # The tile of an output that one workgroup writes.
 
-    def _is_split(self, loop: int) -> bool:
-        return self.tile[loop] != self.region.extents[loop]
+    def _is_split(self, loop: int | None) -> bool:
+        return loop is not None and self.tile[loop] != self.region.extents[loop]
 
     def _tile_shape(self, output: Output) -> list[int]:
         """A dimension that is not split carries its padding; the padding of a split one is written apart."""
-        return [
-            self.tile[loop] if self._is_split(loop) else output.low[i] + self.tile[loop] + output.high[i]
-            for i, loop in enumerate(self.region.out_loops)
-        ]
+        shape = []
+        for i, loop in enumerate(self.region.out_loops):
+            size = 1 if loop is None else self.tile[loop]
+            shape.append(size if self._is_split(loop) else output.low[i] + size + output.high[i])
+        return shape
 
     def _empty_tile(self, output: Output) -> ir.Value:
         kind = ir.RankedTensorType.get(self._tile_shape(output), output.type.element_type)
@@ -173,7 +167,7 @@ class _Kernel:
     def _store(self, output: Output, tile: ir.Value, target: ir.Value) -> None:
         offsets: list[int | ir.Value] = []
         for i, loop in enumerate(self.region.out_loops):
-            base = self.base[loop]
+            base = None if loop is None else self.base[loop]
             if base is None:
                 offsets.append(0)
             elif output.low[i]:
@@ -185,7 +179,7 @@ class _Kernel:
     def _store_outer_borders(self, output: Output, target: ir.Value) -> None:
         """The padding before and after a split dimension, written by its first and last workgroup."""
         for i, loop in enumerate(self.region.out_loops):
-            if not self._is_split(loop):
+            if loop is None or not self._is_split(loop):
                 continue
             last = -(-self.region.extents[loop] // self.tile[loop]) - 1
             end = output.low[i] + self.region.extents[loop]
@@ -194,7 +188,7 @@ class _Kernel:
                     self._store_strip(output, target, i, which, start, size)
 
     def _store_strip(self, output: Output, target: ir.Value, i: int, which: int, start: int, size: int) -> None:
-        workgroup = self.workgroup[self.region.out_loops[i]]
+        workgroup = self.workgroup[self.region.out_loops[i]]  # type: ignore[index]
         equal = ir.Operation.create(
             "arith.cmpi",
             results=[ir.IntegerType.get_signless(1)],
@@ -210,7 +204,7 @@ class _Kernel:
             strip = _fill(strip, output.pad, [0] * len(shape), shape, self.schedule.lanes)
             offsets: list[int | ir.Value] = []
             for j, loop in enumerate(self.region.out_loops):
-                base = self.base[loop]
+                base = None if loop is None else self.base[loop]
                 if j == i:
                     offsets.append(start)
                 elif base is None:
@@ -237,9 +231,7 @@ class _Kernel:
                 iv = build.affine_op("affine.min", [affine.dim(0), affine.constant(extent - step)], [iv])
             base = here.values[loop]
             absolute = iv if base is None else build.apply(affine.dim(0) + affine.dim(1), [base, iv])
-            return self._parallel(
-                depth + 1, _moved(here, loop, absolute), _moved(inside, loop, iv), carried
-            )
+            return self._parallel(depth + 1, _moved(here, loop, absolute), _moved(inside, loop, iv), carried)
 
         return build.for_loop(extent, step, tiles, body)
 
@@ -346,7 +338,9 @@ class _Kernel:
 
     def _write(self, output: Output, tile: ir.Value, position: Position, vector: ir.Value) -> ir.Value:
         indices = [
-            position.index(affine.dim(loop), 0 if self._is_split(loop) else output.low[i])
+            position.index(
+                affine.constant(0) if loop is None else affine.dim(loop), 0 if self._is_split(loop) else output.low[i]
+            )
             for i, loop in enumerate(self.region.out_loops)
         ]
         lane_dim = self.region.out_loops.index(self.schedule.vector)

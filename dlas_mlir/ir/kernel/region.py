@@ -68,7 +68,8 @@ class Region:
     op: ir.Operation
     extents: tuple[int, ...] = ()
     reductions: tuple[int, ...] = ()
-    out_loops: tuple[int, ...] = ()
+    # The loop that each dimension of the result runs over; None for a dimension of one element.
+    out_loops: tuple[int | None, ...] = ()
     stages: list[Stage] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
 
@@ -107,6 +108,19 @@ def loop_extents(op: ir.Operation) -> tuple[int, ...]:
     return tuple(extents[i] for i in range(maps[0].n_dims))
 
 
+def out_loops(map_: ir.AffineMap) -> tuple[int | None, ...]:
+    """The loop that each result of an output map is; None for a constant zero. Raises PassError for anything else."""
+    loops = []
+    for expr in map_.results:
+        if affine.is_dim(expr):
+            loops.append(affine.dim_position(expr))
+        elif not affine.dims_of(expr) and affine.evaluate(expr, []) == 0:
+            loops.append(None)
+        else:
+            raise PassError(f"a result indexed by {expr} cannot be part of a kernel")
+    return tuple(loops)
+
+
 def scalar_constant(value: ir.Value) -> ir.Attribute | None:
     """The attribute of an arith.constant that is a scalar or a splat, as a scalar; None for anything else."""
     owner = value.owner
@@ -115,8 +129,8 @@ def scalar_constant(value: ir.Value) -> ir.Attribute | None:
     attr = owner.operation.attributes["value"]
     if isinstance(attr, ir.FloatAttr | ir.IntegerAttr):
         return attr
-    if ir.DenseElementsAttr.isinstance(attr) and ir.DenseElementsAttr(attr).is_splat:
-        return ir.DenseElementsAttr(attr).get_splat_value()
+    if isinstance(attr, ir.DenseElementsAttr) and attr.is_splat:
+        return attr.get_splat_value()
     return None
 
 
@@ -183,14 +197,16 @@ class _Reader:
         if not region.stages:
             region.extents = loop_extents(op)
             region.reductions = tuple(i for i, kind in enumerate(iterators(op)) if kind == "reduction")
-            region.out_loops = tuple(affine.dim_position(expr) for expr in out)
+            region.out_loops = out_loops(maps[-1])
             loops = [affine.dim(i) for i in range(maps[0].n_dims)]
         else:
             if any(kind == "reduction" for kind in iterators(op)):
                 raise PassError("a second reduction cannot be part of a kernel", op)
             # Loop i of this stage is the loop of the root that the same result dimension runs over.
-            own = {affine.dim_position(expr): region.out_loops[i] for i, expr in enumerate(out)}
-            loops = [affine.dim(own[i]) for i in range(maps[0].n_dims)]
+            loops = [affine.constant(0)] * maps[0].n_dims
+            for expr, loop in zip(out, region.out_loops, strict=True):
+                if loop is not None and affine.is_dim(expr):
+                    loops[affine.dim_position(expr)] = affine.dim(loop)
         self._add_stage(op, maps, loops)
 
     def _add_stage(self, op: ir.Operation, maps: list[ir.AffineMap], loops: list[ir.AffineExpr]) -> None:

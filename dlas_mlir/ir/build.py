@@ -1,0 +1,305 @@
+"""Builders for the tensor and linalg operations that passes create, at the current insertion point."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator, Sequence
+
+from iree.compiler import ir
+from iree.compiler.dialects import arith
+
+PURE_DIALECTS = ("arith", "linalg", "tensor", "math", "affine")
+
+
+def tensor(shape: Sequence[int], element: ir.Type) -> ir.RankedTensorType:
+    """A static tensor type."""
+    return ir.RankedTensorType.get(list(shape), element)
+
+
+def element_type(value: ir.Value) -> ir.Type:
+    """The element type of a tensor value."""
+    return ir.RankedTensorType(value.type).element_type
+
+
+def i64s(values: Sequence[int]) -> ir.Attribute:
+    """An array<i64>."""
+    return ir.DenseI64ArrayAttr.get(list(values))
+
+
+def scalar(element: ir.Type, value: float) -> ir.Value:
+    """A scalar constant."""
+    return arith.constant(element, value)
+
+
+def zero(element: ir.Type) -> ir.Value:
+    """The zero of an element type."""
+    return scalar(element, 0.0 if isinstance(element, ir.FloatType) else 0)
+
+
+def empty(shape: Sequence[int], element: ir.Type) -> ir.Value:
+    """tensor.empty."""
+    return ir.Operation.create("tensor.empty", results=[tensor(shape, element)]).result
+
+
+def fill(value: ir.Value, shape: Sequence[int]) -> ir.Value:
+    """A tensor of `shape` filled with a scalar."""
+    destination = empty(shape, value.type)
+    op = ir.Operation.create(
+        "linalg.fill",
+        results=[destination.type],
+        operands=[value, destination],
+        attributes={"operandSegmentSizes": ir.DenseI32ArrayAttr.get([1, 1])},
+        regions=1,
+    )
+    block = op.regions[0].blocks.append(value.type, value.type, arg_locs=[ir.Location.unknown()] * 2)
+    with ir.InsertionPoint(block):
+        ir.Operation.create("linalg.yield", operands=[block.arguments[0]])
+    return op.result
+
+
+def maps_attr(maps: Sequence[ir.AffineMap]) -> ir.Attribute:
+    """The indexing_maps attribute."""
+    return ir.ArrayAttr.get([ir.AffineMapAttr.get(map_) for map_ in maps])
+
+
+def iterators_attr(kinds: Sequence[str]) -> ir.Attribute:
+    """The iterator_types attribute from `parallel` and `reduction`."""
+    return ir.ArrayAttr.get([ir.Attribute.parse(f"#linalg.iterator_type<{kind}>") for kind in kinds])
+
+
+def generic(
+    inputs: Sequence[ir.Value],
+    destination: ir.Value,
+    maps: Sequence[Sequence[ir.AffineExpr]],
+    kinds: Sequence[str],
+    body: Callable[..., ir.Value],
+) -> ir.OpView:
+    """A linalg.generic with one result. `maps` lists the result expressions per operand, the destination last;
+    `body` gets the block arguments and returns what is yielded."""
+    op = _generic_shell(inputs, destination, [ir.AffineMap.get(len(kinds), 0, list(exprs)) for exprs in maps], kinds)
+    types = [element_type(value) for value in (*inputs, destination)]
+    block = op.regions[0].blocks.append(*types, arg_locs=[ir.Location.unknown()] * len(types))
+    with ir.InsertionPoint(block):
+        ir.Operation.create("linalg.yield", operands=[body(*block.arguments)])
+    return op.opview
+
+
+def generic_like(
+    op: ir.Operation,
+    inputs: Sequence[ir.Value],
+    destination: ir.Value,
+    maps: Sequence[ir.AffineMap],
+    kinds: Sequence[str],
+) -> ir.Operation:
+    """A linalg.generic with the body and the discardable `dlas.*` attributes of `op` on other operands and maps."""
+    new = _generic_shell(inputs, destination, maps, kinds)
+    for named in attributes_of(op):
+        if named.name.startswith("dlas."):
+            new.attributes[named.name] = named.attr
+    source = op.regions[0].blocks[0]
+    types = [argument.type for argument in source.arguments]
+    block = new.regions[0].blocks.append(*types, arg_locs=[ir.Location.unknown()] * len(types))
+    copy_body(source, block)
+    return new
+
+
+def copy_body(source: ir.Block, target: ir.Block, arguments: Sequence[ir.Value] | None = None) -> None:
+    """Clone the operations of `source` into `target`, with `arguments` (default: the target's) for its arguments."""
+    mapping = dict(zip(source.arguments, arguments or target.arguments, strict=True))
+    with ir.InsertionPoint(target):
+        for inner in source.operations:
+            clone = inner.operation.clone()
+            for place, value in enumerate(inner.operation.operands):
+                if value in mapping:
+                    clone.operands[place] = mapping[value]
+            mapping.update(zip(inner.operation.results, clone.results, strict=True))
+
+
+def _generic_shell(
+    inputs: Sequence[ir.Value], destination: ir.Value, maps: Sequence[ir.AffineMap], kinds: Sequence[str]
+) -> ir.Operation:
+    return ir.Operation.create(
+        "linalg.generic",
+        results=[destination.type],
+        operands=[*inputs, destination],
+        attributes={
+            "indexing_maps": maps_attr(maps),
+            "iterator_types": iterators_attr(kinds),
+            "operandSegmentSizes": ir.DenseI32ArrayAttr.get([len(inputs), 1]),
+        },
+        regions=1,
+    )
+
+
+def attributes_of(op: ir.Operation) -> list[ir.NamedAttribute]:
+    """All attributes of `op`."""
+    return [op.attributes[i] for i in range(len(op.attributes))]
+
+
+def multiply_accumulate(a: ir.Value, b: ir.Value, accumulator: ir.Value) -> ir.Value:
+    """The scalar accumulator + a * b."""
+    return arith.addf(accumulator, arith.mulf(a, b))
+
+
+def pack(source: ir.Value, dims: Sequence[int], tiles: Sequence[int]) -> ir.Value:
+    """linalg.pack of `dims` into inner `tiles`, padded with zeros where a tile does not divide."""
+    kind = ir.RankedTensorType(source.type)
+    shape = list(kind.shape)
+    padded = any(shape[dim] % tile for dim, tile in zip(dims, tiles, strict=True))
+    for dim, tile in zip(dims, tiles, strict=True):
+        shape[dim] = -(-shape[dim] // tile)
+    destination = empty([*shape, *tiles], kind.element_type)
+    operands = [source, destination] + ([zero(kind.element_type)] if padded else [])
+    return ir.Operation.create(
+        "linalg.pack",
+        results=[destination.type],
+        operands=operands,
+        attributes={
+            "outer_dims_perm": i64s([]),
+            "inner_dims_pos": i64s(dims),
+            "static_inner_tiles": i64s(tiles),
+            "operandSegmentSizes": ir.DenseI32ArrayAttr.get([1, 1, int(padded), 0]),
+        },
+    ).result
+
+
+def unpack(source: ir.Value, dims: Sequence[int], shape: Sequence[int]) -> ir.Value:
+    """linalg.unpack of the inner tiles of `source` into `dims` of a tensor of `shape`."""
+    kind = ir.RankedTensorType(source.type)
+    destination = empty(shape, kind.element_type)
+    return ir.Operation.create(
+        "linalg.unpack",
+        results=[destination.type],
+        operands=[source, destination],
+        attributes={
+            "outer_dims_perm": i64s([]),
+            "inner_dims_pos": i64s(dims),
+            "static_inner_tiles": i64s(kind.shape[len(shape) :]),
+        },
+    ).result
+
+
+def _groups_attr(groups: Sequence[Sequence[int]]) -> ir.Attribute:
+    i64 = ir.IntegerType.get_signless(64)
+    return ir.ArrayAttr.get([ir.ArrayAttr.get([ir.IntegerAttr.get(i64, i) for i in group]) for group in groups])
+
+
+def collapse(source: ir.Value, groups: Sequence[Sequence[int]]) -> ir.Value:
+    """tensor.collapse_shape."""
+    kind = ir.RankedTensorType(source.type)
+    shape = []
+    for group in groups:
+        size = 1
+        for dim in group:
+            size *= kind.shape[dim]
+        shape.append(size)
+    return ir.Operation.create(
+        "tensor.collapse_shape",
+        results=[tensor(shape, kind.element_type)],
+        operands=[source],
+        attributes={"reassociation": _groups_attr(groups)},
+    ).result
+
+
+def expand(source: ir.Value, groups: Sequence[Sequence[int]], shape: Sequence[int]) -> ir.Value:
+    """tensor.expand_shape to the static `shape`."""
+    return ir.Operation.create(
+        "tensor.expand_shape",
+        results=[tensor(shape, element_type(source))],
+        operands=[source],
+        attributes={"reassociation": _groups_attr(groups), "static_output_shape": i64s(shape)},
+    ).result
+
+
+def extract_slice(source: ir.Value, offsets: Sequence[int], sizes: Sequence[int]) -> ir.Value:
+    """tensor.extract_slice with constant offsets and unit strides."""
+    return ir.Operation.create(
+        "tensor.extract_slice",
+        results=[tensor(sizes, element_type(source))],
+        operands=[source],
+        attributes={
+            "static_offsets": i64s(offsets),
+            "static_sizes": i64s(sizes),
+            "static_strides": i64s([1] * len(sizes)),
+            "operandSegmentSizes": ir.DenseI32ArrayAttr.get([1, 0, 0, 0]),
+        },
+    ).result
+
+
+def pad(source: ir.Value, low: Sequence[int], high: Sequence[int], value: ir.Value) -> ir.Value:
+    """tensor.pad with a constant."""
+    kind = ir.RankedTensorType(source.type)
+    shape = [a + size + b for a, size, b in zip(low, kind.shape, high, strict=True)]
+    op = ir.Operation.create(
+        "tensor.pad",
+        results=[tensor(shape, kind.element_type)],
+        operands=[source],
+        attributes={
+            "static_low": i64s(low),
+            "static_high": i64s(high),
+            "operandSegmentSizes": ir.DenseI32ArrayAttr.get([1, 0, 0]),
+        },
+        regions=1,
+    )
+    indices = [ir.IndexType.get()] * len(shape)
+    block = op.regions[0].blocks.append(*indices, arg_locs=[ir.Location.unknown()] * len(shape))
+    with ir.InsertionPoint(block):
+        ir.Operation.create("tensor.yield", operands=[value])
+    return op.result
+
+
+def transpose(source: ir.Value, permutation: Sequence[int]) -> ir.Value:
+    """linalg.transpose: result dimension i is source dimension `permutation[i]`."""
+    kind = ir.RankedTensorType(source.type)
+    destination = empty([kind.shape[i] for i in permutation], kind.element_type)
+    op = ir.Operation.create(
+        "linalg.transpose",
+        results=[destination.type],
+        operands=[source, destination],
+        attributes={"permutation": i64s(permutation)},
+        regions=1,
+    )
+    block = op.regions[0].blocks.append(kind.element_type, kind.element_type, arg_locs=[ir.Location.unknown()] * 2)
+    with ir.InsertionPoint(block):
+        ir.Operation.create("linalg.yield", operands=[block.arguments[0]])
+    return op.result
+
+
+def functions(module: ir.Module) -> Iterator[ir.Block]:
+    """The entry block of each function with a body that stands in the module."""
+    for op in module.body.operations:
+        if op.operation.name in ("func.func", "util.func") and op.regions[0].blocks:
+            yield op.regions[0].blocks[0]
+
+
+def operations(module: ir.Module) -> list[ir.Operation]:
+    """The operations of all functions' entry blocks, in order. A list: the caller may rewrite."""
+    return [op.operation for block in functions(module) for op in block.operations]
+
+
+def erase_dead(module: ir.Module) -> None:
+    """Erase the operations without uses or effects that a rewrite has left behind."""
+    for op in reversed(operations(module)):
+        if op.name.split(".")[0] in PURE_DIALECTS and not any(list(result.uses) for result in op.results):
+            op.erase()
+
+
+_capsule_name = ctypes.pythonapi.PyCapsule_GetName
+_capsule_name.restype, _capsule_name.argtypes = ctypes.c_char_p, [ctypes.py_object]
+_capsule_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+_capsule_pointer.restype, _capsule_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+
+
+def identity(op: ir.Operation) -> int:
+    """A key for `op` that stays while it is rewritten: the bindings hash operations by their structure."""
+    capsule = op._CAPIPtr
+    return _capsule_pointer(capsule, _capsule_name(capsule))
+
+
+def users(value: ir.Value) -> list[ir.Operation]:
+    """The operations that use `value`, each once, in no particular order."""
+    found = []
+    for use in value.uses:
+        if use.owner.operation not in found:
+            found.append(use.owner.operation)
+    return found

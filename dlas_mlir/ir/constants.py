@@ -1,0 +1,188 @@
+"""Constants of a module as numpy arrays, and back.
+
+Weights are `dense_resource` attributes, whose bytes the bindings do not hand out. They are read from the resource
+section of the module's own bytecode (https://mlir.llvm.org/docs/BytecodeFormat/) and remembered by key.
+"""
+
+from __future__ import annotations
+
+import io
+import weakref
+from dataclasses import dataclass
+
+import numpy as np
+from iree.compiler import ir
+from iree.compiler.dialects import arith
+
+from dlas_mlir.ir.base import PassError
+
+_DTYPES = {
+    "f16": np.float16,
+    "f32": np.float32,
+    "f64": np.float64,
+    "i8": np.int8,
+    "i16": np.int16,
+    "i32": np.int32,
+    "i64": np.int64,
+    "ui8": np.uint8,
+    "index": np.int64,
+}
+_RESOURCE_SECTION, _RESOURCE_OFFSET_SECTION, _STRING_SECTION = 5, 6, 0
+_counter = iter(range(1 << 62))
+# Arrays by (context, resource key), alive as long as a blob or somebody holds them.
+_known: weakref.WeakValueDictionary[tuple[int, str], np.ndarray] = weakref.WeakValueDictionary()
+
+
+def dtype_of(kind: ir.Type) -> np.dtype:
+    """The numpy type of an element type. Raises KeyError for one that numpy lacks."""
+    return np.dtype(_DTYPES[str(kind)])
+
+
+def is_constant(value: ir.Value) -> bool:
+    """Whether `value` is the result of an arith.constant."""
+    owner = value.owner
+    return not isinstance(owner, ir.Block) and owner.operation.name == "arith.constant"
+
+
+@dataclass
+class Constants:
+    """Reads the constants of the module that `op` is in. The first time a resource is read, the module's bytecode is
+    written once."""
+
+    op: ir.Operation
+
+    def read(self, value: ir.Value) -> np.ndarray | None:
+        """The tensor constant `value` as an array (not to be written to); None if it is no tensor constant."""
+        if not is_constant(value) or not isinstance(value.type, ir.RankedTensorType):
+            return None
+        attr = value.owner.operation.attributes["value"]
+        kind = ir.RankedTensorType(value.type)
+        if not isinstance(attr, ir.DenseElementsAttr):
+            flat = self._resource(_resource_key(attr), value.owner).view(dtype_of(kind.element_type))
+            return flat.reshape(kind.shape)
+        if attr.is_splat:
+            scalar = attr.get_splat_value()
+            return np.full(kind.shape, scalar.value, dtype_of(kind.element_type))  # type: ignore[attr-defined]
+        return np.array(attr)
+
+    def _resource(self, key: str, owner: ir.Operation) -> np.ndarray:
+        context = id(self.op.context)
+        if (context, key) not in _known:
+            self._loaded = dict(_resources(_root(self.op)))
+            for name, array in self._loaded.items():
+                _known.setdefault((context, name), array)
+        try:
+            return _known[(context, key)].reshape(-1).view(np.uint8)
+        except KeyError:
+            raise PassError(f"the data of resource '{key}' is not in the file (was it elided?)", owner) from None
+
+
+def constant(array: np.ndarray, hint: str = "dlas") -> ir.Value:
+    """A constant tensor at the current insertion point: dense for splats and small ones, else a resource."""
+    array = np.ascontiguousarray(array)
+    element = {np.dtype(dtype): name for name, dtype in _DTYPES.items() if name != "index"}[array.dtype]
+    kind = ir.RankedTensorType.get(array.shape, ir.Type.parse(element))
+    if array.size <= 16 or (array == array.flat[0]).all():
+        attr = ir.DenseElementsAttr.get(array, type=kind.element_type, shape=array.shape)
+        return arith.constant(kind, attr)
+    attr = ir.DenseResourceElementsAttr.get_from_buffer(array, f"{hint}_{next(_counter)}", kind)
+    _known[(id(kind.context), _resource_key(attr))] = array
+    return arith.constant(kind, attr)
+
+
+def _resource_key(attr: ir.Attribute) -> str:
+    text = str(attr)
+    return text[text.index("<") + 1 : text.rindex("> :")].strip('"')
+
+
+def _root(op: ir.Operation) -> ir.Operation:
+    while op.parent is not None:
+        op = op.parent.operation
+    return op
+
+
+def _resources(module: ir.Operation) -> list[tuple[str, np.ndarray]]:
+    """Every blob of the module: its key and its bytes."""
+    buffer = io.BytesIO()
+    module.write_bytecode(buffer)
+    reader = _Bytecode(buffer.getbuffer())
+    sections = reader.sections()
+    strings = _strings(sections[_STRING_SECTION])
+    if _RESOURCE_SECTION not in sections:
+        return []
+    return list(_blobs(sections[_RESOURCE_SECTION], sections[_RESOURCE_OFFSET_SECTION], strings))
+
+
+class _Bytecode:
+    """A cursor over bytecode. Alignment is relative to the start of the file, `origin` bytes before the data."""
+
+    def __init__(self, data: memoryview, origin: int = 0) -> None:
+        self.data, self.position, self.origin = data, 0, origin
+
+    def byte(self) -> int:
+        self.position += 1
+        return self.data[self.position - 1]
+
+    def varint(self) -> int:
+        """A PrefixVarInt: the number of trailing zero bits of the first byte counts the bytes that follow."""
+        first = self.byte()
+        if first & 1:
+            return first >> 1
+        if first == 0:
+            self.position += 8
+            return int.from_bytes(self.data[self.position - 8 : self.position], "little")
+        extra = (first & -first).bit_length() - 1
+        rest = int.from_bytes(self.data[self.position : self.position + extra], "little")
+        self.position += extra
+        return (rest << (7 - extra)) | (first >> (extra + 1))
+
+    def align(self, alignment: int) -> None:
+        self.position += -(self.origin + self.position) % alignment
+
+    def take(self, size: int) -> _Bytecode:
+        self.position += size
+        part = self.data[self.position - size : self.position]
+        return _Bytecode(part, self.origin + self.position - size)
+
+    def sections(self) -> dict[int, _Bytecode]:
+        if bytes(self.data[:4]) != b"ML\xefR":
+            raise ValueError("not MLIR bytecode")
+        self.position = 4
+        self.varint()
+        while self.byte():
+            pass
+        found = {}
+        while self.position < len(self.data):
+            kind = self.byte()
+            size = self.varint()
+            if kind & 0x80:
+                self.align(self.varint())
+            found[kind & 0x7F] = self.take(size)
+        return found
+
+
+def _strings(section: _Bytecode) -> list[str]:
+    """The string table: sizes (with the closing zero) in reverse order, then the text."""
+    sizes = [section.varint() for _ in range(section.varint())][::-1]
+    texts = []
+    for size in sizes:
+        texts.append(bytes(section.take(size).data[:-1]).decode())
+    return texts
+
+
+def _blobs(resources: _Bytecode, offsets: _Bytecode, strings: list[str]):
+    groups = offsets.varint()
+    # External groups and dialect groups have the same form: key, count, and per resource key, size, kind.
+    seen = 0
+    while offsets.position < len(offsets.data):
+        offsets.varint()
+        for _ in range(offsets.varint()):
+            key, size, kind = strings[offsets.varint()], offsets.varint(), offsets.byte()
+            entry = resources.take(size)
+            if kind == 0:
+                alignment, length = entry.varint(), entry.varint()
+                entry.align(alignment)
+                yield key, np.frombuffer(entry.take(length).data, np.uint8)
+        seen += 1
+    if seen < groups:
+        raise ValueError("truncated resource section")

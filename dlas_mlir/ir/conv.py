@@ -1,0 +1,258 @@
+"""The convolution view: one frozen description of whatever linalg form a convolution or linear layer has.
+
+This is the only place that knows how many named linalg convolutions there are. Canonical forms are NCHW for
+activations and OIHW ([K, C/G, R, S]) for weights; a linear layer is the 1x1 case with one pixel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from iree.compiler import ir
+
+from dlas_mlir.ir import affine, build
+from dlas_mlir.ir.base import PassError
+from dlas_mlir.ir.constants import Constants
+from dlas_mlir.ir.kernel.region import indexing_maps
+
+# Name: the dimensions of the input, the weights and the output, one letter each. g: group, c: input channel of a
+# group, f: output channel of a group, m: channel multiplier of a depthwise convolution.
+_FORMS = {
+    "linalg.conv_2d_nchw_fchw": ("nchw", "fchw", "nfhw"),
+    "linalg.conv_2d_nhwc_hwcf": ("nhwc", "hwcf", "nhwf"),
+    "linalg.conv_2d_nhwc_fhwc": ("nhwc", "fhwc", "nhwf"),
+    "linalg.conv_2d_ngchw_gfchw": ("ngchw", "gfchw", "ngfhw"),
+    "linalg.conv_2d_ngchw_fgchw": ("ngchw", "fgchw", "nfghw"),
+    "linalg.conv_2d_nhwgc_gfhwc": ("nhwgc", "gfhwc", "nhwgf"),
+    "linalg.depthwise_conv_2d_nchw_chw": ("nghw", "ghw", "nghw"),
+    "linalg.depthwise_conv_2d_nhwc_hwc": ("nhwg", "hwg", "nhwg"),
+    "linalg.depthwise_conv_2d_nhwc_hwcm": ("nhwg", "hwgf", "nhwgf"),
+    "linalg.matmul": ("nc", "cf", "nf"),
+}
+LINEAR = "linalg.matmul"
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A 2-D convolution or linear layer. Sizes are (height, width); `in_size` counts the padding that a tensor.pad
+    before the operation has added."""
+
+    op: ir.Operation
+    batch: int
+    groups: int
+    in_channels: int
+    out_channels: int
+    in_size: tuple[int, int]
+    out_size: tuple[int, int]
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    dilations: tuple[int, int]
+    element: ir.Type
+
+    @property
+    def group_in(self) -> int:
+        """Input channels of one group."""
+        return self.in_channels // self.groups
+
+    @property
+    def group_out(self) -> int:
+        """Output channels of one group."""
+        return self.out_channels // self.groups
+
+    @property
+    def depthwise(self) -> bool:
+        return self.groups > 1 and self.group_in == 1
+
+    @property
+    def linear(self) -> bool:
+        return self.op.name == LINEAR
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one run."""
+        pixels = self.batch * self.out_size[0] * self.out_size[1]
+        return pixels * self.out_channels * self.group_in * self.kernel[0] * self.kernel[1]
+
+    @property
+    def input(self) -> ir.Value:
+        return self.op.operands[0]
+
+    @property
+    def weights(self) -> ir.Value:
+        return self.op.operands[1]
+
+    @property
+    def initial(self) -> ir.Value:
+        return self.op.operands[2]
+
+    def describe(self) -> str:
+        """A line like `3x3 64->128 @56x56 stride 2x2 groups 4`, for messages and reports."""
+        parts = [f"{self.kernel[0]}x{self.kernel[1]} {self.in_channels}->{self.out_channels}"]
+        parts.append(f"@{self.out_size[0]}x{self.out_size[1]}")
+        if self.strides != (1, 1):
+            parts.append(f"stride {self.strides[0]}x{self.strides[1]}")
+        if self.dilations != (1, 1):
+            parts.append(f"dilation {self.dilations[0]}x{self.dilations[1]}")
+        if self.groups > 1:
+            parts.append(f"groups {self.groups}")
+        return " ".join(parts)
+
+    def input_nchw(self) -> ir.Value:
+        """The input as [N, C, H, W], built at the insertion point."""
+        form = _FORMS[self.op.name][0]
+        value = self.input
+        if form == "ngchw" and (source := _expanded_from(value)) is not None:
+            return source
+        return _canonical(value, form, ("n", "gc", "h", "w"))
+
+    def weights_oihw(self) -> ir.Value:
+        """The weights as [K, C/G, R, S], built at the insertion point."""
+        return _canonical(self.weights, _FORMS[self.op.name][1], ("gf", "c", "h", "w"))
+
+    def constant_oihw(self, constants: Constants) -> np.ndarray:
+        """Constant weights as an array [K, C/G, R, S]. Raises PassError for weights that are not constant."""
+        array = constants.read(self.weights)
+        if array is None:
+            raise PassError("the weights are not constant", self.op)
+        form = _FORMS[self.op.name][1]
+        letters = [x for x in "gfchw" if x in form]
+        shape = (self.out_channels, self.group_in, *self.kernel)
+        return array.transpose([form.index(x) for x in letters]).reshape(shape)
+
+    def initial_nchw(self) -> ir.Value:
+        """The initial accumulator as [N, K, OH, OW], built at the insertion point."""
+        return _canonical(self.initial, _FORMS[self.op.name][2], ("n", "gf", "h", "w"))
+
+    def output_channel_dims(self) -> tuple[list[int], list[int]]:
+        """The dimensions of the weights and of the output that together are the output channel, outermost first."""
+        _, weights, output = _FORMS[self.op.name]
+        return [weights.index(x) for x in "gf" if x in weights], [output.index(x) for x in "gf" if x in output]
+
+    def replace(self, result: ir.Value) -> None:
+        """Put `result`, [N, K, OH, OW], in the place of the operation and erase it."""
+        form = _FORMS[self.op.name][2]
+        final = result
+        for user in build.users(self.op.results[0]):
+            # The usual collapse of the groups behind a grouped convolution undoes what would be done here.
+            if form == "ngfhw" and user.name == "tensor.collapse_shape" and user.results[0].type == result.type:
+                user.results[0].replace_all_uses_with(result)
+                user.erase()
+        if list(self.op.results[0].uses):
+            final = _from_nchw(result, form, ir.RankedTensorType(self.op.results[0].type), self.groups)
+            self.op.results[0].replace_all_uses_with(final)
+        self.op.erase()
+
+
+def _expanded_from(value: ir.Value) -> ir.Value | None:
+    owner = value.owner
+    if isinstance(owner, ir.Block) or owner.operation.name != "tensor.expand_shape":
+        return None
+    source = owner.operation.operands[0]
+    return source if ir.RankedTensorType(source.type).rank == 4 else None
+
+
+def _canonical(value: ir.Value, form: str, wanted: tuple[str, ...]) -> ir.Value:
+    """`value`, with dimensions named by `form`, as a tensor with the dimensions `wanted` (letters are collapsed)."""
+    letters = [x for group in wanted for x in group if x in form]
+    permutation = [form.index(x) for x in letters]
+    if permutation != sorted(permutation):
+        value = build.transpose(value, permutation)
+    groups: list[list[int]] = []
+    missing: list[int] = []
+    place = 0
+    for i, group in enumerate(wanted):
+        present = [x for x in group if x in form]
+        if present:
+            groups.append(list(range(place, place + len(present))))
+            place += len(present)
+        else:
+            missing.append(i)
+    if any(len(group) > 1 for group in groups):
+        value = build.collapse(value, groups)
+    if missing:
+        shape = list(ir.RankedTensorType(value.type).shape)
+        for i in missing:
+            shape.insert(i, 1)
+        value = build.expand(value, _unit_groups(len(wanted), missing), shape)
+    return value
+
+
+def _unit_groups(rank: int, missing: list[int]) -> list[list[int]]:
+    """Reassociation that adds unit dimensions at `missing`: each joins the dimension before it (or the first)."""
+    groups: list[list[int]] = []
+    pending: list[int] = []
+    for i in range(rank):
+        if i in missing:
+            (groups[-1] if groups else pending).append(i)
+        else:
+            groups.append([*pending, i])
+            pending = []
+    return groups
+
+
+def _from_nchw(value: ir.Value, form: str, kind: ir.RankedTensorType, groups: int) -> ir.Value:
+    """[N, K, OH, OW] as the result type of an operation whose output dimensions are `form`."""
+    shape = list(ir.RankedTensorType(value.type).shape)
+    letters = "nfhw"
+    if "h" not in form:
+        return build.collapse(value, [[0], [1, 2, 3]])
+    if "g" in form and "f" in form:
+        value = build.expand(value, [[0], [1, 2], [3], [4]], [shape[0], groups, shape[1] // groups, *shape[2:]])
+        letters = "ngfhw"
+    elif "g" in form:
+        letters = "nghw"
+    permutation = [letters.index(x) for x in form]
+    return value if permutation == sorted(permutation) else build.transpose(value, permutation)
+
+
+def view(op: ir.Operation) -> Convolution | None:
+    """The convolution view of `op`, or None when it is no convolution or linear layer of static shape."""
+    if op.name not in _FORMS or len(op.results) != 1:
+        return None
+    kinds = [ir.RankedTensorType(value.type) for value in op.operands]
+    if not all(kind.has_static_shape for kind in kinds):
+        return None
+    if op.name == LINEAR and not _plain_matmul(op):
+        return None
+    sizes = [dict(zip(form, kind.shape, strict=True)) for form, kind in zip(_FORMS[op.name], kinds, strict=True)]
+    data, weights, out = sizes
+    groups = data.get("g", 1)
+    return Convolution(
+        op=op,
+        batch=data["n"],
+        groups=groups,
+        in_channels=groups * data.get("c", 1),
+        out_channels=groups * weights.get("f", 1),
+        in_size=(data.get("h", 1), data.get("w", 1)),
+        out_size=(out.get("h", 1), out.get("w", 1)),
+        kernel=(weights.get("h", 1), weights.get("w", 1)),
+        strides=_pair(op, "strides"),
+        dilations=_pair(op, "dilations"),
+        element=kinds[0].element_type,
+    )
+
+
+def _plain_matmul(op: ir.Operation) -> bool:
+    if "indexing_maps" not in op.attributes:
+        return True
+    plain = [(0, 2), (2, 1), (0, 1)]
+    return all(
+        len(map_.results) == 2 and all(affine.is_dim(expr, dim) for expr, dim in zip(map_.results, dims, strict=True))
+        for map_, dims in zip(indexing_maps(op), plain, strict=True)
+    )
+
+
+def _pair(op: ir.Operation, name: str) -> tuple[int, int]:
+    if name not in op.attributes:
+        return (1, 1)
+    values = [int(value) for value in ir.DenseIntElementsAttr(op.attributes[name])]
+    return (values[0], values[-1])
+
+
+def layer_name(op: ir.Operation) -> str:
+    """The name of a layer: the NameLoc that the importer left, else the printed location."""
+    text = str(op.location)
+    if text.startswith('loc("') and text.count('"') == 2 and not text.endswith(')")'):
+        return text[len('loc("') : text.index('"', len('loc("'))]
+    return text

@@ -1,0 +1,167 @@
+"""Scalar bodies of linalg operations, executed on numpy arrays: the evaluator behind constant folding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from iree.compiler import ir
+
+from dlas_mlir.ir import affine
+from dlas_mlir.ir.constants import dtype_of
+from dlas_mlir.ir.kernel.region import indexing_maps, iterators, loop_extents, scalar_constant
+
+_ERF = np.vectorize(__import__("math").erf, otypes=[np.float64])
+_FUNCTIONS: dict[str, Callable] = {
+    "arith.addf": np.add,
+    "arith.subf": np.subtract,
+    "arith.mulf": np.multiply,
+    "arith.divf": np.divide,
+    "arith.negf": np.negative,
+    "arith.maximumf": np.maximum,
+    "arith.minimumf": np.minimum,
+    "arith.maxnumf": np.fmax,
+    "arith.minnumf": np.fmin,
+    "arith.addi": np.add,
+    "arith.subi": np.subtract,
+    "arith.muli": np.multiply,
+    "arith.select": np.where,
+    "arith.andi": np.bitwise_and,
+    "arith.ori": np.bitwise_or,
+    "math.sqrt": np.sqrt,
+    "math.rsqrt": lambda x: (1 / np.sqrt(x)).astype(x.dtype),
+    "math.exp": np.exp,
+    "math.tanh": np.tanh,
+    "math.absf": np.abs,
+    "math.floor": np.floor,
+    "math.ceil": np.ceil,
+    "math.log": np.log,
+    "math.erf": lambda x: _ERF(x).astype(x.dtype),
+    "math.fma": lambda a, b, c: a * b + c,
+}
+_CONVERSIONS = {
+    "arith.truncf",
+    "arith.extf",
+    "arith.sitofp",
+    "arith.uitofp",
+    "arith.fptosi",
+    "arith.extsi",
+    "arith.trunci",
+}
+_COMPARISONS = {
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+}
+# arith.cmpf predicates by number: ordered comparisons are false, unordered ones true, where an operand is NaN.
+_CMPF = [
+    "false",
+    "oeq",
+    "ogt",
+    "oge",
+    "olt",
+    "ole",
+    "one",
+    "ord",
+    "ueq",
+    "ugt",
+    "uge",
+    "ult",
+    "ule",
+    "une",
+    "uno",
+    "true",
+]
+
+
+class CannotEvaluate(Exception):
+    """The body has an operation that the evaluator does not know, or an assertion that fails."""
+
+
+def evaluate_body(block: ir.Block, arguments: Sequence[np.ndarray | None]) -> np.ndarray:
+    """What `block` yields for arrays of one broadcastable shape. Raises CannotEvaluate."""
+    values: dict[ir.Value, np.ndarray] = {
+        argument: array for argument, array in zip(block.arguments, arguments, strict=True) if array is not None
+    }
+
+    def operand(value: ir.Value) -> np.ndarray:
+        if value in values:
+            return values[value]
+        attr = scalar_constant(value)
+        if attr is None:
+            raise CannotEvaluate(f"{value} is neither an argument nor a constant")
+        return np.asarray(attr.value, dtype_of(value.type))  # type: ignore[attr-defined]
+
+    for op in block.operations:
+        op = op.operation
+        if op.name == "arith.constant":
+            continue
+        inputs = [operand(value) for value in op.operands]
+        if op.name == "linalg.yield":
+            return inputs[0]
+        if op.name == "cf.assert":
+            if not np.all(inputs[0]):
+                raise CannotEvaluate("an assertion on constants fails")
+            continue
+        with np.errstate(all="ignore"):
+            values[op.results[0]] = _apply(op, inputs)
+    raise CannotEvaluate("no linalg.yield")
+
+
+def _apply(op: ir.Operation, inputs: list[np.ndarray]) -> np.ndarray:
+    if op.name in _CONVERSIONS:
+        return inputs[0].astype(dtype_of(op.results[0].type))
+    if op.name == "arith.cmpf":
+        predicate = _CMPF[ir.IntegerAttr(op.attributes["predicate"]).value]
+        unordered = np.isnan(inputs[0]) | np.isnan(inputs[1])
+        if predicate[1:] not in _COMPARISONS:
+            raise CannotEvaluate(f"arith.cmpf {predicate}")
+        compared = _COMPARISONS[predicate[1:]](*inputs)
+        return compared | unordered if predicate[0] == "u" else compared & ~unordered
+    if op.name not in _FUNCTIONS:
+        raise CannotEvaluate(op.name)
+    return _FUNCTIONS[op.name](*inputs)
+
+
+def is_elementwise(op: ir.Operation) -> bool:
+    """Whether `op` is a linalg.generic with one result, parallel loops only and a plain permutation as output map."""
+    if op.name != "linalg.generic" or len(op.results) != 1 or "reduction" in iterators(op):
+        return False
+    return all(affine.is_dim(expr) for expr in indexing_maps(op)[-1].results)
+
+
+def evaluate_elementwise(op: ir.Operation, arrays: Sequence[np.ndarray | None]) -> np.ndarray:
+    """The result of an element-wise linalg.generic for its input `arrays`. Raises CannotEvaluate."""
+    maps = indexing_maps(op)
+    extents = loop_extents(op)
+    aligned = [
+        None if array is None else _align(array, map_, len(extents)) for array, map_ in zip(arrays, maps, strict=False)
+    ]
+    value = evaluate_body(op.regions[0].blocks[0], [*aligned, None])
+    value = np.broadcast_to(value, extents)
+    order = [affine.dim_position(expr) for expr in maps[-1].results]
+    kind = ir.RankedTensorType(op.results[0].type)
+    return np.ascontiguousarray(value.transpose(order)).astype(dtype_of(kind.element_type), copy=False)
+
+
+def _align(array: np.ndarray, map_: ir.AffineMap, loops: int) -> np.ndarray:
+    """`array` with one dimension per loop, size 1 where it does not depend on the loop."""
+    index: list = []
+    dims: list[int] = []
+    for expr in map_.results:
+        if affine.is_dim(expr):
+            dims.append(affine.dim_position(expr))
+            index.append(slice(None))
+        elif not affine.dims_of(expr):
+            index.append(affine.evaluate(expr, [0] * loops))
+        else:
+            raise CannotEvaluate(f"indexing map {map_}")
+    picked = array[tuple(index)]
+    picked = picked.transpose(np.argsort(dims)) if dims else picked
+    shape = [1] * loops
+    for size, loop in zip(picked.shape, sorted(dims), strict=True):
+        shape[loop] = size
+    return picked.reshape(shape)

@@ -1,0 +1,236 @@
+"""dlas-fold-batch-norm: per-channel scales and shifts go into weights and a bias."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from iree.compiler import ir
+from iree.compiler.dialects import arith
+
+from dlas_mlir.ir import affine, build, conv
+from dlas_mlir.ir.base import Pass
+from dlas_mlir.ir.constants import Constants, constant
+from dlas_mlir.ir.evaluate import is_elementwise
+from dlas_mlir.ir.kernel.region import indexing_maps, scalar_constant
+
+
+@dataclass(frozen=True)
+class FoldBatchNormPass(Pass):
+    """Fold chains of per-channel additions and multiplications by constants.
+
+    Behind a convolution or linear layer with constant weights the scale goes into the weights and one bias remains,
+    which also takes the place of a bias in the initial accumulator. Elsewhere (batch-norm before an activation) the
+    chain becomes one multiplication and one addition. Scales are combined in double precision. Run
+    dlas-fold-constants first, so that the statistics are constants.
+
+    Before:
+    ```mlir
+    %1 = linalg.conv_2d_nchw_fchw ins(%x, %w) outs(%zeros)
+    %2 = linalg.generic ins(%1, %mean) { arith.subf }
+    %3 = linalg.generic ins(%2, %inverse_deviation) { arith.mulf }
+    %4 = linalg.generic ins(%3, %gamma) { arith.mulf }
+    %5 = linalg.generic ins(%4, %beta) { arith.addf }
+    ```
+    After:
+    ```mlir
+    %1 = linalg.conv_2d_nchw_fchw ins(%x, %scaled_w) outs(%zeros)
+    %2 = linalg.generic ins(%1, %bias) { arith.addf }
+    ```
+    """
+
+    name: ClassVar[str] = "dlas-fold-batch-norm"
+
+    def run(self, module: ir.Module) -> None:
+        constants = Constants(module.operation)
+        for op in build.operations(module):
+            convolution = conv.view(op)
+            if convolution is not None:
+                _fold_into_weights(convolution, constants)
+        for op in build.operations(module):
+            if is_elementwise(op) and list(op.results[0].uses):
+                _merge_chain(op, constants)
+        build.erase_dead(module)
+
+
+@dataclass
+class _Chain:
+    """x * scale + shift, per channel, and the value that it ends in."""
+
+    end: ir.Value
+    scale: np.ndarray
+    shift: np.ndarray
+    length: int = 0
+
+    def step(self, constants: Constants, dim: int) -> bool:
+        """Take in the only user of the end, if it is a per-channel operation on dimension `dim`."""
+        users = build.users(self.end)
+        if len(users) != 1 or not is_elementwise(users[0]):
+            return False
+        found = _per_channel(users[0], self.end, constants, dim)
+        if found is None:
+            return False
+        name, other, flipped = found
+        if name == "arith.addf":
+            self.shift = self.shift + other
+        elif name == "arith.subf":
+            sign = -1.0 if flipped else 1.0
+            self.scale, self.shift = sign * self.scale, sign * self.shift - sign * other
+        elif name == "arith.mulf":
+            self.scale, self.shift = self.scale * other, self.shift * other
+        else:
+            self.scale, self.shift = self.scale / other, self.shift / other
+        self.end = users[0].results[0]
+        self.length += 1
+        return True
+
+
+def _per_channel(op: ir.Operation, x: ir.Value, constants: Constants, dim: int) -> tuple[str, np.ndarray, bool] | None:
+    """`op` as (operation, constant per channel, whether x is its right operand), if it is of that kind."""
+    block = op.regions[0].blocks[0]
+    if len(block.operations) != 2:
+        return None
+    scalar, maps = block.operations[0].operation, indexing_maps(op)
+    if scalar.name not in ("arith.addf", "arith.subf", "arith.mulf", "arith.divf"):
+        return None
+    arguments = list(block.arguments)
+    places = [arguments.index(v) if v in arguments else None for v in scalar.operands]
+    xs = [i for i, place in enumerate(places) if place is not None and op.operands[place] == x]
+    if len(xs) != 1 or (xs[0] == 1 and scalar.name == "arith.divf"):
+        return None
+    x_map = maps[places[xs[0]]]  # type: ignore[index]
+    if any(not affine.is_dim(expr, i) for i, expr in enumerate(x_map.results)) or maps[-1] != x_map:
+        return None
+    other = places[1 - xs[0]]
+    values = _channel_values(op, scalar.operands[1 - xs[0]], other, maps, constants, dim)
+    return None if values is None else (scalar.name, values, xs[0] == 1)
+
+
+def _channel_values(
+    op: ir.Operation,
+    value: ir.Value,
+    place: int | None,
+    maps: list[ir.AffineMap],
+    constants: Constants,
+    dim: int,
+) -> np.ndarray | None:
+    if place is None:
+        attr = scalar_constant(value)
+        return None if attr is None else np.asarray(attr.value, np.float64)  # type: ignore[attr-defined]
+    used = set().union(*(affine.dims_of(expr) for expr in maps[place].results)) if maps[place].results else set()
+    array = constants.read(op.operands[place]) if used <= {dim} else None
+    return None if array is None else array.astype(np.float64).reshape(-1)
+
+
+def _fold_into_weights(convolution: conv.Convolution, constants: Constants) -> None:
+    op = convolution.op
+    weights = constants.read(convolution.weights)
+    if weights is None or not isinstance(convolution.element, ir.FloatType):
+        return
+    bias = _initial_bias(convolution, constants)
+    channels = convolution.out_channels
+    weight_dims, out_dims = convolution.output_channel_dims()
+    end, dim = op.results[0], out_dims[0]
+    if len(out_dims) == 2:
+        # A grouped convolution: its channels are whole only behind the collapse of [G, K/G].
+        users = build.users(end)
+        if out_dims != [1, 2] or len(users) != 1 or users[0].name != "tensor.collapse_shape":
+            return
+        end, dim = users[0].results[0], 1
+    chain = _Chain(end, np.ones(channels), np.zeros(channels) if bias is None else bias.astype(np.float64))
+    while chain.step(constants, dim):
+        pass
+    if chain.length == 0 and bias is None:
+        return
+    with ir.InsertionPoint(op), op.location:
+        if np.any(chain.scale != 1.0):
+            shape = [weights.shape[i] if i in weight_dims else 1 for i in range(weights.ndim)]
+            scaled = weights * chain.scale.reshape(shape)
+            op.operands[1] = constant(scaled.astype(weights.dtype), "weights")
+        if bias is not None:
+            kind = ir.RankedTensorType(op.operands[2].type)
+            op.operands[2] = build.fill(build.zero(kind.element_type), kind.shape)
+    _add_bias(chain, end, dim, weights.dtype)
+
+
+def _initial_bias(convolution: conv.Convolution, constants: Constants) -> np.ndarray | None:
+    """The bias that is broadcast into the initial accumulator; None when that is filled."""
+    owner = convolution.initial.owner
+    if isinstance(owner, ir.Block):
+        return None
+    op = owner.operation
+    if op.name == "tensor.expand_shape":
+        inner = op.operands[0].owner
+        op = op if isinstance(inner, ir.Block) else inner.operation
+    if op.name == "linalg.broadcast":
+        return constants.read(op.operands[0])
+    if op.name == "arith.constant":
+        array = constants.read(op.results[0])
+        if array is not None and array.size == convolution.out_channels:
+            return array.reshape(-1)
+    return None
+
+
+def _add_bias(chain: _Chain, start: ir.Value, dim: int, dtype: np.dtype) -> None:
+    """Put one addition of the chain's shift behind `start`, in the place of the chain."""
+    bias = np.broadcast_to(chain.shift, chain.scale.shape).astype(dtype)
+    rank = ir.RankedTensorType(start.type).rank
+    point = start.owner.operation
+    old_users = [(use.owner.operation, use.operand_number) for use in start.uses]
+    result = start
+    if np.any(bias):
+        with ir.InsertionPoint.after(point), point.location:
+            identity = [affine.dim(i) for i in range(rank)]
+            kind = ir.RankedTensorType(start.type)
+            generic = build.generic(
+                [start, constant(bias, "bias")],
+                build.empty(kind.shape, kind.element_type),
+                [identity, [affine.dim(dim)], identity],
+                ["parallel"] * rank,
+                lambda x, b, _: arith.addf(x, b),
+            )
+            result = generic.results[0]
+    if chain.length:
+        chain.end.replace_all_uses_with(result)
+    else:
+        for user, place in old_users:
+            user.operands[place] = result
+
+
+def _merge_chain(op: ir.Operation, constants: Constants) -> None:
+    """A chain of at least two per-channel operations as x * scale + shift."""
+    sources = [v for v in list(op.operands)[:-1] if constants.read(v) is None]
+    rank = ir.RankedTensorType(op.results[0].type).rank
+    if len(sources) != 1 or rank < 2:
+        return
+    x, dim = sources[0], 1
+    channels = ir.RankedTensorType(op.results[0].type).shape[dim]
+    chain = _Chain(x, np.ones(channels), np.zeros(channels))
+    # The chain starts at `op` even where x has other users.
+    found = _per_channel(op, x, constants, dim)
+    if found is None or found[2] or found[0] == "arith.divf":
+        return
+    name, other, _ = found
+    if name == "arith.mulf":
+        chain.scale = np.broadcast_to(other, channels).astype(np.float64)
+    else:
+        chain.shift = np.broadcast_to(other if name == "arith.addf" else -other, channels).astype(np.float64)
+    chain.end, chain.length = op.results[0], 1
+    while chain.step(constants, dim):
+        pass
+    if chain.length < 2:
+        return
+    last = chain.end.owner.operation
+    with ir.InsertionPoint(last), last.location:
+        kind = ir.RankedTensorType(op.results[0].type)
+        identity = [affine.dim(i) for i in range(rank)]
+        arrays = [np.broadcast_to(a, (channels,)).astype(np.float32) for a in (chain.scale, chain.shift)]
+        merged = build.generic(
+            [x, *(constant(array, "batch_norm") for array in arrays)],
+            build.empty(kind.shape, kind.element_type),
+            [identity, [affine.dim(dim)], [affine.dim(dim)], identity],
+            ["parallel"] * rank,
+            lambda value, scale, shift, _: arith.addf(arith.mulf(value, scale), shift),
+        )
+        chain.end.replace_all_uses_with(merged.results[0])

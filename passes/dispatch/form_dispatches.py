@@ -1,0 +1,261 @@
+"""dlas-form-dispatches: put each convolution, pooling or reduction with its epilogue in one dispatch region."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from iree.compiler import ir
+
+from dlas_mlir.ir import affine, build
+from dlas_mlir.ir.base import Pass
+from dlas_mlir.ir.build import identity
+from dlas_mlir.ir.evaluate import is_elementwise
+from dlas_mlir.ir.kernel.region import indexing_maps, iterators
+
+
+@dataclass(frozen=True)
+class FormDispatchesPass(Pass):
+    """Group operations into flow.dispatch.region: a linalg.generic with a reduction, or else the first element-wise
+    one, is the root; the element-wise operations on its result (bias, batch-norm, residual, activation) and the
+    padding of the results join it, with the slices and fills that they read.
+
+    An operation joins only if nothing that it reads depends on the group from outside (a squeeze-and-excite gate
+    waits for its mean). A value of the group that is read outside is a result of the region.
+
+    Before:
+    ```mlir
+    %1 = linalg.generic ins(%x, %w) outs(%zeros) { multiply-accumulate }
+    %2 = linalg.generic ins(%1, %bias) { arith.addf }
+    %3 = tensor.pad %2
+    ```
+    After:
+    ```mlir
+    %3 = flow.dispatch.region -> (tensor<...>) {
+      %0 = linalg.fill
+      %1 = linalg.generic ins(%x, %w) outs(%0) { multiply-accumulate }
+      %2 = linalg.generic ins(%1, %bias) { arith.addf }
+      %4 = tensor.pad %2
+      flow.return %4
+    }
+    ```
+    """
+
+    name: ClassVar[str] = "dlas-form-dispatches"
+
+    def run(self, module: ir.Module) -> None:
+        for block in build.functions(module):
+            _copy_lone_padding(block)
+            _FormDispatches(block).run()
+        build.erase_dead(module)
+
+
+@dataclass(eq=False)
+class _Group:
+    root: ir.Operation
+    members: list[ir.Operation] = field(default_factory=list)
+    pads: list[ir.Operation] = field(default_factory=list)
+
+
+def _copy_lone_padding(block: ir.Block) -> None:
+    """Padding of what no kernel computes (a network's input) becomes a copy that is padded."""
+    for op in list(block.operations):
+        op = op.operation
+        if op.name != "tensor.pad" or len(op.operands) != 1:
+            continue
+        source = op.operands[0]
+        if not isinstance(source.owner, ir.Block) and source.owner.operation.name == "linalg.generic":
+            continue
+        with ir.InsertionPoint(op), op.location:
+            shape = ir.RankedTensorType(source.type).shape
+            identity = [affine.dim(i) for i in range(len(shape))]
+            copy = build.generic(
+                [source],
+                build.empty(shape, build.element_type(source)),
+                [identity, identity],
+                ["parallel"] * len(shape),
+                lambda value, _: value,
+            )
+            op.operands[0] = copy.results[0]
+
+
+class _FormDispatches:
+    def __init__(self, block: ir.Block) -> None:
+        self.block = block
+        self.operations = [op.operation for op in block.operations]
+        self.order = {identity(op): i for i, op in enumerate(self.operations)}
+        self.group_of: dict[int, _Group] = {}
+
+    def run(self) -> None:
+        groups = []
+        for wanted in (_has_reduction, is_elementwise):
+            for op in self.operations:
+                if identity(op) not in self.group_of and _can_be_root(op) and wanted(op):
+                    groups.append(self._grow(op))
+        for group in groups:
+            _form(group, self.order)
+        _sort_topologically(self.block)
+
+    def _users(self, value: ir.Value) -> list[ir.Operation]:
+        """The users of `value` in this block, in order."""
+        found = [user for user in build.users(value) if identity(user) in self.order]
+        return sorted(found, key=lambda op: self.order[identity(op)])
+
+    def _grow(self, root: ir.Operation) -> _Group:
+        group = _Group(root, [root])
+        self.group_of[identity(root)] = group
+        grown = True
+        while grown:
+            grown = False
+            for member in list(group.members):
+                for user in self._users(member.results[0]):
+                    if identity(user) not in self.group_of and self._may_join(group, user):
+                        group.members.append(user)
+                        self.group_of[identity(user)] = group
+                        grown = True
+        for member in group.members:
+            group.pads += [user for user in self._users(member.results[0]) if user.name == "tensor.pad"]
+        return group
+
+    def _may_join(self, group: _Group, op: ir.Operation) -> bool:
+        root_shape = ir.RankedTensorType(group.root.results[0].type).shape
+        if not (is_elementwise(op) and _can_be_root(op)):
+            return False
+        if ir.RankedTensorType(op.results[0].type).shape != root_shape:
+            return False
+        maps = indexing_maps(op)
+        outside = []
+        for operand, map_ in zip(op.operands, maps, strict=True):
+            owner = operand.owner
+            if not isinstance(owner, ir.Block) and self.group_of.get(identity(owner.operation)) is group:
+                if map_ != maps[-1]:
+                    return False
+            else:
+                outside.append(operand)
+        return not self._depends_on(outside, group)
+
+    def _depends_on(self, values: Iterable[ir.Value], group: _Group) -> bool:
+        """Whether one of `values` depends on the group, directly or through other groups (which act as a whole)."""
+        first = self.order[identity(group.root)]
+        pending, seen = list(values), set()
+        while pending:
+            owner = pending.pop().owner
+            if isinstance(owner, ir.Block) or identity(owner.operation) in seen:
+                continue
+            op = owner.operation
+            seen.add(identity(op))
+            other = self.group_of.get(identity(op))
+            if other is group:
+                return True
+            if other is not None:
+                for member in other.members:
+                    if identity(member) not in seen:
+                        seen.add(identity(member))
+                        pending.extend(member.operands)
+            if other is not None or self.order[identity(op)] > first:
+                pending.extend(op.operands)
+        return False
+
+
+def _has_reduction(op: ir.Operation) -> bool:
+    return "reduction" in iterators(op)
+
+
+def _can_be_root(op: ir.Operation) -> bool:
+    """A linalg.generic of static shape whose body is arithmetic and whose result is indexed plainly."""
+    if op.name != "linalg.generic" or len(op.results) != 1:
+        return False
+    if not all(ir.RankedTensorType(value.type).has_static_shape for value in op.operands):
+        return False
+    if ir.RankedTensorType(op.results[0].type).rank == 0:
+        return False
+    if not all(affine.is_dim(expr) or str(expr) == "0" for expr in indexing_maps(op)[-1].results):
+        return False
+    body = [inner.operation for inner in op.regions[0].blocks[0].operations]
+    return all(inner.name == "linalg.yield" or inner.name.split(".")[0] in ("arith", "math") for inner in body)
+
+
+def _form(group: _Group, order: dict[int, int]) -> None:
+    members = sorted(group.members, key=lambda op: order[identity(op)])
+    # The root leads, whatever the order: what joins it comes after it.
+    inner = [*members, *group.pads]
+    own = {identity(op) for op in inner}
+    escaping = [op for op in inner if any(identity(user) not in own for user in build.users(op.results[0]))]
+    last = max(inner, key=lambda op: order[identity(op)])
+    with ir.InsertionPoint(last), group.root.location:
+        region = ir.Operation.create(
+            "flow.dispatch.region",
+            results=[op.results[0].type for op in escaping],
+            attributes={"operandSegmentSizes": ir.DenseI32ArrayAttr.get([0, 0])},
+            regions=2,
+        )
+        block = region.regions[0].blocks.append()
+        with ir.InsertionPoint(block):
+            copied: dict[ir.Value, ir.Value] = {}
+            for op in inner:
+                for operand in op.operands:
+                    _copy_source(operand, copied)
+                _clone(op, copied)
+            ir.Operation.create("flow.return", operands=[copied[op.results[0]] for op in escaping])
+    for op, result in zip(escaping, region.results, strict=True):
+        for use in list(op.results[0].uses):
+            if identity(use.owner.operation) not in own:
+                use.owner.operation.operands[use.operand_number] = result
+    for op in reversed(inner):
+        op.erase()
+
+
+def _copy_source(value: ir.Value, copied: dict[ir.Value, ir.Value]) -> None:
+    """Clone what a kernel reads through: slices, fills and the shapes of windows."""
+    owner = value.owner
+    if value in copied or isinstance(owner, ir.Block):
+        return
+    op = owner.operation
+    if op.name in ("tensor.extract_slice", "linalg.fill", "tensor.empty"):
+        for operand in op.operands:
+            _copy_source(operand, copied)
+        _clone(op, copied)
+
+
+def _clone(op: ir.Operation, copied: dict[ir.Value, ir.Value]) -> None:
+    clone = op.clone()
+    for place, operand in enumerate(op.operands):
+        if operand in copied:
+            clone.operands[place] = copied[operand]
+    copied[op.results[0]] = clone.results[0]
+
+
+def _read_by(op: ir.Operation) -> list[ir.Value]:
+    """The operands of `op` and of everything in its regions."""
+    values = list(op.operands)
+    for region in op.regions:
+        for block in region.blocks:
+            for inner in block.operations:
+                values += _read_by(inner.operation)
+    return values
+
+
+def _sort_topologically(block: ir.Block) -> None:
+    """Bring each operation behind what it reads, changing the order no more than that needs."""
+    operations = {identity(op.operation): op.operation for op in block.operations}
+    *_, terminator = operations.values()
+    placed: set[int] = set()
+
+    def sources(op: ir.Operation) -> list[int]:
+        owners = [value.owner for value in _read_by(op)]
+        keys = [identity(owner.operation) for owner in owners if not isinstance(owner, ir.Block)]
+        return [key for key in keys if key in operations and key not in placed]
+
+    for first in operations:
+        stack = [first] if first not in placed else []
+        while stack:
+            waiting = sources(operations[stack[-1]])
+            if waiting:
+                stack.append(waiting[0])
+                continue
+            key = stack.pop()
+            if key not in placed:
+                placed.add(key)
+                if operations[key] != terminator:
+                    operations[key].move_before(terminator)

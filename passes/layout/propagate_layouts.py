@@ -1,0 +1,286 @@
+"""dlas-propagate-layouts: move the packed layout through the network, so that it is packed once and unpacked once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from iree.compiler import ir
+from iree.compiler.dialects import arith
+
+from dlas_mlir.ir import affine, build
+from dlas_mlir.ir.base import Pass
+from dlas_mlir.ir.constants import dtype_of
+from dlas_mlir.ir.evaluate import CannotEvaluate, evaluate_body
+from dlas_mlir.ir.kernel.region import indexing_maps, iterators
+
+
+@dataclass(frozen=True)
+class PropagateLayoutsPass(Pass):
+    """Move linalg.unpack of channels down, through element-wise operations and reductions of other dimensions (any
+    linalg.generic in which channels are a parallel loop), pooling, padding, concatenation of whole blocks and the
+    flattening of 1x1 images, until it meets a linalg.pack that it cancels, or the end.
+
+    An operation that reads a packed and an unpacked value gets the latter packed. The filler lanes of a partial block
+    hold values that nothing reads; an operation that could turn them into infinities or NaNs stays unpacked.
+
+    Before:
+    ```mlir
+    %1 = linalg.unpack %p inner_dims_pos = [1] inner_tiles = [16] : tensor<1x4x56x56x16xf32> -> tensor<1x64x56x56xf32>
+    %2 = linalg.generic {indexing_maps = [(d0, d1, d2, d3), (d0, d1, d2, d3)]} ins(%1) { relu }
+    %3 = linalg.pack %2 inner_dims_pos = [1] inner_tiles = [16] : tensor<1x64x56x56xf32> -> tensor<1x4x56x56x16xf32>
+    ```
+    After:
+    ```mlir
+    %3 = linalg.generic {indexing_maps = [(d0, d1, d2, d3, d4), (d0, d1, d2, d3, d4)]} ins(%p) { relu }
+    ```
+    """
+
+    name: ClassVar[str] = "dlas-propagate-layouts"
+
+    def run(self, module: ir.Module) -> None:
+        for op in build.operations(module):
+            handler = _HANDLERS.get(op.name)
+            if handler is None:
+                continue
+            with ir.InsertionPoint(op), op.location:
+                replacement = handler(op)
+            if replacement is not None:
+                op.results[0].replace_all_uses_with(replacement)
+                op.erase()
+        build.erase_dead(module)
+        for op in build.operations(module):
+            if op.name == "linalg.unpack":
+                _unpack_by_reshape(op)
+        build.erase_dead(module)
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """A value that is an unpack of `source`, tiled by `tile` along dimension `dim`."""
+
+    source: ir.Value
+    dim: int
+    tile: int
+    shape: tuple[int, ...]
+
+
+def _shape(value: ir.Value) -> list[int]:
+    return list(ir.RankedTensorType(value.type).shape)
+
+
+def _packed(value: ir.Value) -> _Packed | None:
+    owner = value.owner
+    if isinstance(owner, ir.Block) or owner.operation.name != "linalg.unpack":
+        return None
+    op = owner.operation
+    dims = list(ir.DenseI64ArrayAttr(op.attributes["inner_dims_pos"]))
+    tiles = list(ir.DenseI64ArrayAttr(op.attributes["static_inner_tiles"]))
+    if len(dims) != 1 or list(ir.DenseI64ArrayAttr(op.attributes["outer_dims_perm"])):
+        return None
+    return _Packed(op.operands[0], dims[0], tiles[0], tuple(_shape(value)))
+
+
+def _as_packed(value: ir.Value, dim: int, tile: int) -> ir.Value:
+    """`value` packed by `tile` along `dim`: what it is an unpack of, or a new pack."""
+    packed = _packed(value)
+    if packed is not None and (packed.dim, packed.tile) == (dim, tile):
+        return packed.source
+    return build.pack(value, [dim], [tile])
+
+
+def _cancel(op: ir.Operation) -> ir.Value | None:
+    """A pack of an unpack in the same layout."""
+    packed = _packed(op.operands[0])
+    dims = list(ir.DenseI64ArrayAttr(op.attributes["inner_dims_pos"]))
+    tiles = list(ir.DenseI64ArrayAttr(op.attributes["static_inner_tiles"]))
+    if packed is None or list(ir.DenseI64ArrayAttr(op.attributes["outer_dims_perm"])):
+        return None
+    return packed.source if (dims, tiles) == ([packed.dim], [packed.tile]) else None
+
+
+def _generic(op: ir.Operation) -> ir.Value | None:
+    if len(op.results) != 1:
+        return None
+    maps, kinds = indexing_maps(op), iterators(op)
+    inputs = list(op.operands)[:-1]
+    layout = _common_layout(inputs, maps, kinds)
+    if layout is None:
+        return None
+    loop, tile, extent = layout
+    places = [_plain_place(map_, loop) for map_ in maps]
+    if places[-1] is None or any(place is None and _uses(map_, loop) for place, map_ in zip(places, maps, strict=True)):
+        return None
+    if extent % tile and not _safe_on_filler(op):
+        return None
+    new_inputs = [
+        value if place is None else _as_packed(value, place, tile) for value, place in zip(inputs, places, strict=False)
+    ]
+    destination = _packed_destination(op.operands[len(inputs)], places[-1], tile)
+    loops = len(kinds) + 1
+    new_maps = [
+        ir.AffineMap.get(loops, 0, [*map_.results, *([] if place is None else [affine.dim(loops - 1)])])
+        for map_, place in zip(maps, places, strict=True)
+    ]
+    new = build.generic_like(op, new_inputs, destination, new_maps, [*kinds, "parallel"])
+    return build.unpack(new.results[0], [places[-1]], _shape(op.results[0]))
+
+
+def _common_layout(inputs: list[ir.Value], maps: list[ir.AffineMap], kinds: list[str]) -> tuple[int, int, int] | None:
+    """The parallel loop over channels, the tile and the number of channels of the packed inputs."""
+    for value, map_ in zip(inputs, maps, strict=False):
+        packed = _packed(value)
+        if packed is not None and affine.is_dim(map_.results[packed.dim]):
+            loop = affine.dim_position(map_.results[packed.dim])
+            if kinds[loop] == "parallel":
+                return loop, packed.tile, packed.shape[packed.dim]
+    return None
+
+
+def _plain_place(map_: ir.AffineMap, loop: int) -> int | None:
+    """The result of `map_` that is `loop` and nothing else, if no other result uses it."""
+    places = [i for i, expr in enumerate(map_.results) if loop in affine.dims_of(expr)]
+    return places[0] if len(places) == 1 and affine.is_dim(map_.results[places[0]], loop) else None
+
+
+def _uses(map_: ir.AffineMap, loop: int) -> bool:
+    return any(loop in affine.dims_of(expr) for expr in map_.results)
+
+
+def _safe_on_filler(op: ir.Operation) -> bool:
+    """Whether the body stays finite on zeros and on a range of other values, as filler lanes may hold."""
+    block = op.regions[0].blocks[0]
+    rng = np.random.default_rng(0)
+    try:
+        samples = [
+            np.concatenate([np.zeros(1), rng.uniform(-16, 16, 255)]).astype(dtype_of(argument.type))
+            for argument in block.arguments
+        ]
+        return bool(np.all(np.isfinite(evaluate_body(block, samples))))
+    except (CannotEvaluate, KeyError):
+        return False
+
+
+def _packed_destination(value: ir.Value, dim: int, tile: int) -> ir.Value:
+    owner = value.owner
+    name = "" if isinstance(owner, ir.Block) else owner.operation.name
+    shape = _shape(value)
+    packed_shape = [-(-size // tile) if i == dim else size for i, size in enumerate(shape)] + [tile]
+    if name == "linalg.fill":
+        return build.fill(owner.operation.operands[0], packed_shape)
+    if name == "tensor.empty":
+        return build.empty(packed_shape, build.element_type(value))
+    return _as_packed(value, dim, tile)
+
+
+def _pooling(op: ir.Operation) -> ir.Value | None:
+    packed = _packed(op.operands[0])
+    if packed is None or packed.dim != 1:
+        return None
+    window, destination = op.operands[1], op.operands[2]
+    strides, dilations = (
+        [int(x) for x in ir.DenseIntElementsAttr(op.attributes[name])] for name in ("strides", "dilations")
+    )
+    n, cb, oh, ow, c, fh, fw = (affine.dim(i) for i in range(7))
+    maps = [
+        [n, cb, oh * strides[0] + fh * dilations[0], ow * strides[1] + fw * dilations[1], c],
+        [fh, fw],
+        [n, cb, oh, ow, c],
+    ]
+    combine = _COMBINE[op.name]
+    new = build.generic(
+        [packed.source, window],
+        _packed_destination(destination, 1, packed.tile),
+        maps,
+        ["parallel"] * 5 + ["reduction"] * 2,
+        lambda value, _, accumulator: combine(accumulator, value),
+    )
+    return build.unpack(new.results[0], [1], _shape(op.results[0]))
+
+
+_COMBINE: dict[str, Callable[[ir.Value, ir.Value], ir.Value]] = {
+    "linalg.pooling_nchw_max": arith.maximumf,
+    "linalg.pooling_nchw_sum": arith.addf,
+}
+
+
+def _pad(op: ir.Operation) -> ir.Value | None:
+    packed = _packed(op.operands[0])
+    if packed is None or len(op.operands) != 1:
+        return None
+    low, high = (list(ir.DenseI64ArrayAttr(op.attributes[name])) for name in ("static_low", "static_high"))
+    value = op.regions[0].blocks[0].operations[-1].operands[0]
+    if low[packed.dim] or high[packed.dim] or isinstance(value.owner, ir.Block):
+        return None
+    padded = build.pad(packed.source, [*low, 0], [*high, 0], value)
+    return build.unpack(padded, [packed.dim], _shape(op.results[0]))
+
+
+def _concat(op: ir.Operation) -> ir.Value | None:
+    dim = ir.IntegerAttr(op.attributes["dim"]).value
+    parts = [_packed(value) for value in op.operands]
+    tiles = {part.tile for part in parts if part is not None and part.dim == dim}
+    if len(tiles) != 1:
+        return None
+    tile = tiles.pop()
+    if any(_shape(value)[dim] % tile for value in list(op.operands)[:-1]):
+        return None
+    sources = [_as_packed(value, dim, tile) for value in op.operands]
+    shape = _shape(sources[0])
+    shape[dim] = sum(_shape(source)[dim] for source in sources)
+    joined = ir.Operation.create(
+        "tensor.concat",
+        results=[build.tensor(shape, build.element_type(sources[0]))],
+        operands=sources,
+        attributes={"dim": op.attributes["dim"]},
+    ).result
+    return build.unpack(joined, [dim], _shape(op.results[0]))
+
+
+def _collapse(op: ir.Operation) -> ir.Value | None:
+    """[N, C, 1, 1] to [N, C]."""
+    packed = _packed(op.operands[0])
+    if packed is None or packed.dim != 1 or packed.shape[2:] != (1, 1) or len(_shape(op.results[0])) != 2:
+        return None
+    flat = build.collapse(packed.source, [[0], [1], [2, 3, 4]])
+    return build.unpack(flat, [1], _shape(op.results[0]))
+
+
+def _expand(op: ir.Operation) -> ir.Value | None:
+    """[N, C] to [N, C, 1, 1]."""
+    packed = _packed(op.operands[0])
+    shape = _shape(op.results[0])
+    if packed is None or packed.dim != 1 or len(packed.shape) != 2 or len(shape) != 4 or shape[2:] != [1, 1]:
+        return None
+    blocks = _shape(packed.source)
+    image = build.expand(packed.source, [[0], [1], [2, 3, 4]], [blocks[0], blocks[1], 1, 1, packed.tile])
+    return build.unpack(image, [1], shape)
+
+
+def _unpack_by_reshape(op: ir.Operation) -> None:
+    """An unpack with nothing but unit dimensions between the blocks and the lanes moves no data."""
+    packed = _packed(op.results[0])
+    if packed is None or packed.dim != 1 or any(size != 1 for size in packed.shape[2:]):
+        return
+    with ir.InsertionPoint(op), op.location:
+        rank = len(packed.shape)
+        flat = build.collapse(packed.source, [[0], list(range(1, rank + 1))])
+        if _shape(flat)[1] != packed.shape[1]:
+            flat = build.extract_slice(flat, [0, 0], packed.shape[:2])
+        if rank > 2:
+            flat = build.expand(flat, [[0], list(range(1, rank))], packed.shape)
+        op.results[0].replace_all_uses_with(flat)
+
+
+_HANDLERS: dict[str, Callable[[ir.Operation], ir.Value | None]] = {
+    "linalg.generic": _generic,
+    "linalg.pack": _cancel,
+    "linalg.pooling_nchw_max": _pooling,
+    "linalg.pooling_nchw_sum": _pooling,
+    "tensor.collapse_shape": _collapse,
+    "tensor.concat": _concat,
+    "tensor.expand_shape": _expand,
+    "tensor.pad": _pad,
+}

@@ -1,0 +1,85 @@
+"""The packed convolution: activations [N, C/c, H, W, c], weights [K/k, C/c, R, S, c, k], one linalg.generic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from iree.compiler import ir
+
+from dlas_mlir.ir import affine, build
+from dlas_mlir.ir.conv import Convolution
+from dlas_mlir.passes.primitive._lower import is_filled_with_zero, mark
+
+# The loops, parallel ones first. CI is the block of input channels, C the channel in it.
+N, KB, OH, OW, K, CI, FH, FW, C = range(9)
+KINDS = ["parallel"] * 5 + ["reduction"] * 4
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Which input channels an output channel reads: `block` and `inner` index the packed input (over the loops),
+    `c_tile` is the block of input channels of the layout, `blocks` and `depth` are the extents of CI and C."""
+
+    c_tile: int
+    k_tile: int
+    blocks: int
+    depth: int
+    block: ir.AffineExpr
+    inner: ir.AffineExpr
+
+
+def spatial(convolution: Convolution) -> tuple[ir.AffineExpr, ir.AffineExpr]:
+    """The row and column of the input that are read."""
+    dim, (sh, sw), (dh, dw) = affine.dim, convolution.strides, convolution.dilations
+    return dim(OH) * sh + dim(FH) * dh, dim(OW) * sw + dim(FW) * dw
+
+
+def packed_convolution(convolution: Convolution, channels: Channels, weights: ir.Value) -> ir.Value:
+    """Build the packed form of `convolution` for `weights` [K/k, CI, R, S, C, k]; returns [N, K, OH, OW]."""
+    data = build.pack(convolution.input_nchw(), [1], [channels.c_tile])
+    row, column = spatial(convolution)
+    dim = affine.dim
+    maps = [
+        [dim(N), channels.block, row, column, channels.inner],
+        [dim(KB), dim(CI), dim(FH), dim(FW), dim(C), dim(K)],
+        [dim(N), dim(KB), dim(OH), dim(OW), dim(K)],
+    ]
+    return _finish(convolution, channels.k_tile, [data, weights], maps, KINDS)
+
+
+def unpacked_input_convolution(convolution: Convolution, k_tile: int) -> ir.Value:
+    """The same with the input read as it is, [N, C, H, W]: for a network's first layer, whose few channels would
+    only be padded. Weights are [K/k, C, R, S, k]."""
+    weights = build.pack(convolution.weights_oihw(), [0], [k_tile])
+    # The loops here: n, kb, oh, ow, k, c, fh, fw.
+    dim, (sh, sw), (dh, dw) = affine.dim, convolution.strides, convolution.dilations
+    c, fh, fw = 5, 6, 7
+    maps = [
+        [dim(N), dim(c), dim(OH) * sh + dim(fh) * dh, dim(OW) * sw + dim(fw) * dw],
+        [dim(KB), dim(c), dim(fh), dim(fw), dim(K)],
+        [dim(N), dim(KB), dim(OH), dim(OW), dim(K)],
+    ]
+    kinds = ["parallel"] * 5 + ["reduction"] * 3
+    return _finish(convolution, k_tile, [convolution.input_nchw(), weights], maps, kinds)
+
+
+def _finish(
+    convolution: Convolution,
+    k_tile: int,
+    inputs: list[ir.Value],
+    maps: list[list[ir.AffineExpr]],
+    kinds: list[str],
+) -> ir.Value:
+    n, k, (oh, ow) = convolution.batch, convolution.out_channels, convolution.out_size
+    if is_filled_with_zero(convolution.initial):
+        start = build.fill(build.zero(convolution.element), [n, -(-k // k_tile), oh, ow, k_tile])
+    else:
+        start = build.pack(convolution.initial_nchw(), [1], [k_tile])
+    generic = build.generic(inputs, start, maps, kinds, build.multiply_accumulate)
+    mark(generic, convolution)
+    return build.unpack(generic.results[0], [1], [n, k, oh, ow])
+
+
+def dense_channels(c_tile: int, k_tile: int, in_channels: int) -> Channels:
+    """Every output channel reads every input channel."""
+    return Channels(c_tile, k_tile, -(-in_channels // c_tile), c_tile, affine.dim(CI), affine.dim(C))

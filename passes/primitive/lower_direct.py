@@ -1,0 +1,98 @@
+"""dlas-lower-direct: the direct convolution, NCHW as imported or channels-last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from iree.compiler import ir
+
+from dlas_mlir.ir import affine, build
+from dlas_mlir.ir.base import option
+from dlas_mlir.ir.conv import Convolution
+from dlas_mlir.ir.target import Target
+from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, is_filled_with_zero, mark
+from dlas_mlir.passes.primitive._packed import KB, C, Channels, K, packed_convolution, unpacked_input_convolution
+
+_floor = ir.AffineExpr.get_floor_div
+
+
+@dataclass(frozen=True)
+class LowerDirectPass(LowerPrimitivePass):
+    """Lower convolutions marked `direct` to one loop nest without a blocked layout or a buffer of columns.
+
+    `layout=nhwc` keeps activations channels-last ([N, 1, H, W, C]: one block of all channels) and vectorises over
+    output channels. `layout=nchw` leaves activations as the importer made them and vectorises over columns.
+
+    Before:
+    ```mlir
+    %1 = linalg.conv_2d_nchw_fchw {dlas.primitive = "direct"}
+        ins(%x, %w : tensor<1x64x58x58xf32>, tensor<64x64x3x3xf32>) outs(%zeros) -> tensor<1x64x56x56xf32>
+    ```
+    After, with `layout=nhwc`:
+    ```mlir
+    %px = linalg.pack %x inner_dims_pos = [1] inner_tiles = [64] : ... -> tensor<1x1x58x58x64xf32>
+    %pw = linalg.pack %w inner_dims_pos = [1, 0] inner_tiles = [64, 64] : ... -> tensor<1x1x3x3x64x64xf32>
+    %py = linalg.generic {dlas.primitive = "direct"} ins(%px, %pw) outs(...) -> tensor<1x1x56x56x64xf32>
+    %1 = linalg.unpack %py inner_dims_pos = [1] inner_tiles = [64] : ... -> tensor<1x64x56x56xf32>
+    ```
+    """
+
+    name: ClassVar[str] = "dlas-lower-direct"
+    primitive: ClassVar[str] = "direct"
+
+    layout: str = option("nhwc", "the layout of activations", choices=("nhwc", "nchw"))
+
+    def refusal(self, convolution: Convolution, target: Target) -> str | None:
+        if convolution.linear:
+            return "a linear layer has no spatial dimensions"
+        lanes = target.lanes() or 1
+        group = convolution.group_out
+        if self.layout == "nhwc" and convolution.groups > 1 and group % lanes and lanes % group:
+            return f"vectors of {lanes} lanes would straddle groups of {group} channels"
+        return None
+
+    def lower(self, convolution: Convolution, target: Target) -> ir.Value:
+        if self.layout == "nchw":
+            return _nchw(convolution)
+        lanes = target.lanes() or 1
+        k_tile = -(-convolution.out_channels // lanes) * lanes
+        if convolution.in_channels <= 4 and convolution.groups == 1:
+            return unpacked_input_convolution(convolution, k_tile)
+        c_tile = -(-convolution.in_channels // lanes) * lanes
+        if convolution.groups == 1:
+            channels = Channels(c_tile, k_tile, 1, c_tile, affine.dim(KB), affine.dim(C))
+            weights = build.pack(convolution.weights_oihw(), [1, 0], [c_tile, k_tile])
+        else:
+            size_in, size_out = convolution.group_in, convolution.group_out
+            inner = affine.dim(K) if size_in == size_out == 1 else _floor(affine.dim(K), size_out) * size_in
+            inner = inner if size_in == 1 else inner + affine.dim(C)
+            channels = Channels(c_tile, k_tile, 1, size_in, affine.dim(KB), inner)
+            weights = build.pack(convolution.weights_oihw(), [1, 0], [size_in, k_tile])
+        return packed_convolution(convolution, channels, weights)
+
+
+def _nchw(convolution: Convolution) -> ir.Value:
+    """[N, C, H, W] x [K, C/G, R, S] as it is."""
+    n, k, oh, ow, c, fh, fw = (affine.dim(i) for i in range(7))
+    (sh, sw), (dh, dw) = convolution.strides, convolution.dilations
+    channel = c
+    if convolution.groups > 1:
+        channel = _floor(k, convolution.group_out) * convolution.group_in + c
+        if convolution.group_in == convolution.group_out == 1:
+            channel = k
+    maps = [[n, channel, oh * sh + fh * dh, ow * sw + fw * dw], [k, c, fh, fw], [n, k, oh, ow]]
+    shape = [convolution.batch, convolution.out_channels, *convolution.out_size]
+    if is_filled_with_zero(convolution.initial):
+        start = build.fill(build.zero(convolution.element), shape)
+    else:
+        start = convolution.initial_nchw()
+    generic = build.generic(
+        [convolution.input_nchw(), convolution.weights_oihw()],
+        start,
+        maps,
+        ["parallel"] * 4 + ["reduction"] * 3,
+        build.multiply_accumulate,
+    )
+    mark(generic, convolution)
+    return generic.results[0]

@@ -1,0 +1,158 @@
+"""dlas-lower-gemm: convolutions as matrix multiplications on explicit im2col, and linear layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from iree.compiler import ir
+
+from dlas_mlir.ir import affine, build
+from dlas_mlir.ir.base import option
+from dlas_mlir.ir.conv import Convolution
+from dlas_mlir.ir.target import Target
+from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, is_filled_with_zero, mark
+
+# A GPU target has no lanes; panels of this width suit its warps.
+_PANEL_WITHOUT_VECTORS = 32
+
+
+@dataclass(frozen=True)
+class LowerGemmPass(LowerPrimitivePass):
+    """Lower convolutions marked `gemm` to a matrix multiplication [M, D] x [D, K], M = N*OH*OW pixels and
+    D = R*S*C/G, one per group. The matrix of the pixels is written out by an im2col operation; a 1x1 convolution with
+    unit strides, and a linear layer, reads its input as it is. Weights are packed in panels [K/k, D, k].
+
+    im2col after Chellapilla et al., "High Performance Convolutional Neural Networks for Document Processing" (2006).
+
+    Before:
+    ```mlir
+    %1 = linalg.conv_2d_nchw_fchw {dlas.primitive = "gemm"}
+        ins(%x, %w : tensor<1x64x58x58xf32>, tensor<64x64x3x3xf32>) outs(%zeros) -> tensor<1x64x56x56xf32>
+    ```
+    After:
+    ```mlir
+    %px = linalg.pack %x inner_dims_pos = [1] inner_tiles = [64] : ... -> tensor<1x1x58x58x64xf32>
+    %columns = linalg.generic {dlas.im2col} ins(%px) outs(...) -> tensor<1x56x56x3x3x64xf32>
+    %a = tensor.collapse_shape %columns [[0, 1, 2], [3, 4, 5]] : ... into tensor<3136x576xf32>
+    %c = linalg.generic {dlas.primitive = "gemm"} ins(%a, %panels) outs(...) -> tensor<3136x4x16xf32>
+    ```
+    """
+
+    name: ClassVar[str] = "dlas-lower-gemm"
+    primitive: ClassVar[str] = "gemm"
+
+    panel: int = option(0, "output channels in a panel; 0: the lanes of the target's vectors", minimum=0)
+
+    def refusal(self, convolution: Convolution, target: Target) -> str | None:
+        if convolution.groups > 1 and convolution.group_out % 4:
+            return f"{convolution.group_out} output channels in a group make no panel"
+        return None
+
+    def lower(self, convolution: Convolution, target: Target) -> ir.Value:
+        panel = self.panel or target.lanes() or _PANEL_WITHOUT_VECTORS
+        if convolution.groups > 1:
+            while convolution.group_out % panel:
+                panel //= 2
+        if convolution.linear:
+            return self._linear(convolution, panel)
+        return self._convolution(convolution, panel)
+
+    def _linear(self, convolution: Convolution, panel: int) -> ir.Value:
+        n, k = convolution.batch, convolution.out_channels
+        c = _matmul(convolution, convolution.input, panel, grouped=False)
+        flat = build.unpack(c, [1], [n, k])
+        return build.expand(flat, [[0], [1, 2, 3]], [n, k, 1, 1])
+
+    def _convolution(self, convolution: Convolution, panel: int) -> ir.Value:
+        n, k, (oh, ow) = convolution.batch, convolution.out_channels, convolution.out_size
+        data = convolution.input_nchw()
+        # Channels last, as one block; a multiple of the panel so that neighbours share the layout.
+        few = convolution.in_channels <= 4
+        grouped = convolution.groups > 1
+        depth = convolution.in_channels if few or grouped else -(-convolution.in_channels // panel) * panel
+        last = build.pack(data, [1], [depth])
+        if _reads_input_as_it_is(convolution) and not grouped:
+            a = build.collapse(last, [[0, 1, 2, 3], [4]])
+        else:
+            columns = _im2col(convolution, last, depth // convolution.groups)
+            a = build.collapse(columns, [[0, 1, 2], [3], [4, 5, 6]] if grouped else [[0, 1, 2], [3, 4, 5]])
+        c = _matmul(convolution, a, panel, grouped)
+        channels = list(range(1, ir.RankedTensorType(c.type).rank))
+        wide = build.collapse(c, [[0], channels])
+        width = ir.RankedTensorType(wide.type).shape[1]
+        image = build.expand(wide, [[0, 1, 2, 3], [4]], [n, 1, oh, ow, width])
+        return build.unpack(image, [1], [n, k, oh, ow])
+
+
+def _reads_input_as_it_is(convolution: Convolution) -> bool:
+    return convolution.kernel == (1, 1) and convolution.strides == (1, 1)
+
+
+def _im2col(convolution: Convolution, data: ir.Value, depth: int) -> ir.Value:
+    """[N, 1, H, W, C] to [N, OH, OW, (G,) R, S, C/G]."""
+    (oh, ow), (r, s) = convolution.out_size, convolution.kernel
+    (sh, sw), (dh, dw) = convolution.strides, convolution.dilations
+    dim, grouped = affine.dim, convolution.groups > 1
+    shape = [convolution.batch, oh, ow, *([convolution.groups] if grouped else []), r, s, depth]
+    rank = len(shape)
+    fh, fw, c = dim(rank - 3), dim(rank - 2), dim(rank - 1)
+    channel = dim(3) * depth + c if grouped else c
+    source = [dim(0), affine.constant(0), dim(1) * sh + fh * dh, dim(2) * sw + fw * dw, channel]
+    identity = [dim(i) for i in range(rank)]
+    columns = build.generic(
+        [data],
+        build.empty(shape, convolution.element),
+        [source, identity],
+        ["parallel"] * rank,
+        lambda value, _: value,
+    )
+    columns.operation.attributes["dlas.im2col"] = ir.UnitAttr.get()
+    return columns.results[0]
+
+
+def _matmul(convolution: Convolution, a: ir.Value, panel: int, grouped: bool) -> ir.Value:
+    """[M, (G,) D] x [K/k, D, k] to [M, (G,) K/k, k]."""
+    dim, element = affine.dim, convolution.element
+    weights = _panels(convolution, a, panel)
+    pixels = ir.RankedTensorType(a.type).shape[0]
+    if grouped:
+        m, g, kb, k, d = (dim(i) for i in range(5))
+        blocks = convolution.group_out // panel
+        shape = [pixels, convolution.groups, blocks, panel]
+        maps = [[m, g, d], [g, kb, d, k], [m, g, kb, k]]
+        weights = build.expand(weights, [[0, 1], [2], [3]], [convolution.groups, blocks, *_shape(weights)[1:]])
+        kinds = ["parallel"] * 4 + ["reduction"]
+    else:
+        m, kb, k, d = (dim(i) for i in range(4))
+        shape = [pixels, _shape(weights)[0], panel]
+        maps = [[m, d], [kb, d, k], [m, kb, k]]
+        kinds = ["parallel"] * 3 + ["reduction"]
+    start = build.fill(build.zero(element), shape)
+    if not is_filled_with_zero(convolution.initial):
+        start = _start(convolution, shape, panel)
+    generic = build.generic([a, weights], start, maps, kinds, build.multiply_accumulate)
+    mark(generic, convolution)
+    return generic.results[0]
+
+
+def _start(convolution: Convolution, shape: list[int], panel: int) -> ir.Value:
+    """The initial accumulator [N, K, OH, OW] in the layout of the product."""
+    last = build.transpose(convolution.initial_nchw(), [0, 2, 3, 1])
+    pixels = build.collapse(last, [[0, 1, 2], [3]])
+    packed = build.pack(pixels, [1], [panel])
+    return packed if len(shape) == 3 else build.expand(packed, [[0], [1, 2], [3]], shape)
+
+
+def _panels(convolution: Convolution, a: ir.Value, panel: int) -> ir.Value:
+    """Weights as [K/k, D, k], D in the order R, S, C of im2col, with zeros for padded channels."""
+    weights = build.transpose(convolution.weights_oihw(), [0, 2, 3, 1])
+    k, r, s, c = _shape(weights)
+    depth = _shape(a)[-1] // (r * s)
+    if depth != c:
+        weights = build.pad(weights, [0] * 4, [0, 0, 0, depth - c], build.zero(convolution.element))
+    return build.pack(build.collapse(weights, [[0], [1, 2, 3]]), [0], [panel])
+
+
+def _shape(value: ir.Value) -> list[int]:
+    return list(ir.RankedTensorType(value.type).shape)

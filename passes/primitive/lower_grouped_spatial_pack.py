@@ -1,0 +1,119 @@
+"""dlas-lower-grouped-spatial-pack: spatial pack for grouped convolutions (GSPC)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from iree.compiler import ir
+
+from dlas_mlir.ir import affine, build
+from dlas_mlir.ir.base import option
+from dlas_mlir.ir.constants import Constants, constant, is_constant
+from dlas_mlir.ir.conv import Convolution
+from dlas_mlir.ir.target import Target
+from dlas_mlir.passes.primitive._lower import LowerPrimitivePass
+from dlas_mlir.passes.primitive._packed import CI, KB, C, Channels, K, packed_convolution
+
+_floor = ir.AffineExpr.get_floor_div
+
+
+@dataclass(frozen=True)
+class LowerGroupedSpatialPackPass(LowerPrimitivePass):
+    """Lower grouped convolutions marked `grouped-spatial-pack` to the packed form, in the layout of their neighbours.
+
+    After Gibson et al., "Optimizing Grouped Convolutions on Edge Devices" (ASAP 2020), groups are no loop of their
+    own here: the blocks of output channels are, and each knows the block of input channels that its group starts
+    at. So no data is laid out again between grouped and ungrouped layers. There are three forms:
+    - groups of whole blocks: an output block reads the blocks of its group;
+    - groups within a block (4 channels in blocks of 16, say): lane k reads channel c of its own group, by a shuffle;
+    - all others: an output block reads the band of blocks that its channels' groups touch, with zero weights between
+      them; the weights must be constants.
+
+    Before:
+    ```mlir
+    %1 = linalg.conv_2d_ngchw_gfchw {dlas.primitive = "grouped-spatial-pack"}
+        ins(%x, %w : tensor<1x4x32x30x30xf32>, tensor<4x32x32x3x3xf32>) outs(%zeros) -> tensor<1x4x32x28x28xf32>
+    ```
+    After:
+    ```mlir
+    %px = linalg.pack %x4 inner_dims_pos = [1] inner_tiles = [16] : ... -> tensor<1x8x30x30x16xf32>
+    %py = linalg.generic {indexing_maps = [affine_map<(n, kb, oh, ow, k, ci, fh, fw, c)
+        -> (n, (kb floordiv 2) * 2 + ci, oh + fh, ow + fw, c)>, ...]} ins(%px, %pw) outs(...)
+    ```
+    """
+
+    name: ClassVar[str] = "dlas-lower-grouped-spatial-pack"
+    primitive: ClassVar[str] = "grouped-spatial-pack"
+
+    block: int = option(0, "channels in a block; 0: the lanes of the target's vectors", minimum=0)
+
+    def refusal(self, convolution: Convolution, target: Target) -> str | None:
+        if convolution.groups == 1:
+            return "it has no groups"
+        block = self.block or target.lanes()
+        if not block:
+            return "the target has no CPU vectors and no block is given"
+        if _whole_blocks(convolution, block) or _within_block(convolution, block):
+            return None
+        if is_constant(convolution.weights):
+            return None
+        return f"groups of {convolution.group_in}->{convolution.group_out} channels need constant weights"
+
+    def lower(self, convolution: Convolution, target: Target) -> ir.Value:
+        block = self.block or target.lanes()
+        if _whole_blocks(convolution, block):
+            in_blocks, out_blocks = convolution.group_in // block, convolution.group_out // block
+            start = _floor(affine.dim(KB), out_blocks) * in_blocks + affine.dim(CI)
+            channels = Channels(block, block, in_blocks, block, start, affine.dim(C))
+            weights = build.pack(convolution.weights_oihw(), [1, 0], [block, block])
+        elif _within_block(convolution, block):
+            size = convolution.group_in
+            inner = _floor(affine.dim(K), size) * size + affine.dim(C)
+            channels = Channels(block, block, 1, size, affine.dim(KB), inner)
+            weights = build.pack(convolution.weights_oihw(), [1, 0], [size, block])
+        else:
+            channels, weights = _banded(convolution, block)
+        return packed_convolution(convolution, channels, weights)
+
+
+def _whole_blocks(convolution: Convolution, block: int) -> bool:
+    return convolution.group_in % block == 0 and convolution.group_out % block == 0
+
+
+def _within_block(convolution: Convolution, block: int) -> bool:
+    return convolution.group_in == convolution.group_out and block % convolution.group_in == 0
+
+
+def _bands(convolution: Convolution, block: int) -> tuple[list[int], int]:
+    """For each block of output channels the first block of input channels that it reads, and how many it needs."""
+    size_in, size_out = convolution.group_in, convolution.group_out
+    starts, depth = [], 0
+    for first in range(0, convolution.out_channels, block):
+        last = min(first + block, convolution.out_channels) - 1
+        start = first // size_out * size_in // block
+        end = (last // size_out + 1) * size_in
+        starts.append(start)
+        depth = max(depth, -(-end // block) - start)
+    return starts, depth
+
+
+def _banded(convolution: Convolution, block: int) -> tuple[Channels, ir.Value]:
+    """The band of input blocks of each output block, as an affine function of it, with zeros between the groups."""
+    starts, depth = _bands(convolution, block)
+    in_blocks = -(-convolution.in_channels // block)
+    size_in, size_out = convolution.group_in, convolution.group_out
+    expr = _floor(_floor(affine.dim(KB) * block, size_out) * size_in, block) + affine.dim(CI)
+    if max(starts) + depth > in_blocks:
+        # The last bands would read past the end: every output block reads everything.
+        starts, depth, expr = [0] * len(starts), in_blocks, affine.dim(CI)
+    weights = convolution.constant_oihw(Constants(convolution.op))
+    k, c, r, s = weights.shape
+    packed = np.zeros((len(starts), depth, r, s, block, block), weights.dtype)
+    for out in range(k):
+        kb, group = out // block, out // size_out
+        for channel in range(c):
+            place = group * size_in + channel - starts[kb] * block
+            packed[kb, place // block, :, :, place % block, out % block] = weights[out, channel]
+    return Channels(block, block, depth, block, expr, affine.dim(C)), constant(packed, "weights")

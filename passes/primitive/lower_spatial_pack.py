@@ -1,0 +1,59 @@
+"""dlas-lower-spatial-pack: the spatial-pack primitive for convolutions without groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from iree.compiler import ir
+
+from dlas_mlir.ir import build
+from dlas_mlir.ir.base import option
+from dlas_mlir.ir.conv import Convolution
+from dlas_mlir.ir.target import Target
+from dlas_mlir.passes.primitive._lower import LowerPrimitivePass
+from dlas_mlir.passes.primitive._packed import dense_channels, packed_convolution, unpacked_input_convolution
+
+_FEW_CHANNELS = 4
+
+
+@dataclass(frozen=True)
+class LowerSpatialPackPass(LowerPrimitivePass):
+    """Lower convolutions marked `spatial-pack` to the packed form: activations NCHWc, weights OIHWio.
+
+    Channel counts that the block does not divide are padded with zero weights. The input of up to four channels (an
+    image) is read unpacked. The layout is that of Georganas et al., SC 2018, and of TVM's spatial pack.
+
+    Before:
+    ```mlir
+    %1 = linalg.conv_2d_nchw_fchw {dlas.primitive = "spatial-pack"}
+        ins(%x, %w : tensor<1x64x58x58xf32>, tensor<64x64x3x3xf32>) outs(%zeros) -> tensor<1x64x56x56xf32>
+    ```
+    After:
+    ```mlir
+    %px = linalg.pack %x inner_dims_pos = [1] inner_tiles = [16] : ... -> tensor<1x4x58x58x16xf32>
+    %pw = linalg.pack %w inner_dims_pos = [1, 0] inner_tiles = [16, 16] : ... -> tensor<4x4x3x3x16x16xf32>
+    %py = linalg.generic {dlas.layer = "conv1", dlas.primitive = "spatial-pack"} ins(%px, %pw) outs(...)
+    %1 = linalg.unpack %py inner_dims_pos = [1] inner_tiles = [16] : ... -> tensor<1x64x56x56xf32>
+    ```
+    """
+
+    name: ClassVar[str] = "dlas-lower-spatial-pack"
+    primitive: ClassVar[str] = "spatial-pack"
+
+    block: int = option(0, "channels in a block; 0: the lanes of the target's vectors", minimum=0)
+
+    def refusal(self, convolution: Convolution, target: Target) -> str | None:
+        if convolution.linear:
+            return "a linear layer has no spatial dimensions"
+        if convolution.groups > 1:
+            return "it has groups (see grouped-spatial-pack and depthwise)"
+        return None if self.block or target.vector_bits else "the target has no CPU vectors and no block is given"
+
+    def lower(self, convolution: Convolution, target: Target) -> ir.Value:
+        block = self.block or target.lanes()
+        if convolution.in_channels <= _FEW_CHANNELS:
+            return unpacked_input_convolution(convolution, block)
+        channels = dense_channels(block, block, convolution.in_channels)
+        weights = build.pack(convolution.weights_oihw(), [1, 0], [block, block])
+        return packed_convolution(convolution, channels, weights)

@@ -1,0 +1,111 @@
+"""dlas-select-primitive: write on each convolution which primitive is to do it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from iree.compiler import ir
+
+from dlas_mlir.ir import build, conv
+from dlas_mlir.ir.base import Pass, PassError, option, remark
+from dlas_mlir.ir.registry import all_pass_names, pass_class
+from dlas_mlir.ir.target import Target
+from dlas_mlir.passes.primitive._lower import LAYER, PRIMITIVE, LowerPrimitivePass
+
+_PREFIX = "dlas-lower-"
+
+
+def primitives() -> list[str]:
+    """The names of all primitives: those that have a pass to lower them."""
+    names = [name[len(_PREFIX) :] for name in all_pass_names() if name.startswith(_PREFIX)]
+    return [name for name in names if issubclass(pass_class(_PREFIX + name), LowerPrimitivePass)]
+
+
+@dataclass(frozen=True)
+class SelectPrimitivePass(Pass):
+    """Choose the primitive of every convolution and linear layer, and write it as the attribute `dlas.primitive`.
+
+    A layer with that attribute keeps it, so choices can be made by hand. Else the file of choices (`from`, a JSON
+    object from layer name to primitive) decides, and then the first of `primitive` that applies. A choice that does
+    not apply is an error that names the layer and the reason; with `fallback` it is a remark and the first of
+    `fallback` that applies is taken.
+
+    Before:
+    ```mlir
+    %1 = linalg.conv_2d_nchw_fchw ins(%x, %w) outs(%zeros) loc("layer1.0.conv1")
+    ```
+    After:
+    ```mlir
+    %1 = linalg.conv_2d_nchw_fchw {dlas.layer = "layer1.0.conv1", dlas.primitive = "spatial-pack"}
+        ins(%x, %w) outs(%zeros)
+    ```
+    """
+
+    name: ClassVar[str] = "dlas-select-primitive"
+
+    primitive: tuple[str, ...] = option((), "primitives in order of preference")
+    choices: str = option("", "JSON file with the primitive of each layer, by its name")
+    fallback: tuple[str, ...] = option((), "primitives for layers that the choice does not apply to")
+
+    def run(self, module: ir.Module) -> None:
+        target = Target.of(module)
+        choices = self._read_choices(module)
+        for name in (*self.primitive, *self.fallback, *choices.values()):
+            if name not in primitives():
+                raise PassError(
+                    f"there is no primitive '{name}'; there are {', '.join(primitives())}", module.operation
+                )
+        for op in build.operations(module):
+            convolution = conv.view(op)
+            if convolution is not None:
+                self._select(convolution, target, choices)
+
+    def _read_choices(self, module: ir.Module) -> dict[str, str]:
+        if not self.choices:
+            return {}
+        try:
+            choices = json.loads(Path(self.choices).read_text())
+        except (OSError, ValueError) as error:
+            raise PassError(f"choices {self.choices}: {error}", module.operation) from None
+        if not isinstance(choices, dict) or not all(isinstance(value, str) for value in choices.values()):
+            raise PassError(
+                f"choices {self.choices}: an object from layer names to primitives is wanted", module.operation
+            )
+        return choices
+
+    def _select(self, convolution: conv.Convolution, target: Target, choices: dict[str, str]) -> None:
+        op, layer = convolution.op, conv.layer_name(convolution.op)
+        wanted = self.primitive
+        if PRIMITIVE in op.attributes:
+            wanted = (ir.StringAttr(op.attributes[PRIMITIVE]).value,)
+            if wanted[0] not in primitives():
+                raise PassError(f"there is no primitive '{wanted[0]}'; there are {', '.join(primitives())}", op)
+        elif layer in choices:
+            wanted = (choices[layer],)
+        if not wanted:
+            return
+        chosen, reasons = _first(wanted, convolution, target)
+        if chosen is None:
+            complaint = f"layer '{layer}' ({convolution.describe()}): {'; '.join(reasons)}"
+            chosen, more = _first(self.fallback, convolution, target)
+            if chosen is None:
+                raise PassError("; ".join([complaint, *more]), op)
+            remark(op, f"{complaint}; '{chosen}' is taken instead")
+        op.attributes[PRIMITIVE] = ir.StringAttr.get(chosen)
+        op.attributes[LAYER] = ir.StringAttr.get(layer)
+
+
+def _first(names: tuple[str, ...], convolution: conv.Convolution, target: Target) -> tuple[str | None, list[str]]:
+    """The first primitive that applies, or why none does."""
+    reasons = []
+    for name in names:
+        lowering = pass_class(_PREFIX + name)()
+        assert isinstance(lowering, LowerPrimitivePass)
+        reason = lowering.refusal(convolution, target)
+        if reason is None:
+            return name, []
+        reasons.append(f"'{name}' does not apply: {reason}")
+    return None, reasons
