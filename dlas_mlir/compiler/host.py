@@ -23,9 +23,7 @@ def target_name() -> str:
             return "x86-64-avx512"
         if features >= _AVX2:
             return "x86-64-avx2"
-    raise DlasError(
-        f"no target is known for this CPU ({machine}): name one in place of `host`, see `dlas presets`"
-    )
+    raise DlasError(f"no target is known for this CPU ({machine}): name one in place of `host`, see `dlas presets`")
 
 
 def cpu_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:

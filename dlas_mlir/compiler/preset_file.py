@@ -140,9 +140,7 @@ class _Table:
             if isinstance(value, list):
                 good = good and all(isinstance(item, str) for item in value)
             if not good:
-                raise DlasError(
-                    f"{self.path}: {self.prefix}{key}: expected {_TYPES[expected]}, found {value!r}"
-                )
+                raise DlasError(f"{self.path}: {self.prefix}{key}: expected {_TYPES[expected]}, found {value!r}")
         for key, (_, required) in schema.items():
             if required and key not in data:
                 raise DlasError(f"{self.path}: the key `{self.prefix}{key}` is missing")
@@ -176,9 +174,7 @@ def _known_flags() -> frozenset[str]:
     """The flags of the installed iree-compile; nothing when it does not say."""
     tool = Path(iree.compiler.__path__[0]) / "_mlir_libs" / "iree-compile"
     try:
-        output = subprocess.run(
-            [tool, "--help-hidden"], capture_output=True, text=True, check=True, timeout=60
-        )
+        output = subprocess.run([tool, "--help-hidden"], capture_output=True, text=True, check=True, timeout=60)
     except (OSError, subprocess.SubprocessError):
         return frozenset()
     return frozenset(re.findall(r"^ +(--[\w-]+)", output.stdout, re.MULTILINE))

@@ -63,7 +63,7 @@ def load_preset(name: str, *, threads: int = 1) -> Preset:
     with the line and column in the TOML file.
     """
     target_name, slash, recipe_name = name.partition("/")
-    if not slash or not recipe_name or not re.fullmatch(r"[\w.-]+", target_name):
+    if not slash or not recipe_name or not re.fullmatch(r"\w[\w.-]*", target_name):
         raise DlasError(f"expected a preset TARGET/RECIPE such as `host/auto`, found `{name}`")
     if threads < 1:
         raise DlasError(f"expected at least one thread, found {threads}")

@@ -37,6 +37,9 @@ class Diagnostic:
 
 def place_of(location: ir.Location) -> Place:
     """The first file position in `location`, looking through names, fused and call-site locations."""
+    if type(location) is ir.Location:
+        # Diagnostics in exceptions hold their locations without the type.
+        location = ir.Location.from_attr(location.attr, location.context)
     if isinstance(location, ir.FileLineColLoc):
         return Place(location.filename, location.start_line, location.start_col)
     if isinstance(location, ir.NameLoc):

@@ -45,11 +45,7 @@ class OptionSpec:
             return self._parse_element(unquote(text))
         if len(text) >= 2 and text[0] == "{" and text[-1] == "}":
             text = text[1:-1]
-        return (
-            tuple(self._parse_element(unquote(part.strip())) for part in split_list(text))
-            if text.strip()
-            else ()
-        )
+        return tuple(self._parse_element(unquote(part.strip())) for part in split_list(text)) if text.strip() else ()
 
     def print(self, value: Any) -> str:
         """Text that `parse` reads back as `value`."""

@@ -117,7 +117,11 @@ def _configure(manager: PassManager, module: ir.Module, config: RunConfig) -> No
         module.context.enable_multithreading(False)
         manager.enable_ir_printing(
             print_before_all=printing.before_all,
-            print_after_all=printing.after_all or printing.after_change or bool(printing.tree_dir),
+            # The other three only narrow this one down.
+            print_after_all=printing.after_all
+            or printing.after_change
+            or printing.after_failure
+            or printing.tree_dir is not None,
             print_module_scope=printing.module_scope,
             print_after_change=printing.after_change,
             print_after_failure=printing.after_failure,

@@ -1,0 +1,194 @@
+"""Presets: the built-in ones are right, a user's come first, and what is wrong in a file is told."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import pytest
+
+from dlas_mlir.compiler import host, presets
+from dlas_mlir.compiler.presets import list_presets, load_preset
+from dlas_mlir.errors import DlasError
+from dlas_mlir.ir.pipeline import PipelineError, parse_pipeline
+
+GOOD = """\
+[target]
+description = "mine"
+vector_bits = 64
+
+[iree]
+device = "local"
+flags = ["--iree-opt-level=O3"]
+
+[recipes.plain]
+description = "nothing"
+pipeline = "cse"
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The one user directory there is, empty."""
+    monkeypatch.setenv("DLAS_PRESETS", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return tmp_path
+
+
+def test_every_built_in_preset_loads() -> None:
+    found: dict[str, set[str]] = {}
+    for listed in list_presets():
+        target, recipe = listed.name.split("/")
+        found.setdefault(target, set()).add(recipe)
+        preset = load_preset(listed.name)
+        assert str(parse_pipeline(preset.pipeline)) == preset.pipeline
+        assert (preset.pipeline == "builtin.module()") == (recipe == "stock")
+        if recipe != "stock":
+            assert preset.pipeline.startswith(f"builtin.module(dlas-set-target{{target={preset.target_name}")
+        assert "--iree-opt-level=O3" in preset.iree_flags
+    cpus = {"x86-64-avx512", "x86-64-avx2", "aarch64-neon"}
+    for target in cpus & found.keys():
+        assert found[target] >= {"stock", "direct", "gemm", "spatial-pack", "auto"}
+    for target in ("vulkan", "cuda-sm80"):
+        assert found[target] >= {"stock", "direct", "gemm"}
+        assert load_preset(f"{target}/direct").target.vector_bits == 0
+    assert found.keys() >= {*cpus, "vulkan", "cuda-sm80"}
+
+
+def test_threads_choose_the_device_and_reach_the_passes() -> None:
+    one, two = load_preset("x86-64-avx2/auto"), load_preset("x86-64-avx2/auto", threads=2)
+    assert (one.device, two.device) == ("local-sync", "local-task")
+    assert "threads=2" in two.pipeline
+    assert load_preset("vulkan/direct", threads=2).device == "vulkan"
+    with pytest.raises(DlasError, match="at least one thread"):
+        load_preset("x86-64-avx2/auto", threads=0)
+
+
+def test_host_is_compiled_for_exactly_this_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(host, "cpu_features", lambda: {"avx2", "fma"})
+    monkeypatch.setattr(host, "cache_sizes", lambda: {"l1d_bytes": 49152})
+    preset = load_preset("host/auto")
+    assert (preset.name, preset.target_name, preset.target.l1d_bytes) == ("host/auto", "x86-64-avx2", 49152)
+    assert [flag for flag in preset.iree_flags if "llvmcpu-target" in flag] == ["--iree-llvmcpu-target-cpu=host"]
+
+
+@pytest.mark.parametrize(
+    ("machine", "features", "target"),
+    [
+        ("x86_64", "avx2 fma avx512f avx512bw avx512cd avx512dq avx512vl", "x86-64-avx512"),
+        ("AMD64", "avx2 fma avx512f", "x86-64-avx2"),
+        ("arm64", "", "aarch64-neon"),
+    ],
+)
+def test_the_host_is_recognised(machine: str, features: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(host, "cpu_features", lambda: set(features.split()))
+    assert host.target_name() == target
+
+
+def test_an_unknown_host_is_told_and_listed_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    with pytest.raises(DlasError, match=r"no target is known for this CPU \(riscv64\)"):
+        load_preset("host/auto")
+    assert not any(listed.name.startswith("host/") for listed in list_presets())
+
+
+def test_what_the_system_tells_of_the_cpu(tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor : 0\nflags\t\t: fpu avx2 fma\n\nprocessor : 1\nflags : other\n")
+    assert host.cpu_features(cpuinfo) == {"fpu", "avx2", "fma"}
+    assert host.cpu_features(tmp_path / "nothing") == set()
+    for index, (level, kind, size) in enumerate(
+        [("1", "Data", "48K"), ("1", "Instruction", "32K"), ("2", "Unified", "2048K"), ("3", "Unified", "1M")]
+    ):
+        folder = tmp_path / f"index{index}"
+        folder.mkdir()
+        for name, text in (("level", level), ("type", kind), ("size", size)):
+            (folder / name).write_text(text + "\n")
+    assert host.cache_sizes(tmp_path) == {"l1d_bytes": 48 * 1024, "l2_bytes": 2048 * 1024}
+
+
+def test_a_users_file_comes_first(own_directory: Path) -> None:
+    (own_directory / "vulkan.toml").write_text(GOOD)
+    assert load_preset("vulkan/plain").target.vector_bits == 64
+    listed = [one for one in list_presets() if one.name.startswith("vulkan/")]
+    assert [(one.name, one.file) for one in listed] == [("vulkan/plain", str(own_directory / "vulkan.toml"))]
+
+
+def test_directories_are_searched_in_order(own_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = own_directory / "config" / "dlas_mlir" / "presets"
+    first = own_directory / "first"
+    for folder, bits in ((config, 1), (own_directory, 2), (first, 3)):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "mine.toml").write_text(GOOD.replace("64", str(bits)))
+    assert load_preset("mine/plain").target.vector_bits == 2
+    monkeypatch.setenv("DLAS_PRESETS", f"{first}:{own_directory}")
+    assert load_preset("mine/plain").target.vector_bits == 3
+    monkeypatch.delenv("DLAS_PRESETS")
+    assert load_preset("mine/plain").target.vector_bits == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("vector_bits", "vector_bit", r"unknown key `target.vector_bit` \(did you mean `vector_bits`\?\)"),
+        ("= 64", '= "64"', "target.vector_bits: expected a whole number, found '64'"),
+        ("= 64", "= true", "target.vector_bits: expected a whole number, found True"),
+        ("= 64", "= -64", "target.vector_bits: expected at least 0"),
+        ("= 64", "= ", "line 3"),
+        ('description = "mine"\n', "", "the key `target.description` is missing"),
+        ("[iree]", "[iree_flags]", "unknown key `iree_flags`"),
+        ('"local"', '"gpu"', "iree.device: expected local or vulkan"),
+        ("--iree-opt-level", "--iree-op-level", r"no flag `--iree-op-level` \(did you mean `--iree-opt-level`\?\)"),
+        ("--iree-opt-level", "iree-opt-level", "expected a flag such as"),
+        ('["--iree-opt-level=O3"]', "[3]", r"iree.flags: expected a list of strings, found \[3\]"),
+        ('pipeline = "cse"', "", "the key `recipes.plain.pipeline` is missing"),
+        ("[recipes.plain]", "[recipes]\nplain = 3\n[recipes.other]", "recipes.plain: expected a table"),
+    ],
+)
+def test_what_is_wrong_in_a_file(own_directory: Path, old: str, new: str, message: str) -> None:
+    assert old in GOOD
+    (own_directory / "mine.toml").write_text(GOOD.replace(old, new))
+    with pytest.raises(DlasError, match=message) as raised:
+        load_preset("mine/plain")
+    assert str(own_directory / "mine.toml") in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "place"),
+    [('"csee"', "11:13"), ("'cse,csee'", "11:17"), ('"""\ncse,\n  csee\n"""', "13:3"), ("'''cse,\ncsee'''", "12:1")],
+)
+def test_a_mistake_in_a_pipeline_is_shown_in_the_file(own_directory: Path, pipeline: str, place: str) -> None:
+    (own_directory / "mine.toml").write_text(GOOD.replace('"cse"', pipeline))
+    with pytest.raises(PipelineError, match="`csee` is not a known pass") as raised:
+        load_preset("mine/plain")
+    assert str(raised.value.place) == f"{own_directory / 'mine.toml'}:{place}"
+
+
+@pytest.mark.parametrize("name", ["host", "host/", "/auto", "../x/auto", "a b/auto"])
+def test_a_name_has_two_parts(name: str) -> None:
+    with pytest.raises(DlasError, match="expected a preset TARGET/RECIPE"):
+        load_preset(name)
+
+
+def test_suggestions() -> None:
+    with pytest.raises(DlasError, match=r"no target `vulcan` \(did you mean `vulkan`\?\)"):
+        load_preset("vulcan/direct")
+    with pytest.raises(DlasError, match=r"no recipe `drect` \(did you mean `direct`\?\)"):
+        load_preset("vulkan/drect")
+
+
+def test_the_table_and_the_json(capsys: pytest.CaptureFixture[str]) -> None:
+    import argparse
+    import json
+
+    from dlas_mlir.cli import presets as command
+
+    parser = argparse.ArgumentParser()
+    command.add_parser(parser.add_subparsers())
+    assert command.run(parser.parse_args(["presets"])) == 0
+    assert "vulkan/direct" in capsys.readouterr().out
+    assert command.run(parser.parse_args(["presets", "--json"])) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert {one["name"] for one in listed} == {one.name for one in presets.list_presets()}
