@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dlas_mlir.api import bench, compile, run
+    from dlas_mlir.api import bench, compile, profile, run
     from dlas_mlir.benchmark import Protocol
     from dlas_mlir.compiler.artifact import Artifact
     from dlas_mlir.errors import DlasError
 
-__all__ = ["Artifact", "DlasError", "Protocol", "bench", "compile", "run"]
+__all__ = ["Artifact", "DlasError", "Protocol", "bench", "compile", "profile", "run"]
 
 _HOMES = {
     "Artifact": "dlas_mlir.compiler.artifact",

@@ -12,6 +12,7 @@ import numpy as np
 from dlas_mlir.benchmark import Protocol, bench_rows
 from dlas_mlir.compiler.artifact import Artifact
 from dlas_mlir.compiler.driver import compile_model
+from dlas_mlir.profiling import profile_artifact
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import resolve
 
@@ -96,3 +97,10 @@ def bench(
     """
     listed = [models] if isinstance(models, str | Artifact) else models
     return bench_rows(listed, presets, threads, inputs=inputs, weights=weights, protocol=protocol, progress=progress)
+
+
+def profile(
+    artifact: Artifact, *, threads: int = 1, seconds: float = 1.0, progress: Progress = _quiet
+) -> dict[str, Any]:
+    """The time of each layer of `artifact`; see `profiling.profile_artifact`. Raises DlasError."""
+    return profile_artifact(artifact, threads=threads, seconds=seconds, progress=progress)

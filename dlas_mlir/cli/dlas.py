@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from dlas_mlir.cli import bench, compile, presets, run
+from dlas_mlir.cli import bench, compile, presets, profile, run
 from dlas_mlir.cli.console import Parser
 from dlas_mlir.errors import DlasError
 
@@ -15,7 +15,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands; `args.run(args)` runs the chosen one."""
     parser = Parser(prog="dlas", description="Compile, run and time neural networks with MLIR and IREE.")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    for command in (compile, run, bench, presets):
+    for command in (compile, run, bench, profile, presets):
         command.add_parser(subparsers)
     return parser
 

@@ -22,7 +22,8 @@ class Artifact:
     `driver` is the device it runs on ("local" for CPUs), `macs` are multiply-accumulates per call, `golden`
     is an .npz of inputs and PyTorch's outputs (None when there is no PyTorch model), `primitives` the number
     of layers by primitive, `layers` one dict per convolution or linear layer (name, primitive, macs, ...),
-    `seconds` the time of each stage when it was compiled.
+    `dispatches` what a call runs, with the layer it comes from (name, layer), `seconds` the time of each stage
+    when it was compiled.
     """
 
     vmfb: Path
@@ -35,6 +36,7 @@ class Artifact:
     golden: Path | None = None
     primitives: dict[str, int] = field(default_factory=dict)
     layers: tuple[dict[str, Any], ...] = ()
+    dispatches: tuple[dict[str, str], ...] = ()
     flags: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -51,6 +53,7 @@ def load_artifact(vmfb: Path, metadata: Path, golden: Path | None) -> Artifact |
     try:
         values = json.loads(metadata.read_text())
         values["layers"] = tuple(values["layers"])
+        values["dispatches"] = tuple(values["dispatches"])
         values["flags"] = tuple(values["flags"])
         artifact = Artifact(vmfb=vmfb, golden=golden, cached=True, **values)
         return artifact if file_digest(vmfb) == artifact.sha256 else None

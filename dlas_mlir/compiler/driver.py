@@ -17,6 +17,7 @@ from typing import Any
 from dlas_mlir import errors
 from dlas_mlir.compiler import cache, tools
 from dlas_mlir.compiler.artifact import Artifact, load_artifact
+from dlas_mlir.compiler.dispatches import PRINT_FLAGS, parse_dispatches, split_dump
 from dlas_mlir.compiler.elf import undefined_symbols
 from dlas_mlir.compiler.importer import Imported, import_model
 from dlas_mlir.compiler.presets import Preset, load_preset
@@ -79,7 +80,8 @@ def compile_imported(
         if found:
             return found
         with clock.stage(f"iree-compile {imported.name} for {preset.name}", "compile"):
-            cache.write_atomically(vmfb, lambda path: job.iree_compile(module, path))
+            dispatches: list[dict[str, str]] = []
+            cache.write_atomically(vmfb, lambda path: dispatches.extend(job.iree_compile(module, path)))
     layers = report["layers"]
     artifact = Artifact(
         vmfb=vmfb,
@@ -92,6 +94,7 @@ def compile_imported(
         golden=imported.golden,
         primitives=_primitives(layers) or {"stock": report["imported_layers"]},
         layers=tuple(layers),
+        dispatches=tuple(dispatches),
         flags=preset.iree_flags,
         versions=cache.versions("dlas-mlir", "iree-base-compiler", "iree-base-runtime", "torch-mlir", "torch"),
         seconds=clock.seconds,
@@ -116,7 +119,7 @@ def _own_sources() -> str:
 
     package = Path(errors.__file__).parent
     files = sorted(file for part in ("ir", "passes") for file in (package / part).rglob("*.py"))
-    files += [Path(__file__), Path(__file__).with_name("pipeline_process.py")]
+    files += [Path(__file__).with_name(name) for name in ("driver.py", "dispatches.py", "pipeline_process.py")]
     foreign = sorted(
         f"{point.dist.name} {point.dist.version}"
         for point in metadata.entry_points(group="dlas_mlir.passes")
@@ -171,10 +174,11 @@ class _Job:
         preset = f"--preset={self.preset.name}"
         return ["dlas-opt", str(self.imported.path), preset, "--emit-bytecode", "-o", "/dev/null"]
 
-    def iree_compile(self, module: Path, vmfb: Path) -> None:
-        """Write the artifact to `vmfb`, or keep `module` and raise the command that fails."""
+    def iree_compile(self, module: Path, vmfb: Path) -> list[dict[str, str]]:
+        """Write the artifact to `vmfb` and return its dispatches, or raise the command that fails."""
         command = [tools.iree_compile(), str(module), *self.preset.iree_flags, "-o", str(vmfb)]
-        outcome = tools.run_tool(command, timeout=self.timeout)
+        outcome = tools.run_tool([*command, *PRINT_FLAGS], timeout=self.timeout)
+        dump, messages = split_dump(outcome.stderr)
         if outcome.code == 0:
             if imports := undefined_symbols(vmfb):
                 raise DlasError(
@@ -182,11 +186,11 @@ class _Job:
                     "device offers (a dispatch needs a temporary buffer: its schedule does not fit it)\n"
                     f"reproduce with: {shlex.join(self._kept(command, module))}"
                 )
-            return
+            return parse_dispatches(dump)
         if "No space left on device" in outcome.stderr:
             raise DlasError(f"cannot write {vmfb.parent}: No space left on device (DLAS_CACHE names another place)")
         raise DlasError(
-            f"{self._title()}: iree-compile {outcome.how()}{_tail(outcome.stderr)}\n"
+            f"{self._title()}: iree-compile {outcome.how()}{_tail(messages)}\n"
             f"reproduce with: {shlex.join(self._kept(command, module))}"
         )
 

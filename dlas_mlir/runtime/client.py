@@ -23,9 +23,7 @@ from dlas_mlir.runtime.worker import load_golden, sorted_keys
 class Worker:
     """An artifact loaded in a process of its own, for a `with` statement. Each method may raise DlasError."""
 
-    def __init__(
-        self, artifact: Path, device: Device, golden: Path | None = None, *, timeout: float = 600
-    ) -> None:
+    def __init__(self, artifact: Path, device: Device, golden: Path | None = None, *, timeout: float = 600) -> None:
         """Load `artifact`; `golden` (.npz with input_i, output_i) gives the inputs, or random ones are made.
 
         `timeout` is in seconds, for each request.
@@ -118,6 +116,4 @@ class Worker:
         self._log.seek(0)
         tail = " | ".join(self._log.read().strip().splitlines()[-3:])
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        return DlasError(
-            f"the process running `{self._artifact}` {how} during `{op}`" + (f": {tail}" if tail else "")
-        )
+        return DlasError(f"the process running `{self._artifact}` {how} during `{op}`" + (f": {tail}" if tail else ""))

@@ -61,9 +61,7 @@ class Session:
             raise DlasError(f"`{artifact}` cannot be loaded on {device.driver}: {error}") from error
         main = module.lookup_function(function)
         if main is None:
-            raise DlasError(
-                f"`{artifact}` has no function `{function}`; it has {', '.join(module.function_names)}"
-            )
+            raise DlasError(f"`{artifact}` has no function `{function}`; it has {', '.join(module.function_names)}")
         self._handles: dict[str, Any] = {
             "main": main,
             "context": context,

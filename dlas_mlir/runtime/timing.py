@@ -24,9 +24,7 @@ class Check:
     reason: str = ""
 
 
-def check(
-    outputs: Sequence[np.ndarray], expected: Sequence[np.ndarray], tolerance: float | None = None
-) -> Check:
+def check(outputs: Sequence[np.ndarray], expected: Sequence[np.ndarray], tolerance: float | None = None) -> Check:
     """Compare `outputs` with `expected`, one by one; `tolerance` replaces the one of the element type."""
     if len(outputs) != len(expected):
         return Check(False, None, f"{len(outputs)} outputs where PyTorch has {len(expected)}")
@@ -54,9 +52,7 @@ def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
     return float(np.abs(a - b).max()) / (scale or 1.0)
 
 
-def sample(
-    call: Callable[[], object], *, min_seconds: float = 0.2, min_count: int = 5, warmup: int = 2
-) -> list[int]:
+def sample(call: Callable[[], object], *, min_seconds: float = 0.2, min_count: int = 5, warmup: int = 2) -> list[int]:
     """Nanoseconds of every call, after `warmup` calls that are not counted, until both minima are reached."""
     for _ in range(warmup):
         call()

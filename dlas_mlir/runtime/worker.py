@@ -44,9 +44,7 @@ class _Server:
     def sample(self, min_seconds: float, min_count: int, warmup: int) -> dict:
         call = self.session.invoke
         arguments = self.arguments
-        return {
-            "ns": sample(lambda: call(arguments), min_seconds=min_seconds, min_count=min_count, warmup=warmup)
-        }
+        return {"ns": sample(lambda: call(arguments), min_seconds=min_seconds, min_count=min_count, warmup=warmup)}
 
     def run(self, inputs: str, outputs: str) -> dict:
         """Call with the arrays of an .npz file (the loaded inputs when empty); write the results to one."""

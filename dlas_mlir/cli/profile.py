@@ -1,0 +1,91 @@
+"""`dlas profile`: where the time of a model goes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from dlas_mlir.cli.console import (
+    add_model_arguments,
+    check_writable,
+    positive_float,
+    positive_int,
+    print_table,
+    progress,
+    shapes,
+)
+
+_COLUMNS = [
+    ("layer", "left"),
+    ("primitive", "left"),
+    ("ms", "right"),
+    ("share %", "right"),
+    ("GFLOP/s", "right"),
+    ("% of peak", "right"),
+    ("dispatches", "right"),
+]
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to `dlas`."""
+    parser: argparse.ArgumentParser = subparsers.add_parser("profile", help="show the time of each layer")
+    parser.add_argument("model", metavar="MODEL", help="a zoo name, package.module:factory, or a file")
+    parser.add_argument("--preset", default="host/auto", metavar="TARGET/RECIPE", help="default: %(default)s")
+    parser.add_argument("--threads", type=positive_int, default=1, metavar="N")
+    parser.add_argument("--seconds", type=positive_float, default=1.0, metavar="S", help="how long to measure")
+    parser.add_argument("--sort", choices=["order", "time"], default="order", help="as executed, or slowest first")
+    parser.add_argument("--dispatches", action="store_true", help="also show the dispatches of each layer")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result")
+    add_model_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a table and write JSON. Raises DlasError."""
+    from dlas_mlir import api
+    from dlas_mlir.compiler.cache import write_atomically
+
+    if args.json:
+        check_writable(args.json)
+    with progress() as show:
+        artifact = api.compile(
+            args.model,
+            preset=args.preset,
+            threads=args.threads,
+            inputs=shapes(args),
+            weights=args.weights,
+            progress=show,
+        )
+        result = api.profile(artifact, threads=args.threads, seconds=args.seconds, progress=show)
+    if args.sort == "time":
+        result["layers"].sort(key=lambda row: -row["ms"])
+    if args.json:
+        write_atomically(args.json, json.dumps(result, indent=1) + "\n")
+    title = (
+        f"{result['model']} for {result['preset']}, threads {result['threads']}: {result['call_ms']:.3f} ms a call, "
+        f"{result['dispatches_ms']:.3f} ms of it in dispatches"
+    )
+    print_table(title, _COLUMNS, [cells for row in result["layers"] for cells in _cells(row, args.dispatches)])
+    return 0
+
+
+def _cells(row: dict[str, Any], dispatches: bool) -> list[list[str]]:
+    def number(value: float | None) -> str:
+        return "-" if value is None else f"{value:.1f}"
+
+    cells = [
+        [
+            row["layer"],
+            row["primitive"],
+            f"{row['ms']:.4f}",
+            f"{row['share']:.1f}",
+            number(row["gflops"]),
+            number(row["percent_of_peak"]),
+            str(len(row["dispatches"])),
+        ]
+    ]
+    if dispatches:
+        cells += [[f"  {one['name']}", "", f"{one['ms']:.4f}", "", "", "", ""] for one in row["dispatches"]]
+    return cells

@@ -1,0 +1,53 @@
+"""Which layer each dispatch comes from: read from the IR that iree-compile prints on the way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+# Printed after equal dispatches are merged, when their names are final; the weights are left out.
+PRINT_FLAGS = (
+    "--mlir-print-ir-after=iree-flow-deduplicate-executables",
+    "--mlir-print-debuginfo",
+    "--mlir-elide-resource-strings-if-larger=4",
+    "--mlir-elide-elementsattrs-if-larger=4",
+)
+
+_DUMP = "// -----// IR Dump After"
+_SYMBOL = re.compile(r"^ {0,2}(?:util\.func|func\.func|util\.initializer|flow\.executable)\b(?:[^@(]*@([\w$.]+))?")
+_DISPATCH = re.compile(r"flow\.dispatch .*?@[\w$.]+::@([\w$.]+)")
+_ALIAS = re.compile(r"^(#loc\d*) = loc\((.*)\)$", re.MULTILINE)
+# Layers are name locations; one after `at` is the caller's, a string before a colon is a file's.
+_NAME = re.compile(r'(?<!at )(?:"([^"]+)"(?!:\d)|(#loc\d*))')
+
+
+def split_dump(stderr: str) -> tuple[str, str]:
+    """What iree-compile printed on stderr: the IR dump of the module, and the rest.
+
+    The dumps before it are of the functions that compute constants.
+    """
+    plain, *dumps = stderr.split(_DUMP)
+    return (dumps[-1] if dumps else ""), plain
+
+
+def parse_dispatches(dump: str, function: str = "main") -> list[dict[str, str]]:
+    """The dispatches of `function` in program order: `name` of the code, `layer` it comes from (or empty)."""
+    aliases = dict(_ALIAS.findall(dump))
+    found: list[dict[str, str]] = []
+    inside = False
+    for line in dump.splitlines():
+        if symbol := _SYMBOL.match(line):
+            inside = (symbol.group(1) or "").split("$")[0] == function
+        if inside and (dispatch := _DISPATCH.search(line)):
+            layer = next(_names(line.rpartition(" loc(")[2], aliases), "")
+            found.append({"name": dispatch.group(1), "layer": layer})
+    return found
+
+
+def _names(location: str, aliases: dict[str, str]) -> Iterator[str]:
+    """The names in a printed location, in order."""
+    for name, alias in _NAME.findall(location):
+        if name:
+            yield name
+        else:
+            yield from _names(aliases.get(alias, ""), aliases)

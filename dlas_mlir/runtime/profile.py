@@ -1,0 +1,92 @@
+"""The time of each dispatch, from IREE's own profiler."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dlas_mlir.errors import DlasError
+from dlas_mlir.runtime.devices import Device
+
+_PIN = "import os, sys; os.sched_setaffinity(0, map(int, sys.argv[1].split(','))); os.execv(sys.argv[2], sys.argv[2:])"
+
+
+@dataclass(frozen=True)
+class DispatchTime:
+    """One dispatch of a call: its name and the median of its milliseconds."""
+
+    name: str
+    ms: float
+
+
+def profile_dispatches(
+    artifact: Path, device: Device, inputs: Sequence[np.ndarray], *, calls: int, function: str = "main"
+) -> list[DispatchTime]:
+    """The dispatches of one call of `function`, in order, from `calls` calls. Raises DlasError."""
+    with tempfile.TemporaryDirectory(prefix="dlas-") as scratch:
+        capture = Path(scratch) / "capture.ireeprof"
+        arguments = []
+        for i, array in enumerate(inputs):
+            np.save(f"{scratch}/{i}.npy", array)
+            arguments.append(f"--input=@{scratch}/{i}.npy")
+        command = [
+            _tool("iree-benchmark-module"),
+            f"--module={artifact}",
+            f"--function={function}",
+            *device.tool_flags(),
+            *arguments,
+            f"--benchmark_min_time={calls}x",
+            "--device_profiling_mode=host-execution",
+            f"--device_profiling_output={capture}",
+        ]
+        if device.driver == "local-sync" and device.cpus:
+            command = [sys.executable, "-c", _PIN, ",".join(map(str, device.cpus)), *command]
+        _run(command)
+        events = _run([_tool("iree-profile"), "dispatch", "--format=jsonl", "--dispatch_events", str(capture)])
+    return median_dispatches(events, calls)
+
+
+def median_dispatches(jsonl: str, calls: int) -> list[DispatchTime]:
+    """The dispatches of one call from the profiler's events of `calls` calls. Raises DlasError for none."""
+    rows = (json.loads(line) for line in jsonl.splitlines() if line.strip())
+    events = [row for row in rows if row["type"].endswith("dispatch_event")]
+    events.sort(key=lambda row: row.get("start_host_time_ns", 0))
+    # What the initializers dispatch comes once, before the calls, and is less than one call for each of them.
+    each = len(events) // calls
+    if not each:
+        raise DlasError("the profiler recorded no dispatches: this device does not support it")
+    measured = events[len(events) - each * calls :]
+    turns = [measured[i * each : (i + 1) * each] for i in range(calls)]
+    # On several threads independent dispatches may start in another order: the recorded index tells them apart.
+    for turn in turns:
+        turn.sort(key=lambda row: (row["submission_id"], row["command_index"]))
+    return [
+        DispatchTime(same[0]["key"], statistics.median(row["duration_ns"] for row in same) / 1e6)
+        for same in zip(*turns, strict=True)
+    ]
+
+
+def _tool(name: str) -> str:
+    spec = importlib.util.find_spec("iree.runtime")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        binary = Path(folder).parent / "_runtime_libs" / name
+        if binary.exists():
+            return str(binary)
+    raise DlasError(f"{name} is not installed: pip install iree-base-runtime")
+
+
+def _run(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    if done.returncode:
+        tail = " | ".join(done.stderr.strip().splitlines()[-3:])
+        raise DlasError(f"profiling failed with exit code {done.returncode}: {tail}")
+    return done.stdout
