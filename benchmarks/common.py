@@ -15,97 +15,154 @@ from rich.console import Console
 
 from benchmarks import report
 from benchmarks.peers import OTHERS, module_of
-from benchmarks.rounds import Protocol, compare
+from benchmarks.rounds import Protocol, compare, start
 from benchmarks.stats import add_ratios
+from benchmarks.worker import Worker
 from benchmarks.workload import Case
 from dlas_mlir.errors import DlasError
 
 ROOT = Path(__file__).resolve().parents[1]
-EXPORT_TIMEOUT_S = 600
+# So small that what it takes is the runtime's cost of a call.
+NOTHING = "conv -c 16 -k 16"
+NOTES = (
+    "Batch 1, fp32. Median ± half the interquartile range of one call from Python, in ms. Runtimes "
+    "take turns in processes of their own, pinned to as many CPUs as there are threads; outputs are "
+    "checked against PyTorch's before anything is timed; ~ marks times that other processes disturbed."
+)
+LAYER_NOTES = (
+    f"{NOTES} A runtime's cost of a call (`overhead_ms` in the JSON file, measured in the same process on a "
+    "1x1 convolution of one pixel) has been taken off."
+)
 
 
-def parser(description: str, stem: str, presets: list[str]) -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+def parser(description: str, stem: str, presets: list[str], turn: float) -> argparse.ArgumentParser:
+    """The options that all scripts have."""
+    result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = [*presets, *OTHERS]
     add = result.add_argument
-    add("--runtimes", nargs="+", default=[*presets, *OTHERS], help="presets TARGET/RECIPE and other runtimes")
-    add("--threads", nargs="+", type=int, default=[1, 2], help="numbers of threads")
-    add("--rounds", type=int, default=Protocol.rounds, help="turns of each runtime")
-    add("--turn", type=float, default=Protocol.turn_s, help="seconds of one turn, after its warm-up")
-    add("--settle", type=float, default=Protocol.settle_s, help="seconds of rest before each turn")
-    add("--output", type=Path, default=Path(stem), help="files to write, without .json and .md")
+    add("--runtimes", nargs="+", default=default, help=f"presets and runtimes (default: {' '.join(default)})")
+    add("--threads", nargs="+", type=int, default=[1, 2], help="numbers of threads (default: 1 2)")
+    add("--rounds", type=int, default=Protocol.rounds, help="turns of each runtime (default: %(default)s)")
+    add("--retries", type=int, default=Protocol.retries, help="of a disturbed turn (default: %(default)s)")
+    add("--turn", type=float, default=turn, help="seconds of a turn, after its warm-up (default: %(default)s)")
+    add(
+        "--settle",
+        type=float,
+        default=Protocol.settle_s,
+        help="seconds of rest before it (default: %(default)s)",
+    )
+    add("--output", type=Path, default=Path(stem), help="files to write, without .json (default: %(default)s)")
     return result
 
 
-def protocol_of(options: argparse.Namespace) -> Protocol:
-    if options.rounds < 1 or options.turn < 0 or options.settle < 0:
-        raise DlasError("--rounds must be at least 1, --turn and --settle not negative")
+def _protocol(options: argparse.Namespace) -> Protocol:
+    if options.rounds < 1 or min(options.retries, options.turn, options.settle) < 0:
+        raise DlasError("--rounds must be at least 1; --retries, --turn and --settle must not be negative")
     for runtime in options.runtimes:
         module_of(runtime)
-    return Protocol(options.rounds, options.turn, options.settle)
+    return Protocol(options.rounds, options.retries, options.turn, options.settle)
 
 
-def prepared(spec: str, directory: Path) -> Case:
-    """`workload.prepare` in a process of its own: torch's memory and threads stay out of this one."""
-    command = [sys.executable, "-m", "benchmarks.workload", spec, str(directory)]
-    try:
-        done = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=EXPORT_TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise DlasError(f"{spec}: exporting took more than {EXPORT_TIMEOUT_S} s") from None
-    if done.returncode:
-        raise DlasError(f"{spec}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-    return Case(**json.loads(done.stdout.splitlines()[-1]))
+def export(specs: list[str], directory: Path, say: Callable[[str], None]) -> dict[str, Case | str]:
+    """`workload.prepare` of each, or what went wrong, in a process that keeps torch out of this one."""
+    command = [sys.executable, "-m", "benchmarks.workload", str(directory), *specs]
+    found: dict[str, Case | str] = {}
+    log = directory / "export.log"
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            answer = json.loads(line)
+            spec = answer["spec"]
+            found[spec] = answer["error"] if "error" in answer else Case(**answer)
+            say(f"exported {spec}" + (f": {answer['error']}" if "error" in answer else ""))
+    last = (log.read_text(errors="replace").strip().splitlines() or ["no message"])[-1]
+    return {spec: found.get(spec, f"the export ended with code {process.returncode}: {last}") for spec in specs}
 
 
-def speaker() -> Callable[[str], None]:
-    console = Console(stderr=True, highlight=False)
-    return lambda text: console.print(text, markup=False)
-
-
-def end_to_end(
-    specs: list[str], options: argparse.Namespace, finish: Callable[[list[dict]], None]
+def measure(
+    specs: list[str], options: argparse.Namespace, finish: Callable[[list[dict]], None], *, net: bool
 ) -> list[dict]:
-    """Compare every workload at every number of threads; `finish` sees all records so far after each."""
-    protocol, say = protocol_of(options), speaker()
+    """Compare every workload at every number of threads; `finish` sees all records so far after each.
+
+    With `net` the runtimes' processes stay for all workloads, and their cost of a call is taken off the
+    times; else each workload has fresh processes.
+    """
+    protocol = _protocol(options)
+    console = Console(stderr=True, highlight=False)
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, soft_wrap=True)
+
     records: list[dict] = []
-    for spec in specs:
-        with tempfile.TemporaryDirectory(prefix="dlas-bench-") as name:
-            directory = Path(name)
-            say(f"{spec}: exporting")
+    with tempfile.TemporaryDirectory(prefix="dlas-bench-") as name:
+        directory = Path(name)
+        cases = export([NOTHING, *specs] if net else specs, directory, say)
+        for threads in options.threads:
+            workers = start(options.runtimes, threads, directory)
             try:
-                case = prepared(spec, directory)
-            except DlasError as error:
-                records += [
-                    {"workload": spec, "runtime": runtime, "threads": threads, "error": str(error)}
-                    for threads in options.threads
-                    for runtime in options.runtimes
-                ]
-            else:
-                for threads in options.threads:
-                    records += compare(case, options.runtimes, threads, protocol, directory, say)
-        add_ratios(records)
-        finish(records)
+                overheads = _overheads(workers, cases[NOTHING], protocol, say) if net else {}
+                for number, spec in enumerate(specs):
+                    for worker in workers:
+                        if not worker.alive or (number and not net):
+                            worker.restart()
+                    case = cases[spec]
+                    if isinstance(case, str):
+                        records += [_failed(spec, worker, case) for worker in workers]
+                    else:
+                        records += compare(workers, case, protocol, say, overheads)
+                    add_ratios(records)
+                    finish(records)
+            finally:
+                for worker in workers:
+                    worker.stop()
     return records
+
+
+def _failed(spec: str, worker: Worker, message: str) -> dict:
+    return {
+        "workload": spec,
+        "spec": spec,
+        "runtime": worker.runtime,
+        "threads": worker.threads,
+        "error": message,
+    }
+
+
+def _overheads(
+    workers: list[Worker], nothing: Case | str, protocol: Protocol, say: Callable[[str], None]
+) -> dict[str, float]:
+    """Milliseconds that each runtime takes for next to nothing; a runtime that fails at it has none."""
+    if isinstance(nothing, str):
+        raise DlasError(f"{NOTHING}: {nothing}")
+    records = compare(workers, nothing, protocol, say)
+    for record in records:
+        if "error" in record:
+            say(f"{record['runtime']}: its cost of a call stays in: {record['error']}")
+    return {r["runtime"]: r["median_ms"] for r in records if "median_ms" in r}
 
 
 def run(
     title: str,
-    notes: str,
-    body: Callable[[Callable[[list[dict]], None], argparse.Namespace], list[dict]],
+    specs: list[str],
     options: argparse.Namespace,
+    *,
+    net: bool,
+    extra: Callable[[list[dict]], report.Extra] | None = None,
 ) -> int:
-    """The script's exit code: 1 where anything failed. Results are written after every workload."""
+    """Measure, writing the results after every workload; the exit code is 1 where anything failed."""
 
     def finish(records: list[dict]) -> None:
-        report.write(title, notes, records, asdict(protocol_of(options)), options.output)
+        more = extra(records) if extra else report.Extra()
+        notes = LAYER_NOTES if net else NOTES
+        report.write(title, notes, records, asdict(_protocol(options)), options.output, more)
 
     try:
-        records = body(finish, options)
+        records = measure(specs, options, finish, net=net)
     except DlasError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(options.output.with_suffix(".md").read_text())
+    print(options.output.with_name(options.output.name + ".md").read_text())
     return int(any("error" in record for record in records))

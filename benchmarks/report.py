@@ -5,31 +5,23 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 import sys
 import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
 from benchmarks.stats import geomeans
 from dlas_mlir.errors import DlasError
-
-
-def cpu_model() -> str:
-    """The CPU's name and what tells models of the same name apart."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.processor() or platform.machine()
-    found = {m[1]: m[2] for m in re.finditer(r"^(model name|cpu family|model)\s*:\s*(.*)$", text, re.M)}
-    name = found.get("model name", platform.machine())
-    return f"{name} (family {found.get('cpu family')}, model {found.get('model')})"
+from dlas_mlir.runtime.devices import cpu_features, cpu_model
 
 
 def environment() -> dict[str, object]:
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "cpu": cpu_model(),
+        "cpu_features": cpu_features(),
         "cpus": os.cpu_count(),
         "system": platform.platform(),
         "python": platform.python_version(),
@@ -53,6 +45,14 @@ def write_text(path: Path, text: str) -> None:
         raise DlasError(f"{path}: cannot be written: {error.strerror}") from None
 
 
+@dataclass(frozen=True)
+class Extra:
+    """What one script adds: entries of the JSON document, and a section of the page."""
+
+    entries: dict[str, object] = field(default_factory=dict)
+    section: str = ""
+
+
 def _cell(record: dict | None, best: float) -> str:
     if record is None:
         return ""
@@ -61,65 +61,69 @@ def _cell(record: dict | None, best: float) -> str:
     text = f"{record['median_ms']:.3f} ±{record['iqr_ms'] / 2:.3f}"
     if "percent_of_peak" in record:
         text += f" ({record['percent_of_peak']:.0f} %)"
-    return f"**{text}**" if record["median_ms"] == best else text
+    if record["median_ms"] == best:
+        text = f"**{text}**"
+    return f"~ {text}" if record["disturbed"] else text
 
 
-def _ratio(value: float) -> str:
-    return f"{value:.2f}" if value == value else ""
+def _row(name: str, cells: Iterable[str]) -> str:
+    return f"| {name} | " + " | ".join(cells) + " |"
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
 
 
 def table(records: list[dict], threads: int) -> str:
     """Rows are workloads, columns runtimes, cells median ± half the quartile range in ms, fastest bold.
 
-    The last rows are geometric means, of the times and of the ratios to the best peer.
+    The last rows are geometric means: of times, of ratios to the best peer, of speed-ups over stock IREE.
     """
     at = [r for r in records if r["threads"] == threads]
     runtimes = list(dict.fromkeys(r["runtime"] for r in at))
-    lines = [
-        "| workload | " + " | ".join(runtimes) + " |",
-        "|---|" + "---|" * len(runtimes),
-    ]
-    for workload in dict.fromkeys(r["workload"] for r in at):
-        row = {r["runtime"]: r for r in at if r["workload"] == workload}
+    lines = [_row("workload", runtimes), "|---|" + "---|" * len(runtimes)]
+    for spec in dict.fromkeys(r["spec"] for r in at):
+        row = {r["runtime"]: r for r in at if r["spec"] == spec}
         best = min((r["median_ms"] for r in row.values() if "median_ms" in r), default=0.0)
-        lines.append(f"| {workload} | " + " | ".join(_cell(row.get(name), best) for name in runtimes) + " |")
+        name = next(iter(row.values()))["workload"]
+        lines.append(_row(name, (_cell(row.get(runtime), best) for runtime in runtimes)))
     means = {row["runtime"]: row for row in geomeans(at)}
-    count = next(iter(means.values()))["workloads"] if means else 0
-    lines.append(
-        f"| geomean of {count} | " + " | ".join(f"{means[n]['median_ms']:.3f}" for n in runtimes) + " |"
-    )
-    lines.append(
-        "| ratio to the best peer | " + " | ".join(_ratio(means[n]["ratio"]) for n in runtimes) + " |"
-    )
+    rows = [means[runtime] for runtime in runtimes]
+    lines += [
+        _row("geomean (of workloads)", (f"{_number(r['median_ms'], 3)} ({r['workloads']})" for r in rows)),
+        _row("ratio to the best peer", (_number(r["ratio"]) for r in rows)),
+        _row("worst ratio", (_number(r["worst_ratio"]) for r in rows)),
+    ]
+    if any(r["over_stock"] for r in rows):
+        lines.append(_row("times faster than stock", (_number(r["over_stock"]) for r in rows)))
     return "\n".join(lines)
 
 
 def failures(records: list[dict]) -> str:
+    """The section that says what failed; empty when nothing did."""
     lines = [
-        f"- {r['workload']}, {r['runtime']}, {r['threads']} threads: {r['error']}"
-        for r in records
-        if "error" in r
+        f"- {r['workload']}, {r['runtime']}, threads {r['threads']}: {r['error']}" for r in records if "error" in r
     ]
-    return "\n".join(["", "Failed:", "", *lines]) if lines else ""
+    return "\n".join(["## Failed", "", *lines]) if lines else ""
 
 
-def markdown(title: str, document: dict) -> str:
+def markdown(document: dict, section: str = "") -> str:
     """The whole page: where it was measured, one table for each number of threads, and what failed."""
     records, where = document["records"], document["environment"]
     versions = {name: version for r in records for name, version in r.get("versions", {}).items()}
     parts = [
-        f"# {title}",
+        f"# {document['title']}",
         f"{where['date']}, {where['cpu']}, {where['cpus']} CPUs. "
-        + ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+        + "; ".join(f"{name} {version}" for name, version in sorted(versions.items()))
         + f". {document['notes']}",
     ]
     for threads in sorted({r["threads"] for r in records}):
         parts += [f"## {threads} thread{'s' if threads > 1 else ''}", table(records, threads)]
-    return "\n\n".join(parts) + "\n" + failures(records) + ("\n" if failures(records) else "")
+    return "\n\n".join([*parts, *filter(None, (section, failures(records)))]) + "\n"
 
 
-def write(title: str, notes: str, records: list[dict], protocol: dict, stem: Path) -> dict:
-    """Write `stem`.json and `stem`.md; returns what is in the JSON file."""
+def write(title: str, notes: str, records: list[dict], protocol: dict, stem: Path, extra: Extra = Extra()) -> None:
+    """Write `stem`.json and `stem`.md. Raises DlasError."""
     document = {
         "title": title,
         "notes": notes,
@@ -127,7 +131,7 @@ def write(title: str, notes: str, records: list[dict], protocol: dict, stem: Pat
         "protocol": protocol,
         "records": records,
         "geomeans": geomeans(records),
+        **extra.entries,
     }
-    write_text(stem.with_suffix(".json"), json.dumps(document, indent=1, allow_nan=True) + "\n")
-    write_text(stem.with_suffix(".md"), markdown(title, document))
-    return document
+    write_text(stem.with_name(stem.name + ".json"), json.dumps(document, indent=1) + "\n")
+    write_text(stem.with_name(stem.name + ".md"), markdown(document, extra.section))

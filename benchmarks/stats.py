@@ -3,69 +3,70 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterable, Sequence
 
 from benchmarks.peers import is_ours
+from benchmarks.worker import Turn
+from dlas_mlir.runtime.timing import Timing
+
+# The part of its CPU time that a process may wait for before its times are not its own.
+DISTURBED = 0.02
 
 
-def summary(turns: Sequence[Sequence[int]], macs: int) -> dict[str, float | int]:
-    """Figures of one runtime from the nanoseconds of its turns' calls.
-
-    `best_ms` is the least of the turns' medians: what to read on a machine that others use as well.
-    """
-    pooled = sorted(ns / 1e6 for turn in turns for ns in turn)
-    quartiles = statistics.quantiles(pooled, n=4, method="inclusive") if len(pooled) > 1 else pooled * 3
-    median = statistics.median(pooled)
+def summary(turns: Sequence[Turn], macs: int, overhead_ms: float = 0.0) -> dict[str, float | int | bool]:
+    """The figures of one runtime, from the nanoseconds of each call of its turns less its cost of a call."""
+    overhead = int(overhead_ms * 1e6)
+    timing = Timing.of([[max(ns - overhead, 1) for ns in turn.samples] for turn in turns])
+    waited = sum(turn.waited for turn in turns) / len(turns)
     return {
-        "median_ms": median,
-        "iqr_ms": quartiles[2] - quartiles[0],
-        "best_ms": min(statistics.median(turn) for turn in turns) / 1e6,
-        "calls": len(pooled),
-        "gflops": 2 * macs / median / 1e6,
+        **vars(timing),
+        "overhead_ms": overhead_ms,
+        "waited": waited,
+        "disturbed": waited > DISTURBED,
+        "gflops": 2 * macs / timing.median_ms / 1e6,
     }
 
 
-def geomean(values: Iterable[float]) -> float:
-    """Geometric mean; NaN of nothing."""
+def geomean(values: Iterable[float]) -> float | None:
+    """Geometric mean; None of nothing."""
     logs = [math.log(value) for value in values]
-    return math.exp(sum(logs) / len(logs)) if logs else math.nan
+    return math.exp(sum(logs) / len(logs)) if logs else None
 
 
-def add_ratios(records: list[dict], key: str = "median_ms") -> None:
-    """Add `best_peer` and `ratio` to timed records: time over the best peer's, same workload and threads."""
-    for record in records:
-        if key not in record:
-            continue
-        same = [
-            r
-            for r in records
-            if r["workload"] == record["workload"] and r["threads"] == record["threads"] and key in r
-        ]
+def add_ratios(records: list[dict]) -> None:
+    """Add to timed records how they compare with others of the same workload and threads.
+
+    `ratio` is the time over that of `best_peer`, the fastest runtime that is not ours; `over_stock` is how
+    many times faster than the recipe `stock` it is.
+    """
+    timed = [record for record in records if "median_ms" in record]
+    for record in timed:
+        same = [r for r in timed if (r["spec"], r["threads"]) == (record["spec"], record["threads"])]
         peers = [r for r in same if not is_ours(r["runtime"])]
         if peers:
-            best = min(peers, key=lambda r: r[key])
+            best = min(peers, key=lambda r: r["median_ms"])
             record["best_peer"] = best["runtime"]
-            record["ratio"] = record[key] / best[key]
+            record["ratio"] = record["median_ms"] / best["median_ms"]
+        stock = [r for r in same if r["runtime"].endswith("/stock")]
+        if stock:
+            record["over_stock"] = stock[0]["median_ms"] / record["median_ms"]
 
 
-def geomeans(records: list[dict], key: str = "median_ms") -> list[dict]:
-    """Per runtime and threads the geometric mean of times and ratios, over the workloads that all ran."""
+def geomeans(records: list[dict]) -> list[dict]:
+    """Per runtime and threads the geometric means over the `workloads` that it ran, and its worst ratio."""
     rows = []
-    for threads in sorted({r["threads"] for r in records}):
-        at = [r for r in records if r["threads"] == threads]
-        runtimes = list(dict.fromkeys(r["runtime"] for r in at))
-        timed = {name: {r["workload"] for r in at if r["runtime"] == name and key in r} for name in runtimes}
-        common = set.intersection(*timed.values()) if timed else set()
-        for name in runtimes:
-            mine = [r for r in at if r["runtime"] == name and r["workload"] in common]
-            rows.append(
-                {
-                    "runtime": name,
-                    "threads": threads,
-                    "workloads": len(common),
-                    key: geomean(r[key] for r in mine),
-                    "ratio": geomean(r["ratio"] for r in mine if "ratio" in r),
-                }
-            )
+    for threads, runtime in dict.fromkeys((r["threads"], r["runtime"]) for r in records):
+        mine = [r for r in records if (r["threads"], r["runtime"]) == (threads, runtime) and "median_ms" in r]
+        ratios = [r["ratio"] for r in mine if "ratio" in r]
+        rows.append(
+            {
+                "runtime": runtime,
+                "threads": threads,
+                "workloads": len(mine),
+                "median_ms": geomean(r["median_ms"] for r in mine),
+                "ratio": geomean(ratios),
+                "worst_ratio": max(ratios, default=None),
+                "over_stock": geomean(r["over_stock"] for r in mine if "over_stock" in r),
+            }
+        )
     return rows

@@ -8,69 +8,59 @@ import os
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import Loaded, peer
 from benchmarks.workload import Case
 from dlas_mlir.errors import DlasError
+from dlas_mlir.runtime.timing import check, sample
+from dlas_mlir.runtime.worker import load_golden, sorted_keys
 
-TOLERANCE = 1e-4  # max |x - eager| / max |eager|, fp32
-WARM_CALLS = 2
 MIN_CALLS = 3
-MAX_CALLS = 2000
 LOAD_TIMEOUT_S = 900
 TURN_TIMEOUT_S = 300
 
 
-def max_rel_error(outputs: list, golden: list) -> float:
-    """The largest difference over the largest golden value; infinite where shapes differ or a NaN is."""
-    import numpy as np
+@dataclass(frozen=True)
+class Turn:
+    """Nanoseconds of each call, and the part of its CPU time that the process had to wait for."""
 
-    if [o.shape for o in outputs] != [g.shape for g in golden]:
-        return float("inf")
-    errors = [
-        float(np.max(np.abs(o.astype(np.float64) - g)) / max(float(np.max(np.abs(g))), 1e-30))
-        for o, g in zip(outputs, golden, strict=True)
-    ]
-    return max((e if e == e else float("inf")) for e in errors)
-
-
-def timed_turn(loaded: Loaded, seconds: float) -> list[int]:
-    """Nanoseconds of each call: as many as fit in `seconds` after a warm-up, within MIN and MAX_CALLS."""
-    call, now = loaded.call, time.perf_counter_ns
-    for _ in range(WARM_CALLS):
-        call()
-    times: list[int] = []
-    end = now() + int(seconds * 1e9)
-    while len(times) < MIN_CALLS or (len(times) < MAX_CALLS and now() < end):
-        start = now()
-        call()
-        times.append(now() - start)
-    return times
+    samples: list[int]
+    waited: float
 
 
 def _load(runtime: str, threads: int, case: Case) -> tuple[Loaded, dict]:
-    import numpy as np
-
     module, variant = peer(runtime)
     start = time.perf_counter()
     loaded = module.load(case, threads, variant)
-    outputs = loaded.outputs()
-    with np.load(case.golden) as arrays:
-        golden = [
-            arrays[f"output_{i}"] for i in range(sum(name.startswith("output_") for name in arrays.files))
-        ]
-    error = max_rel_error(outputs, golden)
+    arrays = load_golden(case.golden)
+    result = check(loaded.outputs(), [arrays[key] for key in sorted_keys(arrays, "output_")])
     return loaded, {
-        "max_rel_error": error,
-        "verified": error <= TOLERANCE,
+        "verified": result.verified,
+        "max_rel_error": result.max_rel_error,
+        "reason": result.reason,
         "load_s": round(time.perf_counter() - start, 2),
         "flags": loaded.flags,
         "versions": module.versions(),
         **loaded.details,
     }
+
+
+def run_delay_ns() -> int:
+    """How long this process's threads have waited for a CPU that something else had; 0 where nothing tells."""
+    total = 0
+    for entry in Path("/proc/self/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError, ValueError, IndexError):  # a thread may end meanwhile
+            total += int(entry.read_text().split()[1])
+    return total
+
+
+def _turn(loaded: Loaded, seconds: float, threads: int) -> Turn:
+    start, waited = time.perf_counter_ns(), run_delay_ns()
+    samples = sample(loaded.call, min_seconds=seconds, min_count=MIN_CALLS)
+    wall, waited = time.perf_counter_ns() - start, run_delay_ns() - waited
+    return Turn(samples, waited / (wall * threads))
 
 
 def _serve(connection: Connection, runtime: str, threads: int, cpus: list[int], log: str) -> None:
@@ -85,56 +75,62 @@ def _serve(connection: Connection, runtime: str, threads: int, cpus: list[int], 
         try:
             request, argument = connection.recv()
         except EOFError:
-            return
+            break
         try:
             if request == "load":
-                loaded = None  # the last workload's memory goes before the next one's comes
+                if loaded is not None:
+                    loaded.close()
+                    loaded = None  # the last workload's memory goes before the next one's comes
                 loaded, answer = _load(runtime, threads, argument)
             elif request == "turn" and loaded is not None:
-                answer = timed_turn(loaded, argument)
+                answer = _turn(loaded, argument, threads)
             else:
-                return
+                break
         except Exception as error:  # whatever a runtime raises is its result, not the end of the run
             text = str(error) if isinstance(error, DlasError) else f"{type(error).__name__}: {error}"
             answer = {"error": text.strip()}
         connection.send(answer)
+    # Thread pools do not always survive the interpreter's own shutdown.
+    os._exit(0)
 
 
-@dataclass
 class Worker:
-    """The parent's end. Every method raises DlasError when the process dies or does not answer."""
+    """The parent's end. `load` and `turn` raise DlasError, also when the process dies or does not answer."""
 
-    runtime: str
-    threads: int
-    connection: Connection
-    process: BaseProcess
-    log: Path
+    def __init__(self, runtime: str, threads: int, cpus: list[int], directory: Path) -> None:
+        """Start the process, pinned to `cpus`; what it prints goes to a file in `directory`."""
+        self.runtime = runtime
+        self.threads = threads
+        self._cpus = cpus
+        self._log = directory / f"{runtime.replace('/', '-')}-{threads}.log"
+        self._start()
 
-    @staticmethod
-    def start(runtime: str, threads: int, cpus: list[int], directory: Path) -> Worker:
+    def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        log = directory / f"{runtime.replace('/', '-')}-{threads}.log"
-        process = context.Process(
-            target=_serve, args=(theirs, runtime, threads, cpus, str(log)), daemon=False, name=runtime
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_serve, args=(theirs, self.runtime, self.threads, self._cpus, str(self._log))
         )
-        process.start()
+        self._process.start()
         theirs.close()
-        return Worker(runtime, threads, ours, process, log)
+
+    def restart(self) -> None:
+        """A fresh process in the place of this one."""
+        self.stop()
+        self._start()
 
     def _ask(self, request: str, argument: object, timeout: float) -> Any:
         try:
-            self.connection.send((request, argument))
-            if not self.connection.poll(timeout):
+            self._connection.send((request, argument))
+            if not self._connection.poll(timeout):
                 self.kill()
-                raise DlasError(f"{self.runtime}: no answer to `{request}` in {timeout:.0f} s")
-            answer = self.connection.recv()
+                raise DlasError(f"no answer to `{request}` in {timeout:.0f} s")
+            answer = self._connection.recv()
         except (EOFError, OSError):
-            self.process.join(10)
-            tail = self.log.read_text(errors="replace")[-500:] if self.log.exists() else ""
-            raise DlasError(
-                f"{self.runtime}: its process ended with code {self.process.exitcode}; its last words: {tail}"
-            ) from None
+            self._process.join(10)
+            tail = self._log.read_text(errors="replace") if self._log.exists() else ""
+            last = " | ".join(tail.strip().splitlines()[-3:])
+            raise DlasError(f"its process ended with code {self._process.exitcode}: {last}") from None
         if isinstance(answer, dict) and "error" in answer:
             raise DlasError(answer["error"])
         return answer
@@ -142,26 +138,19 @@ class Worker:
     def load(self, case: Case) -> dict:
         return self._ask("load", case, LOAD_TIMEOUT_S)
 
-    def turn(self, seconds: float) -> list[int]:
+    def turn(self, seconds: float) -> Turn:
         return self._ask("turn", seconds, TURN_TIMEOUT_S)
 
+    @property
+    def alive(self) -> bool:
+        return self._process.is_alive()
+
     def kill(self) -> None:
-        if self.process.is_alive():
-            self.process.kill()
-        self.process.join()
+        self._process.kill()
+        self._process.join()
 
     def stop(self) -> None:
         with contextlib.suppress(OSError):
-            self.connection.send(("stop", None))
-        self.process.join(5)
+            self._connection.send(("stop", None))
+        self._process.join(5)
         self.kill()
-
-    def cpu_seconds(self) -> float:
-        """CPU time that all threads of the process have used; 0 where /proc has no such thing."""
-        total = 0
-        for entry in Path(f"/proc/{self.process.pid}/task").glob("*/schedstat"):
-            try:
-                total += int(entry.read_text().split()[0])
-            except (OSError, ValueError, IndexError):
-                continue
-        return total / 1e9

@@ -103,9 +103,7 @@ def parse_layer(line: str) -> Layer:
         if field not in zero_allowed and value < 1:
             raise DlasError(f"`{line}`: {field} is {value}, it must be at least 1")
     if layer.channels % layer.groups or layer.filters % layer.groups:
-        raise DlasError(
-            f"`{line}`: {layer.groups} groups do not divide {layer.channels} and {layer.filters} channels"
-        )
+        raise DlasError(f"`{line}`: {layer.groups} groups do not divide {layer.channels} and {layer.filters} channels")
     return layer
 
 
@@ -179,28 +177,30 @@ def _from_factory(spec: str) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]
     return module, module.example_inputs
 
 
-def layer_module() -> torch.nn.Module:
-    """The layer named by $DLAS_BENCH_LAYER: how a layer reaches an importer that takes `module:factory`."""
-    import torch
-
-    torch.manual_seed(SEED)
-    module, inputs = build_layer(parse_layer(os.environ["DLAS_BENCH_LAYER"]))
-    module.example_inputs = inputs  # type: ignore[assignment]
-    return module
-
-
 @dataclass(frozen=True)
 class Case:
-    """A workload ready for every runtime: `golden` is an .npz of input_0.., output_0.. by eager PyTorch."""
+    """A workload ready for every runtime.
+
+    `golden` is an .npz of input_0.. and eager PyTorch's output_0..; `source` is what our importer takes, the
+    spec itself or, for a layer, an ExportedProgram file.
+    """
 
     spec: str
     name: str
     macs: int
     golden: str
-    onnx: str
+    source: str
+    onnx: str = ""
+    onnx_error: str = ""
+
+    def onnx_file(self) -> str:
+        """The model as ONNX. Raises DlasError when it could not be exported."""
+        if not self.onnx:
+            raise DlasError(f"no ONNX file: {self.onnx_error}")
+        return self.onnx
 
 
-def prepare(spec: str, directory: Path, onnx: bool = True) -> Case:
+def prepare(spec: str, directory: Path) -> Case:
     """Run `spec` once in eager PyTorch and export it, into `directory`. Raises DlasError."""
     import numpy as np
     import torch
@@ -217,30 +217,40 @@ def prepare(spec: str, directory: Path, onnx: bool = True) -> Case:
     arrays |= {f"output_{i}": tensor.numpy() for i, tensor in enumerate(outputs)}
     np.savez(golden, **arrays)  # type: ignore[arg-type]
     path = directory / "model.onnx"
-    if onnx:
-        _export_onnx(module, inputs, path)
-    return Case(
-        spec, display_name(spec), counter.get_total_flops() // 2, str(golden), str(path) if onnx else ""
-    )
+    error = _export_onnx(module, inputs, path)
+    source = spec
+    if is_layer(spec):
+        source = str(directory / "layer.pt2")
+        torch.export.save(torch.export.export(module, inputs), source)
+    macs = counter.get_total_flops() // 2
+    return Case(spec, display_name(spec), macs, str(golden), source, "" if error else str(path), error)
 
 
-def _export_onnx(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], path: Path) -> None:
+def _export_onnx(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], path: Path) -> str:
+    """What went wrong, or nothing: a model without an ONNX form can still run elsewhere."""
     import torch
 
     try:
         torch.onnx.export(module, inputs, str(path), dynamo=True, verbose=False, optimize=True)
     except ImportError as error:
-        raise DlasError(f"exporting ONNX needs the extra `peers` (make peers): {error}") from None
+        return f"exporting needs the extra `peers` (make peers): {error}"
+    except Exception as error:  # the exporter's own kinds are private
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    return ""
 
 
 def main() -> None:
-    """Export one workload in a process of its own: `SPEC DIRECTORY`, a Case as JSON on stdout."""
-    spec, directory = sys.argv[1:]
-    try:
-        case = prepare(spec, Path(directory))
-    except DlasError as error:
-        sys.exit(f"error: {error}")
-    print(json.dumps(asdict(case)))
+    """`DIRECTORY SPEC...`: prepare each; print a line of JSON for each, a Case or `spec` and `error`."""
+    directory = Path(sys.argv[1])
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # exporters print
+    for number, spec in enumerate(sys.argv[2:]):
+        try:
+            answer = asdict(prepare(spec, directory / str(number)))
+        except Exception as error:  # whatever an exporter raises is the result for this workload
+            text = str(error) if isinstance(error, DlasError) else f"{type(error).__name__}: {error}"
+            answer = {"spec": spec, "error": text}
+        print(json.dumps(answer), file=replies, flush=True)
 
 
 if __name__ == "__main__":

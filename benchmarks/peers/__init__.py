@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A workload ready to run: `call` is one inference, the timed part; `outputs` runs and copies out."""
+    """A workload ready to run: `call` is one inference, the timed part; `outputs` runs and copies out.
+
+    `close` is called once, when nothing else will be.
+    """
 
     call: Callable[[], object]
     outputs: Callable[[], list[np.ndarray]]
+    close: Callable[[], None] = lambda: None
     flags: dict[str, str] = field(default_factory=dict)
     details: dict[str, object] = field(default_factory=dict)
 
@@ -54,9 +58,7 @@ def module_of(runtime: str) -> tuple[str, str]:
         return MODULES["dlas"], runtime
     name, _, variant = runtime.partition("=")
     if name not in MODULES and "." not in name:
-        raise DlasError(
-            f"unknown runtime `{runtime}`: give a preset TARGET/RECIPE or one of {', '.join(OTHERS)}"
-        )
+        raise DlasError(f"unknown runtime `{runtime}`: give a preset TARGET/RECIPE or one of {', '.join(OTHERS)}")
     return MODULES.get(name, name), variant
 
 

@@ -22,7 +22,7 @@ def load(case: Case, threads: int, variant: str) -> Loaded:
         "ENABLE_CPU_PINNING": "YES",
     }
     core = openvino.Core()
-    compiled = core.compile_model(core.read_model(case.onnx), "CPU", flags)
+    compiled = core.compile_model(core.read_model(case.onnx_file()), "CPU", flags)
     request = compiled.create_infer_request()
     with np.load(case.golden) as golden:
         for i, port in enumerate(compiled.inputs):
@@ -35,4 +35,4 @@ def load(case: Case, threads: int, variant: str) -> Loaded:
         call()
         return [request.get_tensor(port).data.copy() for port in compiled.outputs]
 
-    return Loaded(call, outputs, flags)
+    return Loaded(call, outputs, flags=flags)

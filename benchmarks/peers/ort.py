@@ -19,13 +19,11 @@ def load(case: Case, threads: int, variant: str) -> Loaded:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(case.onnx, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(case.onnx_file(), options, providers=["CPUExecutionProvider"])
     binding = session.io_binding()
     with np.load(case.golden) as golden:
         for i, value in enumerate(session.get_inputs()):
-            binding.bind_ortvalue_input(
-                value.name, onnxruntime.OrtValue.ortvalue_from_numpy(golden[f"input_{i}"])
-            )
+            binding.bind_ortvalue_input(value.name, onnxruntime.OrtValue.ortvalue_from_numpy(golden[f"input_{i}"]))
     for value in session.get_outputs():
         binding.bind_output(value.name)
 
@@ -42,4 +40,4 @@ def load(case: Case, threads: int, variant: str) -> Loaded:
         "allow_spinning": "default (on within a run)",
         "io_binding": "True",
     }
-    return Loaded(call, outputs, flags)
+    return Loaded(call, outputs, flags=flags)

@@ -26,4 +26,4 @@ def load(case: Case, threads: int, variant: str) -> Loaded:
         with torch.inference_mode():
             return module(*inputs)
 
-    return Loaded(call, lambda: as_numpy(call()), {"mode": "inference_mode", "num_threads": str(threads)})
+    return Loaded(call, lambda: as_numpy(call()), flags={"mode": "inference_mode", "num_threads": str(threads)})

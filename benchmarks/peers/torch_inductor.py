@@ -29,4 +29,4 @@ def load(case: Case, threads: int, variant: str) -> Loaded:
             return compiled(*inputs)
 
     flags = {"freezing": "True", "cpp_wrapper": "False", "dynamic": "False", "num_threads": str(threads)}
-    return Loaded(call, lambda: as_numpy(call()), flags)
+    return Loaded(call, lambda: as_numpy(call()), flags=flags)
