@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 from collections.abc import Iterator
@@ -117,7 +118,11 @@ class OptRun:
         if line.on("run-reproducer"):
             if line.file == "-":
                 raise DlasError("--run-reproducer needs a file")
-            return parse_pipeline(Source(reproducer.pipeline_in(Path(line.file).read_bytes(), self.name), self.name))
+            recipe = reproducer.read(Path(line.file))
+            self.config = dataclasses.replace(self.config, verify_each=recipe.verify_each)
+            if not recipe.threading:
+                ir.Context.current.enable_multithreading(False)
+            return parse_pipeline(Source(recipe.pipeline, self.name))
         pipeline = Pipeline()
         for name, options in line.passes:
             if not registry.find(name) and native.complaint(name, None):

@@ -12,6 +12,9 @@ from typing import Any
 
 from iree.compiler import ir
 
+# The notes of the verifier show whole operations, with all their regions and weights.
+_LONGEST = 4000
+
 
 @dataclass(frozen=True)
 class Place:
@@ -65,7 +68,10 @@ def render(diagnostic: Diagnostic, sources: dict[str, str] | None = None) -> str
     `sources` holds texts that are not files, by name (standard input).
     """
     place = diagnostic.place
-    lines = [f"{place}: {diagnostic.severity}: {diagnostic.message}"]
+    message = diagnostic.message
+    if len(message) > _LONGEST:
+        message = f"{message[:_LONGEST]} ... ({len(message) - _LONGEST} more characters)"
+    lines = [f"{place}: {diagnostic.severity}: {message}"]
     if (line := _source_line(place, sources or {})) is not None:
         lines += caret(line, place.column)
     lines += [render(note, sources) for note in diagnostic.notes]

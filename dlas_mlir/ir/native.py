@@ -26,10 +26,7 @@ def complaint(name: str, options: str | None) -> str | None:
     def parse() -> None:
         PassManager.parse(f"any({text})", context=ir.Context.current)
 
-    try:
-        error, output = _with_stderr(parse)
-    except OSError as failure:
-        return str(failure)
+    error, output = _with_stderr(parse)
     if error is None:
         return None
     if "does not refer to a registered pass" in str(error):

@@ -79,8 +79,10 @@ def pass_class(name: str) -> type[Pass]:
         raise RegistryError(f"there is no pass `{name}`")
     try:
         cls = getattr(importlib.import_module(entry.module), entry.class_name)
-    except (ImportError, AttributeError, SyntaxError) as error:
-        raise RegistryError(f"pass `{name}` cannot be loaded from {entry.module}: {error}") from error
+    except Exception as error:  # importing runs code of another package, which can raise anything
+        raise RegistryError(
+            f"pass `{name}` cannot be loaded from {entry.module}: {type(error).__name__}: {error}"
+        ) from error
     if not (isinstance(cls, type) and issubclass(cls, Pass) and cls.name == name):
         raise RegistryError(f"{entry.module}.{entry.class_name} is not the pass `{name}`")
     return cls

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from iree.compiler import ir
@@ -20,7 +21,6 @@ _BLOCK = """
   }}
 #-}}
 """
-_PIPELINE = re.compile(rb'mlir_reproducer:\s*\{\s*pipeline:\s*"((?:[^"\\]|\\.)*)"')
 
 
 def write(path: Path, module: ir.Module, pipeline: str, *, threading: bool, verify_each: bool) -> None:
@@ -36,9 +36,27 @@ def write(path: Path, module: ir.Module, pipeline: str, *, threading: bool, veri
         file.write(block.encode())
 
 
-def pipeline_in(data: bytes, name: str) -> str:
-    """The pipeline written in the reproducer `data`. Raises DlasError when there is none in it."""
-    found = _PIPELINE.findall(data)
+@dataclass(frozen=True)
+class Recipe:
+    """How a reproducer runs its module."""
+
+    pipeline: str
+    threading: bool
+    verify_each: bool
+
+
+def read(path: Path) -> Recipe:
+    """What is written in the reproducer at `path`. Raises DlasError when there is nothing, and OSError."""
+    # The block is at the end, behind all the weights.
+    data = path.read_bytes()
+    block = data[max(data.rfind(b"mlir_reproducer:"), 0) :]
+    found = re.match(rb'mlir_reproducer:\s*\{\s*pipeline:\s*"((?:[^"\\]|\\.)*)"', block)
     if not found:
-        raise DlasError(f"{name}: there is no `mlir_reproducer` in it")
-    return re.sub(r"\\([0-9A-Fa-f]{2})", lambda match: chr(int(match[1], 16)), found[-1].decode())
+        raise DlasError(f"{path}: there is no `mlir_reproducer` in it")
+    # Each byte that MLIR does not print stands as two hexadecimal digits.
+    text = re.sub(rb"\\([0-9A-Fa-f]{2})", lambda match: bytes([int(match[1], 16)]), found[1])
+    return Recipe(
+        pipeline=text.decode(errors="replace"),
+        threading=not re.search(rb"disable_threading:\s*true", block),
+        verify_each=not re.search(rb"verify_each:\s*false", block),
+    )

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from dlas_mlir.ir import reproducer
+
 PASSES = '''
 import os
 import signal
@@ -121,6 +123,14 @@ def test_a_crash_leaves_a_reproducer(package: Path) -> None:
     assert 'pipeline: "builtin.module(cse,other-trouble{kind=crash})"' in (package / "crash.mlir").read_text()
     assert not (package / "crash.mlir.pending").exists()
     assert dlas_opt(package, "--run-reproducer", "crash.mlir").returncode == -11
+
+
+def test_a_reproducer_remembers_how_it_ran(package: Path) -> None:
+    flags = ("--mlir-pass-pipeline-crash-reproducer=how.mlir", "--verify-each=false", "--mlir-disable-threading")
+    assert dlas_opt(package, "f.mlir", "--other-trouble=kind=error", *flags).returncode == 1
+    recipe = reproducer.read(package / "how.mlir")
+    assert recipe == reproducer.Recipe("builtin.module(other-trouble{kind=error})", threading=False, verify_each=False)
+    assert "f.mlir:2:1: error: this function" in dlas_opt(package, "--run-reproducer", "how.mlir").stderr
 
 
 def test_output_that_nobody_reads_is_no_error_message(package: Path) -> None:

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from iree.compiler import ir
 
@@ -68,11 +68,13 @@ nests = st.recursive(
 pipelines = st.lists(st.one_of(python_passes, nests), max_size=5).map(lambda elements: Pipeline(tuple(elements)))
 
 
+@settings(deadline=None)
 @given(pipelines)
 def test_printed_text_reads_back(pipeline: Pipeline) -> None:
     assert parse_pipeline(str(pipeline), CONTEXT) == pipeline
 
 
+@settings(deadline=None)
 @given(
     count=st.integers(),
     on=st.booleans(),
@@ -90,6 +92,7 @@ def test_every_option_value_reads_back(**values: object) -> None:
     assert AllOptionsPass(**read) == AllOptionsPass(**values)  # pyright: ignore[reportArgumentType]
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab-.,(){}='\" \n/\\", max_size=40))
 def test_any_text_is_read_or_has_a_mistake_with_a_place(text: str) -> None:
     place = Place(line=1, column=1)
