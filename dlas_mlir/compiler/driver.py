@@ -171,8 +171,10 @@ class _Job:
         return report
 
     def _dlas_opt(self) -> Sequence[str]:
-        preset = f"--preset={self.preset.name}"
-        return ["dlas-opt", str(self.imported.path), preset, "--emit-bytecode", "-o", "/dev/null"]
+        # The preset alone stands for one thread.
+        one = self.preset.target.threads == 1
+        chosen = f"--preset={self.preset.name}" if one else f"--pass-pipeline={self.preset.pipeline}"
+        return ["dlas-opt", str(self.imported.path), chosen, "--emit-bytecode", "-o", "/dev/null"]
 
     def iree_compile(self, module: Path, vmfb: Path) -> list[dict[str, str]]:
         """Write the artifact to `vmfb` and return its dispatches, or raise the command that fails."""
