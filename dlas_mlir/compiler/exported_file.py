@@ -60,9 +60,7 @@ def _why_refused(path: Path) -> str | None:
     for payload in payloads:
         for name, entry in payload["config"].items():
             if entry["use_pickle"] or not entry["path_name"].startswith(("weight_", "tensor_")):
-                return (
-                    f"{name} is a pickled object, which could run code; export the model with plain tensors"
-                )
+                return f"{name} is a pickled object, which could run code; export the model with plain tensors"
     if program.get("guards_code"):
         return "it carries guards, which are code; export it with fixed shapes"
     for key, value in _items(program):

@@ -70,10 +70,9 @@ def source_files(module: str) -> list[Path]:
     package = module.partition(".")[0]
     files = set()
     for name, loaded in list(sys.modules.items()):
-        file = getattr(loaded, "__file__", None)
-        if not file or not file.endswith(".py"):
+        path = Path(getattr(loaded, "__file__", None) or "")
+        if path.suffix != ".py" or not path.is_absolute():  # PyTorch has modules whose file is made up
             continue
-        path = Path(file).absolute()
         nearby = root in path.parents and not {"site-packages", "dist-packages"} & set(path.parts)
         if nearby or name.partition(".")[0] == package:
             files.add(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,8 @@ _IMPORTING = (
     "onnx_import.py",
     "input_spec.py",
 )
+# Written last: an entry without it is not complete.
+_FACTS = "import.json"
 _PACKAGES = ("torch", "torch-mlir", "iree-base-compiler", "onnx")
 
 
@@ -76,7 +79,15 @@ def import_model(spec: str, *, inputs: tuple[str, ...] | None = None, weights: s
     """
     request = _request(spec, inputs, Path(weights) if weights is not None else None)
     directory = cache.entry("import", _key(request))
-    return _cached(directory) or _produce(request, directory)
+    found = _cached(directory)
+    if found is not None:
+        return found
+    try:
+        return _produce(request, directory)
+    except BaseException:
+        if not (directory / _FACTS).exists():
+            shutil.rmtree(directory, ignore_errors=True)
+        raise
 
 
 def _request(spec: str, inputs: tuple[str, ...] | None, weights: Path | None) -> Request:
@@ -117,7 +128,7 @@ def _key(request: Request) -> str:
 
 def _cached(directory: Path) -> Imported | None:
     try:
-        facts = json.loads((directory / "import.json").read_text())
+        facts = json.loads((directory / _FACTS).read_text())
         path = directory / facts["module"]
         complete = path.stat().st_size == facts["bytes"]
         golden = directory / facts["golden"] if facts["golden"] else None
@@ -159,7 +170,7 @@ def _produce(request: Request, directory: Path) -> Imported:
         "parameters": source.parameters if source is not None else elements,
         "sources": {str(file): cache.file_digest(file) for file in source.files} if source is not None else {},
     }
-    cache.write_atomically(directory / "import.json", json.dumps(facts, indent=1))
+    cache.write_atomically(directory / _FACTS, json.dumps(facts, indent=1))
     done = _cached(directory)
     if done is None:
         raise DlasError(f"the cache entry {directory} changed while it was written; run the command again")

@@ -14,6 +14,7 @@ from iree.compiler.dialects import linalg
 from iree.compiler.passmanager import PassManager
 
 from dlas_mlir.errors import DlasError
+from dlas_mlir.ir.diagnostics import place_of
 
 _ONNX_LOWERING = (
     "builtin.module("
@@ -33,7 +34,7 @@ def read_module(path: Path) -> ir.Module:
         module = ir.Module.parseFile(str(path), ir.Context())
         module.operation.verify()
     except (ir.MLIRError, ValueError) as error:
-        raise DlasError(f"{path} is not valid MLIR: {_diagnosis(error)}") from None
+        raise DlasError(f"not valid MLIR: {_diagnosis(error)}") from None
     return module
 
 
@@ -98,7 +99,7 @@ def _lower_onnx(module: ir.Module, path: Path) -> None:
 
     def collect(diagnostic: ir.Diagnostic) -> bool:
         if diagnostic.severity == ir.DiagnosticSeverity.ERROR:
-            problems.append(f"{diagnostic.location}: {diagnostic.message.splitlines()[0]}")
+            problems.append(f"{place_of(diagnostic.location)}: {diagnostic.message.splitlines()[0]}")
         return True
 
     context.emit_error_diagnostics = True
@@ -155,6 +156,6 @@ def _iterations(op: ir.Operation) -> int:
 def _diagnosis(error: Exception) -> str:
     diagnostics = getattr(error, "error_diagnostics", None)
     if diagnostics:
-        return f"{diagnostics[0].location}: {diagnostics[0].message}"
+        return f"{place_of(diagnostics[0].location)}: {diagnostics[0].message}"
     lines = [line.strip(" -:") for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -61,7 +61,10 @@ def write_linalg(program: ExportedProgram, path: Path, name: str) -> None:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        program = program.run_decompositions(get_decomposition_table())
+        try:
+            program = program.run_decompositions(get_decomposition_table())
+        except Exception as error:  # whatever a decomposition raises
+            raise DlasError(f"torch.export cannot decompose {name}: {first_line(error)}") from None
     context = ir.Context()
     torch_dialect.register_dialect(context)
     # Some lowering passes report an error and go on; without this the report is lost.
@@ -160,9 +163,7 @@ def _problem(diagnostic: ir.Diagnostic) -> _Problem:
     return _Problem(location.name_str if isinstance(location, ir.NameLoc) else "", diagnostic.message)
 
 
-def _lowering_error(
-    name: str, error: Exception, problems: list[_Problem], nodes: Mapping[str, fx.Node]
-) -> str:
+def _lowering_error(name: str, error: Exception, problems: list[_Problem], nodes: Mapping[str, fx.Node]) -> str:
     if not problems:
         return f"{name} cannot be lowered to linalg: {first_line(error)}"
     layer, message = problems[0]
@@ -171,11 +172,7 @@ def _lowering_error(
     operation = str(node.target) if node is not None else named.group(1) if named else "an operation"
     where = f" of {layer}" if layer else ""
     source = _source_line(node)
-    what = (
-        "is not supported"
-        if "failed to legalize" in message
-        else f"cannot be lowered: {message.splitlines()[0]}"
-    )
+    what = "is not supported" if "failed to legalize" in message else f"cannot be lowered: {message.splitlines()[0]}"
     return f"{name}: operation {operation}{where}{source} {what}; replace it in the model by supported ones"
 
 

@@ -49,9 +49,7 @@ class TorchSource:
             except Exception as error:  # whatever the model raises
                 raise DlasError(f"{self.name} fails in PyTorch: {torch_import.first_line(error)}") from None
         if not all(isinstance(output, Tensor) for output in outputs):
-            raise DlasError(
-                f"{self.name} returns something that is no tensor; wrap it so that it returns tensors"
-            )
+            raise DlasError(f"{self.name} returns something that is no tensor; wrap it so that it returns tensors")
         arrays = {f"input_{index}": _to_numpy(tensor) for index, tensor in enumerate(self.inputs)}
         arrays |= {f"output_{index}": _to_numpy(tensor) for index, tensor in enumerate(outputs)}
         with path.open("wb") as file:
@@ -94,32 +92,35 @@ def from_exported_file(path: Path) -> TorchSource:
     """An ExportedProgram, with the example inputs in the file if there are, else random ones."""
     program = load_exported(path)
     placeholders = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
-    users = [
-        spec.arg.name for spec in program.graph_signature.input_specs if spec.kind == InputKind.USER_INPUT
-    ]
+    users = [spec.arg.name for spec in program.graph_signature.input_specs if spec.kind == InputKind.USER_INPUT]
     inputs = tuple(pytree.tree_leaves(program.example_inputs or ()))
     if len(inputs) != len(users) or not all(isinstance(value, Tensor) for value in inputs):
         inputs = _random(tuple(spec_of(placeholders[name].meta["val"]) for name in users))
+        # torch.export itself goes wrong later where the file has none.
+        program.example_inputs = pytree.tree_unflatten(inputs, _in_spec(program))
     parameters = sum(value.numel() for value in program.parameters())
     return TorchSource(str(path), program, _calls_with(program), inputs, parameters)
 
 
 def _calls_with(program: ExportedProgram) -> Callable[..., Any]:
     module = program.module(check_guards=False)
-    in_spec = program.call_spec.in_spec
+    in_spec = _in_spec(program)
 
     def run(*inputs: Tensor) -> Any:
-        if in_spec is None:
-            return module(*inputs)
         arguments, keywords = pytree.tree_unflatten(inputs, in_spec)
         return module(*arguments, **keywords)
 
     return run
 
 
-def _from_module(
-    model: nn.Module, inputs: tuple[Tensor, ...], name: str, files: tuple[Path, ...] = ()
-) -> TorchSource:
+def _in_spec(program: ExportedProgram) -> pytree.TreeSpec:
+    spec = program.call_spec.in_spec
+    if spec is None:
+        raise DlasError("the program does not say how it is called; export it again")
+    return spec
+
+
+def _from_module(model: nn.Module, inputs: tuple[Tensor, ...], name: str, files: tuple[Path, ...] = ()) -> TorchSource:
     program = torch_import.export(model, inputs, name)
     return TorchSource(name, program, model, inputs, count_parameters(model), files)
 

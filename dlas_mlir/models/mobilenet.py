@@ -121,9 +121,7 @@ class CifarInvertedResidual(nn.Module):
             _conv_bn(hidden, outputs, 1, act=None),
         )
         self.residual = stride == 1
-        self.shortcut = (
-            _conv_bn(inputs, outputs, 1, act=None) if self.residual and inputs != outputs else None
-        )
+        self.shortcut = _conv_bn(inputs, outputs, 1, act=None) if self.residual and inputs != outputs else None
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.residual:

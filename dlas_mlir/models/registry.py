@@ -50,9 +50,7 @@ class ZooModel:
 
 
 def _rows() -> list[ZooModel]:
-    def row(
-        name: str, where: str, shape: tuple[int, ...], parameters: int, macs: int, about: str
-    ) -> ZooModel:
+    def row(name: str, where: str, shape: tuple[int, ...], parameters: int, macs: int, about: str) -> ZooModel:
         file, factory = where.split(".")
         return ZooModel(name, file, factory, (), shape, parameters, macs, about)
 
