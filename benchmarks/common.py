@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from benchmarks.rounds import Protocol, compare, start
 from benchmarks.stats import add_ratios
 from benchmarks.worker import Worker
 from benchmarks.workload import Case
+from dlas_mlir.benchmark import peak_gflops
 from dlas_mlir.errors import DlasError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,7 +29,8 @@ NOTHING = "conv -c 16 -k 16"
 NOTES = (
     "Batch 1, fp32. Median ± half the interquartile range of one call from Python, in ms. Runtimes "
     "take turns in processes of their own, pinned to as many CPUs as there are threads; outputs are "
-    "checked against PyTorch's before anything is timed; ~ marks times that other processes disturbed."
+    "checked against PyTorch's before anything is timed; ~ marks times that other processes disturbed. In "
+    "brackets: percent of the FMA peak, measured on as many threads."
 )
 LAYER_NOTES = (
     f"{NOTES} A runtime's cost of a call (`overhead_ms` in the JSON file, measured in the same process on a "
@@ -67,10 +70,11 @@ def export(specs: list[str], directory: Path, say: Callable[[str], None]) -> dic
     """`workload.prepare` of each, or what went wrong, in a process that keeps torch out of this one."""
     command = [sys.executable, "-m", "benchmarks.workload", str(directory), *specs]
     found: dict[str, Case | str] = {}
+    single = os.environ | {"OMP_NUM_THREADS": "1"}  # on a busy machine OpenMP's barriers cost more than they gain
     log = directory / "export.log"
     with (
         log.open("w") as errors,
-        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+        subprocess.Popen(command, cwd=ROOT, env=single, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
     ):
         assert process.stdout is not None
         for line in process.stdout:
@@ -101,6 +105,8 @@ def measure(
         directory = Path(name)
         cases = export([NOTHING, *specs] if net else specs, directory, say)
         for threads in options.threads:
+            say(f"threads {threads}: measuring the peak")
+            peak = peak_gflops(threads)
             workers = start(options.runtimes, threads, directory)
             try:
                 overheads = _overheads(workers, cases[NOTHING], protocol, say) if net else {}
@@ -112,13 +118,20 @@ def measure(
                     if isinstance(case, str):
                         records += [_failed(spec, worker, case) for worker in workers]
                     else:
-                        records += compare(workers, case, protocol, say, overheads)
+                        records += [_of_peak(r, peak) for r in compare(workers, case, protocol, say, overheads)]
                     add_ratios(records)
                     finish(records)
             finally:
                 for worker in workers:
                     worker.stop()
     return records
+
+
+def _of_peak(record: dict, peak: float | None) -> dict:
+    """`record` with its percentage of the machine's `peak` (GFLOP/s), where both are known."""
+    if peak is None or "gflops" not in record:
+        return record
+    return record | {"peak_gflops": peak, "percent_of_peak": 100 * record["gflops"] / peak}
 
 
 def _failed(spec: str, worker: Worker, message: str) -> dict:
