@@ -1,4 +1,5 @@
-"""Reading one target file: every key is known, of the right type, and every flag is one of iree-compile's."""
+"""Reading target files and files of recipes: every key is known, of the right type, and every flag is one of
+iree-compile's."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ else:
 DEVICES = ("local", "vulkan", "cuda", "hip", "metal")
 
 # Key -> type, and whether it has to be there.
-_FILE = {"target": (dict, True), "iree": (dict, True), "recipes": (dict, True)}
+_FILE = {"target": (dict, True), "iree": (dict, True), "recipes_from": (str, False), "recipes": (dict, False)}
+_RECIPES_FILE = {"recipes": (dict, True)}
 _TARGET = {
     "description": (str, True),
     "triple": (str, False),
@@ -55,7 +57,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class TargetFile:
-    """A target file. `device` is `local` for a CPU; `iree_flags` are those of all its recipes."""
+    """A target file. `device` is `local` for a CPU; `iree_flags` are those of all its recipes.
+
+    `recipes` are its own; the name in `recipes_from` is that of a file with more (None: there are no more).
+    """
 
     path: Path
     description: str
@@ -63,17 +68,35 @@ class TargetFile:
     device: str
     iree_flags: tuple[str, ...]
     recipes: dict[str, Recipe]
+    recipes_from: str | None = None
+
+
+def is_target(path: Path) -> bool:
+    """Whether `path` is meant as a target: all files are, but those that hold recipes and nothing else."""
+    try:
+        return set(tomllib.loads(path.read_text(encoding="utf-8"))) != set(_RECIPES_FILE)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return True
+
+
+def read_recipes(path: Path) -> dict[str, Recipe]:
+    """The recipes of the file at `path`, which holds nothing else. Raises DlasError as `read` does."""
+    text, data = _load(path)
+    table = _Table(path, "")
+    table.check(data, _RECIPES_FILE)
+    return _recipes(table, data, text)
 
 
 def read(path: Path) -> TargetFile:
     """The target file at `path`. Raises DlasError with the file's name and the key that is wrong."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        data = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DlasError(f"{path}: {error}") from None
+    text, data = _load(path)
     table = _Table(path, "")
     table.check(data, _FILE)
+    if "recipes" not in data and "recipes_from" not in data:
+        raise DlasError(f"{path}: there are no recipes: the keys `recipes` and `recipes_from` are both missing")
+    if not re.fullmatch(r"\w[\w.-]*", data.get("recipes_from", "name")):
+        wanted = 'the name of a file such as "cpu" (for cpu.toml)'
+        raise DlasError(f"{path}: recipes_from: expected {wanted}, found `{data['recipes_from']}`")
     target = table.part(data, "target", _TARGET)
     iree_table = table.part(data, "iree", _IREE)
     device = iree_table["device"]
@@ -89,8 +112,22 @@ def read(path: Path) -> TargetFile:
         target=Target(name=path.stem, **figures),
         device=device,
         iree_flags=(*_flags(path, "iree.flags", iree_table["flags"]), *_cpu_flags(target)),
-        recipes={name: _recipe(table, data["recipes"], name, text) for name in data["recipes"]},
+        recipes=_recipes(table, data, text),
+        recipes_from=data.get("recipes_from"),
     )
+
+
+def _load(path: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        return text, tomllib.loads(text)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DlasError(f"{path}: {error}") from None
+
+
+def _recipes(table: _Table, data: dict[str, Any], text: str) -> dict[str, Recipe]:
+    recipes = data.get("recipes", {})
+    return {name: _recipe(table, recipes, name, text) for name in recipes}
 
 
 def _recipe(table: _Table, recipes: dict[str, Any], name: str, text: str) -> Recipe:

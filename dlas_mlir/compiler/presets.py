@@ -2,7 +2,8 @@
 
 A target is one TOML file, in the user's directories ($DLAS_PRESETS, a list of directories as in $PATH, then
 `dlas_mlir/presets` in the configuration directory) or in `dlas_mlir.pipelines`; the first found is taken.
-The target `host` is the file that fits this machine, compiled for exactly its CPU.
+The target `host` is the file that fits this machine, compiled for exactly its CPU. Targets can share recipes: those of
+the file named by `recipes_from`, which is looked for in the same directories, and stands for no target itself.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def list_presets() -> list[Listed]:
         names = [HOST] if _find(HOST) or host.target_name() else []
     except DlasError:
         names = []
-    names += sorted({path.stem for folder in search_path() for path in folder.glob("*.toml")} - {HOST})
+    names += sorted(_targets() - {HOST})
     listed = []
     for name in names:
         file = _read(name)
@@ -116,14 +117,37 @@ def _find(target: str) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
+def _targets() -> set[str]:
+    """The names of all target files."""
+    names = {path.stem for folder in search_path() for path in folder.glob("*.toml")}
+    return {name for name in names if (path := _find(name)) and preset_file.is_target(path)}
+
+
 def _read(target: str) -> TargetFile:
-    if path := _find(target):
-        return preset_file.read(path)
+    path = _find(target)
+    if path and preset_file.is_target(path):
+        return _with_shared_recipes(preset_file.read(path))
+    if path:
+        raise DlasError(f"{path}: `{target}` is no target, only recipes that targets name in `recipes_from`")
     if target == HOST:
         return _for_host(_read(host.target_name()))
-    known = {path.stem for folder in search_path() for path in folder.glob("*.toml")} | {HOST}
+    known = _targets() | {HOST}
     hint = closest(target, known)
     raise DlasError(f"there is no target `{target}`{hint}; there are {', '.join(sorted(known))}")
+
+
+def _with_shared_recipes(file: TargetFile) -> TargetFile:
+    """`file` with the recipes of `recipes_from` before its own, which go before those of the same name."""
+    if file.recipes_from is None:
+        return file
+    shared = _find(file.recipes_from)
+    where = f"{file.path}: recipes_from: "
+    if shared is None:
+        folders = ", ".join(str(folder) for folder in search_path())
+        raise DlasError(f"{where}there is no file {file.recipes_from}.toml in {folders}")
+    if preset_file.is_target(shared):
+        raise DlasError(f"{where}{shared} is not a file of recipes only")
+    return dataclasses.replace(file, recipes={**preset_file.read_recipes(shared), **file.recipes})
 
 
 def _for_host(file: TargetFile) -> TargetFile:

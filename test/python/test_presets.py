@@ -166,6 +166,73 @@ def test_a_mistake_in_a_pipeline_is_shown_in_the_file(own_directory: Path, pipel
     assert str(raised.value.place) == f"{own_directory / 'mine.toml'}:{place}"
 
 
+SHARED = """\
+# Recipes of several targets.
+[recipes.plain]
+description = "shared"
+pipeline = "canonicalize"
+
+[recipes.more]
+description = "more"
+pipeline = '''
+cse,
+  csee'''
+"""
+
+
+def test_targets_share_recipes_and_their_own_go_first(own_directory: Path) -> None:
+    (own_directory / "mine.toml").write_text('recipes_from = "ours"\n' + GOOD)
+    (own_directory / "other.toml").write_text('recipes_from = "ours"\n' + GOOD.partition("[recipes")[0])
+    (own_directory / "ours.toml").write_text(SHARED.replace("csee", "canonicalize"))
+    assert load_preset("mine/plain").description == "nothing"
+    assert load_preset("other/plain").description == "shared"
+    assert load_preset("mine/more").pipeline.endswith(",cse,canonicalize)")
+    names = [listed.name for listed in list_presets() if listed.name.startswith(("mine/", "other/", "ours/"))]
+    assert names == ["mine/plain", "mine/more", "other/plain", "other/more"]
+
+
+def test_a_users_shared_recipes_go_before_those_built_in(own_directory: Path) -> None:
+    (own_directory / "cpu.toml").write_text(SHARED)
+    assert load_preset("x86-64-avx2/plain").description == "shared"
+    assert load_preset("host/plain").description == "shared"
+
+
+def test_a_mistake_in_shared_recipes_is_shown_where_it_stands(own_directory: Path) -> None:
+    (own_directory / "mine.toml").write_text('recipes_from = "ours"\n' + GOOD)
+    (own_directory / "ours.toml").write_text(SHARED)
+    with pytest.raises(PipelineError, match="`csee` is not a known pass") as raised:
+        load_preset("mine/more")
+    assert str(raised.value.place) == f"{own_directory / 'ours.toml'}:10:3"
+    (own_directory / "ours.toml").write_text(SHARED.replace("description", "descripton"))
+    with pytest.raises(DlasError, match=r"ours.toml: unknown key `recipes.plain.descripton`"):
+        load_preset("mine/plain")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nobodys", r"mine.toml: recipes_from: there is no file nobodys.toml in .*pipelines"),
+        ("vulkan", r"mine.toml: recipes_from: .*vulkan.toml is not a file of recipes only"),
+        ("../ours", r'mine.toml: recipes_from: expected the name of a file such as "cpu" .*, found `../ours`'),
+        ("", r"mine.toml: recipes_from: expected the name"),
+    ],
+)
+def test_recipes_are_taken_from_files_of_recipes(own_directory: Path, name: str, message: str) -> None:
+    (own_directory / "mine.toml").write_text(f'recipes_from = "{name}"\n{GOOD}')
+    with pytest.raises(DlasError, match=message):
+        load_preset("mine/plain")
+
+
+def test_recipes_alone_are_no_target(own_directory: Path) -> None:
+    with pytest.raises(DlasError, match=r"cpu.toml: `cpu` is no target, only recipes"):
+        load_preset("cpu/auto")
+    with pytest.raises(DlasError, match=r"there is no target `cpu1`; there are aarch64-neon, cuda-sm80, host, v"):
+        load_preset("cpu1/auto")
+    (own_directory / "mine.toml").write_text(GOOD.partition("[recipes")[0])
+    with pytest.raises(DlasError, match=r"mine.toml: there are no recipes: .* both missing"):
+        load_preset("mine/auto")
+
+
 @pytest.mark.parametrize("name", ["host", "host/", "/auto", "../x/auto", "a b/auto"])
 def test_a_name_has_two_parts(name: str) -> None:
     with pytest.raises(DlasError, match="expected a preset TARGET/RECIPE"):
