@@ -58,7 +58,7 @@ def profile_artifact(
 
 def layer_times(times: list[DispatchTime], artifact: Artifact, peak: float | None) -> list[dict[str, Any]]:
     """Dispatches gathered by the layer they come from, in order of first execution."""
-    known = {layer["name"]: layer for layer in artifact.layers}
+    known = {layer["layer"]: layer for layer in artifact.layers}
     total = sum(time.ms for time in times) or 1.0
     groups: dict[str, list[DispatchTime]] = defaultdict(list)
     for time, layer in zip(times, _layers_of(times, artifact), strict=True):

@@ -21,7 +21,7 @@ class Artifact:
 
     `driver` is the device it runs on ("local" for CPUs), `macs` are multiply-accumulates per call, `golden`
     is an .npz of inputs and PyTorch's outputs (None when there is no PyTorch model), `primitives` the number
-    of layers by primitive, `layers` one dict per convolution or linear layer (name, primitive, macs, ...),
+    of layers by primitive, `layers` one dict per convolution or linear layer (layer, primitive, macs),
     `dispatches` what a call runs, with the layer it comes from (name, layer), `seconds` the time of each stage
     when it was compiled.
     """

@@ -161,7 +161,8 @@ class _Job:
         except ValueError:
             report = None
         if report is not None and "error" in report:
-            raise DlasError(f"{self._title()}: {report['error']}")
+            said = report["error"] or outcome.stderr.strip()
+            raise DlasError(f"{self._title()}: {said}\nreproduce with: {shlex.join(self._dlas_opt())}")
         if report is None or outcome.code:
             raise DlasError(
                 f"{self._title()}: the pass pipeline {outcome.how()}{_tail(outcome.stderr)}\n"

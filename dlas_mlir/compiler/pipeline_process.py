@@ -14,7 +14,8 @@ from typing import Any
 from iree.compiler import ir
 
 from dlas_mlir.errors import DlasError
-from dlas_mlir.ir.pipeline import parse_pipeline
+from dlas_mlir.ir.diagnostics import from_mlir, render
+from dlas_mlir.ir.pipeline import PassFailure, parse_pipeline
 
 LAYERS = "dlas.layers"
 _LAYER_OP = re.compile(r"linalg\.(depthwise_conv|conv|(batch_)?(matmul|matvec|vecmat)|quantized_)")
@@ -24,7 +25,8 @@ def run(source: str, pipeline: str, bytecode: str | None, text: str | None) -> d
     """Run `pipeline` on the file `source`, write bytecode and text where asked, return the layers."""
     with ir.Context() as context:
         context.allow_unregistered_dialects = True
-        context.emit_error_diagnostics = True
+        context.emit_error_diagnostics = True  # or those of passes that go on are lost
+        context.attach_diagnostic_handler(_tell)
         checked = parse_pipeline(pipeline, context)
         module = ir.Module.parseFile(source, context)
         imported = count_layers(module)
@@ -37,6 +39,12 @@ def run(source: str, pipeline: str, bytecode: str | None, text: str | None) -> d
             with Path(text).open("w") as file:
                 module.operation.print(file=file, enable_debug_info=True)
     return {"layers": layers, "imported_layers": imported}
+
+
+def _tell(info: ir.Diagnostic) -> bool:
+    """Diagnostics go to stderr, which becomes the message when the pipeline fails."""
+    print(render(from_mlir(info)), file=sys.stderr)
+    return True
 
 
 def count_layers(module: ir.Module) -> int:
@@ -76,6 +84,8 @@ def main() -> int:
     """One JSON object as argument, one on stdout: with `error` and exit code 1 when the pipeline failed."""
     try:
         reply = run(**json.loads(sys.argv[1]))
+    except PassFailure as error:
+        reply = {"error": str(error) if error.diagnostics else ""}
     except (DlasError, ir.MLIRError, OSError) as error:
         reply = {"error": str(error)}
     print(json.dumps(reply))

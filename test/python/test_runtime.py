@@ -1,0 +1,147 @@
+"""Sessions and workers on small artifacts made from MLIR text."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+
+import numpy as np
+import pytest
+
+from dlas_mlir.compiler.tools import iree_compile
+from dlas_mlir.errors import DlasError
+from dlas_mlir.runtime import devices
+from dlas_mlir.runtime.client import Worker
+from dlas_mlir.runtime.devices import Device, resolve
+from dlas_mlir.runtime.session import Session, TensorType
+
+DOUBLE = """
+func.func @main(%x: tensor<2x3xf32>, %y: tensor<4xi32>) -> (tensor<2x3xf32>, tensor<4xi32>) {
+  %a = arith.addf %x, %x : tensor<2x3xf32>
+  %b = arith.addi %y, %y : tensor<4xi32>
+  return %a, %b : tensor<2x3xf32>, tensor<4xi32>
+}
+"""
+FLAGS = [
+    "--iree-hal-target-device=local",
+    "--iree-hal-local-target-device-backends=llvm-cpu",
+    "--iree-llvmcpu-target-cpu=host",
+]
+X = np.arange(6, dtype=np.float32).reshape(2, 3)
+Y = np.arange(4, dtype=np.int32)
+
+
+def compile_text(text, folder, *flags):
+    source, vmfb = folder / "source.mlir", folder / "module.vmfb"
+    source.write_text(text)
+    subprocess.run([iree_compile(), source, *FLAGS, *flags, "-o", vmfb], check=True)
+    return vmfb
+
+
+@pytest.fixture(scope="module")
+def double(tmp_path_factory):
+    return compile_text(DOUBLE, tmp_path_factory.mktemp("double"))
+
+
+@pytest.fixture
+def golden(tmp_path):
+    path = tmp_path / "golden.npz"
+    np.savez(path, input_0=X, input_1=Y, output_0=2 * X, output_1=2 * Y)
+    return path
+
+
+def thread_counts():
+    return [1, 2] if len(devices.usable_cpus()) > 1 else [1]
+
+
+def test_session_calls_with_arrays(double):
+    session = Session(double, resolve("local"))
+    assert session.inputs == [TensorType((2, 3), "float32"), TensorType((4,), "int32")]
+    outputs = session(X, Y)
+    np.testing.assert_array_equal(outputs[0], 2 * X)
+    np.testing.assert_array_equal(outputs[1], 2 * Y)
+
+
+def test_results_outlive_the_session(double):
+    session = Session(double, resolve("local"))
+    outputs = session(X, Y)
+    session.close()
+    np.testing.assert_array_equal(outputs[0], 2 * X)
+
+
+@pytest.mark.parametrize("arrays", [[X], [X, X], [X.T, Y], [X.astype(np.float64), Y]])
+def test_wrong_arguments(double, arrays):
+    with pytest.raises(DlasError, match="the function takes 2x3 float32, 4 int32, not "):
+        Session(double, resolve("local"))(*arrays)
+
+
+def test_truncated_artifact(double, tmp_path):
+    broken = tmp_path / "broken.vmfb"
+    broken.write_bytes(double.read_bytes()[:300])
+    with pytest.raises(DlasError, match=r"broken.vmfb` cannot be loaded on local-sync"):
+        Session(broken, resolve("local"))
+
+
+def test_missing_artifact_and_function(double, tmp_path):
+    with pytest.raises(DlasError, match="no artifact"):
+        Session(tmp_path / "none.vmfb", resolve("local"))
+    with pytest.raises(DlasError, match=r"has no function `other`; it has .*main"):
+        Session(double, resolve("local"), function="other")
+
+
+def test_unknown_driver():
+    with pytest.raises(DlasError, match="device `nonsense` cannot be opened"):
+        devices.open_device(Device("nonsense"), pin=False)
+
+
+def test_too_many_threads():
+    with pytest.raises(DlasError, match=r"100000 threads asked for, but this process may use 1 to \d+"):
+        resolve("local", 100_000)
+
+
+def test_threads_choose_the_driver():
+    assert resolve("local").driver == "local-sync"
+    assert resolve("vulkan", 4) == Device("vulkan", 4)
+    if len(devices.usable_cpus()) > 1:
+        two = resolve("local", 2)
+        assert two.driver == "local-task"
+        assert len(set(two.cpus)) == 2
+
+
+@pytest.mark.parametrize("threads", thread_counts())
+def test_worker(double, golden, threads):
+    with Worker(double, resolve("local", threads), golden) as worker:
+        assert worker.check().verified
+        assert len(worker.sample(min_seconds=0, min_count=3)) == 3
+        np.testing.assert_array_equal(worker.run()[1], 2 * Y)
+        np.testing.assert_array_equal(worker.run([X + 1, Y])[0], 2 * X + 2)
+        with pytest.raises(DlasError, match="the function takes"):
+            worker.run([X])
+        assert worker.check().verified
+
+
+def test_worker_makes_inputs_when_there_are_none(double):
+    with Worker(double, resolve("local")) as worker:
+        outputs = worker.run()
+    assert [array.shape for array in outputs] == [(2, 3), (4,)]
+
+
+def test_worker_sees_wrong_results(double, tmp_path):
+    np.savez(tmp_path / "wrong.npz", input_0=X, input_1=Y, output_0=2 * X + 1, output_1=2 * Y)
+    with Worker(double, resolve("local"), tmp_path / "wrong.npz") as worker:
+        result = worker.check()
+    assert not result.verified
+    assert result.max_rel_error == pytest.approx(1 / 11)
+
+
+def test_a_killed_worker_is_told(double):
+    with Worker(double, resolve("local")) as worker:
+        os.kill(worker._process.pid, signal.SIGKILL)
+        with pytest.raises(DlasError, match=r"module.vmfb` was killed by SIGKILL during `run`"):
+            worker.run()
+
+
+def test_the_machine_is_described():
+    assert devices.cpu_model()
+    assert set(devices.usable_cpus()) == os.sched_getaffinity(0)

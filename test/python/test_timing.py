@@ -1,0 +1,75 @@
+"""What counts as equal to PyTorch, and how samples become a median and a spread."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dlas_mlir.runtime.timing import Timing, check, relative_error, sample
+
+
+def f32(values):
+    return np.array(values, np.float32)
+
+
+def i32(values):
+    return np.array(values, np.int32)
+
+
+def test_error_is_relative_to_the_largest_value():
+    assert relative_error(np.array([1.0, 100.5]), np.array([1.0, 100.0])) == pytest.approx(0.005)
+
+
+def test_error_of_a_zero_reference_is_absolute():
+    assert relative_error(np.array([0.25]), np.array([0.0])) == 0.25
+
+
+@pytest.mark.parametrize(
+    ("ours", "verified"),
+    [([1.0, 2.0], True), ([1.0, 2.0001], True), ([1.0, 2.001], False)],
+)
+def test_float32_tolerance(ours, verified):
+    result = check([f32(ours)], [f32([1.0, 2.0])])
+    assert result.verified is verified
+    assert result.max_rel_error == pytest.approx((ours[1] - 2) / 2, abs=1e-6)
+
+
+def test_integers_are_compared_exactly():
+    assert check([i32([7])], [i32([7])]).verified
+    assert not check([i32([7])], [i32([8])]).verified
+
+
+def test_tolerance_can_be_given():
+    assert check([f32([1.05])], [f32([1.0])], tolerance=0.1).verified
+
+
+@pytest.mark.parametrize(
+    ("ours", "reason"),
+    [
+        ([np.zeros((2, 2), np.float32)], "output 0 has shape (2, 2) where PyTorch has (2,)"),
+        ([f32([np.nan, 1])], "output 0 is not finite"),
+        ([f32([np.inf, 1])], "output 0 is not finite"),
+        ([], "0 outputs where PyTorch has 1"),
+    ],
+)
+def test_what_cannot_be_compared_is_wrong(ours, reason):
+    result = check(ours, [f32([1, 1])])
+    assert not result.verified
+    assert result.max_rel_error is None
+    assert reason in result.reason
+
+
+def test_the_worst_output_counts():
+    one, other = f32([1.0]), f32([1.5])
+    assert check([one, other], [one, one]).max_rel_error == 0.5
+
+
+def test_median_is_over_the_rounds():
+    timing = Timing.of([[1_000_000, 3_000_000, 2_000_000], [10_000_000], [4_000_000]])
+    assert timing == Timing(median_ms=4.0, iqr_ms=2.0, min_ms=1.0, samples=5, rounds=3)
+
+
+def test_sampling_reaches_the_count_after_the_warmup():
+    calls = []
+    assert len(sample(lambda: calls.append(1), min_seconds=0, min_count=4, warmup=3)) == 4
+    assert len(calls) == 7
