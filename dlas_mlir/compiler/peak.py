@@ -41,9 +41,7 @@ def peak_kernel(target: Target, flags: tuple[str, ...]) -> tuple[Path, int]:
 def _compile(mlir: Path, vmfb: Path, flags: tuple[str, ...]) -> None:
     outcome = tools.run_tool([tools.iree_compile(), str(mlir), *flags, "-o", str(vmfb)])
     if outcome.code:
-        raise DlasError(
-            f"the peak kernel does not compile: iree-compile {outcome.how()}: {outcome.stderr[:400]}"
-        )
+        raise DlasError(f"the peak kernel does not compile: iree-compile {outcome.how()}: {outcome.stderr[:400]}")
 
 
 def kernel_text(lanes: int) -> str:
@@ -56,8 +54,7 @@ def kernel_text(lanes: int) -> str:
     types = ", ".join([vector] * _CHAINS)
     # The starting values differ, or the chains would be one.
     starts = "\n".join(
-        f"    %k{i} = arith.constant {i}.5 : f32\n    %s{i} = vector.broadcast %k{i} : f32 to {vector}"
-        for i in chains
+        f"    %k{i} = arith.constant {i}.5 : f32\n    %s{i} = vector.broadcast %k{i} : f32 to {vector}" for i in chains
     )
     steps = "\n".join(f"      %n{i} = vector.fma %c{i}, %a, %b : {vector}" for i in chains)
     yielded = ", ".join(f"%n{i}" for i in chains)
