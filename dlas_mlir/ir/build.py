@@ -226,6 +226,22 @@ def extract_slice(source: ir.Value, offsets: Sequence[int], sizes: Sequence[int]
     ).result
 
 
+def insert_slice(source: ir.Value, destination: ir.Value, offsets: Sequence[int]) -> ir.Value:
+    """tensor.insert_slice with constant offsets and unit strides."""
+    sizes = ir.RankedTensorType(source.type).shape
+    return ir.Operation.create(
+        "tensor.insert_slice",
+        results=[destination.type],
+        operands=[source, destination],
+        attributes={
+            "static_offsets": i64s(offsets),
+            "static_sizes": i64s(sizes),
+            "static_strides": i64s([1] * len(sizes)),
+            "operandSegmentSizes": ir.DenseI32ArrayAttr.get([1, 1, 0, 0, 0]),
+        },
+    ).result
+
+
 def pad(source: ir.Value, low: Sequence[int], high: Sequence[int], value: ir.Value) -> ir.Value:
     """tensor.pad with a constant."""
     kind = ir.RankedTensorType(source.type)

@@ -55,7 +55,7 @@ class FormDispatchesPass(Pass):
 class _Group:
     root: ir.Operation
     members: list[ir.Operation] = field(default_factory=list)
-    pads: list[ir.Operation] = field(default_factory=list)
+    tails: list[ir.Operation] = field(default_factory=list)
 
 
 def _copy_lone_padding(block: ir.Block) -> None:
@@ -115,8 +115,20 @@ class _FormDispatches:
                         self.group_of[identity(user)] = group
                         grown = True
         for member in group.members:
-            group.pads += [user for user in self._users(member.results[0]) if user.name == "tensor.pad"]
+            group.tails += [user for user in self._users(member.results[0]) if self._may_end(group, member, user)]
         return group
+
+    def _may_end(self, group: _Group, member: ir.Operation, op: ir.Operation) -> bool:
+        """Whether `op` pads a result of the group, or inserts it into a buffer that the group neither reads nor waits
+        for."""
+        if op.name == "tensor.pad":
+            return True
+        if op.name != "tensor.insert_slice" or op.operands[0] != member.results[0]:
+            return False
+        if len(op.operands) != 2 or any(op.operands[1] in tail.operands for tail in group.tails):
+            return False
+        read = {_viewed(value) for inner in group.members for value in inner.operands}
+        return op.operands[1] not in read and not self._depends_on([op.operands[1]], group)
 
     def _may_join(self, group: _Group, op: ir.Operation) -> bool:
         root_shape = ir.RankedTensorType(group.root.results[0].type).shape
@@ -158,6 +170,14 @@ class _FormDispatches:
         return False
 
 
+def _viewed(value: ir.Value) -> ir.Value:
+    """What `value` is a slice of."""
+    owner = value.owner
+    if isinstance(owner, ir.Block) or owner.operation.name != "tensor.extract_slice":
+        return value
+    return _viewed(owner.operation.operands[0])
+
+
 def _has_reduction(op: ir.Operation) -> bool:
     return "reduction" in iterators(op)
 
@@ -179,7 +199,7 @@ def _can_be_root(op: ir.Operation) -> bool:
 def _form(group: _Group, order: dict[int, int]) -> None:
     members = sorted(group.members, key=lambda op: order[identity(op)])
     # The root leads, whatever the order: what joins it comes after it.
-    inner = [*members, *group.pads]
+    inner = [*members, *group.tails]
     own = {identity(op) for op in inner}
     escaping = [op for op in inner if any(identity(user) not in own for user in build.users(op.results[0]))]
     last = max(inner, key=lambda op: order[identity(op)])

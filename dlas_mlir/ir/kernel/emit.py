@@ -20,6 +20,7 @@ import itertools
 from iree.compiler import ir
 
 from dlas_mlir.ir import affine
+from dlas_mlir.ir.base import PassError
 from dlas_mlir.ir.kernel import build
 from dlas_mlir.ir.kernel.access import Position, Reader, write
 from dlas_mlir.ir.kernel.body import BodyEmitter
@@ -54,7 +55,10 @@ def emit_kernel(region_op: ir.Operation) -> ir.Operation:
 def _captured(region: Region) -> list[ir.Value]:
     """The tensors that the kernel reads, each once."""
     accesses = [item for stage in region.stages for item in (*stage.inputs, stage.initial)]
-    return list(dict.fromkeys(item.view.source for item in accesses if isinstance(item, Access)))
+    captured = list(dict.fromkeys(item.view.source for item in accesses if isinstance(item, Access)))
+    if any(output.into in captured for output in region.outputs if output.into is not None):
+        raise PassError("a buffer that is updated cannot be read by the same kernel", region.op)
+    return captured
 
 
 def _dispatch_tensor(kind: ir.Type, access: str) -> ir.Type:
@@ -77,18 +81,23 @@ class _Kernel:
 
     def emit(self) -> ir.Operation:
         outputs = self.region.outputs
+        updated = [output.into for output in outputs if output.into is not None]
+        operands = [*self.captured, *updated]
+        ties = [-1 if output.into is None else operands.index(output.into) for output in outputs]
+        index = ir.IndexType.get()
         self.op = ir.Operation.create(
             "flow.dispatch.workgroups",
             results=[output.type for output in outputs],
-            operands=self.captured,
+            operands=operands,
             attributes={
-                "operandSegmentSizes": ir.DenseI32ArrayAttr.get([0, len(self.captured), 0, 0]),
-                "tied_operands": ir.ArrayAttr.get([ir.IntegerAttr.get(ir.IndexType.get(), -1) for _ in outputs]),
+                "operandSegmentSizes": ir.DenseI32ArrayAttr.get([0, len(operands), 0, 0]),
+                "tied_operands": ir.ArrayAttr.get([ir.IntegerAttr.get(index, tie) for tie in ties]),
             },
             regions=2,
         )
         kinds = [_dispatch_tensor(value.type, "readonly") for value in self.captured]
-        kinds += [_dispatch_tensor(output.type, "writeonly") for output in outputs]
+        kinds += [_dispatch_tensor(value.type, "readwrite") for value in updated]
+        kinds += [_dispatch_tensor(output.type, "writeonly") for output in outputs if output.into is None]
         block = self.op.regions[0].blocks.append(*kinds, arg_locs=[ir.Location.unknown()] * len(kinds))
         count = self.op.regions[1].blocks.append()
         with ir.InsertionPoint(count):
@@ -101,7 +110,7 @@ class _Kernel:
         return self.op
 
     def _body(self, arguments: list[ir.Value]) -> None:
-        inputs, targets = arguments[: len(self.captured)], arguments[len(self.captured) :]
+        inputs, targets = arguments[: len(self.captured)], self._targets(arguments[len(self.captured) :])
         tensors = {value: _load(argument, value.type) for value, argument in zip(self.captured, inputs, strict=True)}
         schedule = self.schedule
         step = schedule.lanes if self.tile[schedule.vector] % schedule.lanes == 0 else 1
@@ -117,6 +126,14 @@ class _Kernel:
         for output, tile, target in zip(self.region.outputs, tiles, targets, strict=True):
             self._store(output, tile, target)
             self._store_outer_borders(output, target)
+
+    def _targets(self, arguments: list[ir.Value]) -> list[ir.Value]:
+        """The argument that each output is stored to: those that are updated come first."""
+        outputs = self.region.outputs
+        rest = iter(arguments)
+        found = {i: next(rest) for i, output in enumerate(outputs) if output.into is not None}
+        found |= {i: next(rest) for i, output in enumerate(outputs) if output.into is None}
+        return [found[i] for i in range(len(outputs))]
 
     def _workgroup_base(self, place: int, loop: int) -> None:
         extent, tile = self.region.extents[loop], self.tile[loop]
@@ -169,9 +186,9 @@ class _Kernel:
         for i, loop in enumerate(self.region.out_loops):
             base = None if loop is None else self.base[loop]
             if base is None:
-                offsets.append(0)
-            elif output.low[i]:
-                offsets.append(build.apply(affine.dim(0) + affine.constant(output.low[i]), [base]))
+                offsets.append(output.at[i])
+            elif shift := output.low[i] + output.at[i]:
+                offsets.append(build.apply(affine.dim(0) + affine.constant(shift), [base]))
             else:
                 offsets.append(base)
         _store_slice(tile, target, offsets)

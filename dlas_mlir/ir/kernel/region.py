@@ -52,13 +52,16 @@ class Stage:
 
 @dataclass(frozen=True)
 class Output:
-    """One result of the region: the stage value it holds, and its padding (`value` is an arith constant)."""
+    """One result of the region: the stage value it holds with its padding, or where it is inserted into `into` (None
+    for a fresh buffer, of which the rest is left unwritten)."""
 
     value: ir.Value
     low: tuple[int, ...]
     high: tuple[int, ...]
     pad: ir.Attribute | None
     type: ir.RankedTensorType
+    at: tuple[int, ...]
+    into: ir.Value | None = None
 
 
 @dataclass
@@ -151,6 +154,7 @@ class _Reader:
         self.views: dict[ir.Value, View] = {}
         self.fills: dict[ir.Value, ir.Attribute] = {}
         self.pads: dict[ir.Value, ir.Operation] = {}
+        self.inserts: dict[ir.Value, ir.Operation] = {}
         self.computed: set[ir.Value] = set()
 
     def read(self, op: ir.Operation) -> None:
@@ -168,6 +172,8 @@ class _Reader:
                 self._generic(op)
             case "tensor.pad":
                 self.pads[op.results[0]] = op
+            case "tensor.insert_slice":
+                self.inserts[op.results[0]] = op
             case "flow.return":
                 self.region.outputs = [self._output(value) for value in op.operands]
             case _:
@@ -234,16 +240,29 @@ class _Reader:
 
     def _output(self, value: ir.Value) -> Output:
         kind = ir.RankedTensorType(value.type)
+        zeros = (0,) * kind.rank
+        if value in self.inserts:
+            return self._inserted(self.inserts[value], kind)
         pad = self.pads.get(value)
         if pad is None:
-            zeros = (0,) * kind.rank
-            return Output(value, zeros, zeros, None, kind)
+            return Output(value, zeros, zeros, None, kind, zeros)
         fill = scalar_constant(pad.regions[0].blocks[0].operations[-1].operands[0])
         if fill is None:
             raise PassError("only padding with a constant can be part of a kernel", pad)
         low = tuple(ir.DenseI64ArrayAttr(pad.attributes["static_low"]))
         high = tuple(ir.DenseI64ArrayAttr(pad.attributes["static_high"]))
-        return Output(pad.operands[0], low, high, fill, kind)
+        return Output(pad.operands[0], low, high, fill, kind, zeros)
+
+    def _inserted(self, op: ir.Operation, kind: ir.RankedTensorType) -> Output:
+        offsets = tuple(ir.DenseI64ArrayAttr(op.attributes["static_offsets"]))
+        strides = set(ir.DenseI64ArrayAttr(op.attributes["static_strides"]))
+        source, destination = op.operands[0], op.operands[1]
+        if len(op.operands) != 2 or strides != {1} or len(shape_of(source)) != kind.rank:
+            raise PassError("only an insertion at a constant place with unit strides can be part of a kernel", op)
+        zeros = (0,) * kind.rank
+        owner = destination.owner
+        fresh = not isinstance(owner, ir.Block) and owner.operation.name == "tensor.empty"
+        return Output(source, zeros, zeros, None, kind, offsets, None if fresh else destination)
 
 
 def scheduled_root(op: ir.Operation) -> ir.Operation | None:
