@@ -49,10 +49,11 @@ class BodyEmitter:
         if fused is not None:
             return fused
         operands = [self._operand(value, values) for value in op.operands]
-        key = (op.name, str(op.attributes), *operands)
+        attributes = {named.name: named.attr for named in _named(op)}
+        # By content: the attribute map itself prints as its address, and two predicates would be one now and then.
+        key = (op.name, *((name, str(attr)) for name, attr in attributes.items()), *operands)
         if key not in self._done:
             kind = ir.VectorType.get([self.lanes], op.results[0].type)
-            attributes = {named.name: named.attr for named in _named(op)}
             clone = ir.Operation.create(op.name, results=[kind], operands=operands, attributes=attributes)
             self._done[key] = clone.result
         return self._done[key]
