@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -172,6 +173,8 @@ def run(
         notes = LAYER_NOTES if net else NOTES
         report.write(title, notes, records, asdict(_protocol(options)), options.output, more)
 
+    # As an exception, so that processes are ended and exported models deleted.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         records = measure(specs, options, finish, net=net)
     except DlasError as error:
