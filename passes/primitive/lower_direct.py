@@ -22,7 +22,8 @@ class LowerDirectPass(LowerPrimitivePass):
     """Lower convolutions marked `direct` to one loop nest without a blocked layout or a buffer of columns.
 
     `layout=nhwc` keeps activations channels-last ([N, 1, H, W, C]: one block of all channels) and vectorises over
-    output channels. `layout=nchw` leaves activations as the importer made them and vectorises over columns.
+    output channels. `layout=nchw` leaves activations as the importer made them and vectorises over columns; so are
+    convolutions done whose groups a vector of output channels would straddle (12 channels in 16 lanes, say).
 
     Before:
     ```mlir
@@ -44,18 +45,12 @@ class LowerDirectPass(LowerPrimitivePass):
     layout: str = option("nhwc", "the layout of activations", choices=("nhwc", "nchw"))
 
     def refusal(self, convolution: Convolution, target: Target) -> str | None:
-        if convolution.linear:
-            return "a linear layer has no spatial dimensions"
-        lanes = target.lanes() or 1
-        group = convolution.group_out
-        if self.layout == "nhwc" and convolution.groups > 1 and group % lanes and lanes % group:
-            return f"vectors of {lanes} lanes would straddle groups of {group} channels"
-        return None
+        return "a linear layer has no spatial dimensions" if convolution.linear else None
 
     def lower(self, convolution: Convolution, target: Target) -> ir.Value:
-        if self.layout == "nchw":
-            return _nchw(convolution)
         lanes = target.lanes() or 1
+        if self.layout == "nchw" or _straddles(convolution, lanes):
+            return _nchw(convolution)
         k_tile = -(-convolution.out_channels // lanes) * lanes
         if convolution.in_channels <= 4 and convolution.groups == 1:
             return unpacked_input_convolution(convolution, k_tile)
@@ -65,11 +60,19 @@ class LowerDirectPass(LowerPrimitivePass):
             weights = build.pack(convolution.weights_oihw(), [1, 0], [c_tile, k_tile])
         else:
             size_in, size_out = convolution.group_in, convolution.group_out
+            # The filler lanes of the output read as if there were more groups.
+            c_tile = max(c_tile, -(-k_tile // size_out) * size_in)
             inner = affine.dim(K) if size_in == size_out == 1 else _floor(affine.dim(K), size_out) * size_in
             inner = inner if size_in == 1 else inner + affine.dim(C)
             channels = Channels(c_tile, k_tile, 1, size_in, affine.dim(KB), inner)
             weights = build.pack(convolution.weights_oihw(), [1, 0], [size_in, k_tile])
         return packed_convolution(convolution, channels, weights)
+
+
+def _straddles(convolution: Convolution, lanes: int) -> bool:
+    """Whether a vector of output channels would hold a part of a group beside another."""
+    size = convolution.group_out
+    return convolution.groups > 1 and bool(size % lanes and lanes % size)
 
 
 def _nchw(convolution: Convolution) -> ir.Value:
