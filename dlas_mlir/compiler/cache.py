@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import secrets
+import tempfile
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -46,6 +47,17 @@ def write_atomically(path: Path, data: bytes | str | Callable[[Path], object]) -
     Raises DlasError when the file cannot be written (a full disk, no permission); exceptions of the callable
     that are no OSError pass. Nothing is left behind then.
     """
+    path = path.resolve()  # a link stays a link
+    if path.exists() and not path.is_file() and not path.is_dir():
+        # A device or a pipe, such as /dev/stdout: never to be replaced by a file.
+        with tempfile.TemporaryDirectory(prefix="dlas-") as scratch:
+            write_atomically(Path(scratch) / path.name, data)
+            content = (Path(scratch) / path.name).read_bytes()
+        try:
+            path.write_bytes(content)
+        except OSError as error:
+            raise DlasError(f"cannot write {path}: {error.strerror or error}") from None
+        return
     temporary = path.with_name(f".{path.stem}-{secrets.token_hex(6)}{path.suffix}")
     try:
         if callable(data):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dlas_mlir.errors import DlasError
-from dlas_mlir.runtime.devices import Device, open_device
+from dlas_mlir.runtime.devices import LOCAL_DRIVERS, Device, open_device
 
 _DTYPES = {
     "f16": "float16",
@@ -53,6 +53,7 @@ class Session:
         if not artifact.is_file():
             raise DlasError(f"no artifact `{artifact}`")
         hal_device = open_device(device, pin=pin)
+        self._mappable = device.driver in LOCAL_DRIVERS
         instance = rt.VmInstance()
         try:
             module = rt.VmModule.copy_buffer(instance, artifact.read_bytes())
@@ -107,8 +108,26 @@ class Session:
         """The results of `invoke` as numpy arrays that own their memory."""
         import iree.runtime as rt
 
-        views = (results.get_as_object(i, rt.HalBufferView) for i in range(len(results)))
-        return [np.array(rt.DeviceArray(self._handles["device"], view).to_host()) for view in views]
+        views = [results.get_as_object(i, rt.HalBufferView) for i in range(len(results))]
+        if self._mappable:
+            return [np.array(rt.DeviceArray(self._handles["device"], view).to_host()) for view in views]
+        return [self._staged(view) for view in views]
+
+    def _staged(self, view: Any) -> np.ndarray:
+        """Copy through a buffer of the device's: the bindings' own way hands Vulkan memory that it rejects."""
+        import iree.runtime as rt
+
+        device, source = self._handles["device"], view.get_buffer()
+        staging = device.allocator.allocate_buffer(
+            memory_type=int(rt.MemoryType.HOST_LOCAL | rt.MemoryType.DEVICE_VISIBLE),
+            allowed_usage=int(rt.BufferUsage.TRANSFER_TARGET | rt.BufferUsage.MAPPING_SCOPED),
+            allocation_size=source.byte_length(),
+        )
+        done = device.create_semaphore(0)
+        before, after = (rt.HalFence.create_at(done, value) for value in (0, 1))
+        device.queue_copy(source, staging, wait_semaphores=before, signal_semaphores=after)
+        after.wait()
+        return np.array(staging.map().asarray(view.shape, rt.HalElementType.map_to_dtype(view.element_type)))
 
     def __call__(self, *arrays: np.ndarray) -> list[np.ndarray]:
         return self.fetch(self.invoke(self.prepare(arrays)))

@@ -181,6 +181,13 @@ def test_run_on_a_file(tmp_path, capsys):
     assert "PyTorch" not in capsys.readouterr().out
 
 
+def test_devices_are_written_to_and_not_replaced(tmp_path, capfd):
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    assert main(["models", "--json", str(tmp_path / "link")]) == 0
+    assert (tmp_path / "link").is_symlink()
+    assert '"resnet50"' in capfd.readouterr().out
+
+
 def test_compile_prints_the_file(tmp_path, capsys):
     target = tmp_path / "model.vmfb"
     assert main(["compile", MODEL, "--preset", "host/stock", "-o", str(target)]) == 0
