@@ -1,0 +1,110 @@
+"""Compile many cases as one module through a preset's pipeline, run it, and compare with PyTorch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from convolution_cases import Case, Cases
+
+from dlas_mlir.compiler import torch_import
+from dlas_mlir.compiler.artifact import Artifact
+from dlas_mlir.compiler.cache import file_digest
+from dlas_mlir.compiler.driver import compile_imported
+from dlas_mlir.compiler.importer import Imported
+from dlas_mlir.compiler.presets import Preset, load_preset
+from dlas_mlir.ir.pipeline import Pipeline, PythonPass, parse_pipeline
+from dlas_mlir.ir.target import Target
+from dlas_mlir.runtime.devices import resolve
+from dlas_mlir.runtime.session import Session
+
+# The pass that lowers each name of the grid; `nchw` is the other layout of `direct`.
+_LAYOUTS = {"direct": ("direct", "nhwc"), "nchw": ("direct", "nchw")}
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures of a CPU target; code is made for this machine's CPU whatever they say."""
+
+    lanes: int
+    registers: int
+
+    def target(self, threads: int) -> Target:
+        return Target(f"lanes-{self.lanes}", self.lanes * 32, self.registers, threads=threads)
+
+
+def preset_for(cases: Sequence[Case], figures: Figures, folder: Path, threads: int = 1) -> Preset:
+    """The `auto` recipe, but each case's own convolution is done by the primitive that the case names."""
+    primitives = {case.primitive for case in cases}
+    layouts = {_LAYOUTS[name][1] for name in primitives if name in _LAYOUTS}
+    assert len(layouts) <= 1, "one module has one layout of direct convolutions"
+    choices = folder / "choices.json"
+    names = {f"cases.{i}.conv": _LAYOUTS.get(case.primitive, (case.primitive,))[0] for i, case in enumerate(cases)}
+    choices.write_text(json.dumps(names))
+    options: dict[str, dict[str, Any]] = {
+        "dlas-set-target": {
+            field: value
+            for field, value in dataclasses.asdict(figures.target(threads)).items()
+            if field not in ("name", "l1d_bytes", "l2_bytes")
+        },
+        "dlas-select-primitive": {"choices": str(choices)},
+    }
+    if layouts:
+        options["dlas-lower-direct"] = {"layout": layouts.pop()}
+    preset = load_preset("x86-64-avx512/auto", threads=threads)
+    flags = tuple(flag for flag in preset.iree_flags if not flag.startswith("--iree-llvmcpu-target-"))
+    return dataclasses.replace(
+        preset,
+        name="grid",
+        target=figures.target(threads),
+        pipeline=with_options(preset.pipeline, options),
+        iree_flags=(*flags, "--iree-llvmcpu-target-cpu=host"),
+    )
+
+
+def with_options(text: str, options: dict[str, dict[str, Any]]) -> str:
+    """The pipeline `text` with other values for options of its passes."""
+    elements = []
+    for element in parse_pipeline(text).elements:
+        if isinstance(element, PythonPass) and element.instance.name in options:
+            element = PythonPass(dataclasses.replace(element.instance, **options[element.instance.name]))
+        elements.append(element)
+    return str(Pipeline(tuple(elements)))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What compiling and running gave: the worst relative error of each case, and what was compiled."""
+
+    errors: list[float]
+    artifact: Artifact
+
+
+def run_cases(cases: Sequence[Case], figures: Figures, folder: Path, threads: int = 1) -> Result:
+    """Compile `cases` as one module in `folder`, run it, and compare with PyTorch in double precision."""
+    module = Cases(tuple(cases)).eval()
+    path = folder / "module.mlirbc"
+    program = torch_import.export(module, module.example_inputs, "grid")
+    torch_import.write_linalg(program, path, "grid")
+    imported = Imported("grid", file_digest(path), path, sum(case.macs for case in cases), 0, None)
+    artifact = compile_imported(imported, preset_for(cases, figures, folder, threads))
+    session = Session(artifact.vmfb, resolve("local", threads))
+    outputs = session(*[tensor.numpy() for tensor in module.example_inputs])
+    session.close()
+    with torch.no_grad():
+        wanted = module.double()(*[tensor.double() for tensor in module.example_inputs])
+    return Result([_error(a, b.numpy()) for a, b in zip(outputs, wanted, strict=True)], artifact)
+
+
+def _error(ours: np.ndarray, wanted: np.ndarray) -> float:
+    """The largest difference, relative to the largest value; infinite for a NaN or another shape."""
+    if ours.shape != wanted.shape or not np.isfinite(ours).all():
+        return float("inf")
+    return float(np.abs(ours - wanted).max() / np.abs(wanted).max())
