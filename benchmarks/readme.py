@@ -59,15 +59,20 @@ def block(document: dict) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", nargs="?", type=Path, default=Path("results/end-to-end.json"))
-    path = ROOT / "README.md"
+    results, path = parser.parse_args().results, ROOT / "README.md"
     try:
-        results = parser.parse_args().results
         text, document = path.read_text(), json.loads(results.read_text())
         start, end = text.find(BEGIN), text.find(END)
         if min(start, end) < 0:
             raise DlasError(f"{path}: there is no block from `{BEGIN}` to `{END}`")
         write_atomically(path, text[:start] + block(document) + text[end + len(END) :])
-    except (OSError, ValueError, KeyError, DlasError) as error:
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    except (ValueError, KeyError) as error:
+        print(f"error: {results} does not hold the results of a run: {error!r}", file=sys.stderr)
+        return 1
+    except DlasError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

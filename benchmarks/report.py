@@ -6,13 +6,13 @@ import json
 import os
 import platform
 import sys
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
 from benchmarks.stats import geomeans
+from dlas_mlir.compiler.cache import write_atomically
 from dlas_mlir.errors import DlasError
 from dlas_mlir.runtime.devices import cpu_features, cpu_model
 
@@ -32,17 +32,11 @@ def environment() -> dict[str, object]:
 
 def write_text(path: Path, text: str) -> None:
     """All of `text` or nothing. Raises DlasError."""
-    temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=path.name, delete=False) as file:
-            temporary = file.name
-            file.write(text)
-        Path(temporary).replace(path)
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
         raise DlasError(f"{path}: cannot be written: {error.strerror}") from None
+    write_atomically(path, text)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import report
+from benchmarks import readme, report
 from benchmarks.grouped import by_groups, grouped_layers
 from benchmarks.layers import COMMANDS
 from benchmarks.peers import MODULES, OTHERS, module_of
@@ -178,6 +178,22 @@ def test_report_that_cannot_be_written_leaves_nothing(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(DlasError, match="cannot be written"):
         report.write_text(tmp_path / "file" / "x.json", "{}")
+
+
+def test_figures_for_the_readme():
+    common = {"threads": 1, "workload": "net"}
+    ours = {"runtime": "host/auto", "median_ms": 3.0, "ratio": 0.75, "best_peer": "openvino", "over_stock": 5.0}
+    run = {
+        "environment": {"cpu": "a CPU", "cpus": 2, "date": "2026-01-02T03:04"},
+        "records": [common | ours, common | {"runtime": "openvino", "median_ms": 4.0, "ratio": 1.0}],
+    }
+    text = readme.block(run)
+    assert text.startswith(readme.BEGIN)
+    assert text.endswith(readme.END)
+    assert "| net | 3.00 | 4.00 (openvino) | 0.75 | 5.0 |" in text
+    assert readme.BEGIN in (readme.ROOT / "README.md").read_text()
+    with pytest.raises(DlasError, match="no figures"):
+        readme.table(run, 2)
 
 
 def test_layer_lines():
