@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 from iree.compiler import ir
@@ -12,9 +12,10 @@ from iree.compiler.dialects import arith
 
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.base import Pass
-from dlas_mlir.ir.constants import dtype_of
+from dlas_mlir.ir.constants import dtype_of, is_constant
 from dlas_mlir.ir.evaluate import CannotEvaluate, evaluate_body
 from dlas_mlir.ir.kernel.region import indexing_maps, iterators
+from dlas_mlir.passes.layout._relayout import inner_dims, pack_by_transpose, relayout, unpack_by_transpose
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,9 @@ class PropagateLayoutsPass(Pass):
     """Move linalg.unpack of channels down, through element-wise operations and reductions of other dimensions (any
     linalg.generic in which channels are a parallel loop), pooling, padding, concatenation of whole blocks and the
     flattening of 1x1 images, until it meets a linalg.pack that it cancels, or the end.
+
+    Where it meets a pack in blocks of another size, one copy of whole vectors is left; a pack or unpack of a single
+    block that stays (channels-last) becomes a transposition.
 
     An operation that reads a packed and an unpacked value gets the latter packed. The filler lanes of a partial block
     hold values that nothing reads; an operation that could turn them into infinities or NaNs stays unpacked.
@@ -42,19 +46,25 @@ class PropagateLayoutsPass(Pass):
 
     def run(self, module: ir.Module) -> None:
         for op in build.operations(module):
-            handler = _HANDLERS.get(op.name)
-            if handler is None:
-                continue
-            with ir.InsertionPoint(op), op.location:
-                replacement = handler(op)
-            if replacement is not None:
-                op.results[0].replace_all_uses_with(replacement)
-                op.erase()
+            _rewrite(op, _HANDLERS)
         build.erase_dead(module)
         for op in build.operations(module):
-            if op.name == "linalg.unpack":
-                _unpack_by_reshape(op)
+            _rewrite(op, _LEFT_OVER)
         build.erase_dead(module)
+
+
+_Handlers: TypeAlias = "dict[str, Callable[[ir.Operation], ir.Value | None]]"
+
+
+def _rewrite(op: ir.Operation, handlers: _Handlers) -> None:
+    handler = handlers.get(op.name)
+    if handler is None:
+        return
+    with ir.InsertionPoint(op), op.location:
+        replacement = handler(op)
+    if replacement is not None:
+        op.results[0].replace_all_uses_with(replacement)
+        op.erase()
 
 
 @dataclass(frozen=True)
@@ -76,9 +86,9 @@ def _packed(value: ir.Value) -> _Packed | None:
     if isinstance(owner, ir.Block) or owner.operation.name != "linalg.unpack":
         return None
     op = owner.operation
-    dims = list(ir.DenseI64ArrayAttr(op.attributes["inner_dims_pos"]))
+    dims = inner_dims(op)
     tiles = list(ir.DenseI64ArrayAttr(op.attributes["static_inner_tiles"]))
-    if len(dims) != 1 or list(ir.DenseI64ArrayAttr(op.attributes["outer_dims_perm"])):
+    if dims is None or len(dims) != 1:
         return None
     return _Packed(op.operands[0], dims[0], tiles[0], tuple(_shape(value)))
 
@@ -92,13 +102,14 @@ def _as_packed(value: ir.Value, dim: int, tile: int) -> ir.Value:
 
 
 def _cancel(op: ir.Operation) -> ir.Value | None:
-    """A pack of an unpack in the same layout."""
+    """A pack of an unpack."""
     packed = _packed(op.operands[0])
-    dims = list(ir.DenseI64ArrayAttr(op.attributes["inner_dims_pos"]))
     tiles = list(ir.DenseI64ArrayAttr(op.attributes["static_inner_tiles"]))
-    if packed is None or list(ir.DenseI64ArrayAttr(op.attributes["outer_dims_perm"])):
+    if packed is None or inner_dims(op) != [packed.dim]:
         return None
-    return packed.source if (dims, tiles) == ([packed.dim], [packed.tile]) else None
+    if tiles == [packed.tile]:
+        return packed.source
+    return relayout(packed.source, packed.dim, _shape(op.results[0])[packed.dim], tiles[0])
 
 
 def _generic(op: ir.Operation) -> ir.Value | None:
@@ -259,22 +270,24 @@ def _expand(op: ir.Operation) -> ir.Value | None:
     return build.unpack(image, [1], shape)
 
 
-def _unpack_by_reshape(op: ir.Operation) -> None:
+def _unpack_left_over(op: ir.Operation) -> ir.Value | None:
     """An unpack with nothing but unit dimensions between the blocks and the lanes moves no data."""
     packed = _packed(op.results[0])
     if packed is None or packed.dim != 1 or any(size != 1 for size in packed.shape[2:]):
-        return
-    with ir.InsertionPoint(op), op.location:
-        rank = len(packed.shape)
-        flat = build.collapse(packed.source, [[0], list(range(1, rank + 1))])
-        if _shape(flat)[1] != packed.shape[1]:
-            flat = build.extract_slice(flat, [0, 0], packed.shape[:2])
-        if rank > 2:
-            flat = build.expand(flat, [[0], list(range(1, rank))], packed.shape)
-        op.results[0].replace_all_uses_with(flat)
+        return unpack_by_transpose(op)
+    rank = len(packed.shape)
+    flat = build.collapse(packed.source, [[0], list(range(1, rank + 1))])
+    if _shape(flat)[1] != packed.shape[1]:
+        flat = build.extract_slice(flat, [0, 0], packed.shape[:2])
+    return build.expand(flat, [[0], list(range(1, rank))], packed.shape) if rank > 2 else flat
 
 
-_HANDLERS: dict[str, Callable[[ir.Operation], ir.Value | None]] = {
+def _pack_left_over(op: ir.Operation) -> ir.Value | None:
+    """The packing of weights is left to dlas-fold-constants."""
+    return None if is_constant(op.operands[0]) else pack_by_transpose(op)
+
+
+_HANDLERS: _Handlers = {
     "linalg.generic": _generic,
     "linalg.pack": _cancel,
     "linalg.pooling_nchw_max": _pooling,
@@ -284,3 +297,5 @@ _HANDLERS: dict[str, Callable[[ir.Operation], ir.Value | None]] = {
     "tensor.expand_shape": _expand,
     "tensor.pad": _pad,
 }
+
+_LEFT_OVER: _Handlers = {"linalg.pack": _pack_left_over, "linalg.unpack": _unpack_left_over}

@@ -2,7 +2,7 @@
 // STOCK-NOT: dlas.target
 
 // RUN: %dlas_opt %s --preset=x86-64-avx2/direct | FileCheck %s --check-prefix=DIRECT
-// DIRECT: module attributes {dlas.target = {{.*}}name = "x86-64-avx2"
+// DIRECT: module attributes {{{.*}}dlas.target = {{.*}}name = "x86-64-avx2"
 
 // A user's directory comes first, and its mistakes are shown in its own file.
 // RUN: env DLAS_PRESETS=%S/Inputs/presets %dlas_opt %s --preset=mine/good | FileCheck %s --check-prefix=MINE
