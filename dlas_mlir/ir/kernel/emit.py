@@ -16,6 +16,7 @@ Architectures" (SC 2018). IREE's default CPU pipeline bufferises and lowers it a
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 
 from iree.compiler import ir
 
@@ -65,6 +66,35 @@ def _dispatch_tensor(kind: ir.Type, access: str) -> ir.Type:
     return ir.Type.parse(f"!iree_tensor_ext.dispatch.tensor<{access}:{kind}>")
 
 
+@dataclass(frozen=True)
+class _Edge:
+    """The padding on one side of a split dimension, and which of the dimension's workgroups writes it."""
+
+    workgroup: ir.Value
+    which: int
+    start: int
+    size: int
+
+
+def _at_edges(box: tuple[_Edge | None, ...]) -> ir.Value:
+    """Whether this workgroup is at all the edges of `box`."""
+    i1, equal = ir.IntegerType.get_signless(1), ir.IntegerAttr.get(ir.IntegerType.get_signless(64), 0)
+    conditions = [
+        ir.Operation.create(
+            "arith.cmpi",
+            results=[i1],
+            operands=[edge.workgroup, build.index(edge.which)],
+            attributes={"predicate": equal},
+        ).result
+        for edge in box
+        if edge
+    ]
+    condition = conditions[0]
+    for other in conditions[1:]:
+        condition = ir.Operation.create("arith.andi", results=[i1], operands=[condition, other]).result
+    return condition
+
+
 class _Kernel:
     def __init__(self, region: Region, schedule: Schedule, captured: list[ir.Value]) -> None:
         self.region, self.schedule, self.captured = region, schedule, captured
@@ -98,6 +128,7 @@ class _Kernel:
         kinds = [_dispatch_tensor(value.type, "readonly") for value in self.captured]
         kinds += [_dispatch_tensor(value.type, "readwrite") for value in updated]
         kinds += [_dispatch_tensor(output.type, "writeonly") for output in outputs if output.into is None]
+        assert self.op is not None
         block = self.op.regions[0].blocks.append(*kinds, arg_locs=[ir.Location.unknown()] * len(kinds))
         count = self.op.regions[1].blocks.append()
         with ir.InsertionPoint(count):
@@ -194,42 +225,36 @@ class _Kernel:
         _store_slice(tile, target, offsets)
 
     def _store_outer_borders(self, output: Output, target: ir.Value) -> None:
-        """The padding before and after a split dimension, written by its first and last workgroup."""
+        """The padding around split dimensions: each strip and each corner, by the workgroup that is at that edge."""
+        edges: list[list[_Edge | None]] = []
         for i, loop in enumerate(self.region.out_loops):
-            if loop is None or not self._is_split(loop):
-                continue
-            last = -(-self.region.extents[loop] // self.tile[loop]) - 1
-            end = output.low[i] + self.region.extents[loop]
-            for which, start, size in ((0, 0, output.low[i]), (last, end, output.high[i])):
-                if size:
-                    self._store_strip(output, target, i, which, start, size)
+            edges.append([None])
+            if loop is not None and self._is_split(loop):
+                extent = self.region.extents[loop]
+                before = _Edge(self.workgroup[loop], 0, 0, output.low[i])
+                after = _Edge(
+                    self.workgroup[loop], -(-extent // self.tile[loop]) - 1, output.low[i] + extent, output.high[i]
+                )
+                edges[i] += [edge for edge in (before, after) if edge.size]
+        for box in itertools.product(*edges):
+            if any(box):
+                self._store_border(output, target, box)
 
-    def _store_strip(self, output: Output, target: ir.Value, i: int, which: int, start: int, size: int) -> None:
-        workgroup = self.workgroup[self.region.out_loops[i]]  # type: ignore[index]
-        equal = ir.Operation.create(
-            "arith.cmpi",
-            results=[ir.IntegerType.get_signless(1)],
-            operands=[workgroup, build.index(which)],
-            attributes={"predicate": ir.IntegerAttr.get(ir.IntegerType.get_signless(64), 0)},
-        ).result
-        branch = ir.Operation.create("scf.if", operands=[equal], regions=2)
+    def _store_border(self, output: Output, target: ir.Value, box: tuple[_Edge | None, ...]) -> None:
+        branch = ir.Operation.create("scf.if", operands=[_at_edges(box)], regions=2)
         with ir.InsertionPoint(branch.regions[0].blocks.append()):
-            shape = self._tile_shape(output)
-            shape[i] = size
+            shape = [edge.size if edge else size for edge, size in zip(box, self._tile_shape(output), strict=True)]
             kind = ir.RankedTensorType.get(shape, output.type.element_type)
-            strip = ir.Operation.create("tensor.empty", results=[kind]).result
-            strip = _fill(strip, output.pad, [0] * len(shape), shape, self.schedule.lanes)
+            border = ir.Operation.create("tensor.empty", results=[kind]).result
+            border = _fill(border, output.pad, [0] * len(shape), shape, self.schedule.lanes)
             offsets: list[int | ir.Value] = []
-            for j, loop in enumerate(self.region.out_loops):
+            for i, (edge, loop) in enumerate(zip(box, self.region.out_loops, strict=True)):
                 base = None if loop is None else self.base[loop]
-                if j == i:
-                    offsets.append(start)
-                elif base is None:
-                    offsets.append(0)
+                if edge or base is None:
+                    offsets.append(output.at[i] + (edge.start if edge else 0))
                 else:
-                    # Corners of two split and padded dimensions belong to the strips of the outer one.
-                    offsets.append(build.apply(affine.dim(0) + affine.constant(output.low[j]), [base]))
-            _store_slice(strip, target, offsets)
+                    offsets.append(build.apply(affine.dim(0) + affine.constant(output.low[i] + output.at[i]), [base]))
+            _store_slice(border, target, offsets)
             ir.Operation.create("scf.yield")
 
     # The loops of a workgroup.
