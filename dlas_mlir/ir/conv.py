@@ -7,6 +7,7 @@ activations and OIHW ([K, C/G, R, S]) for weights; a linear layer is the 1x1 cas
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from iree.compiler import ir
@@ -251,8 +252,10 @@ def _pair(op: ir.Operation, name: str) -> tuple[int, int]:
 
 
 def layer_name(op: ir.Operation) -> str:
-    """The name of a layer: the NameLoc that the importer left, else the printed location."""
-    text = str(op.location)
-    if text.startswith('loc("') and text.count('"') == 2 and not text.endswith(')")'):
-        return text[len('loc("') : text.index('"', len('loc("'))]
-    return text
+    """The name of a layer: the NameLoc that the importer left, else where it stands in its file."""
+    location = op.location
+    if isinstance(location, ir.NameLoc):
+        return location.name_str
+    if isinstance(location, ir.FileLineColLoc):
+        return f"{Path(location.filename.value).name}:{location.start_line}:{location.start_col}"
+    return str(location)

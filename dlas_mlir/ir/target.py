@@ -59,7 +59,5 @@ class Target:
         }
         known = {field.name for field in dataclasses.fields(Target)}
         if unknown := values.keys() - known:
-            raise PassError(
-                f"`{ATTRIBUTE}` has unknown entries: {', '.join(sorted(unknown))}", module.operation
-            )
+            raise PassError(f"`{ATTRIBUTE}` has unknown entries: {', '.join(sorted(unknown))}", module.operation)
         return Target(**values)

@@ -147,7 +147,7 @@ def _start(convolution: Convolution, shape: list[int], panel: int) -> ir.Value:
 def _panels(convolution: Convolution, a: ir.Value, panel: int) -> ir.Value:
     """Weights as [K/k, D, k], D in the order R, S, C of im2col, with zeros for padded channels."""
     weights = build.transpose(convolution.weights_oihw(), [0, 2, 3, 1])
-    k, r, s, c = _shape(weights)
+    _, r, s, c = _shape(weights)
     depth = _shape(a)[-1] // (r * s)
     if depth != c:
         weights = build.pad(weights, [0] * 4, [0, 0, 0, depth - c], build.zero(convolution.element))

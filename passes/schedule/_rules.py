@@ -146,9 +146,7 @@ def _tiles(extents: tuple[int, int, int], budget: int) -> list[tuple[int, int, i
     return tiles
 
 
-def _contraction_cost(
-    tile: tuple[int, int, int], extents: tuple[int, int, int], panel: float, target: Target
-) -> float:
+def _contraction_cost(tile: tuple[int, int, int], extents: tuple[int, int, int], panel: float, target: Target) -> float:
     """Cycles per useful multiply-add, relative: one per issue, plus loads that do not hide, plus idle latency, plus
     the weights (`panel` bytes for one vector of output channels) that come from the second-level cache for every
     tile of pixels, or from beyond it. The factors were fitted to measurements of 3x3 and 1x1 layers on Zen 4."""
@@ -192,9 +190,9 @@ def _unroll_reductions(loops: Loops, register: list[int], vector: int, broadcast
             for expr in exprs:
                 window = [loop for loop in loops.reductions if loop in affine.dims_of(expr)]
                 others = affine.dims_of(expr) - set(window)
-                if len(window) == 1 and others and any(register[x] > 1 for x in others):
-                    if loops.extents[window[0]] <= _MAX_UNROLLED_REDUCTION:
-                        register[window[0]] = loops.extents[window[0]]
+                shared = len(window) == 1 and any(register[x] > 1 for x in others)
+                if shared and loops.extents[window[0]] <= _MAX_UNROLLED_REDUCTION:
+                    register[window[0]] = loops.extents[window[0]]
 
 
 def _order(loops: Loops, register: list[int], vector: int, weights: list[int], target: Target) -> list[int]:

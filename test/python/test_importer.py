@@ -43,7 +43,9 @@ def assert_runs_as_pytorch(imported: Imported) -> None:
     """Compile with plain IREE and compare with the golden outputs."""
     assert imported.golden is not None
     golden = np.load(imported.golden)
-    vmfb: Any = compile_file(str(imported.path), target_backends=["llvm-cpu"], extra_args=["--iree-llvmcpu-target-cpu=host"])
+    vmfb: Any = compile_file(
+        str(imported.path), target_backends=["llvm-cpu"], extra_args=["--iree-llvmcpu-target-cpu=host"]
+    )
     main: Any = load_vm_flatbuffer(vmfb, driver="local-sync").main
     outputs = main(*[golden[f"input_{i}"] for i in range(len(golden.files)) if f"input_{i}" in golden.files])
     outputs = outputs if isinstance(outputs, tuple | list) else [outputs]
