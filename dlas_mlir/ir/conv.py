@@ -257,5 +257,5 @@ def layer_name(op: ir.Operation) -> str:
     if isinstance(location, ir.NameLoc):
         return location.name_str
     if isinstance(location, ir.FileLineColLoc):
-        return f"{Path(location.filename.value).name}:{location.start_line}:{location.start_col}"
+        return f"{Path(str(location.filename)).name}:{location.start_line}:{location.start_col}"
     return str(location)
