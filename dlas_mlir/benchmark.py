@@ -68,7 +68,7 @@ def bench_rows(
     protocol: Protocol | None = None,
     progress: Progress = lambda _: None,
 ) -> list[dict[str, Any]]:
-    """One dict for each model, preset and number of threads, in this order; docs/bench.md tells the fields.
+    """One dict for each model, preset and number of threads, in this order; docs/measuring.md tells the fields.
 
     What fails is a dict with `error`; the others are still measured. An Artifact brings its own preset.
     """
