@@ -24,7 +24,8 @@ class SetTargetPass(Pass):
     ```
     After `dlas-set-target{target=x86-64-avx2 vector-bits=256 vector-registers=16}`:
     ```mlir
-    module attributes {dlas.target = {l1d_bytes = 32768 : i64, l2_bytes = 1048576 : i64,
+    module attributes {dlas.target = {fma_chains = 10 : i64, l1d_bytes = 32768 : i64,
+                                      l2_bytes = 1048576 : i64, load_cost = 15 : i64,
                                       name = "x86-64-avx2", threads = 1 : i64,
                                       vector_bits = 256 : i64, vector_registers = 16 : i64}} {
       ...
@@ -37,6 +38,8 @@ class SetTargetPass(Pass):
     target: str = option("generic", "name of the target")
     vector_bits: int = option(0, "bits of a vector register; 0 where no CPU schedule applies", minimum=0)
     vector_registers: int = option(0, "number of architectural vector registers", minimum=0)
+    fma_chains: int = option(10, "independent fused multiply-adds that hide their latency", minimum=1)
+    load_cost: int = option(15, "what a vector load adds to a multiply-add, in percent", minimum=0)
     l1d_bytes: int = option(32 * 1024, "bytes of level 1 data cache per core", minimum=0)
     l2_bytes: int = option(1024 * 1024, "bytes of level 2 cache per core", minimum=0)
     threads: int = option(1, "number of workers that schedules give equal work", minimum=1)

@@ -81,5 +81,9 @@ def _finish(
 
 
 def dense_channels(c_tile: int, k_tile: int, in_channels: int) -> Channels:
-    """Every output channel reads every input channel."""
-    return Channels(c_tile, k_tile, -(-in_channels // c_tile), c_tile, affine.dim(CI), affine.dim(C))
+    """Every output channel reads every input channel. Where the block does not divide them, one loop runs over exactly
+    the channels that there are, across the blocks."""
+    c = affine.dim(C)
+    if in_channels % c_tile:
+        return Channels(c_tile, k_tile, 1, in_channels, ir.AffineExpr.get_floor_div(c, c_tile), c % c_tile)
+    return Channels(c_tile, k_tile, in_channels // c_tile, c_tile, affine.dim(CI), c)

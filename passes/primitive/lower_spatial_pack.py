@@ -55,5 +55,6 @@ class LowerSpatialPackPass(LowerPrimitivePass):
         if convolution.in_channels <= _FEW_CHANNELS:
             return unpacked_input_convolution(convolution, block)
         channels = dense_channels(block, block, convolution.in_channels)
-        weights = build.pack(convolution.weights_oihw(), [1, 0], [block, block])
+        c_tile = block if channels.blocks > 1 else channels.depth
+        weights = build.pack(convolution.weights_oihw(), [1, 0], [c_tile, block])
         return packed_convolution(convolution, channels, weights)
