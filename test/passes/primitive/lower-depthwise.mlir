@@ -1,0 +1,52 @@
+// RUN: %dlas_opt %s --split-input-file --dlas-lower-depthwise --mlir-print-local-scope | FileCheck %s
+// RUN: not %dlas_opt %s --dlas-lower-depthwise=block=wide 2>&1 | FileCheck %s --check-prefix=TYPE
+
+// TYPE: error: `block`: expected a whole number, found `wide`
+
+// One block of channels per step: lane k of an output block reads lane k of the input block.
+// CHECK-LABEL: func.func @plain
+// CHECK: linalg.pack {{.*}} padding_value{{.*}} inner_dims_pos = [1, 0] inner_tiles = [1, 4] {{.*}} tensor<6x1x3x3xf32> -> tensor<2x1x3x3x1x4xf32>
+// CHECK: linalg.generic
+// CHECK-SAME: (d0, d1, d2 * 2 + d6, d3 * 2 + d7, d4)>
+// CHECK-SAME: (d1, d5, d6, d7, d8, d4)>
+// CHECK-SAME: dlas.primitive = "depthwise"
+// CHECK: linalg.unpack {{.*}} -> tensor<1x6x2x2xf32>
+module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+func.func @plain(%x: tensor<1x6x5x5xf32>, %w: tensor<6x3x3xf32>, %start: tensor<1x6x2x2xf32>) -> tensor<1x6x2x2xf32> {
+  %y = linalg.depthwise_conv_2d_nchw_chw {dlas.primitive = "depthwise", strides = dense<2> : vector<2xi64>}
+      ins(%x, %w : tensor<1x6x5x5xf32>, tensor<6x3x3xf32>) outs(%start : tensor<1x6x2x2xf32>) -> tensor<1x6x2x2xf32>
+  return %y : tensor<1x6x2x2xf32>
+}
+}
+
+// -----
+
+// With a channel multiplier of two, output block kb lies in half kb % 2 of input block kb / 2, and each of its lanes is
+// shared by two channels.
+// CHECK-LABEL: func.func @multiplier
+// CHECK: linalg.generic
+// CHECK-SAME: (d0, d1 floordiv 2, d2 + d6, d3 + d7, (d1 mod 2) * 2 + d4 floordiv 2)>
+// CHECK-SAME: tensor<1x2x3x3x4xf32>, tensor<3x1x3x3x1x4xf32>
+module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+func.func @multiplier(%x: tensor<1x6x1x3x3xf32>, %w: tensor<6x2x1x3x3xf32>, %start: tensor<1x6x2x1x1xf32>) -> tensor<1x6x2x1x1xf32> {
+  %y = linalg.conv_2d_ngchw_gfchw {dlas.primitive = "depthwise"}
+      ins(%x, %w : tensor<1x6x1x3x3xf32>, tensor<6x2x1x3x3xf32>) outs(%start : tensor<1x6x2x1x1xf32>) -> tensor<1x6x2x1x1xf32>
+  return %y : tensor<1x6x2x1x1xf32>
+}
+}
+
+// -----
+
+// The channels-last form with a multiplier dimension.
+// CHECK-LABEL: func.func @channels_last
+// CHECK: linalg.generic {{.*}} dlas.primitive = "depthwise"
+// CHECK: linalg.unpack {{.*}} -> tensor<1x8x2x2xf32>
+// CHECK: tensor.expand_shape {{.*}} into tensor<1x4x2x2x2xf32>
+// CHECK: linalg.transpose {{.*}} permutation = [0, 3, 4, 1, 2]
+module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+func.func @channels_last(%x: tensor<1x4x4x4xf32>, %w: tensor<3x3x4x2xf32>, %start: tensor<1x2x2x4x2xf32>) -> tensor<1x2x2x4x2xf32> {
+  %y = linalg.depthwise_conv_2d_nhwc_hwcm {dlas.primitive = "depthwise"}
+      ins(%x, %w : tensor<1x4x4x4xf32>, tensor<3x3x4x2xf32>) outs(%start : tensor<1x2x2x4x2xf32>) -> tensor<1x2x2x4x2xf32>
+  return %y : tensor<1x2x2x4x2xf32>
+}
+}

@@ -1,0 +1,88 @@
+// RUN: %dlas_opt %s --split-input-file --dlas-lower-spatial-pack --mlir-print-local-scope | FileCheck %s
+// RUN: %dlas_opt %s --split-input-file --dlas-lower-spatial-pack=block=2 --mlir-print-local-scope | FileCheck %s --check-prefix=BLOCK
+// RUN: not %dlas_opt %s --dlas-lower-spatial-pack=block=-4 2>&1 | FileCheck %s --check-prefix=RANGE
+
+// RANGE: error: `block`: expected at least 0, found -4
+
+// Activations NCHWc, weights OIHWio, parallel loops before reductions; the layer's name, primitive and work are
+// carried over.
+// CHECK-LABEL: func.func @blocks
+// CHECK-DAG: %[[W:.*]] = linalg.pack %arg1 inner_dims_pos = [1, 0] inner_tiles = [4, 4] {{.*}} tensor<12x8x3x3xf32> -> tensor<3x2x3x3x4x4xf32>
+// CHECK-DAG: %[[X:.*]] = linalg.pack %arg0 inner_dims_pos = [1] inner_tiles = [4] {{.*}} tensor<1x8x6x6xf32> -> tensor<1x2x6x6x4xf32>
+// CHECK: %[[ZEROS:.*]] = linalg.fill {{.*}} -> tensor<1x3x4x4x4xf32>
+// CHECK: %[[Y:.*]] = linalg.generic
+// CHECK-SAME: (d0, d5, d2 + d6, d3 + d7, d8)>
+// CHECK-SAME: (d1, d5, d6, d7, d8, d4)>
+// CHECK-SAME: (d0, d1, d2, d3, d4)>
+// CHECK-SAME: iterator_types = ["parallel", "parallel", "parallel", "parallel", "parallel", "reduction", "reduction", "reduction", "reduction"]
+// CHECK-SAME: ins(%[[X]], %[[W]]
+// CHECK-SAME: outs(%[[ZEROS]]
+// CHECK-SAME: {dlas.layer = "features.0", dlas.macs = 13824 : i64, dlas.primitive = "spatial-pack"}
+// CHECK: linalg.unpack %[[Y]] inner_dims_pos = [1] inner_tiles = [4] {{.*}} tensor<1x3x4x4x4xf32> -> tensor<1x12x4x4xf32>
+
+// BLOCK-LABEL: func.func @blocks
+// BLOCK: -> tensor<6x4x3x3x2x2xf32>
+module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+func.func @blocks(%x: tensor<1x8x6x6xf32>, %w: tensor<12x8x3x3xf32>) -> tensor<1x12x4x4xf32> {
+  %zero = arith.constant 0.0 : f32
+  %empty = tensor.empty() : tensor<1x12x4x4xf32>
+  %zeros = linalg.fill ins(%zero : f32) outs(%empty : tensor<1x12x4x4xf32>) -> tensor<1x12x4x4xf32>
+  %y = linalg.conv_2d_nchw_fchw {dlas.primitive = "spatial-pack"}
+      ins(%x, %w : tensor<1x8x6x6xf32>, tensor<12x8x3x3xf32>) outs(%zeros : tensor<1x12x4x4xf32>) -> tensor<1x12x4x4xf32>
+      loc("features.0")
+  return %y : tensor<1x12x4x4xf32>
+}
+}
+
+// -----
+
+// Three channels are read as they are. What is accumulated on is packed, with zeros where the block does not divide.
+// CHECK-LABEL: func.func @image
+// CHECK: linalg.pack %arg1 padding_value(%{{.*}} : f32) inner_dims_pos = [0] inner_tiles = [4] {{.*}} -> tensor<2x3x3x3x4xf32>
+// CHECK: %[[START:.*]] = linalg.pack %arg2 padding_value(%{{.*}} : f32) {{.*}} -> tensor<2x2x4x3x4xf32>
+// CHECK: linalg.generic
+// CHECK-SAME: (d0, d5, d2 * 2 + d6, d3 * 3 + d7)>
+// CHECK-SAME: ins(%arg0, {{.*}} outs(%[[START]]
+module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+func.func @image(%x: tensor<2x3x9x9xf32>, %w: tensor<6x3x3x3xf32>, %start: tensor<2x6x4x3xf32>) -> tensor<2x6x4x3xf32> {
+  %y = linalg.conv_2d_nchw_fchw {dlas.primitive = "spatial-pack", strides = dense<[2, 3]> : vector<2xi64>}
+      ins(%x, %w : tensor<2x3x9x9xf32>, tensor<6x3x3x3xf32>) outs(%start : tensor<2x6x4x3xf32>) -> tensor<2x6x4x3xf32>
+  return %y : tensor<2x6x4x3xf32>
+}
+}
+
+// -----
+
+// Any named form: here channels last, with dilations. Of the blocks of four only the five real channels are read.
+// CHECK-LABEL: func.func @channels_last
+// CHECK: linalg.transpose ins(%arg1 {{.*}} permutation = [3, 2, 0, 1]
+// CHECK: linalg.transpose ins(%arg0 {{.*}} permutation = [0, 3, 1, 2]
+// CHECK: linalg.pack {{.*}} padding_value{{.*}} -> tensor<1x2x6x6x4xf32>
+// CHECK: linalg.generic
+// CHECK-SAME: (d0, d8 floordiv 4, d2 + d6 * 2, d3 + d7 * 2, d8 mod 4)>
+// CHECK: %[[Y:.*]] = linalg.unpack
+// CHECK: linalg.transpose ins(%[[Y]] {{.*}} permutation = [0, 2, 3, 1]
+module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+func.func @channels_last(%x: tensor<1x6x6x5xf32>, %w: tensor<3x3x5x8xf32>, %start: tensor<1x2x2x8xf32>) -> tensor<1x2x2x8xf32> {
+  %y = linalg.conv_2d_nhwc_hwcf {dlas.primitive = "spatial-pack", dilations = dense<2> : vector<2xi64>}
+      ins(%x, %w : tensor<1x6x6x5xf32>, tensor<3x3x5x8xf32>) outs(%start : tensor<1x2x2x8xf32>) -> tensor<1x2x2x8xf32>
+  return %y : tensor<1x2x2x8xf32>
+}
+}
+
+// -----
+
+// What has another primitive, or none, is left alone.
+// CHECK-LABEL: func.func @others
+// CHECK-NEXT: linalg.conv_2d_nchw_fchw
+// CHECK-NEXT: linalg.conv_2d_nchw_fchw
+// CHECK-NEXT: return
+module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+func.func @others(%x: tensor<1x8x3x3xf32>, %w: tensor<8x8x1x1xf32>, %start: tensor<1x8x3x3xf32>) -> tensor<1x8x3x3xf32> {
+  %y = linalg.conv_2d_nchw_fchw {dlas.primitive = "gemm"}
+      ins(%x, %w : tensor<1x8x3x3xf32>, tensor<8x8x1x1xf32>) outs(%start : tensor<1x8x3x3xf32>) -> tensor<1x8x3x3xf32>
+  %z = linalg.conv_2d_nchw_fchw
+      ins(%y, %w : tensor<1x8x3x3xf32>, tensor<8x8x1x1xf32>) outs(%start : tensor<1x8x3x3xf32>) -> tensor<1x8x3x3xf32>
+  return %z : tensor<1x8x3x3xf32>
+}
+}
