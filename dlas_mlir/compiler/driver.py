@@ -22,6 +22,7 @@ from dlas_mlir.compiler.elf import undefined_symbols
 from dlas_mlir.compiler.importer import Imported, import_model
 from dlas_mlir.compiler.presets import Preset, load_preset
 from dlas_mlir.errors import DlasError
+from dlas_mlir.ir.pipeline import parse_pipeline
 from dlas_mlir.runtime.devices import cpu_features, cpu_model
 
 _DISTRIBUTIONS = ("dlas-mlir", "iree-base-compiler")
@@ -104,13 +105,14 @@ def compile_imported(
 
 
 def artifact_key(imported: Imported, preset: Preset) -> str:
-    """The hash of everything an artifact is made from."""
+    """The hash of everything an artifact is made from. Raises DlasError for a file of choices that is missing."""
     # `host` in a flag means this machine, which a cache on a shared disk may outlive.
     host = [cpu_model(), cpu_features()] if any("host" in flag for flag in preset.iree_flags) else []
     # The pipeline's text holds the target's figures. Threads matter only as far as it does.
     canonical = [preset.name, preset.pipeline, preset.iree_flags, preset.device.startswith("local")]
+    read = [cache.file_digest(Path(file)) for file in parse_pipeline(preset.pipeline).reads()]
     names = [imported.key, imported.name]
-    return cache.digest(names, canonical, host, cache.versions(*_DISTRIBUTIONS), _own_sources())
+    return cache.digest(names, canonical, read, host, cache.versions(*_DISTRIBUTIONS), _own_sources())
 
 
 def _own_sources() -> str:

@@ -50,6 +50,10 @@ class Pass:
         """Rewrite `module` in place. Raises PassError; the module is then valid, but half rewritten."""
         raise NotImplementedError
 
+    def reads(self) -> tuple[str, ...]:
+        """The files that it reads beside the module: a cached artifact is stale once one of them has changed."""
+        return ()
+
 
 def remark(op: Any, message: str) -> None:
     """Emit a remark at `op`: something the user wants to know although nothing is wrong."""

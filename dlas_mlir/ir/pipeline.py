@@ -45,6 +45,10 @@ class Pipeline:
         """The names of all passes, nested ones too, in order."""
         return names(self.elements)
 
+    def reads(self) -> tuple[str, ...]:
+        """The files that its passes read beside the module."""
+        return tuple(file for one in self.elements if isinstance(one, PythonPass) for file in one.instance.reads())
+
     def run(self, module: ir.Module, config: RunConfig | None = None) -> None:
         """Run on `module` in place. Raises PassFailure; the module is then valid or not, and of no use."""
         run(self.elements, module, config or RunConfig())

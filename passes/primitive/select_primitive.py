@@ -10,7 +10,7 @@ from typing import ClassVar
 from iree.compiler import ir
 
 from dlas_mlir.ir import build, conv
-from dlas_mlir.ir.base import Pass, PassError, option, remark
+from dlas_mlir.ir.base import Pass, PassError, option, remark, warning
 from dlas_mlir.ir.registry import all_pass_names, pass_class
 from dlas_mlir.ir.target import Target
 from dlas_mlir.passes.primitive._lower import LAYER, PRIMITIVE, LowerPrimitivePass
@@ -28,10 +28,10 @@ def primitives() -> list[str]:
 class SelectPrimitivePass(Pass):
     """Choose the primitive of every convolution and linear layer, and write it as the attribute `dlas.primitive`.
 
-    A layer with that attribute keeps it, so choices can be made by hand. Else the file of choices (`from`, a JSON
-    object from layer name to primitive) decides, and then the first of `primitive` that applies. A choice that does
-    not apply is an error that names the layer and the reason; with `fallback` it is a remark and the first of
-    `fallback` that applies is taken.
+    A layer with that attribute keeps it, so choices can be made by hand. Else the file `choices` (a JSON object from
+    layer name to primitive) decides, and then the first of `primitive` that applies. A choice that does not apply is
+    an error that names the layer and the reason; with `fallback` it is a remark and the first of `fallback` that
+    applies is taken. A choice for a layer that is not there is a warning.
 
     Before:
     ```mlir
@@ -58,10 +58,17 @@ class SelectPrimitivePass(Pass):
                 raise PassError(
                     f"there is no primitive '{name}'; there are {', '.join(primitives())}", module.operation
                 )
+        layers = set()
         for op in build.operations(module):
             convolution = conv.view(op)
             if convolution is not None:
+                layers.add(conv.layer_name(op))
                 self._select(convolution, target, choices)
+        if unknown := [layer for layer in choices if layer not in layers]:
+            warning(module.operation, f"choices {self.choices}: there is no layer {', '.join(map(repr, unknown))}")
+
+    def reads(self) -> tuple[str, ...]:
+        return (self.choices,) if self.choices else ()
 
     def _read_choices(self, module: ir.Module) -> dict[str, str]:
         if not self.choices:

@@ -122,6 +122,18 @@ def test_the_key_holds_what_matters(monkeypatch):
     assert len(keys) == 5
 
 
+def test_a_changed_file_of_choices_makes_another_artifact(tmp_path):
+    choices = tmp_path / "choices.json"
+    pipeline = f"builtin.module(dlas-select-primitive{{choices={choices}}})"
+    imported, preset = import_model(MODEL), dataclasses.replace(load_preset("host/stock"), pipeline=pipeline)
+    with pytest.raises(DlasError, match=r"cannot read .*choices\.json"):
+        artifact_key(imported, preset)
+    choices.write_text("{}")
+    before = artifact_key(imported, preset)
+    choices.write_text('{"conv": "gemm"}')
+    assert artifact_key(imported, preset) != before
+
+
 def test_threads_share_what_does_not_depend_on_them():
     one, two = (compile_model(MODEL, "host/stock", threads=threads) for threads in (1, 2))
     assert one.sha256 == two.sha256
