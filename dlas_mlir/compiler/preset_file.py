@@ -34,6 +34,8 @@ _TARGET = {
     "features": (list, False),
     "vector_bits": (int, False),
     "vector_registers": (int, False),
+    "fma_chains": (int, False),
+    "load_cost": (int, False),
     "l1d_bytes": (int, False),
     "l2_bytes": (int, False),
 }

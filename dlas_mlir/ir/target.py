@@ -16,13 +16,16 @@ ATTRIBUTE = "dlas.target"
 class Target:
     """The figures of one target. `vector_bits` is 0 where no CPU schedule applies (a GPU).
 
-    `vector_registers` counts architectural vector registers; cache sizes are bytes per core; `threads` is the number
-    of workers that a schedule should give equal work.
+    `vector_registers` counts architectural vector registers; `fma_chains` the independent fused multiply-adds that hide
+    their latency; `load_cost` is what a vector load adds to a multiply-add, in percent; cache sizes are bytes per core;
+    `threads` is the number of workers that a schedule should give equal work.
     """
 
     name: str
     vector_bits: int = 0
     vector_registers: int = 0
+    fma_chains: int = 10
+    load_cost: int = 15
     l1d_bytes: int = 32 * 1024
     l2_bytes: int = 1024 * 1024
     threads: int = 1

@@ -18,6 +18,8 @@ _STREAMING_COLUMNS = 7
 _MAX_UNROLLED_REDUCTION = 16
 # Workgroups per thread: enough to even out, few enough to cost nothing.
 _WORKGROUPS_PER_THREAD = 4
+# What one more of them costs, as a share of the work.
+_PART_COST = 0.01
 
 
 @dataclass(frozen=True)
@@ -222,7 +224,7 @@ def _order(loops: Loops, register: list[int], vector: int, weights: list[int], t
 
 
 def _distribute(loops: Loops, register: list[int], order: list[int], vector: int, target: Target) -> list[int]:
-    """Split the outer parallel loops, in tiles that divide them, until every thread has some workgroups."""
+    """Split the outer parallel loops until every thread has some workgroups."""
     wanted = _WORKGROUPS_PER_THREAD * target.threads
     distribution = [0] * len(loops.extents)
     count = 1
@@ -232,17 +234,17 @@ def _distribute(loops: Loops, register: list[int], order: list[int], vector: int
             continue
         if loop == vector and extent // register[loop] < 2:
             continue
-        tile = _divisor_tile(extent, register[loop], -(-wanted // count))
+        tile = _part(extent, register[loop], -(-wanted // count))
         if tile < extent:
             distribution[loop] = tile
             count *= -(-extent // tile)
     return distribution
 
 
-def _divisor_tile(extent: int, block: int, wanted: int) -> int:
-    """The largest multiple of `block` that splits `extent` into at least `wanted` parts, else into the most, without
-    more work than the blocks have: the last part may overlap the one before as the last block does."""
-    steps = -(-extent // block)
-    tiles = [block * count for count in range(1, steps) if steps % count == 0]
-    enough = [tile for tile in tiles if -(-extent // tile) >= wanted]
-    return max(enough) if enough else (min(tiles) if tiles else extent)
+def _part(extent: int, block: int, wanted: int) -> int:
+    """The multiple of `block` that splits `extent` into at least `wanted` parts, else into the most: the one with the
+    least work, as the last part overlaps the one before where it does not divide, and the fewest parts."""
+    tiles = [tile for tile in range(block, extent, block) if -(-extent // tile) >= wanted]
+    if not tiles:
+        return min(block, extent)
+    return min(tiles, key=lambda tile: (_waste(extent, tile) + _PART_COST * -(-extent // tile), -tile))
