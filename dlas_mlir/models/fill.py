@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from dlas_mlir.errors import DlasError
 
+from . import architecture
+
 SEED = 0
 _KEYS_SHOWN = 6
 
@@ -56,9 +58,14 @@ def _fill_norm(norm: nn.Module, inputs: tuple[Any, ...]) -> None:
 def load_weights(model: nn.Module, path: Path) -> None:
     """Fill `model` from a state_dict, in a safetensors file or one of torch.save (code in it is not run).
 
-    Raises DlasError when the file cannot be read, and when its keys or shapes are not the model's.
+    The model first gets the shapes and types that a compressed checkpoint stores. Raises DlasError when the file
+    cannot be read, and when its keys or shapes are not the model's.
     """
     state = _read_state_dict(path)
+    try:
+        architecture.apply(model, architecture.read_metadata(path).get("architecture", {}))
+    except DlasError as error:
+        raise DlasError(f"weights file {path} does not fit the model: {error}") from None
     wanted = model.state_dict()
     # Older files have no batch counters; inference does not read them.
     missing = [key for key in wanted if key not in state and not key.endswith("num_batches_tracked")]

@@ -1,0 +1,146 @@
+"""What compression does to a model's shapes and types: stored in a checkpoint, applied before it is loaded.
+
+The JSON object, whose keys are all optional: `channels` maps a layer to its sizes after channel pruning,
+`folded` maps a batch norm to the convolution that it was folded into, `half` is the element type of the model and
+the layers that stay in float32.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+
+from dlas_mlir.errors import DlasError
+
+# The one key of a checkpoint's metadata; its value is JSON.
+METADATA_KEY = "dlas"
+HALF_TYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What a safetensors file says of itself under the key `dlas`: nothing for other files.
+
+    Raises DlasError when it says something that is no JSON object; a file that cannot be read raises nothing here.
+    """
+    if path.suffix != ".safetensors":
+        return {}
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(METADATA_KEY)
+    except (OSError, SafetensorError):
+        return {}  # whoever reads the tensors says it better
+    if text is None:
+        return {}
+    try:
+        metadata = json.loads(text)
+    except ValueError:
+        metadata = None
+    if not isinstance(metadata, dict):
+        raise DlasError(f"{path}: its metadata `{METADATA_KEY}` is not a JSON object; write the checkpoint again")
+    return metadata
+
+
+def apply(model: nn.Module, architecture: Mapping[str, Any]) -> None:
+    """Give `model` the shapes and types of `architecture`, in place; the values of what changes are undefined.
+
+    Raises DlasError when it is not of this model.
+    """
+    unknown = set(architecture) - {"channels", "folded", "half"}
+    if unknown:
+        raise DlasError(f"unknown architecture key `{min(unknown)}`; a newer version may know it")
+    try:
+        for name, sizes in architecture.get("channels", {}).items():
+            resize(model.get_submodule(name), sizes)
+        for norm, convolution in architecture.get("folded", {}).items():
+            remove_folded(model, convolution, norm)
+        if "half" in architecture:
+            to_half(model, architecture["half"]["element"], architecture["half"]["keep"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DlasError(f"the stored architecture is not this model's: {error}") from None
+
+
+def sizes_of(layer: nn.Module) -> dict[str, int] | None:
+    """The channel counts of a layer as `resize` takes them, None for a layer that has none."""
+    if isinstance(layer, _ConvNd):
+        return {"in": layer.in_channels, "out": layer.out_channels, "groups": layer.groups}
+    if isinstance(layer, nn.Linear):
+        return {"in": layer.in_features, "out": layer.out_features}
+    if isinstance(layer, _BatchNorm):
+        return {"out": layer.num_features}
+    return None
+
+
+def resize(layer: nn.Module, sizes: Mapping[str, int]) -> None:
+    """Give a convolution, linear layer or batch norm other channel counts. The values are undefined."""
+    outputs = sizes["out"]
+    if isinstance(layer, _ConvNd):
+        layer.in_channels, layer.out_channels, layer.groups = sizes["in"], outputs, sizes["groups"]
+        shape = [outputs, sizes["in"] // sizes["groups"], *layer.kernel_size]
+    elif isinstance(layer, nn.Linear):
+        layer.in_features, layer.out_features = sizes["in"], outputs
+        shape = [outputs, sizes["in"]]
+    elif isinstance(layer, _BatchNorm):
+        layer.num_features = outputs
+        shape = [outputs]
+    else:
+        raise ValueError(f"a {type(layer).__name__} has no channels to change")
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        value = getattr(layer, name, None)
+        if isinstance(value, Tensor):
+            resized = value.detach().new_zeros(shape if name == "weight" else [outputs])
+            setattr(layer, name, nn.Parameter(resized) if isinstance(value, nn.Parameter) else resized)
+
+
+def remove_folded(model: nn.Module, convolution: str, norm: str) -> None:
+    """Take out a batch norm whose effect is in the weights of a convolution, which gets a bias if it has none."""
+    layer = model.get_submodule(convolution)
+    if not isinstance(layer, _ConvNd) or not isinstance(model.get_submodule(norm), _BatchNorm):
+        raise ValueError(f"{norm} is not a batch norm behind the convolution {convolution}")
+    if layer.bias is None:
+        layer.bias = nn.Parameter(layer.weight.detach().new_zeros(layer.out_channels))
+    model.set_submodule(norm, nn.Identity())
+
+
+def to_half(model: nn.Module, element: str, keep: Iterable[str]) -> None:
+    """Make weights and activations `element` ("float16", "bfloat16"), but for the layers named in `keep`.
+
+    Batch norms stay in float32, as in PyTorch's mixed precision. Inputs and outputs of the model keep their type:
+    it converts them itself, so that it takes the place of the model that it was made from.
+    """
+    half = HALF_TYPES[element]
+    model.to(half)
+    for layer in model.modules():
+        if isinstance(layer, _BatchNorm):
+            layer.float()
+    for name in keep:
+        layer = model.get_submodule(name).float()
+        layer.register_forward_pre_hook(_inputs_to(torch.float32))
+        layer.register_forward_hook(_outputs_to(half))
+    model.register_forward_pre_hook(_inputs_to(half))
+    model.register_forward_hook(_outputs_to(torch.float32))
+
+
+def _inputs_to(dtype: torch.dtype) -> Callable[..., Any]:
+    return lambda module, inputs: _converted(inputs, dtype)
+
+
+def _outputs_to(dtype: torch.dtype) -> Callable[..., Any]:
+    return lambda module, inputs, outputs: _converted(outputs, dtype)
+
+
+def _converted(value: Any, dtype: torch.dtype) -> Any:
+    """Floating-point tensors become `dtype`, in tuples and lists too; the rest stays."""
+    if isinstance(value, Tensor):
+        return value.to(dtype) if value.is_floating_point() else value
+    if type(value) in (tuple, list):
+        return type(value)(_converted(item, dtype) for item in value)
+    return value
