@@ -312,6 +312,12 @@ def identity(op: ir.Operation) -> int:
     return _capsule_pointer(capsule, _capsule_name(capsule))
 
 
+def defining(value: ir.Value) -> ir.Operation | None:
+    """The operation that computes `value`; None for an argument of a block."""
+    owner = value.owner
+    return None if isinstance(owner, ir.Block) else owner.operation
+
+
 def users(value: ir.Value) -> list[ir.Operation]:
     """The operations that use `value`, each once, in no particular order."""
     found = []

@@ -11,7 +11,7 @@ from iree.compiler.dialects import arith
 
 from dlas_mlir.ir import affine, build, conv
 from dlas_mlir.ir.base import Pass
-from dlas_mlir.ir.constants import Constants, constant
+from dlas_mlir.ir.constants import Constants, constant, dtype_of
 from dlas_mlir.ir.evaluate import is_elementwise
 from dlas_mlir.ir.kernel.region import indexing_maps, scalar_constant
 
@@ -129,6 +129,8 @@ def _fold_into_weights(convolution: conv.Convolution, constants: Constants) -> N
     if weights is None or not isinstance(convolution.element, ir.FloatType):
         return
     bias = _initial_bias(convolution, constants)
+    if bias is None:
+        return
     channels = convolution.out_channels
     weight_dims, out_dims = convolution.output_channel_dims()
     end, dim = op.results[0], out_dims[0]
@@ -138,38 +140,41 @@ def _fold_into_weights(convolution: conv.Convolution, constants: Constants) -> N
         if out_dims != [1, 2] or len(users) != 1 or users[0].name != "tensor.collapse_shape":
             return
         end, dim = users[0].results[0], 1
-    chain = _Chain(end, np.ones(channels), np.zeros(channels) if bias is None else bias.astype(np.float64))
+    chain = _Chain(end, np.ones(channels), bias.astype(np.float64))
     while chain.step(constants, dim):
         pass
-    if chain.length == 0 and bias is None:
+    if chain.length == 0 and not np.any(bias):
         return
     with ir.InsertionPoint(op), op.location:
         if np.any(chain.scale != 1.0):
             shape = [weights.shape[i] if i in weight_dims else 1 for i in range(weights.ndim)]
             scaled = weights * chain.scale.reshape(shape)
             op.operands[1] = constant(scaled.astype(weights.dtype), "weights")
-        if bias is not None:
+        if np.any(bias):
             kind = ir.RankedTensorType(op.operands[2].type)
             op.operands[2] = build.fill(build.zero(kind.element_type), kind.shape)
     _add_bias(chain, end, dim, weights.dtype)
 
 
 def _initial_bias(convolution: conv.Convolution, constants: Constants) -> np.ndarray | None:
-    """The bias that is broadcast into the initial accumulator; None when that is filled."""
-    owner = convolution.initial.owner
-    if isinstance(owner, ir.Block):
+    """What the initial accumulator holds per output channel; None when that is not known, or differs in a channel."""
+    op, channels = build.defining(convolution.initial), convolution.out_channels
+    _, out_dims = convolution.output_channel_dims()
+    if op is not None and op.name == "tensor.expand_shape":
+        op, out_dims = build.defining(op.operands[0]), out_dims[:1]
+    if op is None:
         return None
-    op = owner.operation
-    if op.name == "tensor.expand_shape":
-        inner = op.operands[0].owner
-        op = op if isinstance(inner, ir.Block) else inner.operation
+    if op.name == "linalg.fill":
+        value = scalar_constant(op.operands[0])
+        return None if value is None else np.full(channels, value.value)  # type: ignore[attr-defined]
+    array = None
     if op.name == "linalg.broadcast":
-        return constants.read(op.operands[0])
-    if op.name == "arith.constant":
+        added = list(ir.DenseI64ArrayAttr(op.attributes["dimensions"]))
+        if [i for i in range(ir.RankedTensorType(op.results[0].type).rank) if i not in added] == out_dims:
+            array = constants.read(op.operands[0])
+    elif op.name == "arith.constant":
         array = constants.read(op.results[0])
-        if array is not None and array.size == convolution.out_channels:
-            return array.reshape(-1)
-    return None
+    return array.reshape(-1) if array is not None and array.size == channels else None
 
 
 def _add_bias(chain: _Chain, start: ir.Value, dim: int, dtype: np.dtype) -> None:
@@ -225,7 +230,8 @@ def _merge_chain(op: ir.Operation, constants: Constants) -> None:
     with ir.InsertionPoint(last), last.location:
         kind = ir.RankedTensorType(op.results[0].type)
         identity = [affine.dim(i) for i in range(rank)]
-        arrays = [np.broadcast_to(a, (channels,)).astype(np.float32) for a in (chain.scale, chain.shift)]
+        dtype = dtype_of(kind.element_type)
+        arrays = [np.broadcast_to(a, (channels,)).astype(dtype) for a in (chain.scale, chain.shift)]
         merged = build.generic(
             [x, *(constant(array, "batch_norm") for array in arrays)],
             build.empty(kind.shape, kind.element_type),

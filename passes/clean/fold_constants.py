@@ -78,7 +78,8 @@ def _evaluate_generic(op: ir.Operation, read: Read) -> np.ndarray | None:
 
 
 def _i64s(op: ir.Operation, name: str) -> list[int]:
-    return list(ir.DenseI64ArrayAttr(op.attributes[name]))
+    """An attribute of integers, empty where it is left out."""
+    return list(ir.DenseI64ArrayAttr(op.attributes[name])) if name in op.attributes else []
 
 
 def _result_shape(op: ir.Operation) -> list[int]:
@@ -87,13 +88,15 @@ def _result_shape(op: ir.Operation) -> list[int]:
 
 def _evaluate_pack(op: ir.Operation, read: Read) -> np.ndarray | None:
     array = read(op.operands[0])
-    if array is None or _i64s(op, "outer_dims_perm"):
+    fill = scalar_constant(op.operands[2]) if len(op.operands) > 2 else None
+    if array is None or _i64s(op, "outer_dims_perm") or (fill is None and len(op.operands) > 2):
         return None
     dims, tiles = _i64s(op, "inner_dims_pos"), _i64s(op, "static_inner_tiles")
     padding = [(0, 0)] * array.ndim
     for dim, tile in zip(dims, tiles, strict=True):
         padding[dim] = (0, -array.shape[dim] % tile)
-    array = np.pad(array, padding)
+    if fill is not None:
+        array = np.pad(array, padding, constant_values=fill.value)  # type: ignore[attr-defined]
     shape: list[int] = []
     inner: dict[int, int] = {}
     outer: list[int] = []

@@ -1,0 +1,115 @@
+// RUN: %dlas_opt %s --dlas-fold-constants | FileCheck %s
+// RUN: %dlas_opt %s --dlas-fold-constants --dlas-fold-constants | FileCheck %s
+// RUN: not %dlas_opt %s --dlas-fold-constants=size=4 2>&1 | FileCheck %s --check-prefix=NAME
+
+// NAME: error: `dlas-fold-constants` has no option `size`; it has none
+
+#id = affine_map<(d0, d1) -> (d0, d1)>
+#row = affine_map<(d0, d1) -> (d1)>
+
+// Weights are packed once, with the padding value where a tile does not divide.
+// CHECK-LABEL: func.func @pack
+// CHECK-NEXT: %[[C:.*]] = arith.constant dense<{{\[}}{{\[}}{{\[}}[1.000000e+00, 4.000000e+00], [2.000000e+00, 5.000000e+00]], {{\[}}[3.000000e+00, 6.000000e+00], [-1.000000e+00, -1.000000e+00]]],
+// CHECK-NEXT: return %[[C]]
+func.func @pack() -> tensor<2x2x2x2xf32> {
+  %zero = arith.constant -1.0 : f32
+  %w = arith.constant dense<[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]]> : tensor<3x3xf32>
+  %empty = tensor.empty() : tensor<2x2x2x2xf32>
+  %p = linalg.pack %w padding_value(%zero : f32) inner_dims_pos = [1, 0] inner_tiles = [2, 2] into %empty : tensor<3x3xf32> -> tensor<2x2x2x2xf32>
+  return %p : tensor<2x2x2x2xf32>
+}
+
+// CHECK-LABEL: func.func @elementwise
+// CHECK-NEXT: arith.constant dense<{{\[}}[1.000000e+00, 0.000000e+00, -3.000000e+00], [4.000000e+00, 0.000000e+00, -6.000000e+00]]>
+// CHECK-NEXT: return
+func.func @elementwise() -> tensor<2x3xf32> {
+  %x = arith.constant dense<[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]> : tensor<2x3xf32>
+  %r = arith.constant dense<[1.0, 0.0, -1.0]> : tensor<3xf32>
+  %empty = tensor.empty() : tensor<2x3xf32>
+  %y = linalg.generic {indexing_maps = [#id, #row, #id], iterator_types = ["parallel", "parallel"]} ins(%x, %r : tensor<2x3xf32>, tensor<3xf32>) outs(%empty : tensor<2x3xf32>) {
+  ^bb0(%a: f32, %b: f32, %o: f32):
+    %s = arith.mulf %a, %b : f32
+    linalg.yield %s : f32
+  } -> tensor<2x3xf32>
+  return %y : tensor<2x3xf32>
+}
+
+// An assertion that holds goes away with its operation.
+// CHECK-LABEL: func.func @asserted
+// CHECK-NEXT: arith.constant dense<[1.000000e+00, 2.500000e-01]>
+// CHECK-NEXT: return
+func.func @asserted() -> tensor<2xf32> {
+  %x = arith.constant dense<[1.0, 4.0]> : tensor<2xf32>
+  %empty = tensor.empty() : tensor<2xf32>
+  %y = linalg.generic {indexing_maps = [affine_map<(d0) -> (d0)>, affine_map<(d0) -> (d0)>], iterator_types = ["parallel"]} ins(%x : tensor<2xf32>) outs(%empty : tensor<2xf32>) {
+  ^bb0(%a: f32, %o: f32):
+    %zero = arith.constant 0.0 : f32
+    %one = arith.constant 1.0 : f32
+    %c = arith.cmpf one, %a, %zero : f32
+    cf.assert %c, "zero"
+    %s = arith.divf %one, %a : f32
+    linalg.yield %s : f32
+  } -> tensor<2xf32>
+  return %y : tensor<2xf32>
+}
+
+// CHECK-LABEL: func.func @shapes
+// CHECK-NEXT: %[[TRANSPOSED:.*]] = arith.constant dense<{{\[}}[1.000000e+00, 4.000000e+00], [2.000000e+00, 5.000000e+00], [3.000000e+00, 6.000000e+00]]> : tensor<3x2xf32>
+// CHECK-NEXT: %[[PADDED:.*]] = arith.constant dense<{{\[}}[5.000000e-01, 1.000000e+00, 2.000000e+00, 5.000000e-01]]> : tensor<1x4xf32>
+// CHECK-NEXT: %[[SLICED:.*]] = arith.constant dense<{{\[}}[4.000000e+00, 6.000000e+00]]> : tensor<1x2xf32>
+// CHECK-NEXT: %[[EXPANDED:.*]] = arith.constant {{.*}} : tensor<2x2x1xf32>
+// CHECK-NEXT: %[[BROADCAST:.*]] = arith.constant {{.*}} : tensor<1x2x1xf32>
+// CHECK-NEXT: return %[[TRANSPOSED]], %[[PADDED]], %[[SLICED]], %[[EXPANDED]], %[[BROADCAST]]
+func.func @shapes() -> (tensor<3x2xf32>, tensor<1x4xf32>, tensor<1x2xf32>, tensor<2x2x1xf32>, tensor<1x2x1xf32>) {
+  %zero = arith.constant 0.5 : f32
+  %x = arith.constant dense<[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]> : tensor<2x3xf32>
+  %v = arith.constant dense<[1.0, 2.0]> : tensor<2xf32>
+  %e1 = tensor.empty() : tensor<3x2xf32>
+  %t = linalg.transpose ins(%x : tensor<2x3xf32>) outs(%e1 : tensor<3x2xf32>) permutation = [1, 0]
+  %u = tensor.expand_shape %v [[0, 1]] output_shape [1, 2] : tensor<2xf32> into tensor<1x2xf32>
+  %p = tensor.pad %u low[0, 1] high[0, 1] {
+  ^bb0(%i: index, %j: index):
+    tensor.yield %zero : f32
+  } : tensor<1x2xf32> to tensor<1x4xf32>
+  %s = tensor.extract_slice %x[1, 0] [1, 2] [1, 2] : tensor<2x3xf32> to tensor<1x2xf32>
+  %c = tensor.extract_slice %t[0, 0] [2, 2] [1, 1] : tensor<3x2xf32> to tensor<2x2xf32>
+  %d = tensor.expand_shape %c [[0], [1, 2]] output_shape [2, 2, 1] : tensor<2x2xf32> into tensor<2x2x1xf32>
+  %e2 = tensor.empty() : tensor<1x2x1xf32>
+  %b = linalg.broadcast ins(%v : tensor<2xf32>) outs(%e2 : tensor<1x2x1xf32>) dimensions = [0, 2]
+  return %t, %p, %s, %d, %b : tensor<3x2xf32>, tensor<1x4xf32>, tensor<1x2xf32>, tensor<2x2x1xf32>, tensor<1x2x1xf32>
+}
+
+// What stays: an argument is no constant, a broadcast to more elements is better done where it is read, an assertion
+// that fails is the program's affair, and reductions are not evaluated.
+// CHECK-LABEL: func.func @kept
+// CHECK: linalg.generic {{.*}} ins(%arg0
+// CHECK: linalg.broadcast
+// CHECK: cf.assert
+// CHECK: iterator_types = ["reduction"]
+func.func @kept(%x: tensor<2xf32>) -> (tensor<2xf32>, tensor<2x4xf32>, tensor<2xf32>, tensor<f32>) {
+  %v = arith.constant dense<[1.0, 2.0]> : tensor<2xf32>
+  %z = arith.constant dense<[1.0, 0.0]> : tensor<2xf32>
+  %empty = tensor.empty() : tensor<2xf32>
+  %1 = linalg.generic {indexing_maps = [affine_map<(d0) -> (d0)>, affine_map<(d0) -> (d0)>, affine_map<(d0) -> (d0)>], iterator_types = ["parallel"]} ins(%x, %v : tensor<2xf32>, tensor<2xf32>) outs(%empty : tensor<2xf32>) {
+  ^bb0(%a: f32, %b: f32, %o: f32):
+    %s = arith.addf %a, %b : f32
+    linalg.yield %s : f32
+  } -> tensor<2xf32>
+  %e2 = tensor.empty() : tensor<2x4xf32>
+  %2 = linalg.broadcast ins(%v : tensor<2xf32>) outs(%e2 : tensor<2x4xf32>) dimensions = [1]
+  %3 = linalg.generic {indexing_maps = [affine_map<(d0) -> (d0)>, affine_map<(d0) -> (d0)>], iterator_types = ["parallel"]} ins(%z : tensor<2xf32>) outs(%empty : tensor<2xf32>) {
+  ^bb0(%a: f32, %o: f32):
+    %zero = arith.constant 0.0 : f32
+    %one = arith.constant 1.0 : f32
+    %c = arith.cmpf one, %a, %zero : f32
+    cf.assert %c, "zero"
+    linalg.yield %one : f32
+  } -> tensor<2xf32>
+  %e0 = tensor.empty() : tensor<f32>
+  %4 = linalg.generic {indexing_maps = [affine_map<(d0) -> (d0)>, affine_map<(d0) -> ()>], iterator_types = ["reduction"]} ins(%v : tensor<2xf32>) outs(%e0 : tensor<f32>) {
+  ^bb0(%a: f32, %o: f32):
+    %s = arith.addf %a, %o : f32
+    linalg.yield %s : f32
+  } -> tensor<f32>
+  return %1, %2, %3, %4 : tensor<2xf32>, tensor<2x4xf32>, tensor<2xf32>, tensor<f32>
+}
