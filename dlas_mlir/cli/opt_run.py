@@ -19,6 +19,7 @@ from dlas_mlir.ir import native, registry, reproducer
 from dlas_mlir.ir.diagnostics import Diagnostic, from_mlir, render, reporting_to, with_file
 from dlas_mlir.ir.options import closest
 from dlas_mlir.ir.pipeline import PassFailure, Pipeline, Printing, RunConfig, Source, parse_pipeline
+from dlas_mlir.ir.truncated import check_resources_end
 
 _BYTECODE = b"ML\xefR"
 # What MLIR calls text that does not come from a file.
@@ -186,6 +187,7 @@ class OptRun:
         """The module in `part`, or None when it has been told what is wrong with it."""
         try:
             if part.data is None:
+                check_resources_end(Path(self.line.file))
                 return ir.Module.parseFile(self.line.file)
             return ir.Module.parse(part.data)
         except ir.MLIRError as error:

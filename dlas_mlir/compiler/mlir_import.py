@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from iree.compiler.passmanager import PassManager
 
 from dlas_mlir.errors import DlasError
 from dlas_mlir.ir.diagnostics import place_of
+from dlas_mlir.ir.truncated import check_resources_end
 
 _ONNX_LOWERING = (
     "builtin.module("
@@ -27,7 +29,7 @@ _ONNX_LOWERING = (
 def read_module(path: Path) -> ir.Module:
     """Parse MLIR text or bytecode. Raises DlasError with the parser's messages."""
     try:
-        path.open("rb").close()
+        check_resources_end(path)
     except OSError as error:
         raise DlasError(f"cannot read {path}: {error.strerror or error}") from None
     try:
@@ -87,7 +89,8 @@ def _onnx_module(path: Path) -> ir.Module:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            raise DlasError(f"cannot import {path}: {lines[-1]} (reproduce it with: {' '.join(command)})")
+            again = shlex.join([*command[:-1], "/dev/null"])
+            raise DlasError(f"cannot import {path}: {lines[-1]} (reproduce it with: {again})")
         module = read_module(imported)
     _lower_onnx(module, path)
     return module

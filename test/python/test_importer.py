@@ -191,6 +191,16 @@ def test_bad_mlir(tmp_path, content, message):
         import_model(str(path))
 
 
+def test_truncated_text(tmp_path):
+    # As MLIR maps it, a file of this size brings its parser down.
+    text = "func.func @main() -> tensor<2xf32> {\n  %0 = arith.constant dense_resource<a> : tensor<2xf32>\n"
+    text += '  return %0 : tensor<2xf32>\n}\n{-# dialect_resources: {builtin: {a: "0x04000000' + "00" * 50_000
+    path = tmp_path / "cut.mlir"
+    path.write_text(text)
+    with pytest.raises(DlasError, match=r"cut\.mlir: truncated"):
+        import_model(str(path))
+
+
 def test_truncated_bytecode(tmp_path):
     path = tmp_path / "model.mlirbc"
     path.write_bytes(import_model("imported_model:small").path.read_bytes()[:1000])
