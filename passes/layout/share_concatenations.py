@@ -40,10 +40,12 @@ class ShareConcatenationsPass(Pass):
 
     def run(self, module: ir.Module) -> None:
         concatenations = [op for op in build.operations(module) if op.name == "tensor.concat"]
+        order = {build.identity(op): i for i, op in enumerate(concatenations)}
         chains: list[list[ir.Operation]] = []
-        # The longest first: each shorter one looks for a chain whose shortest member it begins.
+        # The longest first: each shorter one looks for a chain whose shortest member it begins, and stands before.
         for op in sorted(concatenations, key=lambda op: -len(op.operands)):
-            chain = next((chain for chain in chains if _begins(op, chain[-1])), None)
+            before = [chain for chain in chains if order[build.identity(op)] < order[build.identity(chain[-1])]]
+            chain = next((chain for chain in before if _begins(op, chain[-1])), None)
             if chain is None:
                 chains.append([op])
             else:

@@ -1,4 +1,7 @@
 // RUN: %dlas_opt %s --split-input-file --dlas-propagate-layouts | FileCheck %s
+// RUN: not %dlas_opt %s --split-input-file --dlas-propagate-layouts=tile=16 2>&1 | FileCheck %s --check-prefix=NAME
+
+// NAME: error: `dlas-propagate-layouts` has no option `tile`; it has none
 
 // From blocks of 16 to blocks of 4: no NCHW in between.
 // CHECK-LABEL: func @smaller_blocks
@@ -82,4 +85,144 @@ func.func @channels_last(%x: tensor<1x30x5x7xf32>, %z: tensor<1x1x5x7x32xf32>)
   %e = tensor.empty() : tensor<1x30x5x7xf32>
   %u = linalg.unpack %z inner_dims_pos = [1] inner_tiles = [32] into %e : tensor<1x1x5x7x32xf32> -> tensor<1x30x5x7xf32>
   return %p, %u : tensor<1x1x5x7x32xf32>, tensor<1x30x5x7xf32>
+}
+
+// -----
+
+// Down through an addition and padding to the pack that cancels it. What is added is packed, and the bias too.
+// CHECK-LABEL: func.func @through
+// CHECK: %[[R:.*]] = linalg.pack %arg1 inner_dims_pos = [1] inner_tiles = [4]
+// CHECK: %[[B:.*]] = linalg.pack %arg2 inner_dims_pos = [0] inner_tiles = [4] {{.*}} -> tensor<2x4xf32>
+// CHECK: %[[Y:.*]] = linalg.generic {{.*}} ins(%arg0, %[[R]], %[[B]]
+// CHECK: %[[P:.*]] = tensor.pad %[[Y]] low[0, 0, 1, 1, 0] high[0, 0, 1, 1, 0]
+// CHECK: return %[[P]]
+
+#id = affine_map<(d0, d1, d2, d3) -> (d0, d1, d2, d3)>
+#channel = affine_map<(d0, d1, d2, d3) -> (d1)>
+func.func @through(%x: tensor<1x2x4x4x4xf32>, %r: tensor<1x8x4x4xf32>, %b: tensor<8xf32>) -> tensor<1x2x6x6x4xf32> {
+  %zero = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<1x8x4x4xf32>
+  %u = linalg.unpack %x inner_dims_pos = [1] inner_tiles = [4] into %e : tensor<1x2x4x4x4xf32> -> tensor<1x8x4x4xf32>
+  %y = linalg.generic {indexing_maps = [#id, #id, #channel, #id], iterator_types = ["parallel", "parallel", "parallel", "parallel"]} ins(%u, %r, %b : tensor<1x8x4x4xf32>, tensor<1x8x4x4xf32>, tensor<8xf32>) outs(%e : tensor<1x8x4x4xf32>) {
+  ^bb0(%a: f32, %c: f32, %d: f32, %o: f32):
+    %s = arith.addf %a, %c : f32
+    %t = arith.addf %s, %d : f32
+    linalg.yield %t : f32
+  } -> tensor<1x8x4x4xf32>
+  %p = tensor.pad %y low[0, 0, 1, 1] high[0, 0, 1, 1] {
+  ^bb0(%i: index, %j: index, %k: index, %l: index):
+    tensor.yield %zero : f32
+  } : tensor<1x8x4x4xf32> to tensor<1x8x6x6xf32>
+  %e2 = tensor.empty() : tensor<1x2x6x6x4xf32>
+  %z = linalg.pack %p inner_dims_pos = [1] inner_tiles = [4] into %e2 : tensor<1x8x6x6xf32> -> tensor<1x2x6x6x4xf32>
+  return %z : tensor<1x2x6x6x4xf32>
+}
+
+// -----
+
+// Pooling with padding of -inf, the mean of each channel, and the flattening of what is left: two filler lanes are cut
+// off at the end.
+// CHECK-LABEL: func.func @pooling_and_mean
+// CHECK: %[[P:.*]] = tensor.pad %arg0
+// CHECK: %[[M:.*]] = linalg.generic {{.*}} ins(%[[P]], %{{.*}} : tensor<1x2x8x8x4xf32>, tensor<3x3xf32>)
+// CHECK: arith.maximumf
+// CHECK: %[[S:.*]] = linalg.generic {{.*}}iterator_types = ["parallel", "parallel", "reduction", "reduction", "parallel"]} ins(%[[M]]
+// CHECK: tensor.extract_slice %{{.*}}[0, 0] [1, 6] [1, 1] : tensor<1x8xf32> to tensor<1x6xf32>
+
+#id = affine_map<(d0, d1, d2, d3) -> (d0, d1, d2, d3)>
+func.func @pooling_and_mean(%x: tensor<1x2x6x6x4xf32>) -> tensor<1x6xf32> {
+  %zero = arith.constant 0.0 : f32
+  %lowest = arith.constant 0xFF800000 : f32
+  %e = tensor.empty() : tensor<1x6x6x6xf32>
+  %u = linalg.unpack %x inner_dims_pos = [1] inner_tiles = [4] into %e : tensor<1x2x6x6x4xf32> -> tensor<1x6x6x6xf32>
+  %p = tensor.pad %u low[0, 0, 1, 1] high[0, 0, 1, 1] {
+  ^bb0(%i: index, %j: index, %k: index, %l: index):
+    tensor.yield %lowest : f32
+  } : tensor<1x6x6x6xf32> to tensor<1x6x8x8xf32>
+  %e1 = tensor.empty() : tensor<1x6x3x3xf32>
+  %start = linalg.fill ins(%lowest : f32) outs(%e1 : tensor<1x6x3x3xf32>) -> tensor<1x6x3x3xf32>
+  %window = tensor.empty() : tensor<3x3xf32>
+  %m = linalg.pooling_nchw_max {strides = dense<2> : vector<2xi64>, dilations = dense<1> : vector<2xi64>} ins(%p, %window : tensor<1x6x8x8xf32>, tensor<3x3xf32>) outs(%start : tensor<1x6x3x3xf32>) -> tensor<1x6x3x3xf32>
+  %e2 = tensor.empty() : tensor<1x6x1x1xf32>
+  %zeros = linalg.fill ins(%zero : f32) outs(%e2 : tensor<1x6x1x1xf32>) -> tensor<1x6x1x1xf32>
+  %s = linalg.generic {indexing_maps = [#id, affine_map<(d0, d1, d2, d3) -> (d0, d1, 0, 0)>], iterator_types = ["parallel", "parallel", "reduction", "reduction"]} ins(%m : tensor<1x6x3x3xf32>) outs(%zeros : tensor<1x6x1x1xf32>) {
+  ^bb0(%a: f32, %o: f32):
+    %t = arith.addf %a, %o : f32
+    linalg.yield %t : f32
+  } -> tensor<1x6x1x1xf32>
+  %flat = tensor.collapse_shape %s [[0], [1, 2, 3]] : tensor<1x6x1x1xf32> into tensor<1x6xf32>
+  return %flat : tensor<1x6xf32>
+}
+
+// -----
+
+// Whole blocks are concatenated as blocks, and parts that are not packed get packed. Blocks behind a partial one would
+// not begin where blocks do: those stay unpacked.
+// CHECK-LABEL: func.func @concatenation
+// CHECK: linalg.pack %arg1
+// CHECK: tensor.concat dim(1) %{{.*}}, %arg0, %{{.*}} -> tensor<1x5x2x2x4xf32>
+// CHECK: linalg.unpack {{.*}} -> tensor<1x20x2x2xf32>
+// CHECK: tensor.concat {{.*}} -> tensor<1x11x2x2xf32>
+func.func @concatenation(%x: tensor<1x2x2x2x4xf32>, %y: tensor<1x8x2x2xf32>, %z: tensor<1x1x2x2x4xf32>, %w: tensor<1x4x2x2xf32>) -> (tensor<1x20x2x2xf32>, tensor<1x11x2x2xf32>) {
+  %e = tensor.empty() : tensor<1x8x2x2xf32>
+  %u = linalg.unpack %x inner_dims_pos = [1] inner_tiles = [4] into %e : tensor<1x2x2x2x4xf32> -> tensor<1x8x2x2xf32>
+  %e1 = tensor.empty() : tensor<1x3x2x2xf32>
+  %v = linalg.unpack %z inner_dims_pos = [1] inner_tiles = [4] into %e1 : tensor<1x1x2x2x4xf32> -> tensor<1x3x2x2xf32>
+  %c = tensor.concat dim(1) %y, %u, %w : (tensor<1x8x2x2xf32>, tensor<1x8x2x2xf32>, tensor<1x4x2x2xf32>) -> tensor<1x20x2x2xf32>
+  %d = tensor.concat dim(1) %v, %u : (tensor<1x3x2x2xf32>, tensor<1x8x2x2xf32>) -> tensor<1x11x2x2xf32>
+  return %c, %d : tensor<1x20x2x2xf32>, tensor<1x11x2x2xf32>
+}
+
+// -----
+
+// A filler lane holds zero, and one divided by it would be infinite: with a partial block that stays unpacked. There is no
+// filler in a whole block.
+// CHECK-LABEL: func.func @unsafe
+// CHECK: linalg.unpack %arg0
+// CHECK: linalg.generic {{.*}} outs({{.*}} : tensor<1x7x2x2xf32>)
+// CHECK: linalg.generic {{.*}} ins(%arg1
+
+#id = affine_map<(d0, d1, d2, d3) -> (d0, d1, d2, d3)>
+func.func @unsafe(%x: tensor<1x2x2x2x4xf32>, %whole: tensor<1x1x2x2x4xf32>) -> (tensor<1x7x2x2xf32>, tensor<1x4x2x2xf32>) {
+  %one = arith.constant 1.0 : f32
+  %e = tensor.empty() : tensor<1x7x2x2xf32>
+  %u = linalg.unpack %x inner_dims_pos = [1] inner_tiles = [4] into %e : tensor<1x2x2x2x4xf32> -> tensor<1x7x2x2xf32>
+  %y = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel", "parallel", "parallel"]} ins(%u : tensor<1x7x2x2xf32>) outs(%e : tensor<1x7x2x2xf32>) {
+  ^bb0(%a: f32, %o: f32):
+    %s = arith.divf %one, %a : f32
+    linalg.yield %s : f32
+  } -> tensor<1x7x2x2xf32>
+  %e1 = tensor.empty() : tensor<1x4x2x2xf32>
+  %v = linalg.unpack %whole inner_dims_pos = [1] inner_tiles = [4] into %e1 : tensor<1x1x2x2x4xf32> -> tensor<1x4x2x2xf32>
+  %z = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel", "parallel", "parallel"]} ins(%v : tensor<1x4x2x2xf32>) outs(%e1 : tensor<1x4x2x2xf32>) {
+  ^bb0(%a: f32, %o: f32):
+    %s = arith.divf %one, %a : f32
+    linalg.yield %s : f32
+  } -> tensor<1x4x2x2xf32>
+  return %y, %z : tensor<1x7x2x2xf32>, tensor<1x4x2x2xf32>
+}
+
+// -----
+
+// A sum over the channels, and padding of channels.
+// CHECK-LABEL: func.func @across_channels
+// CHECK: %[[U:.*]] = linalg.unpack
+// CHECK: linalg.generic {{.*}} ins(%[[U]]
+// CHECK: tensor.pad %[[U]]
+func.func @across_channels(%x: tensor<1x2x2x2x4xf32>) -> (tensor<1x2x2xf32>, tensor<1x9x2x2xf32>) {
+  %zero = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<1x8x2x2xf32>
+  %u = linalg.unpack %x inner_dims_pos = [1] inner_tiles = [4] into %e : tensor<1x2x2x2x4xf32> -> tensor<1x8x2x2xf32>
+  %e2 = tensor.empty() : tensor<1x2x2xf32>
+  %zeros = linalg.fill ins(%zero : f32) outs(%e2 : tensor<1x2x2xf32>) -> tensor<1x2x2xf32>
+  %s = linalg.generic {indexing_maps = [affine_map<(d0, d1, d2, d3) -> (d0, d3, d1, d2)>, affine_map<(d0, d1, d2, d3) -> (d0, d1, d2)>], iterator_types = ["parallel", "parallel", "parallel", "reduction"]} ins(%u : tensor<1x8x2x2xf32>) outs(%zeros : tensor<1x2x2xf32>) {
+  ^bb0(%a: f32, %o: f32):
+    %t = arith.addf %a, %o : f32
+    linalg.yield %t : f32
+  } -> tensor<1x2x2xf32>
+  %p = tensor.pad %u low[0, 1, 0, 0] high[0, 0, 0, 0] {
+  ^bb0(%i: index, %j: index, %k: index, %l: index):
+    tensor.yield %zero : f32
+  } : tensor<1x8x2x2xf32> to tensor<1x9x2x2xf32>
+  return %s, %p : tensor<1x2x2xf32>, tensor<1x9x2x2xf32>
 }

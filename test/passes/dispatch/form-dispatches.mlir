@@ -1,0 +1,156 @@
+// RUN: %dlas_opt %s --dlas-form-dispatches | FileCheck %s
+// RUN: not %dlas_opt %s --dlas-form-dispatches=fuse=0 2>&1 | FileCheck %s --check-prefix=NAME
+
+// NAME: error: `dlas-form-dispatches` has no option `fuse`; it has none
+
+#id = affine_map<(d0, d1) -> (d0, d1)>
+#row = affine_map<(d0, d1) -> (d0)>
+#a = affine_map<(d0, d1, d2) -> (d0, d2)>
+#b = affine_map<(d0, d1, d2) -> (d2, d1)>
+#c = affine_map<(d0, d1, d2) -> (d0, d1)>
+
+// The activation joins the product. The gate reads a sum over the product, so it waits outside.
+// CHECK-LABEL: func.func @gate
+// CHECK: %[[Y:.*]] = flow.dispatch.region -> (tensor<4x8xf32>)
+// CHECK: linalg.fill
+// CHECK: arith.mulf
+// CHECK: arith.maximumf
+// CHECK: flow.return
+// CHECK: %[[SUM:.*]] = flow.dispatch.region -> (tensor<4xf32>)
+// CHECK: linalg.generic {{.*}} ins(%[[Y]]
+// CHECK: flow.return
+// CHECK: flow.dispatch.region -> (tensor<4x8xf32>)
+// CHECK: linalg.generic {{.*}} ins(%[[Y]], %[[SUM]]
+// CHECK: flow.return
+func.func @gate(%x: tensor<4x4xf32>, %w: tensor<4x8xf32>) -> tensor<4x8xf32> {
+  %zero = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<4x8xf32>
+  %er = tensor.empty() : tensor<4xf32>
+  %start = linalg.fill ins(%zero : f32) outs(%e : tensor<4x8xf32>) -> tensor<4x8xf32>
+  %startr = linalg.fill ins(%zero : f32) outs(%er : tensor<4xf32>) -> tensor<4xf32>
+  %y = linalg.generic {indexing_maps = [#a, #b, #c], iterator_types = ["parallel", "parallel", "reduction"]} ins(%x, %w : tensor<4x4xf32>, tensor<4x8xf32>) outs(%start : tensor<4x8xf32>) {
+  ^bb0(%p: f32, %q: f32, %o: f32):
+    %m = arith.mulf %p, %q : f32
+    %s = arith.addf %o, %m : f32
+    linalg.yield %s : f32
+  } -> tensor<4x8xf32>
+  %act = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%y : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>) {
+  ^bb0(%p: f32, %o: f32):
+    %m = arith.maximumf %p, %zero : f32
+    linalg.yield %m : f32
+  } -> tensor<4x8xf32>
+  %sum = linalg.generic {indexing_maps = [#id, #row], iterator_types = ["parallel", "reduction"]} ins(%act : tensor<4x8xf32>) outs(%startr : tensor<4xf32>) {
+  ^bb0(%p: f32, %o: f32):
+    %m = arith.addf %p, %o : f32
+    linalg.yield %m : f32
+  } -> tensor<4xf32>
+  %gated = linalg.generic {indexing_maps = [#id, #row, #id], iterator_types = ["parallel", "parallel"]} ins(%act, %sum : tensor<4x8xf32>, tensor<4xf32>) outs(%e : tensor<4x8xf32>) {
+  ^bb0(%p: f32, %q: f32, %o: f32):
+    %m = arith.mulf %p, %q : f32
+    linalg.yield %m : f32
+  } -> tensor<4x8xf32>
+  return %gated : tensor<4x8xf32>
+}
+
+// A residual addition joins the product that can go last, with the slice that it reads; padded and bare it is a region
+// of two results.
+// CHECK-LABEL: func.func @residual
+// CHECK: %[[Z:.*]] = flow.dispatch.region -> (tensor<4x8xf32>)
+// CHECK: %[[Y:.*]]:2 = flow.dispatch.region -> (tensor<4x8xf32>, tensor<6x8xf32>)
+// CHECK: %[[SLICE:.*]] = tensor.extract_slice %arg0
+// CHECK: %[[PRODUCT:.*]] = linalg.generic {{.*}} ins(%[[SLICE]], %arg1
+// CHECK: %[[ADDED:.*]] = linalg.generic {{.*}} ins(%[[PRODUCT]], %[[Z]]
+// CHECK: %[[PADDED:.*]] = tensor.pad %[[ADDED]]
+// CHECK: flow.return %[[ADDED]], %[[PADDED]]
+// CHECK: return %[[Y]]#1, %[[Y]]#0
+func.func @residual(%x: tensor<4x4xf32>, %w: tensor<4x8xf32>, %r: tensor<4x8xf32>) -> (tensor<6x8xf32>, tensor<4x8xf32>) {
+  %zero = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<4x8xf32>
+  %start = linalg.fill ins(%zero : f32) outs(%e : tensor<4x8xf32>) -> tensor<4x8xf32>
+  %top = tensor.extract_slice %x[0, 0] [4, 4] [1, 1] : tensor<4x4xf32> to tensor<4x4xf32>
+  %y = linalg.generic {indexing_maps = [#a, #b, #c], iterator_types = ["parallel", "parallel", "reduction"]} ins(%top, %w : tensor<4x4xf32>, tensor<4x8xf32>) outs(%start : tensor<4x8xf32>) {
+  ^bb0(%p: f32, %q: f32, %o: f32):
+    %m = arith.mulf %p, %q : f32
+    %s = arith.addf %o, %m : f32
+    linalg.yield %s : f32
+  } -> tensor<4x8xf32>
+  %z = linalg.generic {indexing_maps = [#a, #b, #c], iterator_types = ["parallel", "parallel", "reduction"]} ins(%x, %w : tensor<4x4xf32>, tensor<4x8xf32>) outs(%start : tensor<4x8xf32>) {
+  ^bb0(%p: f32, %q: f32, %o: f32):
+    %m = arith.mulf %p, %q : f32
+    %s = arith.addf %o, %m : f32
+    linalg.yield %s : f32
+  } -> tensor<4x8xf32>
+  %sum = linalg.generic {indexing_maps = [#id, #id, #id], iterator_types = ["parallel", "parallel"]} ins(%y, %z : tensor<4x8xf32>, tensor<4x8xf32>) outs(%e : tensor<4x8xf32>) {
+  ^bb0(%p: f32, %q: f32, %o: f32):
+    %s = arith.addf %p, %q : f32
+    linalg.yield %s : f32
+  } -> tensor<4x8xf32>
+  %padded = tensor.pad %sum low[1, 0] high[1, 0] {
+  ^bb0(%i: index, %j: index):
+    tensor.yield %zero : f32
+  } : tensor<4x8xf32> to tensor<6x8xf32>
+  return %padded, %sum : tensor<6x8xf32>, tensor<4x8xf32>
+}
+
+// Padding of what no kernel computes is a copy with padding.
+// CHECK-LABEL: func.func @input
+// CHECK: flow.dispatch.region -> (tensor<6x6xf32>)
+// CHECK: %[[COPY:.*]] = linalg.generic {{.*}} ins(%arg0
+// CHECK: tensor.pad %[[COPY]]
+func.func @input(%x: tensor<4x4xf32>) -> tensor<6x6xf32> {
+  %zero = arith.constant 0.0 : f32
+  %p = tensor.pad %x low[1, 1] high[1, 1] {
+  ^bb0(%i: index, %j: index):
+    tensor.yield %zero : f32
+  } : tensor<4x4xf32> to tensor<6x6xf32>
+  return %p : tensor<6x6xf32>
+}
+
+// A value is inserted into a buffer as it is computed; the second insertion waits for the first.
+// CHECK-LABEL: func.func @insertion
+// CHECK: %[[Y:.*]]:2 = flow.dispatch.region -> (tensor<4x4xf32>, tensor<4x10xf32>)
+// CHECK: tensor.insert_slice {{.*}}[0, 2]
+// CHECK: flow.return
+// CHECK: tensor.insert_slice %[[Y]]#0 into %[[Y]]#1[0, 6]
+func.func @insertion(%x: tensor<4x4xf32>) -> tensor<4x10xf32> {
+  %e = tensor.empty() : tensor<4x4xf32>
+  %b = tensor.empty() : tensor<4x10xf32>
+  %y = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x4xf32>) outs(%e : tensor<4x4xf32>) {
+  ^bb0(%p: f32, %o: f32):
+    %s = arith.negf %p : f32
+    linalg.yield %s : f32
+  } -> tensor<4x4xf32>
+  %1 = tensor.insert_slice %y into %b[0, 2] [4, 4] [1, 1] : tensor<4x4xf32> into tensor<4x10xf32>
+  %2 = tensor.insert_slice %y into %1[0, 6] [4, 4] [1, 1] : tensor<4x4xf32> into tensor<4x10xf32>
+  return %2 : tensor<4x10xf32>
+}
+
+// Dynamic shapes, results without dimensions, and bodies that are more than arithmetic are left to the compiler.
+// CHECK-LABEL: func.func @left_alone
+// CHECK-NOT: flow.dispatch.region
+// CHECK: return
+func.func @left_alone(%x: tensor<?x4xf32>, %y: tensor<4x4xf32>) -> (tensor<?x4xf32>, tensor<f32>, tensor<4x4xindex>) {
+  %zero = arith.constant 0.0 : f32
+  %c0 = arith.constant 0 : index
+  %n = tensor.dim %x, %c0 : tensor<?x4xf32>
+  %e = tensor.empty(%n) : tensor<?x4xf32>
+  %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<?x4xf32>) outs(%e : tensor<?x4xf32>) {
+  ^bb0(%p: f32, %o: f32):
+    %s = arith.negf %p : f32
+    linalg.yield %s : f32
+  } -> tensor<?x4xf32>
+  %e0 = tensor.empty() : tensor<f32>
+  %start = linalg.fill ins(%zero : f32) outs(%e0 : tensor<f32>) -> tensor<f32>
+  %2 = linalg.generic {indexing_maps = [#id, affine_map<(d0, d1) -> ()>], iterator_types = ["reduction", "reduction"]} ins(%y : tensor<4x4xf32>) outs(%start : tensor<f32>) {
+  ^bb0(%p: f32, %o: f32):
+    %s = arith.addf %p, %o : f32
+    linalg.yield %s : f32
+  } -> tensor<f32>
+  %e3 = tensor.empty() : tensor<4x4xindex>
+  %3 = linalg.generic {indexing_maps = [#id], iterator_types = ["parallel", "parallel"]} outs(%e3 : tensor<4x4xindex>) {
+  ^bb0(%o: index):
+    %s = linalg.index 0 : index
+    linalg.yield %s : index
+  } -> tensor<4x4xindex>
+  return %1, %2, %3 : tensor<?x4xf32>, tensor<f32>, tensor<4x4xindex>
+}
