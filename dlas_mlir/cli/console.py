@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -75,6 +76,8 @@ def check_writable(path: Path) -> None:
         raise DlasError(f"cannot write {path}: it is a directory")
     if not path.parent.is_dir():
         raise DlasError(f"cannot write {path}: there is no directory {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise DlasError(f"cannot write {path}: permission denied")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:

@@ -64,7 +64,10 @@ def run(args: argparse.Namespace) -> int:
     for i, array in enumerate(outputs):
         values = np.array2string(array.ravel()[:4], precision=4, separator=", ")
         print(f"output_{i}: {'x'.join(map(str, array.shape))} {array.dtype} {values}")
-    if arrays or artifact.golden is None:
+    if arrays:
+        return 0
+    if artifact.golden is None:
+        print("not compared: there is no PyTorch model behind this file")
         return 0
     golden = load_golden(str(artifact.golden))
     result = check(outputs, [golden[key] for key in sorted_keys(golden, "output_")])

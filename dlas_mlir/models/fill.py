@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -95,8 +96,14 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise DlasError(f"cannot read weights file {path}: {error.strerror or error}") from None
+    except pickle.UnpicklingError:  # PyTorch's message advises to run the code in the file
+        raise DlasError(
+            f"cannot read weights file {path}: it holds Python objects, or is no file of torch.save; only "
+            "tensors are read, as torch.save(model.state_dict(), FILE) writes them"
+        ) from None
     except Exception as error:  # both readers raise many kinds for a damaged file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # The first sentence says what is wrong, the others guess why.
+        reason = str(error).splitlines()[0].partition(". ")[0] if str(error) else type(error).__name__
         raise DlasError(
             f"cannot read weights file {path}: {reason} "
             "(it must be safetensors, or a state_dict of tensors written by torch.save)"

@@ -173,7 +173,7 @@ class _Trap:
 def test_weights_file_is_not_run(tmp_path):
     sprung = tmp_path / "sprung"
     torch.save({"a": _Trap(sprung)}, tmp_path / "w.pt")
-    with pytest.raises(DlasError, match="cannot read weights file"):
+    with pytest.raises(DlasError, match=r"cannot read weights file .* only tensors are read"):
         models.build("wrn-40-2-gn", tmp_path / "w.pt")
     assert not sprung.exists()
 
