@@ -52,8 +52,11 @@ class Constants:
     op: ir.Operation
 
     def read(self, value: ir.Value) -> np.ndarray | None:
-        """The tensor constant `value` as an array (not to be written to); None if it is no tensor constant."""
+        """The tensor constant `value` as an array (not to be written to); None if it is no tensor constant, or of an
+        element type that numpy does not have."""
         if not is_constant(value) or not isinstance(value.type, ir.RankedTensorType):
+            return None
+        if str(ir.RankedTensorType(value.type).element_type) not in _DTYPES:
             return None
         attr = value.owner.operation.attributes["value"]
         kind = ir.RankedTensorType(value.type)

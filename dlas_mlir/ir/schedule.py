@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from iree.compiler import ir
 
@@ -51,6 +51,8 @@ class Schedule:
         """The schedule on `op`, checked against its loops. Raises PassError naming the field that is wrong."""
         try:
             entries = ir.DictAttr(op.attributes[ATTRIBUTE])
+            if missing := [field.name for field in fields(Schedule) if field.name not in entries]:
+                raise PassError(f"`{ATTRIBUTE}` has no {', '.join(missing)}", op)
             arrays = {
                 key: tuple(ir.DenseI64ArrayAttr(entries[key])) for key in ("distribution", "register_tile", "order")
             }

@@ -67,6 +67,8 @@ def _copy_lone_padding(block: ir.Block) -> None:
         source = op.operands[0]
         if not isinstance(source.owner, ir.Block) and source.owner.operation.name == "linalg.generic":
             continue
+        if not ir.RankedTensorType(source.type).has_static_shape:
+            continue
         with ir.InsertionPoint(op), op.location:
             shape = ir.RankedTensorType(source.type).shape
             identity = [affine.dim(i) for i in range(len(shape))]

@@ -41,10 +41,7 @@ class AttachSchedulesPass(Pass):
         for op in build.operations(module):
             if op.name != "flow.dispatch.region":
                 continue
-            root = next(
-                inner.operation
-                for inner in op.regions[0].blocks[0].operations
-                if inner.operation.name == "linalg.generic"
-            )
-            if ATTRIBUTE not in root.attributes:
+            inner = [inner.operation for inner in op.regions[0].blocks[0].operations]
+            root = next((candidate for candidate in inner if candidate.name == "linalg.generic"), None)
+            if root is not None and ATTRIBUTE not in root.attributes:
                 root.attributes[ATTRIBUTE] = schedule_for(root, target).to_attr()

@@ -1,0 +1,209 @@
+// Regions that do not become kernels stay as they are, with a remark that says why.
+// RUN: %dlas_opt %s --split-input-file --verify-diagnostics --dlas-lower-dispatches
+// RUN: %dlas_opt %s --split-input-file --dlas-lower-dispatches 2>/dev/null | FileCheck %s
+
+// CHECK-NOT: flow.dispatch.workgroups
+
+// A schedule that was written by hand is checked against the loops, and one that is wrong is named.
+#id = affine_map<(d0, d1) -> (d0, d1)>
+func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
+  // expected-remark@+1 {{left to the compiler's own schedule: `dlas.schedule`: distribution has not one entry for each of the 2 loops}}
+  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
+    %e = tensor.empty() : tensor<4x8xf32>
+    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
+      attrs = {dlas.schedule = {distribution = array<i64: 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+    ^bb0(%p: f32, %o: f32):
+      %s = arith.negf %p : f32
+      linalg.yield %s : f32
+    } -> tensor<4x8xf32>
+    flow.return %1 : tensor<4x8xf32>
+  }
+  return %y : tensor<4x8xf32>
+}
+
+// -----
+
+#id = affine_map<(d0, d1) -> (d0, d1)>
+func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
+  // expected-remark@+1 {{left to the compiler's own schedule: `dlas.schedule`: order is not a permutation of the 2 loops}}
+  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
+    %e = tensor.empty() : tensor<4x8xf32>
+    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
+      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 0>, vector = 1 : i64, lanes = 4 : i64}} {
+    ^bb0(%p: f32, %o: f32):
+      %s = arith.negf %p : f32
+      linalg.yield %s : f32
+    } -> tensor<4x8xf32>
+    flow.return %1 : tensor<4x8xf32>
+  }
+  return %y : tensor<4x8xf32>
+}
+
+// -----
+
+#id = affine_map<(d0, d1) -> (d0, d1)>
+func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
+  // expected-remark@+1 {{left to the compiler's own schedule: `dlas.schedule`: distribution of loop 0 is out of range}}
+  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
+    %e = tensor.empty() : tensor<4x8xf32>
+    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
+      attrs = {dlas.schedule = {distribution = array<i64: 5, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+    ^bb0(%p: f32, %o: f32):
+      %s = arith.negf %p : f32
+      linalg.yield %s : f32
+    } -> tensor<4x8xf32>
+    flow.return %1 : tensor<4x8xf32>
+  }
+  return %y : tensor<4x8xf32>
+}
+
+// -----
+
+#id = affine_map<(d0, d1) -> (d0, d1)>
+func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
+  // expected-remark@+1 {{left to the compiler's own schedule: `dlas.schedule`: register_tile of loop 0 is out of range}}
+  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
+    %e = tensor.empty() : tensor<4x8xf32>
+    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
+      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 5, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+    ^bb0(%p: f32, %o: f32):
+      %s = arith.negf %p : f32
+      linalg.yield %s : f32
+    } -> tensor<4x8xf32>
+    flow.return %1 : tensor<4x8xf32>
+  }
+  return %y : tensor<4x8xf32>
+}
+
+// -----
+
+#id = affine_map<(d0, d1) -> (d0, d1)>
+func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
+  // expected-remark@+1 {{left to the compiler's own schedule: `dlas.schedule`: register_tile of the vector loop is no multiple of lanes}}
+  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
+    %e = tensor.empty() : tensor<4x8xf32>
+    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
+      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 6>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+    ^bb0(%p: f32, %o: f32):
+      %s = arith.negf %p : f32
+      linalg.yield %s : f32
+    } -> tensor<4x8xf32>
+    flow.return %1 : tensor<4x8xf32>
+  }
+  return %y : tensor<4x8xf32>
+}
+
+// -----
+
+#id = affine_map<(d0, d1) -> (d0, d1)>
+func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
+  // expected-remark@+1 {{left to the compiler's own schedule: `dlas.schedule`: vector must be a parallel loop}}
+  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
+    %e = tensor.empty() : tensor<4x8xf32>
+    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
+      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 2 : i64, lanes = 4 : i64}} {
+    ^bb0(%p: f32, %o: f32):
+      %s = arith.negf %p : f32
+      linalg.yield %s : f32
+    } -> tensor<4x8xf32>
+    flow.return %1 : tensor<4x8xf32>
+  }
+  return %y : tensor<4x8xf32>
+}
+
+// -----
+
+#id = affine_map<(d0, d1) -> (d0, d1)>
+func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
+  // expected-remark@+1 {{left to the compiler's own schedule: `dlas.schedule` has no distribution, register_tile, order, vector}}
+  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
+    %e = tensor.empty() : tensor<4x8xf32>
+    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
+      attrs = {dlas.schedule = {lanes = 4 : i64}} {
+    ^bb0(%p: f32, %o: f32):
+      %s = arith.negf %p : f32
+      linalg.yield %s : f32
+    } -> tensor<4x8xf32>
+    flow.return %1 : tensor<4x8xf32>
+  }
+  return %y : tensor<4x8xf32>
+}
+
+// -----
+
+// What a kernel cannot express is said, and left to the compiler.
+#id = affine_map<(d0, d1) -> (d0, d1)>
+func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
+  // expected-remark@+1 {{left to the compiler's own schedule: 'linalg.index' in a body cannot be vectorised}}
+  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
+    %e = tensor.empty() : tensor<4x8xf32>
+    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
+      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+    ^bb0(%p: f32, %o: f32):
+      %i = linalg.index 0 : index
+      %j = arith.index_cast %i : index to i32
+      %k = arith.sitofp %j : i32 to f32
+      %s = arith.addf %p, %k : f32
+      linalg.yield %s : f32
+    } -> tensor<4x8xf32>
+    flow.return %1 : tensor<4x8xf32>
+  }
+  return %y : tensor<4x8xf32>
+}
+
+// -----
+
+#id = affine_map<(d0, d1) -> (d0, d1)>
+func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<6x8xf32> {
+  // expected-remark@+1 {{left to the compiler's own schedule: only padding with a constant can be part of a kernel}}
+  %y = flow.dispatch.region -> (tensor<6x8xf32>) {
+    %e = tensor.empty() : tensor<4x8xf32>
+    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
+      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+    ^bb0(%p: f32, %o: f32):
+      %s = arith.negf %p : f32
+      linalg.yield %s : f32
+    } -> tensor<4x8xf32>
+    %2 = tensor.pad %1 low[1, 0] high[1, 0] {
+    ^bb0(%i: index, %j: index):
+      tensor.yield %c : f32
+    } : tensor<4x8xf32> to tensor<6x8xf32>
+    flow.return %2 : tensor<6x8xf32>
+  }
+  return %y : tensor<6x8xf32>
+}
+
+// -----
+
+#id = affine_map<(d0, d1) -> (d0, d1)>
+func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
+  // expected-remark@+1 {{left to the compiler's own schedule: a kernel's body may only use its arguments and constants}}
+  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
+    %e = tensor.empty() : tensor<4x8xf32>
+    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
+      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+    ^bb0(%p: f32, %o: f32):
+      %s = arith.mulf %p, %c : f32
+      linalg.yield %s : f32
+    } -> tensor<4x8xf32>
+    flow.return %1 : tensor<4x8xf32>
+  }
+  return %y : tensor<4x8xf32>
+}
+
+// -----
+
+// Without a schedule nothing is meant to become a kernel.
+#id = affine_map<(d0, d1) -> (d0, d1)>
+func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
+  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
+    %e = tensor.empty() : tensor<4x8xf32>
+    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %s = arith.negf %p : f32
+      linalg.yield %s : f32
+    } -> tensor<4x8xf32>
+    flow.return %1 : tensor<4x8xf32>
+  }
+  return %y : tensor<4x8xf32>
+}

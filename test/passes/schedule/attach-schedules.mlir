@@ -1,0 +1,127 @@
+// RUN: %dlas_opt %s --split-input-file --dlas-attach-schedules | FileCheck %s
+// RUN: not %dlas_opt %s --split-input-file --dlas-attach-schedules=rule=fast 2>&1 | FileCheck %s --check-prefix=NAME
+
+// NAME: error: `dlas-attach-schedules` has no option `rule`; it has none
+
+#id = affine_map<(d0, d1) -> (d0, d1)>
+#a = affine_map<(d0, d1, d2) -> (d0, d2)>
+#b = affine_map<(d0, d1, d2) -> (d2, d1)>
+#c = affine_map<(d0, d1, d2) -> (d0, d1)>
+
+module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
+
+// Columns are vectors, of as many lanes as a register holds; rows beside each other and vectors beside each other share
+// what they load. Only the root is scheduled.
+// CHECK-LABEL: func.func @product
+// CHECK: ins(%arg0, %arg1
+// CHECK-SAME: dlas.schedule = {distribution = array<i64: {{.*}}, 0>, lanes = 4 : i64, order = array<i64: {{0, 1|1, 0}}, 2>, register_tile = array<i64: {{[2-9]}}, {{[0-9]+}}, 1>, vector = 1 : i64}
+// CHECK: arith.maximumf
+// CHECK-NOT: dlas.schedule
+// CHECK: return
+func.func @product(%x: tensor<24x3xf32>, %w: tensor<3x16xf32>) -> tensor<24x16xf32> {
+  %zero = arith.constant 0.0 : f32
+  %y = flow.dispatch.region -> (tensor<24x16xf32>) {
+    %e = tensor.empty() : tensor<24x16xf32>
+    %start = linalg.fill ins(%zero : f32) outs(%e : tensor<24x16xf32>) -> tensor<24x16xf32>
+    %1 = linalg.generic {indexing_maps = [#a, #b, #c], iterator_types = ["parallel", "parallel", "reduction"]} ins(%x, %w : tensor<24x3xf32>, tensor<3x16xf32>) outs(%start : tensor<24x16xf32>) {
+    ^bb0(%p: f32, %q: f32, %o: f32):
+      %m = arith.mulf %p, %q : f32
+      %s = arith.addf %o, %m : f32
+      linalg.yield %s : f32
+    } -> tensor<24x16xf32>
+    %2 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%1 : tensor<24x16xf32>) outs(%e : tensor<24x16xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %t = arith.maximumf %p, %zero : f32
+      linalg.yield %t : f32
+    } -> tensor<24x16xf32>
+    flow.return %2 : tensor<24x16xf32>
+  }
+  return %y : tensor<24x16xf32>
+}
+
+// Fewer elements than lanes: narrower vectors.
+// CHECK-LABEL: func.func @narrow
+// CHECK: lanes = 2 : i64
+// CHECK-SAME: vector = 1 : i64
+func.func @narrow(%x: tensor<4x3xf32>) -> tensor<4x3xf32> {
+  %y = flow.dispatch.region -> (tensor<4x3xf32>) {
+    %e = tensor.empty() : tensor<4x3xf32>
+    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x3xf32>) outs(%e : tensor<4x3xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %t = arith.negf %p : f32
+      linalg.yield %t : f32
+    } -> tensor<4x3xf32>
+    flow.return %1 : tensor<4x3xf32>
+  }
+  return %y : tensor<4x3xf32>
+}
+
+// A schedule that was written by hand stays.
+// CHECK-LABEL: func.func @by_hand
+// CHECK: dlas.schedule = {distribution = array<i64: 0, 0>, lanes = 1 : i64, order = array<i64: 1, 0>, register_tile = array<i64: 1, 1>, vector = 0 : i64}
+func.func @by_hand(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
+  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
+    %e = tensor.empty() : tensor<4x8xf32>
+    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
+      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, lanes = 1 : i64, order = array<i64: 1, 0>, register_tile = array<i64: 1, 1>, vector = 0 : i64}} {
+    ^bb0(%p: f32, %o: f32):
+      %t = arith.negf %p : f32
+      linalg.yield %t : f32
+    } -> tensor<4x8xf32>
+    flow.return %1 : tensor<4x8xf32>
+  }
+  return %y : tensor<4x8xf32>
+}
+
+// A region in which there is nothing to schedule.
+// CHECK-LABEL: func.func @nothing
+// CHECK-NOT: dlas.schedule
+func.func @nothing(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
+  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
+    flow.return %x : tensor<4x8xf32>
+  }
+  return %y : tensor<4x8xf32>
+}
+}
+
+// -----
+
+// Rows are split for two threads.
+// CHECK-LABEL: func.func @two_threads
+// CHECK: dlas.schedule = {distribution = array<i64: {{[1-9][0-9]*}}, 0>
+#id = affine_map<(d0, d1) -> (d0, d1)>
+module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64, vector_registers = 32 : i64, threads = 2 : i64}} {
+func.func @two_threads(%x: tensor<1024x64xf32>) -> tensor<1024x64xf32> {
+  %y = flow.dispatch.region -> (tensor<1024x64xf32>) {
+    %e = tensor.empty() : tensor<1024x64xf32>
+    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<1024x64xf32>) outs(%e : tensor<1024x64xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %t = arith.negf %p : f32
+      linalg.yield %t : f32
+    } -> tensor<1024x64xf32>
+    flow.return %1 : tensor<1024x64xf32>
+  }
+  return %y : tensor<1024x64xf32>
+}
+}
+
+// -----
+
+// A target without CPU vectors gets no CPU schedules.
+// CHECK-LABEL: func.func @gpu
+// CHECK-NOT: dlas.schedule
+#id = affine_map<(d0, d1) -> (d0, d1)>
+module attributes {dlas.target = {name = "gpu"}} {
+func.func @gpu(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
+  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
+    %e = tensor.empty() : tensor<4x8xf32>
+    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %t = arith.negf %p : f32
+      linalg.yield %t : f32
+    } -> tensor<4x8xf32>
+    flow.return %1 : tensor<4x8xf32>
+  }
+  return %y : tensor<4x8xf32>
+}
+}
