@@ -24,7 +24,7 @@ _FORMS = {
     "linalg.conv_2d_nhwc_hwcf": ("nhwc", "hwcf", "nhwf"),
     "linalg.conv_2d_nhwc_fhwc": ("nhwc", "fhwc", "nhwf"),
     "linalg.conv_2d_ngchw_gfchw": ("ngchw", "gfchw", "ngfhw"),
-    "linalg.conv_2d_ngchw_fgchw": ("ngchw", "fgchw", "nfghw"),
+    "linalg.conv_2d_ngchw_fgchw": ("ngchw", "fgchw", "ngfhw"),
     "linalg.conv_2d_nhwgc_gfhwc": ("nhwgc", "gfhwc", "nhwgf"),
     "linalg.depthwise_conv_2d_nchw_chw": ("nghw", "ghw", "nghw"),
     "linalg.depthwise_conv_2d_nhwc_hwc": ("nhwg", "hwg", "nhwg"),

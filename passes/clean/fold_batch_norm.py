@@ -148,7 +148,8 @@ def _fold_into_weights(convolution: conv.Convolution, constants: Constants) -> N
     with ir.InsertionPoint(op), op.location:
         if np.any(chain.scale != 1.0):
             shape = [weights.shape[i] if i in weight_dims else 1 for i in range(weights.ndim)]
-            scaled = weights * chain.scale.reshape(shape)
+            scale = chain.scale.reshape([weights.shape[i] for i in weight_dims]).transpose(np.argsort(weight_dims))
+            scaled = weights * scale.reshape(shape)
             op.operands[1] = constant(scaled.astype(weights.dtype), "weights")
         if np.any(bias):
             kind = ir.RankedTensorType(op.operands[2].type)

@@ -147,6 +147,27 @@ func.func @grouped(%x: tensor<1x2x1x3x3xf32>) -> tensor<1x2x3x3xf32> {
   return %1 : tensor<1x2x3x3xf32>
 }
 
+// Weights with the output channels of a group before the groups: the scale of channel 2 g + f goes to weight [f, g].
+// CHECK-LABEL: func.func @groups_inside
+// CHECK: %[[W:.*]] = arith.constant dense<{{.*}}1.000000e+00{{.*}}3.000000e+00{{.*}}2.000000e+00{{.*}}4.000000e+00{{.*}}> : tensor<2x2x1x1x1xf32>
+// CHECK: linalg.conv_2d_ngchw_fgchw ins(%arg0, %[[W]]
+func.func @groups_inside(%x: tensor<1x2x1x3x3xf32>) -> tensor<1x4x3x3xf32> {
+  %zero = arith.constant 0.0 : f32
+  %w = arith.constant dense<1.0> : tensor<2x2x1x1x1xf32>
+  %scale = arith.constant dense<[[[1.0]], [[2.0]], [[3.0]], [[4.0]]]> : tensor<4x1x1xf32>
+  %empty = tensor.empty() : tensor<1x2x2x3x3xf32>
+  %zeros = linalg.fill ins(%zero : f32) outs(%empty : tensor<1x2x2x3x3xf32>) -> tensor<1x2x2x3x3xf32>
+  %y = linalg.conv_2d_ngchw_fgchw ins(%x, %w : tensor<1x2x1x3x3xf32>, tensor<2x2x1x1x1xf32>) outs(%zeros : tensor<1x2x2x3x3xf32>) -> tensor<1x2x2x3x3xf32>
+  %c = tensor.collapse_shape %y [[0], [1, 2], [3], [4]] : tensor<1x2x2x3x3xf32> into tensor<1x4x3x3xf32>
+  %e = tensor.empty() : tensor<1x4x3x3xf32>
+  %1 = linalg.generic {indexing_maps = [#id, #channel, #id], iterator_types = ["parallel", "parallel", "parallel", "parallel"]} ins(%c, %scale : tensor<1x4x3x3xf32>, tensor<4x1x1xf32>) outs(%e : tensor<1x4x3x3xf32>) {
+  ^bb0(%a: f32, %b: f32, %o: f32):
+    %s = arith.mulf %a, %b : f32
+    linalg.yield %s : f32
+  } -> tensor<1x4x3x3xf32>
+  return %1 : tensor<1x4x3x3xf32>
+}
+
 // Batch-norm before an activation, on a value that is read elsewhere too: one multiplication and one addition.
 // (x - 1) / 2 * 4 + 3 is 2 x + 1.
 // CHECK-LABEL: func.func @alone
