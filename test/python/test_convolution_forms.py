@@ -1,4 +1,4 @@
-"""Every named linalg convolution, as text, through each primitive that can do it: the same numbers as without our passes."""
+"""Every named linalg convolution through each primitive that can do it: the numbers are those without our passes."""
 
 from __future__ import annotations
 
