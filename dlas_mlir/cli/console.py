@@ -91,6 +91,14 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
+    """--dataset and --data, which say where images come from."""
+    from dlas_mlir.datasets import NAMES
+
+    parser.add_argument("--dataset", choices=NAMES, default="digits", help="default: %(default)s")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="where the files of cifar10 or imagenet are")
+
+
 def shapes(args: argparse.Namespace) -> tuple[str, ...] | None:
     """The values of --input, None when there are none."""
     return tuple(args.input) if args.input else None

@@ -70,6 +70,13 @@ class Worker:
             arrays = load_golden(f"{folder}/out.npz")
         return [arrays[key] for key in sorted_keys(arrays, "output_")]
 
+    def run_each(self, batch: np.ndarray) -> np.ndarray:
+        """The first output for each entry [1, ...] of `batch` [n, ...], of an artifact with one input; joined."""
+        with tempfile.TemporaryDirectory() as folder:
+            np.savez(f"{folder}/in.npz", batch=batch)
+            self._request("run_each", inputs=f"{folder}/in.npz", outputs=f"{folder}/out.npz")
+            return load_golden(f"{folder}/out.npz")["batch"]
+
     def close(self) -> None:
         """End the process."""
         if self._process.stdin:

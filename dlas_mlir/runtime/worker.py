@@ -56,6 +56,12 @@ class _Server:
         np.savez(outputs, **{f"output_{i}": array for i, array in enumerate(results)})  # pyright: ignore
         return {}
 
+    def run_each(self, inputs: str, outputs: str) -> dict:
+        """Call with each entry of `batch` in an .npz file as a batch of one; write the first results, joined."""
+        results = [self.session(entry[None])[0] for entry in load_golden(inputs)["batch"]]
+        np.savez(outputs, batch=np.concatenate(results))
+        return {}
+
 
 def load_golden(path: str | None) -> dict[str, np.ndarray]:
     """The arrays of an .npz file; nothing for None."""

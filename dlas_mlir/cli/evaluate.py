@@ -1,0 +1,75 @@
+"""`dlas evaluate`: the accuracy of a compiled model, beside PyTorch's of the same weights."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlas_mlir.cli.console import add_dataset_arguments, check_writable, positive_int, print_table, progress
+
+if TYPE_CHECKING:
+    from dlas_mlir.compression.accuracy import Accuracy, Evaluation
+
+_COLUMNS = [("", "left"), ("top-1", "right"), ("correct", "right"), ("images", "right"), ("95 % interval", "right")]
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to `dlas`."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "evaluate",
+        help="the accuracy of a compiled model, beside PyTorch's",
+        description="Compile a model and run the artifact over the test images of a dataset, one at a time; "
+        "PyTorch runs the same weights over the same images.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="a zoo name, package.module:factory, or a file")
+    parser.add_argument("--preset", default="host/auto", metavar="TARGET/RECIPE", help="default: %(default)s")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="a state_dict: .safetensors, or torch's")
+    add_dataset_arguments(parser)
+    parser.add_argument("--threads", type=positive_int, default=1, metavar="N")
+    parser.add_argument("--limit", type=positive_int, metavar="N", help="take only N images, the classes in turn")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a table and write JSON. Raises DlasError."""
+    if args.json:
+        check_writable(args.json)
+
+    from dlas_mlir import datasets
+    from dlas_mlir.compiler.cache import write_atomically
+    from dlas_mlir.compression.accuracy import evaluate
+
+    dataset = datasets.load(args.dataset, args.data)
+    with progress() as show:
+        found = evaluate(
+            args.model,
+            args.preset,
+            dataset,
+            weights=args.weights,
+            threads=args.threads,
+            limit=args.limit,
+            progress=show,
+        )
+    if args.json:
+        write_atomically(args.json, json.dumps(found.as_row(), indent=1) + "\n")
+    _print(found)
+    return 0
+
+
+def _print(found: Evaluation) -> None:
+    rows = [_cells(found.preset, found.artifact)]
+    if found.pytorch is not None:
+        rows.append(_cells("PyTorch", found.pytorch))
+    print_table(f"{found.model} on {found.dataset}", _COLUMNS, rows)
+    if found.agreement is None:
+        print("there is no PyTorch model to compare with")
+    else:
+        print(f"the same class for {found.agreement:.2%} of the images")
+
+
+def _cells(name: str, accuracy: Accuracy) -> list[str]:
+    interval = f"{accuracy.low:.2%} to {accuracy.high:.2%}"
+    return [name, f"{accuracy.top1:.2%}", str(accuracy.correct), str(accuracy.n), interval]

@@ -1,0 +1,43 @@
+"""Layer 1 of DLAS: images with their classes, in a fixed order, as numpy arrays.
+
+`digits` needs no files; `cifar10` and `imagenet` are read from a folder of the user's. Nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dlas_mlir.errors import DlasError
+
+if TYPE_CHECKING:
+    from .dataset import Dataset
+
+__all__ = ["NAMES", "load"]
+
+NAMES = ("digits", "cifar10", "imagenet")
+
+
+def load(name: str, folder: Path | str | None = None) -> Dataset:
+    """The dataset `name`. `folder` is where the files of `cifar10` and `imagenet` are; `digits` takes none.
+
+    Raises DlasError for an unknown name, and, naming the folder or file, for what cannot be read as the dataset.
+    """
+    if name not in NAMES:
+        raise DlasError(f"unknown dataset `{name}`: expected {', '.join(NAMES)}")
+    if name == "digits":
+        if folder is not None:
+            raise DlasError(f"digits comes with the package: leave out the folder {folder}, or name another dataset")
+        from . import digits
+
+        return digits.load()
+    from . import cifar10, imagenet
+
+    module = cifar10 if name == "cifar10" else imagenet
+    if folder is None:
+        raise DlasError(f"{name} needs a folder (--data): {module.EXPECTED}")
+    folder = Path(folder)
+    if not folder.is_dir():
+        what = "is not a folder" if folder.exists() else "does not exist"
+        raise DlasError(f"{name}: {folder} {what}; expected {module.EXPECTED}")
+    return module.load(folder)
