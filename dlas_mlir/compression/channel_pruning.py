@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import warnings
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -20,7 +21,7 @@ from .step import Context, Step, check_range, tune
 
 @dataclass(frozen=True)
 class ChannelPrune(Step):
-    """Remove the channels with the smallest L1 norms, with all that depends on them.
+    """Remove the channels with the smallest L1 norms, relative to their layer's mean, with all that depends on them.
 
     `ratio` is the share of channels to remove from the whole model, `max_ratio` the most from one layer (a global
     ranking would empty some). What is left of a layer is a multiple of `round_to` channels. The outputs of the last
@@ -60,7 +61,8 @@ class ChannelPrune(Step):
         pruner = self._pruner(model, context, [layers[name] for name in layers if name in kept])
         before = {name: sizes_of(module) for name, module in model.named_modules()}
         for iteration in range(1, self.iterations + 1):
-            pruner.step()
+            for group in pruner.step(interactive=True) or ():
+                self._limit(pruner, group).prune()
             context.progress(f"channel-prune: iteration {iteration} of {self.iterations}")
             tune(model, context, self.epochs, self.learning_rate)
         stored = context.architecture.setdefault("channels", {})
@@ -70,9 +72,27 @@ class ChannelPrune(Step):
                 stored[name] = sizes
         _check_runs(model, context)
 
-    def _pruner(self, model: nn.Module, context: Context, kept: list[nn.Module]):
+    def _limit(self, pruner: Any, group: Any) -> Any:
+        """The group with no more channels than `max_ratio` lets go: what torch-pruning takes at once has no limit."""
+        root, channels = group[0].dep.target.module, group[0].idxs
+        left = pruner.DG.get_out_channels(root)
+        share = pruner.layer_init_out_ch[root] * (1 - self.max_ratio)
+        least = math.ceil(share / self.round_to - 1e-9) * self.round_to
+        excess = len(channels) - max(left - least, 0)
+        if excess <= 0:
+            return group
+        # Each group of a grouped convolution loses the same ones.
+        groups = pruner._get_channel_groups(group)
+        whole = pruner.DG.get_pruning_group(root, group[0].dep.handler, list(range(left)))
+        importance = pruner.estimate_importance(whole)[channels].view(groups, -1).mean(0)
+        going = importance.argsort()[: importance.numel() - math.ceil(excess / groups)]
+        chosen = torch.tensor(channels).view(groups, -1)[:, going].flatten().tolist()
+        return pruner.DG.get_pruning_group(root, group[0].dep.handler, chosen)
+
+    def _pruner(self, model: nn.Module, context: Context, kept: list[nn.Module]) -> Any:
         import torch_pruning
 
+        example_inputs: Any = context.example_inputs  # declared as one tensor
         said = io.StringIO()  # it prints its warnings
         try:
             # The dependency graph is traced through autograd.
@@ -80,7 +100,7 @@ class ChannelPrune(Step):
                 warnings.simplefilter("ignore")
                 return torch_pruning.pruner.BasePruner(
                     model,
-                    context.example_inputs,
+                    example_inputs,
                     importance=torch_pruning.importance.MagnitudeImportance(p=1),
                     global_pruning=True,
                     pruning_ratio=self.ratio,
@@ -99,4 +119,6 @@ def _check_runs(model: nn.Module, context: Context) -> None:
             model(*context.example_inputs)
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
-        raise DlasError(f"the model does not run with fewer channels ({reason}); exclude the layers concerned") from None
+        raise DlasError(
+            f"the model does not run with fewer channels ({reason}); exclude the layers concerned"
+        ) from None

@@ -97,7 +97,9 @@ class Prune(Step):
         structures = [_checked_structure("", self.structure, self.sparsity, self.sparsity)]
         for each in self.override:
             sparsity = self.sparsity if each.sparsity is None else each.sparsity
-            structures.append(_checked_structure("override.", each.structure or self.structure, each.sparsity, sparsity))
+            structures.append(
+                _checked_structure("override.", each.structure or self.structure, each.sparsity, sparsity)
+            )
         if self.iterations > 1 and any(structure.out_of for structure in structures):
             raise DlasError("iterations: N:M is pruned at once; leave the key out")
 

@@ -1,0 +1,98 @@
+"""`compress`: a model and the steps of a recipe to a checkpoint with its recipe inside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dlas_mlir import models
+from dlas_mlir.errors import DlasError
+from dlas_mlir.models.architecture import read_metadata
+
+from . import checkpoint
+from .effective import Cost, cost
+from .recipe import as_json, check_order
+from .step import Context, Step, Tune
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """A compressed model in eval mode, and what it costs, before and after.
+
+    `metadata` is what its checkpoint says: model, all steps so far, the architecture, and, of a trained model, what
+    the training said.
+    """
+
+    model: nn.Module
+    metadata: dict[str, Any]
+    before: Cost
+    after: Cost
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint, whole or not at all. Raises DlasError."""
+        checkpoint.save(path, self.model.state_dict(), self.metadata)
+
+    def as_json(self) -> dict[str, Any]:
+        """The recipe and both costs as an object of JSON."""
+        return self.metadata | {"before": self.before.as_json(), "after": self.after.as_json()}
+
+
+def compress(
+    name: str,
+    steps: Sequence[Step],
+    *,
+    weights: Path | None = None,
+    tune: Tune | None = None,
+    progress: Callable[[str], None] = lambda text: None,
+) -> Compressed:
+    """Compress a model of the zoo, with seeded weights or those of a checkpoint (which may be compressed already).
+
+    `tune` trains the model in place, where steps ask for epochs. Raises DlasError, naming the step, the key and the
+    layer.
+    """
+    metadata = read_metadata(weights) if weights is not None else {}
+    model = models.build(name, weights)
+    example_inputs = (torch.randn(models.lookup(name).input_shape, generator=torch.Generator().manual_seed(0)),)
+    return compress_module(model, example_inputs, steps, name=name, metadata=metadata, tune=tune, progress=progress)
+
+
+def compress_module(
+    model: nn.Module,
+    example_inputs: tuple[Tensor, ...],
+    steps: Sequence[Step],
+    *,
+    name: str = "",
+    metadata: Mapping[str, Any] | None = None,
+    tune: Tune | None = None,
+    progress: Callable[[str], None] = lambda text: None,
+) -> Compressed:
+    """Compress any module in place. `metadata` is that of the checkpoint which the module was loaded from."""
+    metadata = dict(metadata or {})
+    earlier, architecture = metadata.get("recipe", []), dict(metadata.get("architecture", {}))
+    check_order(steps)
+    if "half" in architecture:
+        raise DlasError("the weights are in half precision already; compress the float32 ones they were made from")
+    if tune is None and any(step.epochs_needed for step in steps):
+        raise DlasError("epochs: there is no data to fine-tune on; name a dataset, or set epochs to 0")
+    model.eval()
+    before = cost(model, example_inputs)
+    context = Context(example_inputs, tune, progress, architecture)
+    for number, step in enumerate(steps, 1):
+        try:
+            step.apply(model, context)
+        except DlasError as error:
+            raise DlasError(f"step {number} ({step.kind}): {error}") from None
+    stored: dict[str, Any] = {
+        "model": name or metadata.get("model", ""),
+        "recipe": [*earlier, *map(as_json, steps)],
+        "architecture": context.architecture,
+    }
+    origin = {key: value for key, value in metadata.items() if key not in stored}
+    if origin:
+        stored["made_from"] = origin.get("made_from", origin)
+    return Compressed(model, stored, before, cost(model, example_inputs))
