@@ -193,7 +193,10 @@ class _Job:
                 )
             return parse_dispatches(dump)
         if "No space left on device" in outcome.stderr:
-            raise DlasError(f"cannot write {vmfb.parent}: No space left on device (DLAS_CACHE names another place)")
+            raise DlasError(
+                f"cannot write {vmfb.parent}: No space left on device, there or in {tempfile.gettempdir()} "
+                "(DLAS_CACHE and TMPDIR name other places)"
+            )
         raise DlasError(
             f"{self._title()}: iree-compile {outcome.how()}{_tail(messages)}\n"
             f"reproduce with: {shlex.join(self._kept(command, module))}"
