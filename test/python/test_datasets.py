@@ -79,7 +79,8 @@ def test_digits_are_normalised(digits):
 def test_digits_look_as_they_did_in_8x8(digits):
     from sklearn.datasets import load_digits
 
-    original = load_digits().images[load_digits().target == 0][3]
+    images, labels = load_digits(return_X_y=True)
+    original = np.asarray(images)[labels == 0][3]
     large = digits.test.pixels(digits.test.labels == 0)[0]
     averaged = large[0].reshape(8, 4, 8, 4).mean((1, 3)) / 255 * 16
     assert np.corrcoef(averaged.ravel(), original.ravel())[0, 1] > 0.97
