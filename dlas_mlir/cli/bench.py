@@ -88,6 +88,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
     peaks = {row["threads"]: row["peak_gflops"] for row in rows if row.get("peak_gflops")}
     measured = ", ".join(f"{peak:.0f} GFLOP/s with {threads}" for threads, peak in sorted(peaks.items()))
     title = f"{cpu}" + (f"; measured peak by threads: {measured}" if measured else "")
+    title += "; speed-up is over the first preset" if len({row["preset"] for row in rows}) > 1 else ""
     first: dict[tuple[str, int], float] = {}
     cells = []
     for row in rows:
