@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import openvino
+import openvino  # pyright: ignore[reportMissingImports]
 
 from benchmarks.peers import Loaded
 from benchmarks.workload import Case
