@@ -18,6 +18,7 @@ from dlas_mlir.ir.diagnostics import from_mlir, render
 from dlas_mlir.ir.pipeline import PassFailure, parse_pipeline
 
 LAYERS = "dlas.layers"
+_MARKS = ("dlas.layer", "dlas.primitive", "dlas.macs")
 _LAYER_OP = re.compile(r"linalg\.(depthwise_conv|conv|(batch_)?(matmul|matvec|vecmat)|quantized_)")
 
 
@@ -61,11 +62,20 @@ def count_layers(module: ir.Module) -> int:
 
 
 def read_layers(module: ir.Module) -> list[dict[str, Any]]:
-    """The dictionaries of the module attribute `dlas.layers`, in order; empty when no pass has written it."""
+    """The dictionaries of the module attribute `dlas.layers`, in order; where no pass has written it (dispatches are
+    left to iree-compile), those of the operations that lowering passes have marked. Empty when there are none."""
     attributes = module.operation.attributes
-    if LAYERS not in attributes:
-        return []
-    return [_plain(layer) for layer in ir.ArrayAttr(attributes[LAYERS])]
+    if LAYERS in attributes:
+        return [_plain(layer) for layer in ir.ArrayAttr(attributes[LAYERS])]
+    layers = []
+
+    def visit(op: ir.Operation) -> ir.WalkResult:
+        if all(key in op.attributes for key in _MARKS):
+            layers.append({key.removeprefix("dlas."): _plain(op.attributes[key]) for key in _MARKS})
+        return ir.WalkResult.ADVANCE
+
+    module.operation.walk(visit)
+    return layers
 
 
 def _plain(attribute: ir.Attribute) -> Any:

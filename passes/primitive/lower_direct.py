@@ -23,7 +23,8 @@ class LowerDirectPass(LowerPrimitivePass):
 
     `layout=nhwc` keeps activations channels-last ([N, 1, H, W, C]: one block of all channels) and vectorises over
     output channels. `layout=nchw` leaves activations as the importer made them and vectorises over columns; so are
-    convolutions done whose groups a vector of output channels would straddle (12 channels in 16 lanes, say).
+    convolutions done whose groups a vector of output channels would straddle (12 channels in 16 lanes, say), and on a
+    target without CPU vectors all whose groups have several output channels, with a loop over the groups.
 
     Before:
     ```mlir
@@ -49,6 +50,8 @@ class LowerDirectPass(LowerPrimitivePass):
 
     def lower(self, convolution: Convolution, target: Target) -> ir.Value:
         lanes = target.lanes() or 1
+        if not target.lanes() and convolution.groups > 1 and convolution.group_out > 1:
+            return _nchw_by_groups(convolution)
         if self.layout == "nchw" or _straddles(convolution, lanes):
             return _nchw(convolution)
         k_tile = -(-convolution.out_channels // lanes) * lanes
@@ -78,24 +81,45 @@ def _straddles(convolution: Convolution, lanes: int) -> bool:
 def _nchw(convolution: Convolution) -> ir.Value:
     """[N, C, H, W] x [K, C/G, R, S] as it is."""
     n, k, oh, ow, c, fh, fw = (affine.dim(i) for i in range(7))
-    (sh, sw), (dh, dw) = convolution.strides, convolution.dilations
     channel = c
     if convolution.groups > 1:
         channel = _floor(k, convolution.group_out) * convolution.group_in + c
         if convolution.group_in == convolution.group_out == 1:
             channel = k
-    maps = [[n, channel, oh * sh + fh * dh, ow * sw + fw * dw], [k, c, fh, fw], [n, k, oh, ow]]
+    maps = [[n, channel, *_pixel(convolution, (oh, ow), (fh, fw))], [k, c, fh, fw], [n, k, oh, ow]]
     shape = [convolution.batch, convolution.out_channels, *convolution.out_size]
+    return _loops(convolution, convolution.weights_oihw(), maps, shape)
+
+
+def _nchw_by_groups(convolution: Convolution) -> ir.Value:
+    """The same with a loop over groups: the index of the channel is a sum, for compilers that do not take the division
+    which finds an output channel's group."""
+    n, g, k, oh, ow, c, fh, fw = (affine.dim(i) for i in range(8))
+    channel = g * convolution.group_in + c
+    maps = [[n, channel, *_pixel(convolution, (oh, ow), (fh, fw))], [g, k, c, fh, fw], [n, g, k, oh, ow]]
+    shape = [convolution.batch, convolution.groups, convolution.group_out, *convolution.out_size]
+    sizes = [*shape[1:3], convolution.group_in, *convolution.kernel]
+    weights = build.expand(convolution.weights_oihw(), [[0, 1], [2], [3], [4]], sizes)
+    return build.collapse(_loops(convolution, weights, maps, shape), [[0], [1, 2], [3], [4]])
+
+
+def _pixel(
+    convolution: Convolution,
+    out: tuple[ir.AffineExpr, ir.AffineExpr],
+    tap: tuple[ir.AffineExpr, ir.AffineExpr],
+) -> list[ir.AffineExpr]:
+    """The row and column of the input that a pixel of the output reads."""
+    strides, dilations = convolution.strides, convolution.dilations
+    return [out[i] * strides[i] + tap[i] * dilations[i] for i in range(2)]
+
+
+def _loops(convolution: Convolution, weights: ir.Value, maps: list[list[ir.AffineExpr]], shape: list[int]) -> ir.Value:
     if is_filled_with_zero(convolution.initial):
         start = build.fill(build.zero(convolution.element), shape)
     else:
         start = convolution.initial_nchw()
-    generic = build.generic(
-        [convolution.input_nchw(), convolution.weights_oihw()],
-        start,
-        maps,
-        ["parallel"] * 4 + ["reduction"] * 3,
-        build.multiply_accumulate,
-    )
+        start = start if len(shape) == 4 else build.expand(start, [[0], [1, 2], [3], [4]], shape)
+    kinds = ["parallel"] * len(shape) + ["reduction"] * 3
+    generic = build.generic([convolution.input_nchw(), weights], start, maps, kinds, build.multiply_accumulate)
     mark(generic, convolution)
     return generic.results[0]

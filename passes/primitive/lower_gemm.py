@@ -13,15 +13,13 @@ from dlas_mlir.ir.conv import Convolution
 from dlas_mlir.ir.target import Target
 from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, is_filled_with_zero, mark
 
-# A GPU target has no lanes; panels of this width suit its warps.
-_PANEL_WITHOUT_VECTORS = 32
-
 
 @dataclass(frozen=True)
 class LowerGemmPass(LowerPrimitivePass):
     """Lower convolutions marked `gemm` to a matrix multiplication [M, D] x [D, K], M = N*OH*OW pixels and
     D = R*S*C/G, one per group. The matrix of the pixels is written out by an im2col operation; a 1x1 convolution with
-    unit strides, and a linear layer, reads its input as it is. Weights are packed in panels [K/k, D, k].
+    unit strides, and a linear layer, reads its input as it is. Weights are packed in panels [K/k, D, k]; on a target
+    without CPU vectors one panel holds them all, and iree-compile tiles the product.
 
     im2col after Chellapilla et al., "High Performance Convolutional Neural Networks for Document Processing" (2006).
 
@@ -42,21 +40,21 @@ class LowerGemmPass(LowerPrimitivePass):
     name: ClassVar[str] = "dlas-lower-gemm"
     primitive: ClassVar[str] = "gemm"
 
-    panel: int = option(0, "output channels in a panel; 0: the lanes of the target's vectors", minimum=0)
+    panel: int = option(0, "output channels in a panel; 0: the lanes of the target's vectors, or all", minimum=0)
 
     def refusal(self, convolution: Convolution, target: Target) -> str | None:
-        if convolution.groups > 1 and convolution.group_out % 4:
+        if convolution.groups > 1 and (convolution.group_out % 4 if target.lanes() else convolution.group_out == 1):
             return f"{convolution.group_out} output channels in a group make no panel"
         return None
 
     def lower(self, convolution: Convolution, target: Target) -> ir.Value:
-        panel = self.panel or target.lanes() or _PANEL_WITHOUT_VECTORS
+        panel = self.panel or target.lanes() or convolution.group_out
         if convolution.groups > 1:
             while convolution.group_out % panel:
                 panel //= 2
         if convolution.linear:
             return self._linear(convolution, panel)
-        return self._convolution(convolution, panel)
+        return self._convolution(convolution, panel, target)
 
     def _linear(self, convolution: Convolution, panel: int) -> ir.Value:
         n, k = convolution.batch, convolution.out_channels
@@ -64,13 +62,14 @@ class LowerGemmPass(LowerPrimitivePass):
         flat = build.unpack(c, [1], [n, k])
         return build.expand(flat, [[0], [1, 2, 3]], [n, k, 1, 1])
 
-    def _convolution(self, convolution: Convolution, panel: int) -> ir.Value:
+    def _convolution(self, convolution: Convolution, panel: int, target: Target) -> ir.Value:
         n, k, (oh, ow) = convolution.batch, convolution.out_channels, convolution.out_size
         data = convolution.input_nchw()
-        # Channels last, as one block; a multiple of the panel so that neighbours share the layout.
+        # Channels last, as one block; a multiple of the lanes so that neighbours share the layout.
         few = convolution.in_channels <= 4
         grouped = convolution.groups > 1
-        depth = convolution.in_channels if few or grouped else -(-convolution.in_channels // panel) * panel
+        lanes = target.lanes() or 1
+        depth = convolution.in_channels if few or grouped else -(-convolution.in_channels // lanes) * lanes
         last = build.pack(data, [1], [depth])
         if _reads_input_as_it_is(convolution) and not grouped:
             a = build.collapse(last, [[0, 1, 2, 3], [4]])

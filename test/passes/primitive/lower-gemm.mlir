@@ -86,12 +86,12 @@ func.func @groups(%x: tensor<1x2x3x4x4xf32>, %w: tensor<2x12x3x3x3xf32>, %start:
 
 // -----
 
-// A linear layer, on a target that has no vectors: panels of 32.
+// A linear layer, on a target that has no vectors: one panel.
 // CHECK-LABEL: func.func @linear
-// CHECK: %[[W:.*]] = linalg.pack {{.*}} padding_value{{.*}} tensor<40x7xf32> -> tensor<2x7x32xf32>
+// CHECK: %[[W:.*]] = linalg.pack {{.*}} tensor<40x7xf32> -> tensor<1x7x40xf32>
 // CHECK: linalg.generic
-// CHECK-SAME: ins(%arg0, %[[W]] : tensor<3x7xf32>, tensor<2x7x32xf32>)
-// CHECK: linalg.unpack {{.*}} tensor<3x2x32xf32> -> tensor<3x40xf32>
+// CHECK-SAME: ins(%arg0, %[[W]] : tensor<3x7xf32>, tensor<1x7x40xf32>)
+// CHECK: linalg.unpack {{.*}} tensor<3x1x40xf32> -> tensor<3x40xf32>
 module attributes {dlas.target = {name = "gpu"}} {
 func.func @linear(%x: tensor<3x7xf32>, %w: tensor<7x40xf32>) -> tensor<3x40xf32> {
   %zero = arith.constant 0.0 : f32
@@ -99,5 +99,19 @@ func.func @linear(%x: tensor<3x7xf32>, %w: tensor<7x40xf32>) -> tensor<3x40xf32>
   %zeros = linalg.fill ins(%zero : f32) outs(%empty : tensor<3x40xf32>) -> tensor<3x40xf32>
   %y = linalg.matmul {dlas.primitive = "gemm"} ins(%x, %w : tensor<3x7xf32>, tensor<7x40xf32>) outs(%zeros : tensor<3x40xf32>) -> tensor<3x40xf32>
   return %y : tensor<3x40xf32>
+}
+}
+
+// -----
+
+// Channels stay as many as they are, and so do the groups' odd numbers of output channels.
+// CHECK-LABEL: func.func @groups_without_vectors
+// CHECK: linalg.generic {{.*}} ins({{.*}} : tensor<1x1x4x4x6xf32>) outs({{.*}} : tensor<1x2x2x2x3x3x3xf32>)
+// CHECK: linalg.generic {{.*}} ins({{.*}} : tensor<4x2x27xf32>, tensor<2x1x27x5xf32>)
+module attributes {dlas.target = {name = "gpu"}} {
+func.func @groups_without_vectors(%x: tensor<1x2x3x4x4xf32>, %w: tensor<2x5x3x3x3xf32>, %start: tensor<1x2x5x2x2xf32>) -> tensor<1x2x5x2x2xf32> {
+  %y = linalg.conv_2d_ngchw_gfchw {dlas.primitive = "gemm"}
+      ins(%x, %w : tensor<1x2x3x4x4xf32>, tensor<2x5x3x3x3xf32>) outs(%start : tensor<1x2x5x2x2xf32>) -> tensor<1x2x5x2x2xf32>
+  return %y : tensor<1x2x5x2x2xf32>
 }
 }
