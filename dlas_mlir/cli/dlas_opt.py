@@ -22,7 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run dlas-opt. Returns the exit code; what is wrong is on standard error."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        return _main(arguments)
+        code = _main(arguments)
+        sys.stdout.flush()  # here, where a reader that is gone can still be dealt with
+        return code
     except DlasError as error:
         report = getattr(error, "report", None)
         print(report() if report else f"error: {error}", file=sys.stderr)
