@@ -26,7 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; what is wrong is `error: ...` and exit code 1, never a traceback."""
     args = build_parser().parse_args(arguments)
     try:
-        return args.run(args)
+        code = args.run(args)
+        sys.stdout.flush()  # here, where a reader that has gone is no error
+        return code
     except DlasError as error:
         # Errors in a pipeline's text know how to show the place.
         report = getattr(error, "report", None)
