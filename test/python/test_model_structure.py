@@ -55,7 +55,7 @@ def largest_error(artifact: Artifact, threads: int = 1) -> float:
 
 def pairs() -> list[tuple[str, str]]:
     if ALL:
-        return [(model, recipe) for model in models.registry() for recipe in ("stock", *RECIPES)]
+        return [(model.name, recipe) for model in models.registry() for recipe in ("stock", *RECIPES)]
     return [(model, recipe) for model in SMALL for recipe in RECIPES] + [
         ("mobilenetv1-cifar", "auto"),
         ("vgg16-cifar", "auto"),
