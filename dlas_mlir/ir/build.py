@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from iree.compiler import ir
 from iree.compiler.dialects import arith
 
-PURE_DIALECTS = ("arith", "linalg", "tensor", "math", "affine")
+PURE_DIALECTS = ("arith", "linalg", "tensor", "math", "affine", "sparse_tensor")
 
 
 def tensor(shape: Sequence[int], element: ir.Type) -> ir.RankedTensorType:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from iree.compiler import ir
 
-from dlas_mlir.ir import affine, build
+from dlas_mlir.ir import affine, build, sparsity
 from dlas_mlir.ir.base import PassError
 from dlas_mlir.ir.constants import Constants
 from dlas_mlir.ir.kernel.region import indexing_maps
@@ -81,7 +81,23 @@ class Convolution:
 
     @property
     def weights(self) -> ir.Value:
-        return self.op.operands[1]
+        """The dense weights, also where they are encoded."""
+        return sparsity.dense(self.op.operands[1])
+
+    @property
+    def weights_form(self) -> str:
+        """The dimensions of the weights, a letter each: g, f, c, h, w."""
+        return _FORMS[self.op.name][1]
+
+    @property
+    def encoding(self) -> sparsity.Encoding | None:
+        """The sparsity encoding of the weights; None for dense ones. Raises PassError for one of another format."""
+        return sparsity.encoding_of(self.op.operands[1], self.weights_form)
+
+    def set_weights(self, weights: ir.Value) -> None:
+        """Give the layer other dense weights of the same shape; an encoding stays. Built at the insertion point."""
+        encoding = self.encoding
+        self.op.operands[1] = sparsity.encode(weights, encoding, self.weights_form) if encoding else weights
 
     @property
     def initial(self) -> ir.Value:

@@ -1,0 +1,133 @@
+"""Sparsity encodings of weights: which weights are zero together, as upstream's `#sparse_tensor.encoding`.
+
+The weights of a layer stay a dense constant. A `sparse_tensor.convert` behind it gives them the encoded type, and is
+the weights operand of the convolution or matrix product. The module is valid upstream MLIR: its sparsifier can compile
+it. Here the sparse primitives read the encoding and store the non-zeros themselves; a dense primitive takes the dense
+constant and leaves the encoding behind.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from iree.compiler import ir
+
+from dlas_mlir.ir.base import PassError
+
+CONVERT = "sparse_tensor.convert"
+_NAMES = {"g": "g", "f": "k", "c": "c", "h": "r", "w": "s"}
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How the zeros of a layer's weights lie.
+
+    A matrix is meant with a row for each output channel and a column for each (input channel, row, column) of the
+    kernel, in this order. `csr`: any weight may be zero, rows are stored compressed. `bsr`: `block` output channels in
+    succession (within a group) are zero together, in a column. `nm`: of `m` input channels in succession at most `n`
+    are not zero, at each place of the kernel.
+    """
+
+    format: str
+    block: int = 1
+    n: int = 0
+    m: int = 0
+
+    def describe(self) -> str:
+        """`csr`, `bsr 4x1` or `nm 2:4`."""
+        if self.format == "csr":
+            return "csr"
+        return f"bsr {self.block}x1" if self.format == "bsr" else f"nm {self.n}:{self.m}"
+
+    def levels(self, form: str) -> list[tuple[str, str]]:
+        """The storage levels, outermost first, of weights whose dimensions are `form` (letters as in
+        dlas_mlir.ir.conv): an expression of dimension letters, and the level's type."""
+        rows = [x for x in "gf" if x in form]
+        columns = [x for x in "chw" if x in form]
+        if self.format == "nm":
+            inner = [x for x in "hw" if x in form]
+            dense = [(x, "dense") for x in [*rows, *inner]]
+            structured = f"structured[{self.n}, {self.m}]"
+            return [*dense, (f"c floordiv {self.m}", "dense"), (f"c mod {self.m}", structured)]
+        if len(columns) == 1:
+            compressed = ["compressed"]
+        else:
+            middle = ["singleton(nonunique)"] * (len(columns) - 2)
+            compressed = ["compressed(nonunique)", *middle, "singleton"]
+        stored = list(zip(columns, compressed, strict=True))
+        if self.format == "csr":
+            return [*((x, "dense") for x in rows), *stored]
+        *outer, last = rows
+        blocks = [(f"{last} floordiv {self.block}", "dense")]
+        return [*((x, "dense") for x in outer), *blocks, *stored, (f"{last} mod {self.block}", "dense")]
+
+    def attribute(self, form: str) -> ir.Attribute:
+        """The `#sparse_tensor.encoding` for weights whose dimensions are `form`."""
+        dims = ", ".join(_NAMES[x] for x in form)
+        levels = ", ".join(f"{_renamed(expr)} : {kind}" for expr, kind in self.levels(form))
+        return ir.Attribute.parse(f"#sparse_tensor.encoding<{{ map = ({dims}) -> ({levels}) }}>")
+
+
+def _renamed(expr: str) -> str:
+    return _NAMES[expr[0]] + expr[1:]
+
+
+def encode(weights: ir.Value, encoding: Encoding, form: str) -> ir.Value:
+    """`weights` (dimensions `form`) with the encoding: a sparse_tensor.convert at the insertion point."""
+    kind = ir.RankedTensorType(weights.type)
+    encoded = ir.RankedTensorType.get(kind.shape, kind.element_type, encoding.attribute(form))
+    return ir.Operation.create(CONVERT, results=[encoded], operands=[weights]).result
+
+
+def dense(value: ir.Value) -> ir.Value:
+    """The dense tensor behind a conversion; `value` itself where there is none."""
+    owner = value.owner
+    if not isinstance(owner, ir.Block) and owner.operation.name == CONVERT:
+        return owner.operation.operands[0]
+    return value
+
+
+def encoding_of(value: ir.Value, form: str) -> Encoding | None:
+    """The encoding in the type of weights whose dimensions are `form`; None for dense ones. Raises PassError for one
+    that is not of the three formats, or stores the dimensions in another order."""
+    attr = ir.RankedTensorType(value.type).encoding
+    if attr is None or not str(attr).startswith("#sparse_tensor.encoding<"):
+        return None
+    levels = _parse_levels(str(attr), form)
+    for candidate in _candidates(levels):
+        if candidate.levels(form) == levels:
+            return candidate
+    known = ", ".join(str(each.attribute(form)) for each in (Encoding("csr"), Encoding("bsr", 4)))
+    raise PassError(f"the encoding {attr} is none that dlas passes know, such as {known}", value.owner)
+
+
+def _parse_levels(text: str, form: str) -> list[tuple[str, str]] | None:
+    """The levels of an encoding in the letters of `form`, None where it has other fields than a plain map."""
+    found = re.fullmatch(r"#sparse_tensor\.encoding<\{\s*map\s*=\s*\(([^)]*)\)\s*->\s*\((.*)\)\s*\}>", text, re.DOTALL)
+    if found is None:
+        return None
+    names = [name.strip() for name in found[1].split(",")]
+    if len(names) != len(form):
+        return None
+    letters = dict(zip(names, form, strict=True))
+    levels = []
+    for part in re.split(r",(?![^\[(]*[\])])", found[2]):
+        expr, _, kind = part.partition(":")
+        words = expr.split()
+        if not words or words[0] not in letters:
+            return None
+        kind = re.sub(r"\s*,\s*", ", ", "".join(kind.split()))
+        levels.append((" ".join([letters[words[0]], *words[1:]]), kind))
+    return levels
+
+
+def _candidates(levels: list[tuple[str, str]] | None) -> list[Encoding]:
+    """The encodings that levels could be of, by their numbers."""
+    found = [Encoding("csr")]
+    for expr, kind in levels or ():
+        if structured := re.fullmatch(r"structured\[(\d+), (\d+)\]", kind):
+            found.append(Encoding("nm", n=int(structured[1]), m=int(structured[2])))
+        elif (block := re.search(r"floordiv (\d+)$", expr)) and int(block[1]) > 0:
+            found.append(Encoding("bsr", block=int(block[1])))
+    return found
