@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from iree.compiler import ir
 
 from dlas_mlir.ir import affine
-from dlas_mlir.ir.kernel import build
+from dlas_mlir.ir import build as tensors
+from dlas_mlir.ir.kernel import build, dot
 from dlas_mlir.ir.kernel.region import Access
 
 
@@ -52,6 +53,12 @@ class Lanes:
 
     offsets: tuple[int, ...] | None
 
+    def in_groups(self, width: int) -> Lanes:
+        """The same in units of `width` elements."""
+        if self.offsets is None or any(offset % width for offset in self.offsets):
+            return Lanes(None)
+        return Lanes(tuple(offset // width for offset in self.offsets))
+
     @property
     def broadcast(self) -> bool:
         return self.offsets is not None and not any(self.offsets)
@@ -90,6 +97,7 @@ class Reader:
         self.tensors = tensors
         self.vector, self.lanes, self.step = vector, lanes, step
         self._done: dict[tuple, ir.Value] = {}
+        self._flat: dict[tuple[ir.Value, int], ir.Value] = {}
 
     def forget(self) -> dict[tuple, ir.Value]:
         """Start a new block: what was loaded before may not dominate it. Returns the memory for `restore`."""
@@ -104,13 +112,15 @@ class Reader:
         """The vector of `access` whose first lane is at `position`."""
         read = set().union(*(affine.dims_of(expr) for expr in access.exprs), {self.vector}) if access.exprs else set()
         places = tuple((loop, position.constants[loop], position.values[loop]) for loop in sorted(read))
-        key = (access.view.source, access.view.offsets, tuple(str(expr) for expr in access.exprs), places)
+        key = (access.view.source, access.view.offsets, tuple(str(expr) for expr in access.exprs), places, access.dot)
         if key not in self._done:
             self._done[key] = self._load(access, position)
         return self._done[key]
 
     def _load(self, access: Access, position: Position) -> ir.Value:
         lanes = lanes_of(access.exprs, self.vector, self.lanes, len(position.values), self.step)
+        if access.dot is not None:
+            lanes = lanes.in_groups(access.dot.width)
         if lanes.broadcast:
             return self._broadcast(self._scalar(access, position))
         if lanes.contiguous:
@@ -127,6 +137,14 @@ class Reader:
         ]
 
     def _scalar(self, access: Access, position: Position) -> ir.Value:
+        if access.dot is not None:
+            group = self._vector(access, position, 0, 1)
+            return ir.Operation.create(
+                "vector.extract",
+                results=[ir.VectorType(group.type).element_type],
+                operands=[group],
+                attributes={"static_position": ir.DenseI64ArrayAttr.get([0])},
+            ).result
         source = self.tensors[access.view.source]
         element = ir.RankedTensorType(source.type).element_type
         indices = self._indices(access, position)
@@ -137,7 +155,23 @@ class Reader:
         return ir.Operation.create("vector.broadcast", results=[kind], operands=[scalar]).result
 
     def _vector(self, access: Access, position: Position, extra: int, lanes: int) -> ir.Value:
-        return build.read_vector(self.tensors[access.view.source], self._indices(access, position, extra), lanes)
+        source, width = self.tensors[access.view.source], access.dot.width if access.dot else 1
+        exprs = len(access.exprs)
+        if exprs < ir.RankedTensorType(source.type).rank:
+            source = self._collapsed(access.view.source, exprs)
+        vector = build.read_vector(source, self._indices(access, position, extra * width), lanes * width)
+        return vector if access.dot is None else dot.as_lanes(access.dot, vector, access.signed)
+
+    def _collapsed(self, source: ir.Value, rank: int) -> ir.Value:
+        """The tensor with its last dimensions as one, where it was loaded."""
+        key = (source, rank)
+        if key not in self._flat:
+            loaded = self.tensors[source]
+            full = ir.RankedTensorType(loaded.type).rank
+            groups = [[i] for i in range(rank - 1)] + [list(range(rank - 1, full))]
+            with ir.InsertionPoint.after(loaded.owner):
+                self._flat[key] = tensors.collapse(loaded, groups)
+        return self._flat[key]
 
     def _gather(self, access: Access, position: Position) -> ir.Value:
         scalars = [self._scalar(access, position.at(self.vector, lane)) for lane in range(self.lanes)]
@@ -169,6 +203,10 @@ class Reader:
             return None
         start = affine.evaluate(access.exprs[-1], position.constants)
         size = ir.RankedTensorType(access.view.source.type).shape[-1]
+        if access.dot is not None:
+            if start % access.dot.width:
+                return None
+            start, size = start // access.dot.width, size // access.dot.width
         return start if size >= self.lanes and start + window <= self.lanes else None
 
     def _whole_vector(self, access: Access, position: Position, start: int) -> ir.Value:

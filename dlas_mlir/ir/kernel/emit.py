@@ -22,7 +22,7 @@ from iree.compiler import ir
 
 from dlas_mlir.ir import affine
 from dlas_mlir.ir.base import PassError
-from dlas_mlir.ir.kernel import build
+from dlas_mlir.ir.kernel import build, dot
 from dlas_mlir.ir.kernel.access import Position, Reader, write
 from dlas_mlir.ir.kernel.body import BodyEmitter
 from dlas_mlir.ir.kernel.region import Access, Output, Region, Stage, read_region
@@ -105,7 +105,9 @@ class _Kernel:
         self.base: list[ir.Value | None] = [None] * self.loops
         self.workgroup: dict[int, ir.Value] = {}
         self.order_parallel = [loop for loop in schedule.order if loop not in region.reductions]
-        self.order_reduction = [loop for loop in schedule.order if loop in region.reductions]
+        # The loop of a dot product is in the instruction.
+        summed = {self.loops - 1} if region.root.dot else set()
+        self.order_reduction = [loop for loop in schedule.order if loop in region.reductions and loop not in summed]
 
     # The operation around the kernel.
 
@@ -375,7 +377,12 @@ class _Kernel:
                 else:
                     arguments.append(computed[item][place])
             arguments.append(accumulators[place] if accumulators else None)
-            results.append(emitter.emit(stage.body, arguments))
+            if stage.dot is not None:
+                data, weights = arguments[: len(arguments) - 1]
+                assert data is not None and weights is not None
+                results.append(dot.emit(stage.dot, data, weights, accumulators[place]))
+            else:
+                results.append(emitter.emit(stage.body, arguments))
         return results
 
     def _write(self, output: Output, tile: ir.Value, position: Position, vector: ir.Value) -> ir.Value:

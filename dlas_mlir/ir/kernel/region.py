@@ -13,6 +13,8 @@ from iree.compiler import ir
 
 from dlas_mlir.ir import affine
 from dlas_mlir.ir.base import PassError
+from dlas_mlir.ir.kernel import dot
+from dlas_mlir.ir.kernel.dot import Instruction
 from dlas_mlir.ir.schedule import ATTRIBUTE
 
 
@@ -26,20 +28,25 @@ class View:
 
 @dataclass(frozen=True)
 class Access:
-    """How one operand of a stage is indexed: `exprs` are over the loops of the root."""
+    """How one operand of a stage is indexed: `exprs` are over the loops of the root. For an operand of a dot product
+    they say where the first of a lane's elements is; `signed` is how those are extended."""
 
     view: View
     exprs: tuple[ir.AffineExpr, ...]
+    dot: Instruction | None = None
+    signed: bool = False
 
 
 @dataclass(frozen=True)
 class Stage:
     """A linalg.generic of the region. `inputs` holds an Access, or the value of an earlier stage, per block argument
-    but the last; `initial` is what the accumulator starts from (a scalar constant or an Access)."""
+    but the last; `initial` is what the accumulator starts from (a scalar constant or an Access); `dot` is the
+    instruction that does the last loop."""
 
     op: ir.Operation
     inputs: tuple[Access | ir.Value | None, ...]
     initial: ir.Attribute | Access | None
+    dot: Instruction | None = None
 
     @property
     def body(self) -> ir.Block:
@@ -235,7 +242,10 @@ class _Reader:
         initial: ir.Attribute | Access | None = None
         if inputs[-1] is not None:
             initial = self.fills.get(destination) or access(destination, maps[-1])
-        self.region.stages.append(Stage(op, tuple(inputs[:-1]), initial))
+        instruction = dot.instruction_of(op)
+        if instruction is not None:
+            inputs = [*_summed(op, inputs[:-1], instruction, count - 1), inputs[-1]]
+        self.region.stages.append(Stage(op, tuple(inputs[:-1]), initial, instruction))
         self.computed.add(op.results[0])
 
     def _output(self, value: ir.Value) -> Output:
@@ -263,6 +273,23 @@ class _Reader:
         owner = destination.owner
         fresh = not isinstance(owner, ir.Block) and owner.operation.name == "tensor.empty"
         return Output(source, zeros, zeros, None, kind, offsets, None if fresh else destination)
+
+
+def _summed(
+    op: ir.Operation, inputs: list[Access | ir.Value | None], instruction: Instruction, loop: int
+) -> list[Access | ir.Value | None]:
+    """The operands of a dot product over `loop`, each read from its first element on."""
+    loops = [affine.dim(i) for i in range(loop)] + [affine.constant(0)]
+    found: list[Access | ir.Value | None] = []
+    for item, argument in zip(inputs, op.regions[0].blocks[0].arguments, strict=False):
+        if not isinstance(item, Access):
+            raise PassError("a dot product reads two tensors", op)
+        exprs = [affine.substitute(expr, loops, loop + 1) for expr in item.exprs]
+        if affine.is_dim(item.exprs[-1], loop):
+            # [..., lanes, width]: neighbours in one dimension.
+            exprs = [*exprs[:-2], exprs[-2] * instruction.width]
+        found.append(Access(item.view, tuple(exprs), instruction, dot.is_signed(argument)))
+    return found
 
 
 def scheduled_root(op: ir.Operation) -> ir.Operation | None:

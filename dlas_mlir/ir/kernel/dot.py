@@ -1,0 +1,92 @@
+"""Dot-product instructions: several neighbouring narrow elements of two vectors multiplied and summed into each lane.
+
+A linalg.generic is done by one of them when it carries `dlas.dot`, the instruction's name: its last loop is then a
+reduction over the `width` elements that are summed, which are neighbours in the last dimension of both operands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from iree.compiler import ir
+from iree.compiler.dialects import arith
+
+from dlas_mlir.ir.base import PassError
+
+ATTRIBUTE = "dlas.dot"
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One dot product: `width` elements of `operand` bits from either operand for each lane of 32 bits.
+
+    `intrinsic` is LLVM's name of it, `{bits}` the bits of the vector. `accumulates`: it adds to its first operand.
+    Integer elements that are narrower than `operand` bits are extended when they are loaded.
+    """
+
+    width: int
+    operand: int
+    intrinsic: str
+    accumulates: bool
+    floating: bool = False
+
+
+INSTRUCTIONS = {
+    "vpdpbusd": Instruction(4, 8, "llvm.x86.avx512.vpdpbusd.{bits}", True),
+    "vpmaddwd": Instruction(2, 16, "llvm.x86.avx2.pmadd.wd", False),
+    "vdpbf16ps": Instruction(2, 16, "llvm.x86.avx512bf16.dpbf16ps.{bits}", True, floating=True),
+}
+
+
+def instruction_of(op: ir.Operation) -> Instruction | None:
+    """The instruction that `op` is to be done with, if any. Raises PassError for a name that there is not."""
+    if ATTRIBUTE not in op.attributes:
+        return None
+    name = ir.StringAttr(op.attributes[ATTRIBUTE]).value
+    if name not in INSTRUCTIONS:
+        raise PassError(f"`{ATTRIBUTE}`: there is no '{name}'; there are {', '.join(INSTRUCTIONS)}", op)
+    return INSTRUCTIONS[name]
+
+
+def emit(instruction: Instruction, data: ir.Value, weights: ir.Value, accumulator: ir.Value) -> ir.Value:
+    """accumulator + data . weights, where the operands hold a lane's elements as one i32."""
+    lanes = ir.VectorType(accumulator.type).shape[0]
+    operands = [_as_elements(instruction, value) for value in (data, weights)]
+    operands = [accumulator, *operands] if instruction.accumulates else operands
+    result = ir.Operation.create(
+        "llvm.call_intrinsic",
+        results=[accumulator.type],
+        operands=operands,
+        attributes={
+            "intrin": ir.StringAttr.get(instruction.intrinsic.format(bits=32 * lanes)),
+            "op_bundle_sizes": ir.DenseI32ArrayAttr.get([]),
+            "operandSegmentSizes": ir.DenseI32ArrayAttr.get([len(operands), 0]),
+        },
+    ).result
+    return result if instruction.accumulates else arith.addi(accumulator, result)
+
+
+def _as_elements(instruction: Instruction, value: ir.Value) -> ir.Value:
+    lanes = ir.VectorType(value.type).shape[0]
+    element = ir.BF16Type.get() if instruction.floating else ir.IntegerType.get_signless(instruction.operand)
+    return bitcast(value, ir.VectorType.get([lanes * instruction.width], element))
+
+
+def as_lanes(instruction: Instruction, vector: ir.Value, signed: bool) -> ir.Value:
+    """A vector of narrow elements, `width` for each lane, as one i32 for each lane."""
+    kind = ir.VectorType(vector.type)
+    count = kind.shape[0]
+    if not instruction.floating and kind.element_type.width < instruction.operand:
+        wide = ir.VectorType.get([count], ir.IntegerType.get_signless(instruction.operand))
+        vector = (arith.extsi if signed else arith.extui)(wide, vector)
+    return bitcast(vector, ir.VectorType.get([count // instruction.width], ir.IntegerType.get_signless(32)))
+
+
+def bitcast(vector: ir.Value, kind: ir.Type) -> ir.Value:
+    """vector.bitcast."""
+    return ir.Operation.create("vector.bitcast", results=[kind], operands=[vector]).result
+
+
+def is_signed(argument: ir.Value) -> bool:
+    """Whether the body that `argument` belongs to sign-extends it."""
+    return any(use.owner.operation.name == "arith.extsi" for use in argument.uses)
