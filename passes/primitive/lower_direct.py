@@ -23,8 +23,8 @@ class LowerDirectPass(LowerPrimitivePass):
 
     `layout=nhwc` keeps activations channels-last ([N, 1, H, W, C]: one block of all channels) and vectorises over
     output channels. `layout=nchw` leaves activations as the importer made them and vectorises over columns; so are
-    convolutions done whose groups a vector of output channels would straddle (12 channels in 16 lanes, say), and on a
-    target without CPU vectors all whose groups have several output channels, with a loop over the groups.
+    convolutions done whose groups a vector of output channels would straddle (12 channels in 16 lanes, say). On a
+    target without CPU vectors groups of several output channels are a loop of their own, channels-last.
 
     Before:
     ```mlir
@@ -51,7 +51,7 @@ class LowerDirectPass(LowerPrimitivePass):
     def lower(self, convolution: Convolution, target: Target) -> ir.Value:
         lanes = target.lanes() or 1
         if not target.lanes() and convolution.groups > 1 and convolution.group_out > 1:
-            return _nchw_by_groups(convolution)
+            return _channels_last_by_groups(convolution)
         if self.layout == "nchw" or _straddles(convolution, lanes):
             return _nchw(convolution)
         k_tile = -(-convolution.out_channels // lanes) * lanes
@@ -87,20 +87,36 @@ def _nchw(convolution: Convolution) -> ir.Value:
         if convolution.group_in == convolution.group_out == 1:
             channel = k
     maps = [[n, channel, *_pixel(convolution, (oh, ow), (fh, fw))], [k, c, fh, fw], [n, k, oh, ow]]
-    shape = [convolution.batch, convolution.out_channels, *convolution.out_size]
-    return _loops(convolution, convolution.weights_oihw(), maps, shape)
+    if is_filled_with_zero(convolution.initial):
+        shape = [convolution.batch, convolution.out_channels, *convolution.out_size]
+        start = build.fill(build.zero(convolution.accumulator), shape)
+    else:
+        start = convolution.initial_nchw()
+    return _loops(convolution, convolution.input_nchw(), convolution.weights_oihw(), maps, start)
 
 
-def _nchw_by_groups(convolution: Convolution) -> ir.Value:
-    """The same with a loop over groups: the index of the channel is a sum, for compilers that do not take the division
-    which finds an output channel's group."""
-    n, g, k, oh, ow, c, fh, fw = (affine.dim(i) for i in range(8))
-    channel = g * convolution.group_in + c
-    maps = [[n, channel, *_pixel(convolution, (oh, ow), (fh, fw))], [g, k, c, fh, fw], [n, g, k, oh, ow]]
-    shape = [convolution.batch, convolution.groups, convolution.group_out, *convolution.out_size]
-    sizes = [*shape[1:3], convolution.group_in, *convolution.kernel]
-    weights = build.expand(convolution.weights_oihw(), [[0, 1], [2], [3], [4]], sizes)
-    return build.collapse(_loops(convolution, weights, maps, shape), [[0], [1, 2], [3], [4]])
+def _channels_last_by_groups(convolution: Convolution) -> ir.Value:
+    """[N, 1, H, W, C] x [G, R, S, C/G, K/G] with a loop over groups: the index of the channel is a sum, for compilers
+    that do not take the division which finds an output channel's group."""
+    n, oh, ow, g, k, fh, fw, c = (affine.dim(i) for i in range(8))
+    groups, size_in, size_out = convolution.groups, convolution.group_in, convolution.group_out
+    data = build.pack(convolution.input_nchw(), [1], [convolution.in_channels])
+    weights = build.expand(
+        convolution.weights_oihw(), [[0, 1], [2], [3], [4]], [groups, size_out, size_in, *convolution.kernel]
+    )
+    weights = build.transpose(weights, [0, 3, 4, 2, 1])
+    row, column = _pixel(convolution, (oh, ow), (fh, fw))
+    maps = [[n, affine.constant(0), row, column, g * size_in + c], [g, fh, fw, c, k], [n, oh, ow, g, k]]
+    shape = [convolution.batch, *convolution.out_size, groups, size_out]
+    if is_filled_with_zero(convolution.initial):
+        start = build.fill(build.zero(convolution.accumulator), shape)
+    else:
+        last = build.transpose(convolution.initial_nchw(), [0, 2, 3, 1])
+        start = build.expand(last, [[0], [1], [2], [3, 4]], shape)
+    result = build.collapse(_loops(convolution, data, weights, maps, start), [[0], [1], [2], [3, 4]])
+    unpacked = [convolution.batch, convolution.out_channels, *convolution.out_size]
+    packed = [shape[0], 1, *shape[1:3], convolution.out_channels]
+    return build.unpack(build.expand(result, [[0], [1, 2], [3], [4]], packed), [1], unpacked)
 
 
 def _pixel(
@@ -113,13 +129,14 @@ def _pixel(
     return [out[i] * strides[i] + tap[i] * dilations[i] for i in range(2)]
 
 
-def _loops(convolution: Convolution, weights: ir.Value, maps: list[list[ir.AffineExpr]], shape: list[int]) -> ir.Value:
-    if is_filled_with_zero(convolution.initial):
-        start = build.fill(build.zero(convolution.element), shape)
-    else:
-        start = convolution.initial_nchw()
-        start = start if len(shape) == 4 else build.expand(start, [[0], [1, 2], [3], [4]], shape)
-    kinds = ["parallel"] * len(shape) + ["reduction"] * 3
-    generic = build.generic([convolution.input_nchw(), weights], start, maps, kinds, build.multiply_accumulate)
+def _loops(
+    convolution: Convolution,
+    data: ir.Value,
+    weights: ir.Value,
+    maps: list[list[ir.AffineExpr]],
+    start: ir.Value,
+) -> ir.Value:
+    kinds = ["parallel"] * len(maps[-1]) + ["reduction"] * 3
+    generic = build.generic([data, weights], start, maps, kinds, build.multiply_accumulate)
     mark(generic, convolution)
     return generic.results[0]

@@ -106,9 +106,12 @@ func.func @depthwise(%x: tensor<1x5x4x4xf32>, %w: tensor<5x3x3xf32>, %start: ten
 
 // No division in an indexing map on a target without vectors: GPU code generation does not take it.
 // CHECK-LABEL: func.func @groups_without_vectors
+// CHECK: %[[X:.*]] = linalg.pack {{.*}} inner_tiles = [6] {{.*}} -> tensor<1x1x4x4x6xf32>
 // CHECK-NOT: floordiv
-// CHECK: linalg.generic {indexing_maps = [affine_map<(d0, d1, d2, d3, d4, d5, d6, d7) -> (d0, d1 * 3 + d5, d3 + d6, d4 + d7)>,
-// CHECK-SAME: ins({{.*}} : tensor<1x6x4x4xf32>, tensor<2x5x3x3x3xf32>) outs({{.*}} : tensor<1x2x5x2x2xf32>)
+// CHECK: linalg.generic {indexing_maps = [affine_map<(d0, d1, d2, d3, d4, d5, d6, d7) -> (d0, 0, d1 + d5, d2 + d6, d3 * 3 + d7)>,
+// CHECK-SAME: affine_map<(d0, d1, d2, d3, d4, d5, d6, d7) -> (d3, d5, d6, d7, d4)>,
+// CHECK-SAME: ins(%[[X]], {{.*}} : tensor<1x1x4x4x6xf32>, tensor<2x3x3x3x5xf32>) outs({{.*}} : tensor<1x2x2x2x5xf32>)
+// CHECK: linalg.unpack {{.*}} tensor<1x1x2x2x10xf32> -> tensor<1x10x2x2xf32>
 module attributes {dlas.target = {name = "gpu"}} {
 func.func @groups_without_vectors(%x: tensor<1x2x3x4x4xf32>, %w: tensor<2x5x3x3x3xf32>, %start: tensor<1x2x5x2x2xf32>) -> tensor<1x2x5x2x2xf32> {
   %y = linalg.conv_2d_ngchw_gfchw {dlas.primitive = "direct"}
