@@ -35,6 +35,23 @@ class Block(nn.Module):
         return torch.relu(x + self.norm(self.grouped(x)))
 
 
+class Kinds(nn.Module):
+    """A plain, a depthwise, a strided and a grouped convolution (whose groups fill no vector), and a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plain = nn.Conv2d(3, 32, 3, padding=1)
+        self.depthwise = nn.Conv2d(32, 32, 3, padding=1, groups=32)
+        self.strided = nn.Conv2d(32, 48, 3, stride=2, padding=1)
+        self.grouped = nn.Conv2d(48, 48, 3, padding=1, groups=4)
+        self.fc = nn.Linear(48, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in (self.plain, self.depthwise, self.strided, self.grouped):
+            x = torch.relu(layer(x))
+        return self.fc(x.mean((2, 3)))
+
+
 class Unsupported(nn.Module):
     """Calls an operation that has no lowering, inside a submodule."""
 
@@ -76,6 +93,12 @@ class TwoTypes(nn.Module):
 def small() -> nn.Module:
     model = Small()
     model.example_inputs = (torch.randn(1, 3, 9, 9),)  # type: ignore[assignment]
+    return model
+
+
+def kinds() -> nn.Module:
+    model = Kinds()
+    model.example_inputs = (torch.randn(1, 3, 17, 15),)  # type: ignore[assignment]
     return model
 
 

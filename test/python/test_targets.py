@@ -1,0 +1,140 @@
+"""Targets other than the host: what they compile to, and right numbers where this machine can run them."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from dlas_mlir import api, pipelines
+from dlas_mlir.compiler.artifact import Artifact
+from dlas_mlir.compiler.driver import compile_model
+from dlas_mlir.compiler.host import cpu_features
+from dlas_mlir.errors import DlasError
+from dlas_mlir.runtime.devices import open_device, resolve
+from dlas_mlir.runtime.timing import check
+from dlas_mlir.runtime.worker import load_golden, sorted_keys
+
+HERE = Path(__file__).parent
+# A plain, a depthwise, a strided and a grouped convolution, and a linear layer.
+MODEL = "imported_model:kinds"
+GPU_RECIPES = ("stock", "direct", "gemm")
+CPU_RECIPES = (*GPU_RECIPES, "spatial-pack", "auto")
+NEEDED = {
+    "x86-64-avx2": {"avx2", "fma"},
+    "x86-64-avx512": {"avx2", "fma", "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
+}
+ELF_MACHINES = {"x86-64-avx2": 62, "x86-64-avx512": 62, "aarch64-neon": 183}
+
+
+@pytest.fixture(scope="module")
+def shared_cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _surroundings(shared_cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("DLAS_CACHE", str(shared_cache))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("DLAS_PRESETS", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    monkeypatch.syspath_prepend(str(HERE))
+
+
+@pytest.fixture(scope="module")
+def _vulkan():
+    try:
+        open_device(resolve("vulkan"), pin=False)
+    except DlasError as error:
+        pytest.skip(f"there is no Vulkan driver here: {error}")
+
+
+def assert_numbers_are_right(artifact: Artifact) -> None:
+    golden = load_golden(str(artifact.golden))
+    result = check(api.run(artifact), [golden[key] for key in sorted_keys(golden, "output_")])
+    assert result.verified, result.reason
+
+
+def elf_machines(vmfb: Path) -> set[int]:
+    """The machines (e_machine) of all ELF files inside an artifact."""
+    data = vmfb.read_bytes()
+    starts = [i for i in range(0, len(data) - 20, 4) if data[i : i + 6] == b"\x7fELF\x02\x01"]
+    return {struct.unpack_from("<H", data, start + 18)[0] for start in starts}
+
+
+def assert_nothing_of_a_cpu(mlir: Path, vmfb: Path) -> None:
+    text = mlir.read_text()
+    for trace in ("dlas.schedule", "compilation_info", "flow.dispatch.workgroups", "vector.", "llvm."):
+        assert trace not in text
+    assert elf_machines(vmfb) == set()
+
+
+@pytest.mark.parametrize("recipe", GPU_RECIPES)
+def test_vulkan_compiles(recipe, tmp_path):
+    artifact = compile_model(MODEL, f"vulkan/{recipe}", mlir_out=tmp_path / "a.mlir")
+    assert_nothing_of_a_cpu(tmp_path / "a.mlir", artifact.vmfb)
+    assert struct.pack("<I", 0x07230203) in artifact.vmfb.read_bytes()  # SPIR-V
+    assert artifact.driver == "vulkan"
+
+
+@pytest.mark.parametrize("recipe", GPU_RECIPES)
+def test_cuda_compiles(recipe, tmp_path):
+    artifact = compile_model(MODEL, f"cuda-sm80/{recipe}", mlir_out=tmp_path / "a.mlir")
+    assert_nothing_of_a_cpu(tmp_path / "a.mlir", artifact.vmfb)
+    assert b".target sm_80" in artifact.vmfb.read_bytes()
+    assert artifact.driver == "cuda"
+
+
+def test_primitives_on_a_gpu():
+    direct, gemm = (compile_model(MODEL, f"vulkan/{recipe}") for recipe in ("direct", "gemm"))
+    assert direct.primitives == {"direct": 4, "gemm": 1}  # the linear layer
+    assert gemm.primitives == {"gemm": 4, "direct": 1}  # the depthwise convolution
+
+
+@pytest.mark.usefixtures("_vulkan")
+@pytest.mark.parametrize("recipe", GPU_RECIPES)
+def test_resnet18_on_vulkan(recipe):
+    assert_numbers_are_right(compile_model("resnet18-cifar", f"vulkan/{recipe}"))
+
+
+# Stock depthwise convolutions in NCHW come out wrong on some drivers (Mesa's lavapipe 22.3 among them).
+@pytest.mark.usefixtures("_vulkan")
+@pytest.mark.parametrize("recipe", ["direct", "gemm"])
+def test_every_kind_of_convolution_on_vulkan(recipe):
+    assert_numbers_are_right(compile_model(MODEL, f"vulkan/{recipe}"))
+
+
+@pytest.mark.parametrize("recipe", CPU_RECIPES)
+def test_aarch64_compiles(recipe):
+    artifact = compile_model(MODEL, f"aarch64-neon/{recipe}")
+    assert elf_machines(artifact.vmfb) == {ELF_MACHINES["aarch64-neon"]}
+
+
+@pytest.mark.parametrize("recipe", CPU_RECIPES)
+@pytest.mark.parametrize("target", NEEDED)
+def test_x86_64_compiles_and_runs(target, recipe):
+    artifact = compile_model(MODEL, f"{target}/{recipe}")
+    assert elf_machines(artifact.vmfb) == {ELF_MACHINES[target]}
+    if missing := NEEDED[target] - cpu_features():
+        pytest.skip(f"compiled, not run: this CPU has no {', '.join(sorted(missing))}")
+    assert_numbers_are_right(artifact)
+
+
+def test_a_users_recipe_is_what_is_compiled(tmp_path, monkeypatch):
+    """The shipped target with another `auto`, in a directory of the user's."""
+    shipped = compile_model(MODEL, "x86-64-avx2/auto")
+    file = Path(pipelines.__path__[0]) / "x86-64-avx2.toml"
+    mine = """
+    dlas-select-primitive{primitive=gemm fallback=direct}, dlas-lower-direct, dlas-lower-gemm,
+    dlas-propagate-layouts, dlas-form-dispatches, dlas-attach-schedules, dlas-lower-dispatches"""
+    changed = f'{file.read_text()}\n[recipes.auto]\ndescription = "mine"\npipeline = """{mine}"""\n'
+    (tmp_path / file.name).write_text(changed)
+    monkeypatch.setenv("DLAS_PRESETS", str(tmp_path))
+    own = compile_model(MODEL, "x86-64-avx2/auto")
+    assert shipped.primitives.keys() > {"spatial-pack"}
+    assert own.primitives == {"gemm": 4, "direct": 1}
+    monkeypatch.delenv("DLAS_PRESETS")
+    again = compile_model(MODEL, "x86-64-avx2/auto")
+    assert again.cached
+    assert again.primitives == shipped.primitives
