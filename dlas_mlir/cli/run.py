@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from dlas_mlir import api
     from dlas_mlir.compiler.cache import write_atomically
     from dlas_mlir.runtime.timing import check
-    from dlas_mlir.runtime.worker import load_golden, sorted_keys
+    from dlas_mlir.runtime.worker import golden_element, load_golden, sorted_keys
 
     if args.output:
         check_writable(args.output)
@@ -70,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
         print("not compared: there is no PyTorch model behind this file")
         return 0
     golden = load_golden(str(artifact.golden))
-    result = check(outputs, [golden[key] for key in sorted_keys(golden, "output_")])
+    expected = [golden[key] for key in sorted_keys(golden, "output_")]
+    result = check(outputs, expected, element=golden_element(golden))
     if not result.verified:
         raise DlasError(f"{artifact.model} for {artifact.preset}: {result.reason}")
     print(f"equal to PyTorch: max relative error {result.max_rel_error:.1e}")

@@ -40,7 +40,8 @@ class Imported:
 
     `path` is bytecode of linalg on tensors with a function `main`; `key` is the hash of its content. `macs`
     are multiply-accumulates of one call. `golden` is an .npz with input_0.. and PyTorch's output_0..
-    (bfloat16 is stored as float32), or None where there is no PyTorch model to ask.
+    (bfloat16 is stored as float32) and `element`, the coarsest type that PyTorch computed in, such as "float32"; or
+    None where there is no PyTorch model to ask.
     """
 
     name: str

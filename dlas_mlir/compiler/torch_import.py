@@ -40,6 +40,8 @@ _ELEMENT_TYPES = {
     torch.int16: "i16",
     torch.int8: "i8",
 }
+# iree-compile may pull a small constant into a dispatch, and there cannot widen a resource of bf16.
+_LARGEST_DENSE_BF16 = 1024
 
 
 def export(model: nn.Module, inputs: tuple[Tensor, ...], name: str) -> ExportedProgram:
@@ -150,6 +152,8 @@ class _ResourceLiterals(FxImporterHooks):
         with context:
             element = ir.Type.parse(_ELEMENT_TYPES[values.dtype])
             tensor_type = ir.RankedTensorType.get(list(values.shape), element)
+            if bits is not values and values.numel() <= _LARGEST_DENSE_BF16:
+                return ir.DenseElementsAttr.get(bits.numpy(), type=element, shape=list(values.shape))
             return ir.DenseResourceElementsAttr.get_from_buffer(bits.numpy(), name, tensor_type)
 
 

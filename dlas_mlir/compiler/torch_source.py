@@ -52,6 +52,8 @@ class TorchSource:
             raise DlasError(f"{self.name} returns something that is no tensor; wrap it so that it returns tensors")
         arrays = {f"input_{index}": _to_numpy(tensor) for index, tensor in enumerate(self.inputs)}
         arrays |= {f"output_{index}": _to_numpy(tensor) for index, tensor in enumerate(outputs)}
+        # What the outputs can be held to, which their own type does not tell.
+        arrays["element"] = np.array(str(_coarsest(self.program)).removeprefix("torch."))
         with path.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
 
@@ -140,6 +142,13 @@ def _example_inputs(model: nn.Module, spec: str) -> tuple[Tensor, ...]:
 def _random(specs: tuple[InputSpec, ...]) -> tuple[Tensor, ...]:
     generator = torch.Generator().manual_seed(SEED)
     return tuple(spec.random(generator) for spec in specs)
+
+
+def _coarsest(program: ExportedProgram) -> torch.dtype:
+    """The floating-point type with the fewest digits that anything is computed in."""
+    values = [node.meta.get("val") for node in program.graph.nodes]
+    found = {value.dtype for value in values if isinstance(value, Tensor) and value.is_floating_point()}
+    return max(found, key=lambda dtype: torch.finfo(dtype).eps, default=torch.float64)
 
 
 def _to_numpy(tensor: Tensor) -> np.ndarray:

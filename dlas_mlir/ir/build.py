@@ -137,7 +137,8 @@ def attributes_of(op: ir.Operation) -> list[ir.NamedAttribute]:
 
 
 def multiply_accumulate(a: ir.Value, b: ir.Value, accumulator: ir.Value) -> ir.Value:
-    """The scalar accumulator + a * b."""
+    """The scalar accumulator + a * b, in the accumulator's type."""
+    a, b = (value if value.type == accumulator.type else arith.extf(accumulator.type, value) for value in (a, b))
     return arith.addf(accumulator, arith.mulf(a, b))
 
 

@@ -7,9 +7,11 @@ section of the module's own bytecode (https://mlir.llvm.org/docs/BytecodeFormat/
 from __future__ import annotations
 
 import io
+import re
 import weakref
 from dataclasses import dataclass
 
+import ml_dtypes
 import numpy as np
 from iree.compiler import ir
 from iree.compiler.dialects import arith
@@ -17,6 +19,7 @@ from iree.compiler.dialects import arith
 from dlas_mlir.ir.base import PassError
 
 _DTYPES = {
+    "bf16": ml_dtypes.bfloat16,
     "f16": np.float16,
     "f32": np.float32,
     "f64": np.float64,
@@ -28,6 +31,7 @@ _DTYPES = {
     "index": np.int64,
 }
 _RESOURCE_SECTION, _RESOURCE_OFFSET_SECTION, _STRING_SECTION = 5, 6, 0
+_LARGEST_DENSE_BF16 = 1024
 _counter = iter(range(1 << 62))
 # Arrays by (context, resource key), alive as long as a blob or somebody holds them.
 _known: weakref.WeakValueDictionary[tuple[int, str], np.ndarray] = weakref.WeakValueDictionary()
@@ -66,6 +70,8 @@ class Constants:
         if attr.is_splat:
             scalar = attr.get_splat_value()
             return np.full(kind.shape, scalar.value, dtype_of(kind.element_type))  # type: ignore[attr-defined]
+        if isinstance(kind.element_type, ir.BF16Type):
+            return _from_text(str(attr)).reshape(kind.shape)
         return np.array(attr)
 
     def _resource(self, key: str, owner: ir.Operation) -> np.ndarray:
@@ -85,12 +91,28 @@ def constant(array: np.ndarray, hint: str = "dlas") -> ir.Value:
     array = np.ascontiguousarray(array)
     element = {np.dtype(dtype): name for name, dtype in _DTYPES.items() if name != "index"}[array.dtype]
     kind = ir.RankedTensorType.get(array.shape, ir.Type.parse(element))
-    if array.size <= 16 or (array == array.flat[0]).all():
+    # iree-compile may pull a small constant into a dispatch, and there cannot widen a resource of bf16.
+    small = array.size <= (_LARGEST_DENSE_BF16 if element == "bf16" else 16)
+    if small or (array == array.flat[0]).all():
         attr = ir.DenseElementsAttr.get(array, type=kind.element_type, shape=array.shape)
         return arith.constant(kind, attr)
     attr = ir.DenseResourceElementsAttr.get_from_buffer(array, f"{hint}_{next(_counter)}", kind)
     _known[(id(kind.context), _resource_key(attr))] = array
     return arith.constant(kind, attr)
+
+
+def _from_text(attr: str) -> np.ndarray:
+    """The bf16 elements, flat, of a dense attribute as it prints: the bindings do not hand them out."""
+    body = attr[len("dense<") : attr.rindex("> :")]
+    if body.startswith('"0x'):
+        return np.frombuffer(bytes.fromhex(body[3:-1]), ml_dtypes.bfloat16)
+    words = re.findall(r"[^\s\[\],]+", body)
+    bits = [np.uint16(int(word, 16)) if word.startswith("0x") else _bits(float(word)) for word in words]
+    return np.array(bits, np.uint16).view(ml_dtypes.bfloat16)
+
+
+def _bits(value: float) -> np.uint16:
+    return np.array(value, ml_dtypes.bfloat16).view(np.uint16)[()]
 
 
 def _resource_key(attr: ir.Attribute) -> str:

@@ -37,7 +37,7 @@ LINEAR = "linalg.matmul"
 @dataclass(frozen=True)
 class Convolution:
     """A 2-D convolution or linear layer. Sizes are (height, width); `in_size` counts the padding that a tensor.pad
-    before the operation has added."""
+    before the operation has added. `element` is the type of the input, `accumulator` that of the result."""
 
     op: ir.Operation
     batch: int
@@ -50,6 +50,7 @@ class Convolution:
     strides: tuple[int, int]
     dilations: tuple[int, int]
     element: ir.Type
+    accumulator: ir.Type
 
     @property
     def group_in(self) -> int:
@@ -247,6 +248,7 @@ def view(op: ir.Operation) -> Convolution | None:
         strides=_pair(op, "strides"),
         dilations=_pair(op, "dilations"),
         element=kinds[0].element_type,
+        accumulator=kinds[2].element_type,
     )
 
 

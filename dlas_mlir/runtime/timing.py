@@ -11,7 +11,7 @@ from time import perf_counter_ns
 
 import numpy as np
 
-# What rounding alone may do to a whole network, by the element type of the output.
+# What rounding alone may do to a whole network, by the coarsest element type that it computes in.
 TOLERANCE = {"float64": 1e-4, "float32": 1e-4, "float16": 2e-2, "bfloat16": 5e-2}
 
 
@@ -24,8 +24,16 @@ class Check:
     reason: str = ""
 
 
-def check(outputs: Sequence[np.ndarray], expected: Sequence[np.ndarray], tolerance: float | None = None) -> Check:
-    """Compare `outputs` with `expected`, one by one; `tolerance` replaces the one of the element type."""
+def check(
+    outputs: Sequence[np.ndarray],
+    expected: Sequence[np.ndarray],
+    tolerance: float | None = None,
+    element: str | None = None,
+) -> Check:
+    """Compare `outputs` with `expected`, one by one.
+
+    The limit is that of `element`, the coarsest type that they were computed in (default: their own), or `tolerance`.
+    """
     if len(outputs) != len(expected):
         return Check(False, None, f"{len(outputs)} outputs where PyTorch has {len(expected)}")
     worst = 0.0
@@ -36,11 +44,17 @@ def check(outputs: Sequence[np.ndarray], expected: Sequence[np.ndarray], toleran
         error = relative_error(ours, theirs)
         if not math.isfinite(error):
             return Check(False, None, f"output {i} is not finite where PyTorch's is")
-        limit = TOLERANCE.get(str(theirs.dtype), 0.0) if tolerance is None else tolerance
+        limit = _limit(str(theirs.dtype), element) if tolerance is None else tolerance
         verified = verified and error <= limit
         worst = max(worst, error)
     reason = "" if verified else f"the output is off by {worst:.2e} of PyTorch's largest value"
     return Check(verified, worst, reason)
+
+
+def _limit(own: str, element: str | None) -> float:
+    """Outputs that are whole numbers are equal or wrong."""
+    limit = TOLERANCE.get(own, 0.0)
+    return max(limit, TOLERANCE.get(element or own, 0.0)) if limit else limit
 
 
 def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:

@@ -39,7 +39,7 @@ class _Server:
     def check(self, tolerance: float | None) -> dict:
         outputs = self.session.fetch(self.session.invoke(self.arguments))
         expected = [self.arrays[key] for key in sorted_keys(self.arrays, "output_")]
-        return vars(check(outputs, expected, tolerance))
+        return vars(check(outputs, expected, tolerance, golden_element(self.arrays)))
 
     def sample(self, min_seconds: float, min_count: int, warmup: int) -> dict:
         call = self.session.invoke
@@ -69,6 +69,11 @@ def load_golden(path: str | None) -> dict[str, np.ndarray]:
         return {}
     with np.load(path, allow_pickle=False) as arrays:
         return {key: arrays[key] for key in arrays.files}
+
+
+def golden_element(arrays: dict[str, np.ndarray]) -> str | None:
+    """The coarsest type that the golden outputs were computed in, None where it is not said."""
+    return str(arrays["element"]) if "element" in arrays else None
 
 
 def sorted_keys(arrays: dict[str, np.ndarray], prefix: str) -> list[str]:

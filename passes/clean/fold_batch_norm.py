@@ -150,11 +150,11 @@ def _fold_into_weights(convolution: conv.Convolution, constants: Constants) -> N
             shape = [weights.shape[i] if i in weight_dims else 1 for i in range(weights.ndim)]
             scale = chain.scale.reshape([weights.shape[i] for i in weight_dims]).transpose(np.argsort(weight_dims))
             scaled = weights * scale.reshape(shape)
-            op.operands[1] = constant(scaled.astype(weights.dtype), "weights")
+            convolution.set_weights(constant(scaled.astype(weights.dtype), "weights"))
         if np.any(bias):
             kind = ir.RankedTensorType(op.operands[2].type)
             op.operands[2] = build.fill(build.zero(kind.element_type), kind.shape)
-    _add_bias(chain, end, dim, weights.dtype)
+    _add_bias(chain, end, dim)
 
 
 def _initial_bias(convolution: conv.Convolution, constants: Constants) -> np.ndarray | None:
@@ -178,17 +178,18 @@ def _initial_bias(convolution: conv.Convolution, constants: Constants) -> np.nda
     return array.reshape(-1) if array is not None and array.size == channels else None
 
 
-def _add_bias(chain: _Chain, start: ir.Value, dim: int, dtype: np.dtype) -> None:
+def _add_bias(chain: _Chain, start: ir.Value, dim: int) -> None:
     """Put one addition of the chain's shift behind `start`, in the place of the chain."""
-    bias = np.broadcast_to(chain.shift, chain.scale.shape).astype(dtype)
-    rank = ir.RankedTensorType(start.type).rank
+    # In the type of what it is added to: accumulators are wider than weights in half precision.
+    kind = ir.RankedTensorType(start.type)
+    bias = np.broadcast_to(chain.shift, chain.scale.shape).astype(dtype_of(kind.element_type))
+    rank = kind.rank
     point = start.owner.operation
     old_users = [(use.owner.operation, use.operand_number) for use in start.uses]
     result = start
     if np.any(bias):
         with ir.InsertionPoint.after(point), point.location:
             identity = [affine.dim(i) for i in range(rank)]
-            kind = ir.RankedTensorType(start.type)
             generic = build.generic(
                 [start, constant(bias, "bias")],
                 build.empty(kind.shape, kind.element_type),

@@ -72,7 +72,7 @@ def _finish(
 ) -> ir.Value:
     n, k, (oh, ow) = convolution.batch, convolution.out_channels, convolution.out_size
     if is_filled_with_zero(convolution.initial):
-        start = build.fill(build.zero(convolution.element), [n, -(-k // k_tile), oh, ow, k_tile])
+        start = build.fill(build.zero(convolution.accumulator), [n, -(-k // k_tile), oh, ow, k_tile])
     else:
         start = build.pack(convolution.initial_nchw(), [1], [k_tile])
     generic = build.generic(inputs, start, maps, kinds, build.multiply_accumulate)

@@ -112,7 +112,7 @@ def _im2col(convolution: Convolution, data: ir.Value, depth: int) -> ir.Value:
 
 def _matmul(convolution: Convolution, a: ir.Value, panel: int, grouped: bool) -> ir.Value:
     """[M, (G,) D] x [K/k, D, k] to [M, (G,) K/k, k]."""
-    dim, element = affine.dim, convolution.element
+    dim = affine.dim
     weights = _panels(convolution, a, panel)
     pixels = ir.RankedTensorType(a.type).shape[0]
     if grouped:
@@ -127,7 +127,7 @@ def _matmul(convolution: Convolution, a: ir.Value, panel: int, grouped: bool) ->
         shape = [pixels, _shape(weights)[0], panel]
         maps = [[m, d], [kb, d, k], [m, kb, k]]
         kinds = ["parallel"] * 3 + ["reduction"]
-    start = build.fill(build.zero(element), shape)
+    start = build.fill(build.zero(convolution.accumulator), shape)
     if not is_filled_with_zero(convolution.initial):
         start = _start(convolution, shape, panel)
     generic = build.generic([a, weights], start, maps, kinds, build.multiply_accumulate)
