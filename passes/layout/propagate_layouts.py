@@ -24,6 +24,9 @@ class PropagateLayoutsPass(Pass):
     linalg.generic in which channels are a parallel loop), pooling, padding, concatenation of whole blocks and the
     flattening of 1x1 images, until it meets a linalg.pack that it cancels, or the end.
 
+    Pooling in NCHW that stays where it is becomes a linalg.generic too, which can be a kernel of ours: iree-compile
+    refuses the named form where it makes one row and does not read the last row of its input.
+
     Where it meets a pack in blocks of another size, one copy of whole vectors is left; a pack or unpack of a single
     block that stays (channels-last) becomes a transposition.
 
@@ -187,28 +190,32 @@ def _packed_destination(value: ir.Value, dim: int, tile: int) -> ir.Value:
 
 
 def _pooling(op: ir.Operation) -> ir.Value | None:
+    """A linalg.generic, of which kernels are made: of packed channels, or as it is."""
     packed = _packed(op.operands[0])
-    if packed is None or packed.dim != 1:
-        return None
     window, destination = op.operands[1], op.operands[2]
+    static = all(ir.RankedTensorType(value.type).has_static_shape for value in op.operands)
+    if not static or (packed is not None and packed.dim != 1):
+        return None
     strides, dilations = (
         [int(x) for x in ir.DenseIntElementsAttr(op.attributes[name])] for name in ("strides", "dilations")
     )
-    n, cb, oh, ow, c, fh, fw = (affine.dim(i) for i in range(7))
+    parallel = 4 if packed is None else 5
+    n, c, oh, ow, *lane = (affine.dim(i) for i in range(parallel))
+    fh, fw = affine.dim(parallel), affine.dim(parallel + 1)
     maps = [
-        [n, cb, oh * strides[0] + fh * dilations[0], ow * strides[1] + fw * dilations[1], c],
+        [n, c, oh * strides[0] + fh * dilations[0], ow * strides[1] + fw * dilations[1], *lane],
         [fh, fw],
-        [n, cb, oh, ow, c],
+        [n, c, oh, ow, *lane],
     ]
     combine = _COMBINE[op.name]
     new = build.generic(
-        [packed.source, window],
-        _packed_destination(destination, 1, packed.tile),
+        [op.operands[0] if packed is None else packed.source, window],
+        destination if packed is None else _packed_destination(destination, 1, packed.tile),
         maps,
-        ["parallel"] * 5 + ["reduction"] * 2,
+        ["parallel"] * parallel + ["reduction"] * 2,
         lambda value, _, accumulator: combine(accumulator, value),
     )
-    return build.unpack(new.results[0], [1], _shape(op.results[0]))
+    return new.results[0] if packed is None else build.unpack(new.results[0], [1], _shape(op.results[0]))
 
 
 _COMBINE: dict[str, Callable[[ir.Value, ir.Value], ir.Value]] = {

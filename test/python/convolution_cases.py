@@ -30,6 +30,7 @@ TAILS = (
     "avg-pool",
     "avg-pool-valid",
     "concat",
+    "dense-block",
     "squeeze-excite",
     "mean",
     "classifier",
@@ -167,6 +168,21 @@ class _Concat(nn.Module):
         return self.join(torch.cat([self.branch(x), x, self.pool(x)], 1))
 
 
+class _DenseBlock(nn.Module):
+    """Each convolution reads all that was computed before it."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, 16, 3, padding=1)
+        self.second = nn.Conv2d(channels + 16, 16, 3, padding=1)
+        self.last = nn.Conv2d(channels + 32, 10, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = functional.relu(self.first(x))
+        second = functional.relu(self.second(torch.cat([x, first], 1)))
+        return self.last(torch.cat([x, first, second], 1))
+
+
 class _SqueezeExcite(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -192,6 +208,7 @@ _TAILS = {
     "avg-pool": lambda _: nn.AvgPool2d(3, 2, 1),
     "avg-pool-valid": lambda _: nn.AvgPool2d(3, 2, 1, count_include_pad=False),
     "concat": _Concat,
+    "dense-block": _DenseBlock,
     "squeeze-excite": _SqueezeExcite,
     "mean": lambda _: _Mean(),
     "classifier": lambda k: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(k, 10)),
@@ -235,6 +252,9 @@ _NASTY: tuple[tuple[tuple[str, ...], dict], ...] = (
     # The stem of a network.
     (_DENSE, {"inputs": 3, "outputs": 24, "kernel": (7, 7), "size": (23, 23), "stride": (2, 2), "padding": (3,) * 4}),
     (_DENSE, {"inputs": 1, "outputs": 5, "size": (15, 13), "padding": (1,) * 4, "tail": "max-pool"}),
+    # Pooling to one row, which does not read the last row.
+    (_DENSE, {"inputs": 8, "outputs": 24, "size": (2, 4), "padding": (1,) * 4, "tail": "max-pool"}),
+    (_DENSE, {"inputs": 8, "outputs": 24, "size": (2, 4), "padding": (1,) * 4, "tail": "avg-pool"}),
     # One output channel, and one input channel.
     (_DENSE, {"inputs": 16, "outputs": 1, "size": (9, 9), "padding": (1,) * 4}),
     # Groups: of whole blocks, within a block, straddling blocks, with other sizes in and out.

@@ -226,3 +226,16 @@ func.func @across_channels(%x: tensor<1x2x2x2x4xf32>) -> (tensor<1x2x2xf32>, ten
   } : tensor<1x8x2x2xf32> to tensor<1x9x2x2xf32>
   return %s, %p : tensor<1x2x2xf32>, tensor<1x9x2x2xf32>
 }
+
+// -----
+
+// Pooling in NCHW, of which the last row is not read.
+// CHECK-DAG: #[[IN:.*]] = affine_map<(d0, d1, d2, d3, d4, d5) -> (d0, d1, d2 * 2 + d4, d3 * 2 + d5)>
+// CHECK-LABEL: func.func @unpacked_pooling
+// CHECK: linalg.generic {indexing_maps = [#[[IN]], {{.*}} ins(%arg0, %{{.*}} : tensor<1x3x4x5xf32>, tensor<3x3xf32>)
+// CHECK: arith.addf
+func.func @unpacked_pooling(%x: tensor<1x3x4x5xf32>, %start: tensor<1x3x1x2xf32>) -> tensor<1x3x1x2xf32> {
+  %window = tensor.empty() : tensor<3x3xf32>
+  %s = linalg.pooling_nchw_sum {strides = dense<2> : vector<2xi64>, dilations = dense<1> : vector<2xi64>} ins(%x, %window : tensor<1x3x4x5xf32>, tensor<3x3xf32>) outs(%start : tensor<1x3x1x2xf32>) -> tensor<1x3x1x2xf32>
+  return %s : tensor<1x3x1x2xf32>
+}
