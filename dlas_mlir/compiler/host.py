@@ -8,6 +8,8 @@ from pathlib import Path
 from dlas_mlir.errors import DlasError
 
 _AVX512 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+_VNNI = {"avx512_vnni"}
+_BF16 = {"avx512_bf16"}
 _AVX2 = {"avx2", "fma"}
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
@@ -19,6 +21,10 @@ def target_name() -> str:
         return "aarch64-neon"
     if machine in ("x86_64", "amd64"):
         features = cpu_features()
+        if features >= _AVX512 | _VNNI | _BF16:
+            return "x86-64-avx512-bf16"
+        if features >= _AVX512 | _VNNI:
+            return "x86-64-avx512-vnni"
         if features >= _AVX512:
             return "x86-64-avx512"
         if features >= _AVX2:

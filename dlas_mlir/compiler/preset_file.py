@@ -38,6 +38,8 @@ _TARGET = {
     "load_cost": (int, False),
     "l1d_bytes": (int, False),
     "l2_bytes": (int, False),
+    "int8_dot": (str, False),
+    "bf16_dot": (str, False),
 }
 _IREE = {"device": (str, True), "flags": (list, True)}
 _RECIPE = {"description": (str, True), "pipeline": (str, True), "flags": (list, False)}

@@ -18,7 +18,8 @@ class Target:
 
     `vector_registers` counts architectural vector registers; `fma_chains` the independent fused multiply-adds that hide
     their latency; `load_cost` is what a vector load adds to a multiply-add, in percent; cache sizes are bytes per core;
-    `threads` is the number of workers that a schedule should give equal work.
+    `threads` is the number of workers that a schedule should give equal work; `int8_dot` and `bf16_dot` name the
+    dot-product instructions for u8 x s8 and bfloat16 (see dlas_mlir/ir/kernel/dot.py), empty where there are none.
     """
 
     name: str
@@ -29,6 +30,8 @@ class Target:
     l1d_bytes: int = 32 * 1024
     l2_bytes: int = 1024 * 1024
     threads: int = 1
+    int8_dot: str = ""
+    bf16_dot: str = ""
 
     def lanes(self, element_bits: int = 32) -> int:
         """Elements of `element_bits` bits in one vector register."""

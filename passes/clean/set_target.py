@@ -24,7 +24,7 @@ class SetTargetPass(Pass):
     ```
     After `dlas-set-target{target=x86-64-avx2 vector-bits=256 vector-registers=16}`:
     ```mlir
-    module attributes {dlas.target = {fma_chains = 10 : i64, l1d_bytes = 32768 : i64,
+    module attributes {dlas.target = {bf16_dot = "", fma_chains = 10 : i64, int8_dot = "", l1d_bytes = 32768 : i64,
                                       l2_bytes = 1048576 : i64, load_cost = 15 : i64,
                                       name = "x86-64-avx2", threads = 1 : i64,
                                       vector_bits = 256 : i64, vector_registers = 16 : i64}} {
@@ -43,6 +43,8 @@ class SetTargetPass(Pass):
     l1d_bytes: int = option(32 * 1024, "bytes of level 1 data cache per core", minimum=0)
     l2_bytes: int = option(1024 * 1024, "bytes of level 2 cache per core", minimum=0)
     threads: int = option(1, "number of workers that schedules give equal work", minimum=1)
+    int8_dot: str = option("", "dot-product instruction for u8 x s8, such as vpdpbusd; empty: none")
+    bf16_dot: str = option("", "dot-product instruction for bfloat16, such as vdpbf16ps; empty: none")
 
     def run(self, module: ir.Module) -> None:
         figures = asdict(self)

@@ -45,7 +45,7 @@ class Loops:
             out=tuple(loop for loop in out_loops(maps[-1]) if loop is not None),
             reductions=tuple(i for i, kind in enumerate(iterators(op)) if kind == "reduction"),
             inputs=tuple(tuple(maps[i].results) for i in used),
-            sizes=tuple(_elements(kinds[i]) * bits // 8 for i in used),
+            sizes=tuple(_elements(kinds[i]) * _bits(kinds[i].element_type) // 8 for i in used),
             element_bits=bits,
         )
 

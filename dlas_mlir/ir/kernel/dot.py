@@ -6,6 +6,7 @@ reduction over the `width` elements that are summed, which are neighbours in the
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from iree.compiler import ir
@@ -16,25 +17,33 @@ from dlas_mlir.ir.base import PassError
 ATTRIBUTE = "dlas.dot"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Instruction:
     """One dot product: `width` elements of `operand` bits from either operand for each lane of 32 bits.
 
-    `intrinsic` is LLVM's name of it, `{bits}` the bits of the vector. `accumulates`: it adds to its first operand.
+    `intrinsics` are LLVM's names of it by the bits of the vector. `accumulates`: it adds to its first operand.
     Integer elements that are narrower than `operand` bits are extended when they are loaded.
     """
 
     width: int
     operand: int
-    intrinsic: str
+    intrinsics: Mapping[int, str]
     accumulates: bool
     floating: bool = False
 
 
+_BITS = (128, 256, 512)
 INSTRUCTIONS = {
-    "vpdpbusd": Instruction(4, 8, "llvm.x86.avx512.vpdpbusd.{bits}", True),
-    "vpmaddwd": Instruction(2, 16, "llvm.x86.avx2.pmadd.wd", False),
-    "vdpbf16ps": Instruction(2, 16, "llvm.x86.avx512bf16.dpbf16ps.{bits}", True, floating=True),
+    "vpdpbusd": Instruction(4, 8, {bits: f"llvm.x86.avx512.vpdpbusd.{bits}" for bits in _BITS}, True),
+    "vpmaddwd": Instruction(
+        2,
+        16,
+        {128: "llvm.x86.sse2.pmadd.wd", 256: "llvm.x86.avx2.pmadd.wd", 512: "llvm.x86.avx512.pmaddw.d.512"},
+        False,
+    ),
+    "vdpbf16ps": Instruction(
+        2, 16, {bits: f"llvm.x86.avx512bf16.dpbf16ps.{bits}" for bits in _BITS}, True, floating=True
+    ),
 }
 
 
@@ -48,17 +57,20 @@ def instruction_of(op: ir.Operation) -> Instruction | None:
     return INSTRUCTIONS[name]
 
 
-def emit(instruction: Instruction, data: ir.Value, weights: ir.Value, accumulator: ir.Value) -> ir.Value:
-    """accumulator + data . weights, where the operands hold a lane's elements as one i32."""
+def emit(instruction: Instruction, vectors: Sequence[ir.Value | None], accumulator: ir.Value) -> ir.Value:
+    """accumulator + data . weights, the two vectors, where the operands hold a lane's elements as one i32. Raises PassError for lanes
+    that the instruction does not have."""
     lanes = ir.VectorType(accumulator.type).shape[0]
-    operands = [_as_elements(instruction, value) for value in (data, weights)]
+    if 32 * lanes not in instruction.intrinsics:
+        raise PassError(f"no dot-product instruction for {lanes} lanes")
+    operands = [_as_elements(instruction, vector) for vector in vectors if vector is not None]
     operands = [accumulator, *operands] if instruction.accumulates else operands
     result = ir.Operation.create(
         "llvm.call_intrinsic",
         results=[accumulator.type],
         operands=operands,
         attributes={
-            "intrin": ir.StringAttr.get(instruction.intrinsic.format(bits=32 * lanes)),
+            "intrin": ir.StringAttr.get(instruction.intrinsics[32 * lanes]),
             "op_bundle_sizes": ir.DenseI32ArrayAttr.get([]),
             "operandSegmentSizes": ir.DenseI32ArrayAttr.get([len(operands), 0]),
         },

@@ -378,9 +378,7 @@ class _Kernel:
                     arguments.append(computed[item][place])
             arguments.append(accumulators[place] if accumulators else None)
             if stage.dot is not None:
-                data, weights = arguments[: len(arguments) - 1]
-                assert data is not None and weights is not None
-                results.append(dot.emit(stage.dot, data, weights, accumulators[place]))
+                results.append(dot.emit(stage.dot, arguments[:-1], accumulators[place]))
             else:
                 results.append(emitter.emit(stage.body, arguments))
         return results

@@ -1,0 +1,156 @@
+"""dlas-use-dot-products: bring narrow contractions into the form that dot-product instructions read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from iree.compiler import ir
+
+from dlas_mlir.ir import affine, build
+from dlas_mlir.ir.base import Pass
+from dlas_mlir.ir.kernel import dot
+from dlas_mlir.ir.kernel.region import indexing_maps, iterators, loop_extents
+from dlas_mlir.ir.target import Target
+from dlas_mlir.passes.primitive._lower import PRIMITIVE
+
+
+@dataclass(frozen=True)
+class UseDotProductsPass(Pass):
+    """Split the innermost reduction of int8 (u8 x s8 -> s32) and bfloat16 convolutions by the width of the target's
+    dot-product instruction, and bring the weights into the order in which it reads them: [..., c, k] becomes
+    [..., c / 4, k, 4]. What a width does not divide is filled with zero weights. The instruction's name is left as
+    `dlas.dot` on the operation, for dlas-lower-dispatches.
+
+    A target names its instructions (`int8_dot`, `bf16_dot`); where it has none, where the operands are no neighbours in
+    memory (depthwise) or where more than half would be filler, nothing is changed.
+
+    Before:
+    ```mlir
+    %1 = linalg.generic {indexing_maps = [..., (n, kb, oh, ow, k, ci, fh, fw, c) -> (kb, ci, fh, fw, c, k), ...]}
+        ins(%x, %w : tensor<1x4x58x58x16xi8>, tensor<4x4x3x3x16x16xi8>) outs(%zeros) { extui, extsi, muli, addi }
+    ```
+    After:
+    ```mlir
+    %pw = linalg.pack %w inner_dims_pos = [4] inner_tiles = [4] : ... -> tensor<4x4x3x3x4x16x4xi8>
+    %1 = linalg.generic {dlas.dot = "vpdpbusd", indexing_maps = [..., (n, ...) -> (kb, ci, fh, fw, c, k, cc), ...]}
+        ins(%x, %pw : tensor<1x4x58x58x16xi8>, tensor<4x4x3x3x4x16x4xi8>) outs(%zeros) { extui, extsi, muli, addi }
+    ```
+    """
+
+    name: ClassVar[str] = "dlas-use-dot-products"
+
+    def run(self, module: ir.Module) -> None:
+        target = Target.of(module)
+        for op in build.operations(module):
+            if op.name == "linalg.generic" and PRIMITIVE in op.attributes and dot.ATTRIBUTE not in op.attributes:
+                _use_dot(op, target)
+        build.erase_dead(module)
+
+
+def _instruction(op: ir.Operation, target: Target) -> str:
+    """The target's instruction for the body of `op`; empty when there is none."""
+    body = [inner.operation.name for inner in op.regions[0].blocks[0].operations]
+    if len(op.operands) != 3:
+        return ""
+    data, weights = (build.element_type(op.operands[i]) for i in range(2))
+    arguments = op.regions[0].blocks[0].arguments
+    if body == ["arith.extui", "arith.extsi", "arith.muli", "arith.addi", "linalg.yield"]:
+        unsigned_by_signed = not dot.is_signed(arguments[0]) and dot.is_signed(arguments[1])
+        return target.int8_dot if unsigned_by_signed and str(data) == str(weights) == "i8" else ""
+    if body == ["arith.extf", "arith.extf", "arith.mulf", "arith.addf", "linalg.yield"]:
+        return target.bf16_dot if str(data) == str(weights) == "bf16" else ""
+    return ""
+
+
+def _use_dot(op: ir.Operation, target: Target) -> None:
+    name = _instruction(op, target)
+    if not name:
+        return
+    width = dot.INSTRUCTIONS[name].width
+    data_map, weights_map, out_map = indexing_maps(op)
+    loop = _summed_loop(op, weights_map)
+    if loop is None:
+        return
+    extent = loop_extents(op)[loop]
+    if 2 * extent <= width:
+        return
+    count, steps = out_map.n_dims, -(-extent // width)
+    # The loop in steps of the width, and within a step.
+    split = [affine.dim(i) for i in range(count)]
+    split[loop] = affine.dim(loop) * width + affine.dim(count)
+    exprs = [_simplified(affine.substitute(expr, split, count + 1), count + 1) for expr in data_map.results]
+    extents = [*loop_extents(op), width]
+    extents[loop] = steps
+    if not _neighbours(exprs, extents):
+        return
+    with ir.InsertionPoint(op), op.location:
+        data = _padded(op.operands[0], exprs, extents)
+        weights = build.pack(op.operands[1], [len(weights_map.results) - 2], [width])
+        packed = [*weights_map.results, affine.dim(count)]
+        maps = [ir.AffineMap.get(count + 1, 0, list(results)) for results in (exprs, packed, out_map.results)]
+        new = build.generic_like(op, [data, weights], op.operands[2], maps, [*iterators(op), "reduction"])
+        new.attributes[dot.ATTRIBUTE] = ir.StringAttr.get(name)
+    op.results[0].replace_all_uses_with(new.results[0])
+    op.erase()
+
+
+def _summed_loop(op: ir.Operation, weights: ir.AffineMap) -> int | None:
+    """The reduction that weights [..., c, k] are summed over, where k is a loop of the result."""
+    if len(weights.results) < 2 or not all(affine.is_dim(expr) for expr in weights.results[-2:]):
+        return None
+    summed, lane = (affine.dim_position(expr) for expr in weights.results[-2:])
+    kinds = iterators(op)
+    return summed if kinds[summed] == "reduction" and kinds[lane] == "parallel" else None
+
+
+def _simplified(expr: ir.AffineExpr, dims: int) -> ir.AffineExpr:
+    return ir.AffineExpr.simplify_affine_expr(expr, dims, 0)
+
+
+def _neighbours(exprs: list[ir.AffineExpr], extents: list[int]) -> bool:
+    """Whether the last loop runs over neighbours in the last dimension, wherever the others stand."""
+    last = len(extents) - 1
+    if any(last in affine.dims_of(expr) and not _is_constant_in(expr, extents) for expr in exprs[:-1]):
+        return False
+    return all(
+        affine.evaluate(exprs[-1], [*point, i]) == affine.evaluate(exprs[-1], [*point, 0]) + i
+        for point in _samples(extents[:-1])
+        for i in range(extents[last])
+    )
+
+
+def _is_constant_in(expr: ir.AffineExpr, extents: list[int]) -> bool:
+    return all(
+        affine.evaluate(expr, [*point, i]) == affine.evaluate(expr, [*point, 0])
+        for point in _samples(extents[:-1])
+        for i in range(extents[-1])
+    )
+
+
+def _samples(extents: list[int]) -> list[list[int]]:
+    """Every position of each single loop, the others at their first, middle or last one."""
+    points = []
+    for loop, extent in enumerate(extents):
+        for i in range(extent):
+            for others in (0, 1, 2):
+                point = [(size - 1) * others // 2 for size in extents]
+                point[loop] = i
+                points.append(point)
+    return points
+
+
+def _padded(data: ir.Value, exprs: list[ir.AffineExpr], extents: list[int]) -> ir.Value:
+    """`data` with as many more columns as the filler of the last step reads; if it is padded, then by more."""
+    shape = list(ir.RankedTensorType(data.type).shape)
+    furthest = affine.evaluate(exprs[-1], [extent - 1 for extent in extents])
+    missing = furthest + 1 - shape[-1]
+    if missing <= 0:
+        return data
+    producer = build.defining(data)
+    if producer is None or producer.name != "tensor.pad" or len(producer.operands) != 1:
+        zeros = [0] * len(shape)
+        return build.pad(data, zeros, [*zeros[:-1], missing], build.zero(build.element_type(data)))
+    low, high = (list(ir.DenseI64ArrayAttr(producer.attributes[name])) for name in ("static_low", "static_high"))
+    filler = producer.regions[0].blocks[0].operations[-1].operands[0]
+    return build.pad(producer.operands[0], low, [*high[:-1], high[-1] + missing], filler)

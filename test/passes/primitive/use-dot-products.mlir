@@ -1,0 +1,73 @@
+// RUN: %dlas_opt %s --split-input-file --dlas-use-dot-products | FileCheck %s
+// RUN: not %dlas_opt %s --dlas-use-dot-products=width=4 2>&1 | FileCheck %s --check-prefix=OPTION
+// OPTION: error: {{.*}}width
+
+// Channels are split by the width, weights are packed to match.
+// CHECK-DAG: #[[X:.*]] = affine_map<(d0, d1, d2, d3, d4, d5) -> (d0, d1 + d3, d4 * 4 + d5)>
+// CHECK-DAG: #[[W:.*]] = affine_map<(d0, d1, d2, d3, d4, d5) -> (d3, d4, d2, d5)>
+// CHECK-LABEL: func.func @channels
+// CHECK: %[[W4:.*]] = linalg.pack %arg1 inner_dims_pos = [1] inner_tiles = [4] {{.*}} tensor<3x8x16xi8> -> tensor<3x2x16x4xi8>
+// CHECK: linalg.generic {indexing_maps = [#[[X]], #[[W]], {{.*}}], iterator_types = ["parallel", "parallel", "parallel", "reduction", "reduction", "reduction"]}
+// CHECK-SAME: ins(%arg0, %[[W4]] : tensor<1x9x8xi8>, tensor<3x2x16x4xi8>)
+// CHECK-SAME: {{.*}}dlas.dot = "vpdpbusd"
+module attributes {dlas.target = {name = "t", int8_dot = "vpdpbusd"}} {
+func.func @channels(%x: tensor<1x9x8xi8>, %w: tensor<3x8x16xi8>, %start: tensor<1x7x16xi32>) -> tensor<1x7x16xi32> {
+  %y = linalg.generic {dlas.primitive = "direct", indexing_maps = [affine_map<(n, h, k, fh, c) -> (n, h + fh, c)>, affine_map<(n, h, k, fh, c) -> (fh, c, k)>, affine_map<(n, h, k, fh, c) -> (n, h, k)>], iterator_types = ["parallel", "parallel", "parallel", "reduction", "reduction"]}
+      ins(%x, %w : tensor<1x9x8xi8>, tensor<3x8x16xi8>) outs(%start : tensor<1x7x16xi32>) {
+  ^bb0(%a: i8, %b: i8, %acc: i32):
+    %0 = arith.extui %a : i8 to i32
+    %1 = arith.extsi %b : i8 to i32
+    %2 = arith.muli %0, %1 : i32
+    %3 = arith.addi %acc, %2 : i32
+    linalg.yield %3 : i32
+  } -> tensor<1x7x16xi32>
+  return %y : tensor<1x7x16xi32>
+}
+}
+
+// -----
+
+// A window of an image: the filler column is added to its padding.
+// CHECK-LABEL: func.func @columns
+// CHECK: tensor.pad %arg0 low[0, 1] high[0, 2]
+// CHECK: tensor<3x12xbf16>
+// CHECK: linalg.generic {{.*}}dlas.dot = "vdpbf16ps"
+module attributes {dlas.target = {name = "t", bf16_dot = "vdpbf16ps"}} {
+func.func @columns(%x: tensor<3x9xbf16>, %w: tensor<3x3x16xbf16>, %start: tensor<9x16xf32>) -> tensor<9x16xf32> {
+  %zero = arith.constant 0.0 : bf16
+  %p = tensor.pad %x low[0, 1] high[0, 1] {
+  ^bb0(%i: index, %j: index):
+    tensor.yield %zero : bf16
+  } : tensor<3x9xbf16> to tensor<3x11xbf16>
+  %y = linalg.generic {dlas.primitive = "direct", indexing_maps = [affine_map<(w, k, c, fw) -> (c, w + fw)>, affine_map<(w, k, c, fw) -> (c, fw, k)>, affine_map<(w, k, c, fw) -> (w, k)>], iterator_types = ["parallel", "parallel", "reduction", "reduction"]}
+      ins(%p, %w : tensor<3x11xbf16>, tensor<3x3x16xbf16>) outs(%start : tensor<9x16xf32>) {
+  ^bb0(%a: bf16, %b: bf16, %acc: f32):
+    %0 = arith.extf %a : bf16 to f32
+    %1 = arith.extf %b : bf16 to f32
+    %2 = arith.mulf %0, %1 : f32
+    %3 = arith.addf %acc, %2 : f32
+    linalg.yield %3 : f32
+  } -> tensor<9x16xf32>
+  return %y : tensor<9x16xf32>
+}
+}
+
+// -----
+
+// Neither a depthwise convolution nor one with float32 operands, nor any on a target without such an instruction.
+// CHECK-LABEL: func.func @depthwise
+// CHECK-NOT: dlas.dot
+module attributes {dlas.target = {name = "t", int8_dot = "vpdpbusd"}} {
+func.func @depthwise(%x: tensor<9x16xi8>, %w: tensor<3x16xi8>, %start: tensor<7x16xi32>) -> tensor<7x16xi32> {
+  %y = linalg.generic {dlas.primitive = "depthwise", indexing_maps = [affine_map<(h, k, fh) -> (h + fh, k)>, affine_map<(h, k, fh) -> (fh, k)>, affine_map<(h, k, fh) -> (h, k)>], iterator_types = ["parallel", "parallel", "reduction"]}
+      ins(%x, %w : tensor<9x16xi8>, tensor<3x16xi8>) outs(%start : tensor<7x16xi32>) {
+  ^bb0(%a: i8, %b: i8, %acc: i32):
+    %0 = arith.extui %a : i8 to i32
+    %1 = arith.extsi %b : i8 to i32
+    %2 = arith.muli %0, %1 : i32
+    %3 = arith.addi %acc, %2 : i32
+    linalg.yield %3 : i32
+  } -> tensor<7x16xi32>
+  return %y : tensor<7x16xi32>
+}
+}
