@@ -50,16 +50,12 @@ class Encoding:
             dense = [(x, "dense") for x in [*rows, *inner]]
             structured = f"structured[{self.n}, {self.m}]"
             return [*dense, (f"c floordiv {self.m}", "dense"), (f"c mod {self.m}", structured)]
-        if len(columns) == 1:
-            compressed = ["compressed"]
-        else:
-            middle = ["singleton(nonunique)"] * (len(columns) - 2)
-            compressed = ["compressed(nonunique)", *middle, "singleton"]
-        stored = list(zip(columns, compressed, strict=True))
         if self.format == "csr":
-            return [*((x, "dense") for x in rows), *stored]
+            return [*((x, "dense") for x in rows), *_column(columns)]
         *outer, last = rows
         blocks = [(f"{last} floordiv {self.block}", "dense")]
+        # One compressed level for each dimension: the sparsifier has no blocks behind levels of coordinates.
+        stored = [(x, "compressed") for x in columns]
         return [*((x, "dense") for x in outer), *blocks, *stored, (f"{last} mod {self.block}", "dense")]
 
     def attribute(self, form: str) -> ir.Attribute:
@@ -67,6 +63,14 @@ class Encoding:
         dims = ", ".join(_NAMES[x] for x in form)
         levels = ", ".join(f"{_renamed(expr)} : {kind}" for expr, kind in self.levels(form))
         return ir.Attribute.parse(f"#sparse_tensor.encoding<{{ map = ({dims}) -> ({levels}) }}>")
+
+
+def _column(dims: list[str]) -> list[tuple[str, str]]:
+    """The levels that store where in a row a weight is: one position, and a coordinate in each dimension."""
+    if len(dims) == 1:
+        return [(dims[0], "compressed")]
+    middle = [(x, "singleton(nonunique)") for x in dims[1:-1]]
+    return [(dims[0], "compressed(nonunique)"), *middle, (dims[-1], "singleton")]
 
 
 def _renamed(expr: str) -> str:
