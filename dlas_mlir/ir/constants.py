@@ -107,12 +107,11 @@ def _from_text(attr: str) -> np.ndarray:
     if body.startswith('"0x'):
         return np.frombuffer(bytes.fromhex(body[3:-1]), ml_dtypes.bfloat16)
     words = re.findall(r"[^\s\[\],]+", body)
-    bits = [np.uint16(int(word, 16)) if word.startswith("0x") else _bits(float(word)) for word in words]
-    return np.array(bits, np.uint16).view(ml_dtypes.bfloat16)
-
-
-def _bits(value: float) -> np.uint16:
-    return np.array(value, ml_dtypes.bfloat16).view(np.uint16)[()]
+    found = [
+        np.array(int(word, 16), np.uint16).view(ml_dtypes.bfloat16) if word.startswith("0x") else float(word)
+        for word in words
+    ]
+    return np.array(found, ml_dtypes.bfloat16)
 
 
 def _resource_key(attr: ir.Attribute) -> str:

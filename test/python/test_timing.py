@@ -73,3 +73,12 @@ def test_sampling_reaches_the_count_after_the_warmup():
     calls = []
     assert len(sample(lambda: calls.append(1), min_seconds=0, min_count=4, warmup=3)) == 4
     assert len(calls) == 7
+
+
+def test_the_limit_is_that_of_the_coarsest_type_in_the_computation():
+    ours, theirs = [f32([1.001])], [f32([1.0])]
+    assert not check(ours, theirs).verified
+    assert check(ours, theirs, element="float16").verified
+    assert not check(ours, theirs, 1e-5, "float16").verified
+    # Whole numbers are equal or wrong.
+    assert not check([i32([1001])], [i32([1000])], element="float16").verified

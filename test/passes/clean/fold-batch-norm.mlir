@@ -235,3 +235,26 @@ func.func @others(%x: tensor<1x2x3x3xf32>) -> (tensor<1x2x3x3xf32>, tensor<1x2x3
   } -> tensor<1x2x3x3xf32>
   return %2, %3, %4 : tensor<1x2x3x3xf32>, tensor<1x2x3x3xf32>, tensor<1x2x3x3xf32>
 }
+
+// In half precision the bias is of the accumulator's type, not of the weights'.
+// CHECK-LABEL: func.func @wider_accumulator
+// CHECK-DAG: arith.constant dense<{{.*}}> : tensor<2x1x1xbf16>
+// CHECK-DAG: %[[ZEROS:.*]] = linalg.fill {{.*}} -> tensor<1x2x3x3xf32>
+// CHECK: %[[Y:.*]] = linalg.depthwise_conv_2d_nchw_chw {{.*}} outs(%[[ZEROS]]
+// CHECK: %[[B:.*]] = arith.constant dense<[1.500000e+00, 1.000000e+01]> : tensor<2xf32>
+// CHECK: linalg.generic {{.*}} ins(%[[Y]], %[[B]] : tensor<1x2x3x3xf32>, tensor<2xf32>)
+// CHECK: arith.truncf
+func.func @wider_accumulator(%x: tensor<1x2x3x3xbf16>) -> tensor<1x2x3x3xbf16> {
+  %w = arith.constant dense<[[[1.0]], [[2.0]]]> : tensor<2x1x1xbf16>
+  %b = arith.constant dense<[1.5, 10.0]> : tensor<2xf32>
+  %empty = tensor.empty() : tensor<1x2x3x3xf32>
+  %narrow = tensor.empty() : tensor<1x2x3x3xbf16>
+  %biases = linalg.broadcast ins(%b : tensor<2xf32>) outs(%empty : tensor<1x2x3x3xf32>) dimensions = [0, 2, 3]
+  %y = linalg.depthwise_conv_2d_nchw_chw ins(%x, %w : tensor<1x2x3x3xbf16>, tensor<2x1x1xbf16>) outs(%biases : tensor<1x2x3x3xf32>) -> tensor<1x2x3x3xf32>
+  %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel", "parallel", "parallel"]} ins(%y : tensor<1x2x3x3xf32>) outs(%narrow : tensor<1x2x3x3xbf16>) {
+  ^bb0(%a: f32, %o: bf16):
+    %t = arith.truncf %a : f32 to bf16
+    linalg.yield %t : bf16
+  } -> tensor<1x2x3x3xbf16>
+  return %1 : tensor<1x2x3x3xbf16>
+}

@@ -86,3 +86,24 @@ func.func @others(%x: tensor<1x8x3x3xf32>, %w: tensor<8x8x1x1xf32>, %start: tens
   return %z : tensor<1x8x3x3xf32>
 }
 }
+
+// -----
+
+// Operands narrower than the accumulator are widened in the body.
+// CHECK-LABEL: func.func @half
+// CHECK: linalg.fill {{.*}} -> tensor<1x1x2x2x4xf32>
+// CHECK: linalg.generic
+// CHECK: ^bb0(%[[A:.*]]: bf16, %[[B:.*]]: bf16, %[[C:.*]]: f32):
+// CHECK-DAG: %[[WA:.*]] = arith.extf %[[A]] : bf16 to f32
+// CHECK-DAG: %[[WB:.*]] = arith.extf %[[B]] : bf16 to f32
+// CHECK: arith.mulf %[[WA]], %[[WB]] : f32
+module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+func.func @half(%x: tensor<1x4x2x2xbf16>, %w: tensor<4x4x1x1xbf16>) -> tensor<1x4x2x2xf32> {
+  %zero = arith.constant 0.0 : f32
+  %empty = tensor.empty() : tensor<1x4x2x2xf32>
+  %zeros = linalg.fill ins(%zero : f32) outs(%empty : tensor<1x4x2x2xf32>) -> tensor<1x4x2x2xf32>
+  %y = linalg.conv_2d_nchw_fchw {dlas.primitive = "spatial-pack"}
+      ins(%x, %w : tensor<1x4x2x2xbf16>, tensor<4x4x1x1xbf16>) outs(%zeros : tensor<1x4x2x2xf32>) -> tensor<1x4x2x2xf32>
+  return %y : tensor<1x4x2x2xf32>
+}
+}
