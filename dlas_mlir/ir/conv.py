@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 from iree.compiler import ir
+from iree.compiler.dialects import arith
 
-from dlas_mlir.ir import affine, build, sparsity
+from dlas_mlir.ir import affine, build, quant, sparsity
 from dlas_mlir.ir.base import PassError
 from dlas_mlir.ir.constants import Constants
-from dlas_mlir.ir.kernel.region import indexing_maps
+from dlas_mlir.ir.kernel.region import indexing_maps, scalar_constant
 
 # Name: the dimensions of the input, the weights and the output, one letter each. g: group, c: input channel of a
 # group, f: output channel of a group, m: channel multiplier of a depthwise convolution.
@@ -78,12 +79,13 @@ class Convolution:
 
     @property
     def input(self) -> ir.Value:
-        return self.op.operands[0]
+        """The input; of an integer convolution the codes, as they were before they were widened."""
+        return _codes(self.op.operands[0])
 
     @property
     def weights(self) -> ir.Value:
-        """The dense weights, also where they are encoded."""
-        return sparsity.dense(self.op.operands[1])
+        """The dense weights, also where they are encoded or (codes) widened."""
+        return _codes(sparsity.dense(self.op.operands[1]))
 
     @property
     def weights_form(self) -> str:
@@ -138,6 +140,54 @@ class Convolution:
         shape = (self.out_channels, self.group_in, *self.kernel)
         return array.transpose([form.index(x) for x in letters]).reshape(shape)
 
+    def in_form(self, weights: np.ndarray) -> np.ndarray:
+        """An array [K, C/G, R, S] in the shape of the layer's own weights: what undoes `constant_oihw`."""
+        sizes = dict(zip(self.weights_form, ir.RankedTensorType(self.weights.type).shape, strict=True))
+        letters = [x for x in "gfchw" if x in sizes]
+        return weights.reshape([sizes[x] for x in letters]).transpose([letters.index(x) for x in self.weights_form])
+
+    def multiply_accumulate(self, a: ir.Value, b: ir.Value, accumulator: ir.Value) -> ir.Value:
+        """The scalar accumulator + a * b for an element of the input and one of the weights."""
+        if isinstance(accumulator.type, ir.FloatType):
+            return build.multiply_accumulate(a, b, accumulator)
+        for place, value in ((0, a), (1, b)):
+            found = quant.narrow(self.op.operands[place])
+            if found is not None:
+                extend = arith.extsi if found[1] else arith.extui
+                a, b = (extend(accumulator.type, value), b) if place == 0 else (a, extend(accumulator.type, value))
+        return arith.addi(accumulator, arith.muli(a, b))
+
+    def bias(self, constants: Constants) -> np.ndarray | None:
+        """What the initial accumulator holds per output channel; None when that is not known, or differs in one."""
+        op, channels = build.defining(self.initial), self.out_channels
+        _, out_dims = self.output_channel_dims()
+        if op is not None and op.name == "tensor.expand_shape":
+            op, out_dims = build.defining(op.operands[0]), out_dims[:1]
+        if op is None:
+            return None
+        if op.name == "linalg.fill":
+            value = scalar_constant(op.operands[0])
+            return None if value is None else np.full(channels, value.value)  # type: ignore[attr-defined]
+        array = None
+        if op.name == "linalg.broadcast":
+            added = list(ir.DenseI64ArrayAttr(op.attributes["dimensions"]))
+            if [i for i in range(ir.RankedTensorType(op.results[0].type).rank) if i not in added] == out_dims:
+                array = constants.read(op.operands[0])
+        elif op.name == "arith.constant":
+            array = constants.read(op.results[0])
+        return array.reshape(-1) if array is not None and array.size == channels else None
+
+    def channels_end(self) -> tuple[ir.Value, int] | None:
+        """Where the output channels are whole: the result, or behind the collapse of [G, K/G], and their dimension."""
+        _, out_dims = self.output_channel_dims()
+        end = self.op.results[0]
+        if len(out_dims) == 1:
+            return end, out_dims[0]
+        users = build.users(end)
+        if out_dims != [1, 2] or len(users) != 1 or users[0].name != "tensor.collapse_shape":
+            return None
+        return users[0].results[0], 1
+
     def initial_nchw(self) -> ir.Value:
         """The initial accumulator as [N, K, OH, OW], built at the insertion point."""
         return _canonical(self.initial, _FORMS[self.op.name][2], ("n", "gf", "h", "w"))
@@ -160,6 +210,11 @@ class Convolution:
             final = _from_nchw(result, form, ir.RankedTensorType(self.op.results[0].type), self.groups)
             self.op.results[0].replace_all_uses_with(final)
         self.op.erase()
+
+
+def _codes(value: ir.Value) -> ir.Value:
+    found = quant.narrow(value)
+    return value if found is None else found[0]
 
 
 def _expanded_from(value: ir.Value) -> ir.Value | None:
@@ -247,7 +302,7 @@ def view(op: ir.Operation) -> Convolution | None:
         kernel=(weights.get("h", 1), weights.get("w", 1)),
         strides=_pair(op, "strides"),
         dilations=_pair(op, "dilations"),
-        element=kinds[0].element_type,
+        element=build.element_type(_codes(op.operands[0])),
         accumulator=kinds[2].element_type,
     )
 

@@ -61,9 +61,9 @@ class OptionSpec:
             if self.choices and element not in self.choices:
                 hint = closest(str(element), self.choices)
                 raise ValueError(f"expected {' or '.join(self.choices)}, found `{element}`{hint}")
-            if self.minimum is not None and element < self.minimum:
+            if self.minimum is not None and not element >= self.minimum:
                 raise ValueError(f"expected at least {self.minimum}, found {element}")
-            if self.maximum is not None and element > self.maximum:
+            if self.maximum is not None and not element <= self.maximum:
                 raise ValueError(f"expected at most {self.maximum}, found {element}")
 
     def _parse_element(self, text: str) -> Any:

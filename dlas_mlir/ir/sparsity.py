@@ -16,6 +16,8 @@ from iree.compiler import ir
 from dlas_mlir.ir.base import PassError
 
 CONVERT = "sparse_tensor.convert"
+# The attribute of an encoded layer: its share of zeros; of zero blocks, where it is encoded in blocks.
+SHARE = "dlas.sparsity"
 _NAMES = {"g": "g", "f": "k", "c": "c", "h": "r", "w": "s"}
 
 
@@ -80,6 +82,8 @@ def _renamed(expr: str) -> str:
 def encode(weights: ir.Value, encoding: Encoding, form: str) -> ir.Value:
     """`weights` (dimensions `form`) with the encoding: a sparse_tensor.convert at the insertion point."""
     kind = ir.RankedTensorType(weights.type)
+    # IREE's context lacks the dialect: its attributes and operations are kept, not checked.
+    weights.context.allow_unregistered_dialects = True
     encoded = ir.RankedTensorType.get(kind.shape, kind.element_type, encoding.attribute(form))
     return ir.Operation.create(CONVERT, results=[encoded], operands=[weights]).result
 

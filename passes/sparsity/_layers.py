@@ -1,0 +1,73 @@
+"""The layers that the sparsity passes work on, and how their options name them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
+import numpy as np
+from iree.compiler import ir
+
+from dlas_mlir.ir import build, conv
+from dlas_mlir.ir.base import PassError
+from dlas_mlir.ir.constants import Constants
+
+# What the option `skip` may name.
+SKIPS = ("first", "last", "depthwise", "linear")
+
+
+def weight_layers(module: ir.Module) -> dict[str, conv.Convolution]:
+    """The convolutions and linear layers by their names, in the order of the module. Raises PassError for a sparsity
+    encoding that is not known."""
+    layers: dict[str, conv.Convolution] = {}
+    for op in build.operations(module):
+        convolution = conv.view(op)
+        if convolution is not None:
+            _ = convolution.encoding
+            layers[_unused(conv.layer_name(op), layers)] = convolution
+    return layers
+
+
+def _unused(name: str, names: Iterable[str]) -> str:
+    """`name`, numbered where another layer has it: a module that is used twice, or a file without locations."""
+    number = 1
+    candidate = name
+    while candidate in names:
+        number += 1
+        candidate = f"{name}#{number}"
+    return candidate
+
+
+def selected(
+    layers: dict[str, conv.Convolution], skip: Sequence[str], exclude: Sequence[str], module: ir.Module
+) -> dict[str, conv.Convolution]:
+    """All layers but those that `skip` and the patterns of `exclude` leave out. Raises PassError for a pattern that
+    matches none."""
+    names = list(layers)
+    out = {name for pattern in exclude for name in _matching(pattern, names, module)}
+    out.update(names[:1] if "first" in skip else (), names[-1:] if "last" in skip else ())
+    for name, layer in layers.items():
+        if (layer.depthwise and "depthwise" in skip) or (layer.linear and "linear" in skip):
+            out.add(name)
+    return {name: layer for name, layer in layers.items() if name not in out}
+
+
+def _matching(pattern: str, names: list[str], module: ir.Module) -> list[str]:
+    found = [name for name in names if fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")]
+    if not found:
+        some = ", ".join(names[:4])
+        raise PassError(
+            f"exclude: the pattern `{pattern}` matches no layer; layers are {some}, ..."
+            if names
+            else f"exclude: the pattern `{pattern}` matches no layer: there are none",
+            module.operation,
+        )
+    return found
+
+
+def float_weights(convolution: conv.Convolution, constants: Constants) -> np.ndarray | None:
+    """The weights as [K, C/G, R, S]; None where they are not constant, or not floating-point numbers."""
+    kind = ir.RankedTensorType(convolution.weights.type)
+    if not isinstance(kind.element_type, ir.FloatType) or constants.read(convolution.weights) is None:
+        return None
+    return convolution.constant_oihw(constants)
