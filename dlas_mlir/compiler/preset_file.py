@@ -38,6 +38,10 @@ _TARGET = {
     "load_cost": (int, False),
     "l1d_bytes": (int, False),
     "l2_bytes": (int, False),
+    "csr_break_even": (int, False),
+    "bsr2_break_even": (int, False),
+    "bsr4_break_even": (int, False),
+    "bsr8_break_even": (int, False),
     "int8_dot": (str, False),
     "bf16_dot": (str, False),
 }

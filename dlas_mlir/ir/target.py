@@ -18,8 +18,10 @@ class Target:
 
     `vector_registers` counts architectural vector registers; `fma_chains` the independent fused multiply-adds that hide
     their latency; `load_cost` is what a vector load adds to a multiply-add, in percent; cache sizes are bytes per core;
-    `threads` is the number of workers that a schedule should give equal work; `int8_dot` and `bf16_dot` name the
-    dot-product instructions for u8 x s8 and bfloat16 (see dlas_mlir/ir/kernel/dot.py), empty where there are none.
+    `threads` is the number of workers that a schedule should give equal work. `csr_break_even` is the percentage of
+    zeros from which on sparse primitives are faster than dense ones, `bsr2_break_even` and so on that of zero blocks.
+    `int8_dot` and `bf16_dot` name the dot-product instructions for u8 x s8 and bfloat16 (see
+    dlas_mlir/ir/kernel/dot.py), empty where there are none.
     """
 
     name: str
@@ -30,12 +32,21 @@ class Target:
     l1d_bytes: int = 32 * 1024
     l2_bytes: int = 1024 * 1024
     threads: int = 1
+    csr_break_even: int = 70
+    bsr2_break_even: int = 50
+    bsr4_break_even: int = 30
+    bsr8_break_even: int = 30
     int8_dot: str = ""
     bf16_dot: str = ""
 
     def lanes(self, element_bits: int = 32) -> int:
         """Elements of `element_bits` bits in one vector register."""
         return self.vector_bits // element_bits
+
+    def break_even(self, block: int) -> float:
+        """The share of zero blocks of `block` output channels from which on sparse primitives are faster."""
+        known = {1: self.csr_break_even, 2: self.bsr2_break_even, 4: self.bsr4_break_even, 8: self.bsr8_break_even}
+        return known[max(size for size in known if size <= block)] / 100
 
     def to_attr(self) -> ir.Attribute:
         """The dictionary attribute that stands on the module."""

@@ -24,7 +24,9 @@ class SetTargetPass(Pass):
     ```
     After `dlas-set-target{target=x86-64-avx2 vector-bits=256 vector-registers=16}`:
     ```mlir
-    module attributes {dlas.target = {bf16_dot = "", fma_chains = 10 : i64, int8_dot = "", l1d_bytes = 32768 : i64,
+    module attributes {dlas.target = {bf16_dot = "", bsr2_break_even = 50 : i64, bsr4_break_even = 30 : i64,
+                                      bsr8_break_even = 30 : i64, csr_break_even = 70 : i64, fma_chains = 10 : i64,
+                                      int8_dot = "", l1d_bytes = 32768 : i64,
                                       l2_bytes = 1048576 : i64, load_cost = 15 : i64,
                                       name = "x86-64-avx2", threads = 1 : i64,
                                       vector_bits = 256 : i64, vector_registers = 16 : i64}} {
@@ -43,6 +45,16 @@ class SetTargetPass(Pass):
     l1d_bytes: int = option(32 * 1024, "bytes of level 1 data cache per core", minimum=0)
     l2_bytes: int = option(1024 * 1024, "bytes of level 2 cache per core", minimum=0)
     threads: int = option(1, "number of workers that schedules give equal work", minimum=1)
+    csr_break_even: int = option(70, "percent of zeros from which on CSR is faster than dense", minimum=0, maximum=100)
+    bsr2_break_even: int = option(
+        50, "percent of zero blocks of 2 output channels from which on", minimum=0, maximum=100
+    )
+    bsr4_break_even: int = option(
+        30, "percent of zero blocks of 4 output channels from which on", minimum=0, maximum=100
+    )
+    bsr8_break_even: int = option(
+        30, "percent of zero blocks of 8 output channels from which on", minimum=0, maximum=100
+    )
     int8_dot: str = option("", "dot-product instruction for u8 x s8, such as vpdpbusd; empty: none")
     bf16_dot: str = option("", "dot-product instruction for bfloat16, such as vdpbf16ps; empty: none")
 

@@ -22,10 +22,18 @@ class LowerPrimitivePass(Pass):
     """
 
     primitive: ClassVar[str] = ""
+    # Whether it takes layers whose weights have a sparsity encoding, and no others.
+    sparse: ClassVar[bool] = False
 
     def refusal(self, convolution: conv.Convolution, target: Target) -> str | None:
         """Why this primitive cannot do `convolution`; None when it can."""
         raise NotImplementedError
+
+    def why_not(self, convolution: conv.Convolution, target: Target) -> str | None:
+        """The `refusal`, or that a sparse primitive has no encoding to go by."""
+        if self.sparse and convolution.encoding is None:
+            return "its weights have no sparsity encoding"
+        return self.refusal(convolution, target)
 
     def lower(self, convolution: conv.Convolution, target: Target) -> ir.Value:
         """Build the primitive at the insertion point; returns [N, K, OH, OW]. The root of what is built is marked
@@ -40,7 +48,7 @@ class LowerPrimitivePass(Pass):
             convolution = conv.view(op)
             if convolution is None:
                 continue
-            if reason := self.refusal(convolution, target):
+            if reason := self.why_not(convolution, target):
                 raise PassError(f"'{self.primitive}' cannot do {convolution.describe()}: {reason}", op)
             with ir.InsertionPoint(op), op.location:
                 convolution.replace(self.lower(convolution, target))

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from iree.compiler import ir
 
-from dlas_mlir.ir import build, conv
+from dlas_mlir.ir import build, conv, sparsity
 from dlas_mlir.ir.base import Pass, PassError, option, remark, warning
 from dlas_mlir.ir.registry import all_pass_names, pass_class
 from dlas_mlir.ir.target import Target
@@ -33,6 +33,10 @@ class SelectPrimitivePass(Pass):
     an error that names the layer and the reason; with `fallback` it is a remark and the first of `fallback` that
     applies is taken. A choice for a layer that is not there is a warning.
 
+    A sparse primitive applies to weights with a sparsity encoding. In `primitive` and `fallback` it is passed over
+    where the layer's `dlas.sparsity` is below the target's break-even point for that encoding, unless `break-even` is
+    false.
+
     Before:
     ```mlir
     %1 = linalg.conv_2d_nchw_fchw ins(%x, %w) outs(%zeros) loc("layer1.0.conv1")
@@ -49,6 +53,7 @@ class SelectPrimitivePass(Pass):
     primitive: tuple[str, ...] = option((), "primitives in order of preference")
     choices: str = option("", "JSON file with the primitive of each layer, by its name")
     fallback: tuple[str, ...] = option((), "primitives for layers that the choice does not apply to")
+    break_even: bool = option(True, "leave layers with few zeros to dense primitives")
 
     def run(self, module: ir.Module) -> None:
         target = Target.of(module)
@@ -85,19 +90,20 @@ class SelectPrimitivePass(Pass):
 
     def _select(self, convolution: conv.Convolution, target: Target, choices: dict[str, str]) -> None:
         op, layer = convolution.op, conv.layer_name(convolution.op)
-        wanted = self.primitive
+        wanted, asked_for = self.primitive, False
         if PRIMITIVE in op.attributes:
-            wanted = (ir.StringAttr(op.attributes[PRIMITIVE]).value,)
+            wanted, asked_for = (ir.StringAttr(op.attributes[PRIMITIVE]).value,), True
             if wanted[0] not in primitives():
                 raise PassError(f"there is no primitive '{wanted[0]}'; there are {', '.join(primitives())}", op)
         elif layer in choices:
-            wanted = (choices[layer],)
+            wanted, asked_for = (choices[layer],), True
         if not wanted:
             return
-        chosen, reasons = _first(wanted, convolution, target)
+        weigh = self.break_even and not asked_for
+        chosen, reasons = _first(wanted, convolution, target, weigh)
         if chosen is None:
             complaint = f"layer '{layer}' ({convolution.describe()}): {'; '.join(reasons)}"
-            chosen, more = _first(self.fallback, convolution, target)
+            chosen, more = _first(self.fallback, convolution, target, self.break_even)
             if chosen is None:
                 raise PassError("; ".join([complaint, *more]), op)
             remark(op, f"{complaint}; '{chosen}' is taken instead")
@@ -105,14 +111,29 @@ class SelectPrimitivePass(Pass):
         op.attributes[LAYER] = ir.StringAttr.get(layer)
 
 
-def _first(names: tuple[str, ...], convolution: conv.Convolution, target: Target) -> tuple[str | None, list[str]]:
-    """The first primitive that applies, or why none does."""
+def _first(
+    names: tuple[str, ...], convolution: conv.Convolution, target: Target, weigh: bool
+) -> tuple[str | None, list[str]]:
+    """The first primitive that applies (and, if `weigh`, pays off), or why none does."""
     reasons = []
     for name in names:
         lowering = pass_class(_PREFIX + name)()
         assert isinstance(lowering, LowerPrimitivePass)
-        reason = lowering.refusal(convolution, target)
+        reason = lowering.why_not(convolution, target)
+        if reason is None and weigh and lowering.sparse:
+            reason = _too_dense(convolution, target)
         if reason is None:
             return name, []
         reasons.append(f"'{name}' does not apply: {reason}")
     return None, reasons
+
+
+def _too_dense(convolution: conv.Convolution, target: Target) -> str | None:
+    """Why an encoded layer is better done by a dense primitive; None where it is not, or its zeros are not counted."""
+    encoding, attributes = convolution.encoding, convolution.op.attributes
+    if encoding is None or sparsity.SHARE not in attributes:
+        return None
+    share, least = ir.FloatAttr(attributes[sparsity.SHARE]).value, target.break_even(encoding.block)
+    if share >= least:
+        return None
+    return f"with {share:.0%} zeros it is slower than a dense primitive ({encoding.describe()} from {least:.0%} on)"
