@@ -90,16 +90,18 @@ def generic_like(
     destination: ir.Value,
     maps: Sequence[ir.AffineMap],
     kinds: Sequence[str],
+    adapt: Callable[[list[ir.Value]], list[ir.Value]] = list,
 ) -> ir.Operation:
-    """A linalg.generic with the body and the discardable `dlas.*` attributes of `op` on other operands and maps."""
+    """A linalg.generic with the body and the discardable `dlas.*` attributes of `op` on other operands and maps.
+    `adapt` makes the arguments that the body expects of those that the operands have."""
     new = _generic_shell(inputs, destination, maps, kinds)
     for named in attributes_of(op):
         if named.name.startswith("dlas."):
             new.attributes[named.name] = named.attr
-    source = op.regions[0].blocks[0]
-    types = [argument.type for argument in source.arguments]
+    types = [element_type(value) for value in (*inputs, destination)]
     block = new.regions[0].blocks.append(*types, arg_locs=[ir.Location.unknown()] * len(types))
-    copy_body(source, block)
+    with ir.InsertionPoint(block):
+        copy_body(op.regions[0].blocks[0], block, adapt(list(block.arguments)))
     return new
 
 

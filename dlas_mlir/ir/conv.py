@@ -88,9 +88,14 @@ class Convolution:
         return _codes(sparsity.dense(self.op.operands[1]))
 
     @property
+    def forms(self) -> tuple[str, str, str]:
+        """The dimensions of the input, the weights and the output, a letter each: n, g, c, f, h, w."""
+        return _FORMS[self.op.name]
+
+    @property
     def weights_form(self) -> str:
         """The dimensions of the weights, a letter each: g, f, c, h, w."""
-        return _FORMS[self.op.name][1]
+        return self.forms[1]
 
     @property
     def encoding(self) -> sparsity.Encoding | None:

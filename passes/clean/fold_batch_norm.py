@@ -128,18 +128,15 @@ def _fold_into_weights(convolution: conv.Convolution, constants: Constants) -> N
     weights = constants.read(convolution.weights)
     if weights is None or not isinstance(convolution.element, ir.FloatType):
         return
-    bias = _initial_bias(convolution, constants)
+    bias = convolution.bias(constants)
     if bias is None:
         return
     channels = convolution.out_channels
-    weight_dims, out_dims = convolution.output_channel_dims()
-    end, dim = op.results[0], out_dims[0]
-    if len(out_dims) == 2:
-        # A grouped convolution: its channels are whole only behind the collapse of [G, K/G].
-        users = build.users(end)
-        if out_dims != [1, 2] or len(users) != 1 or users[0].name != "tensor.collapse_shape":
-            return
-        end, dim = users[0].results[0], 1
+    weight_dims, _ = convolution.output_channel_dims()
+    whole = convolution.channels_end()
+    if whole is None:
+        return
+    end, dim = whole
     chain = _Chain(end, np.ones(channels), bias.astype(np.float64))
     while chain.step(constants, dim):
         pass
@@ -155,27 +152,6 @@ def _fold_into_weights(convolution: conv.Convolution, constants: Constants) -> N
             kind = ir.RankedTensorType(op.operands[2].type)
             op.operands[2] = build.fill(build.zero(kind.element_type), kind.shape)
     _add_bias(chain, end, dim)
-
-
-def _initial_bias(convolution: conv.Convolution, constants: Constants) -> np.ndarray | None:
-    """What the initial accumulator holds per output channel; None when that is not known, or differs in a channel."""
-    op, channels = build.defining(convolution.initial), convolution.out_channels
-    _, out_dims = convolution.output_channel_dims()
-    if op is not None and op.name == "tensor.expand_shape":
-        op, out_dims = build.defining(op.operands[0]), out_dims[:1]
-    if op is None:
-        return None
-    if op.name == "linalg.fill":
-        value = scalar_constant(op.operands[0])
-        return None if value is None else np.full(channels, value.value)  # type: ignore[attr-defined]
-    array = None
-    if op.name == "linalg.broadcast":
-        added = list(ir.DenseI64ArrayAttr(op.attributes["dimensions"]))
-        if [i for i in range(ir.RankedTensorType(op.results[0].type).rank) if i not in added] == out_dims:
-            array = constants.read(op.operands[0])
-    elif op.name == "arith.constant":
-        array = constants.read(op.results[0])
-    return array.reshape(-1) if array is not None and array.size == channels else None
 
 
 def _add_bias(chain: _Chain, start: ir.Value, dim: int) -> None:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from iree.compiler import ir
 
-from dlas_mlir.ir import build
+from dlas_mlir.ir import build, quant
 from dlas_mlir.ir.base import Pass
 from dlas_mlir.ir.constants import Constants, constant, dtype_of
 from dlas_mlir.ir.evaluate import CannotEvaluate, evaluate_elementwise, is_elementwise
@@ -47,6 +47,9 @@ class FoldConstantsPass(Pass):
 
 
 def _fold(op: ir.Operation, constants: Constants) -> None:
+    if quant.narrow(op.results[0]) is not None:
+        # The codes of an integer layer are four times as small as what they are widened to, where they are read.
+        return
     evaluator = _evaluate_generic if is_elementwise(op) else _EVALUATORS.get(op.name)
     if evaluator is None:
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from iree.compiler import ir
+from iree.compiler.dialects import arith
 
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.conv import Convolution
@@ -71,13 +72,51 @@ def _finish(
     kinds: list[str],
 ) -> ir.Value:
     n, k, (oh, ow) = convolution.batch, convolution.out_channels, convolution.out_size
+    if convolution.depthwise and sums_in_float(convolution):
+        return _depthwise_sums_in_float(convolution, k_tile, inputs, maps, kinds)
     if is_filled_with_zero(convolution.initial):
         start = build.fill(build.zero(convolution.accumulator), [n, -(-k // k_tile), oh, ow, k_tile])
     else:
         start = build.pack(convolution.initial_nchw(), [1], [k_tile])
-    generic = build.generic(inputs, start, maps, kinds, build.multiply_accumulate)
+    generic = build.generic(inputs, start, maps, kinds, convolution.multiply_accumulate)
     mark(generic, convolution)
     return build.unpack(generic.results[0], [1], [n, k, oh, ow])
+
+
+def sums_in_float(convolution: Convolution) -> bool:
+    """Whether the sums of products of 8-bit codes are exact in float32, which has 24 bits."""
+    taps = convolution.kernel[0] * convolution.kernel[1] * convolution.group_in
+    return str(convolution.element) == "i8" and taps * 255 * 128 < 2**24
+
+
+def _depthwise_sums_in_float(
+    convolution: Convolution,
+    k_tile: int,
+    inputs: list[ir.Value],
+    maps: list[list[ir.AffineExpr]],
+    kinds: list[str],
+) -> ir.Value:
+    """Codes are converted to float32 once and then multiplied and added by one instruction, where integers would need
+    two: without a sum over channels there is nothing for a dot product."""
+    n, k, (oh, ow) = convolution.batch, convolution.out_channels, convolution.out_size
+    f32, i32 = ir.F32Type.get(), ir.IntegerType.get_signless(32)
+    shape = [n, -(-k // k_tile), oh, ow, k_tile]
+    start = build.fill(build.zero(f32), shape)
+
+    def body(a: ir.Value, b: ir.Value, accumulator: ir.Value) -> ir.Value:
+        return build.multiply_accumulate(arith.uitofp(f32, a), arith.sitofp(f32, b), accumulator)
+
+    generic = build.generic(inputs, start, maps, kinds, body)
+    mark(generic, convolution)
+    identity = [affine.dim(i) for i in range(5)]
+    sums = build.generic(
+        [generic.results[0]],
+        build.empty(shape, i32),
+        [identity, identity],
+        ["parallel"] * 5,
+        lambda total, _: arith.fptosi(i32, total),
+    )
+    return build.unpack(sums.results[0], [1], [n, k, oh, ow])
 
 
 def dense_channels(c_tile: int, k_tile: int, in_channels: int) -> Channels:

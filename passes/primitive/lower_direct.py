@@ -137,6 +137,6 @@ def _loops(
     start: ir.Value,
 ) -> ir.Value:
     kinds = ["parallel"] * len(maps[-1]) + ["reduction"] * 3
-    generic = build.generic([data, weights], start, maps, kinds, build.multiply_accumulate)
+    generic = build.generic([data, weights], start, maps, kinds, convolution.multiply_accumulate)
     mark(generic, convolution)
     return generic.results[0]

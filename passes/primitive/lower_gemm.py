@@ -130,7 +130,7 @@ def _matmul(convolution: Convolution, a: ir.Value, panel: int, grouped: bool) ->
     start = build.fill(build.zero(convolution.accumulator), shape)
     if not is_filled_with_zero(convolution.initial):
         start = _start(convolution, shape, panel)
-    generic = build.generic([a, weights], start, maps, kinds, build.multiply_accumulate)
+    generic = build.generic([a, weights], start, maps, kinds, convolution.multiply_accumulate)
     mark(generic, convolution)
     return generic.results[0]
 

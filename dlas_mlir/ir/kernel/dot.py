@@ -58,8 +58,8 @@ def instruction_of(op: ir.Operation) -> Instruction | None:
 
 
 def emit(instruction: Instruction, vectors: Sequence[ir.Value | None], accumulator: ir.Value) -> ir.Value:
-    """accumulator + data . weights, the two vectors, where the operands hold a lane's elements as one i32. Raises PassError for lanes
-    that the instruction does not have."""
+    """accumulator + data . weights, the two `vectors`, which hold a lane's elements as one i32. Raises PassError for
+    lanes that the instruction does not have."""
     lanes = ir.VectorType(accumulator.type).shape[0]
     if 32 * lanes not in instruction.intrinsics:
         raise PassError(f"no dot-product instruction for {lanes} lanes")
