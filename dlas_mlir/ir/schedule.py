@@ -47,8 +47,11 @@ class Schedule:
         )
 
     @staticmethod
-    def of(op: ir.Operation, extents: tuple[int, ...], reductions: tuple[int, ...]) -> Schedule:
-        """The schedule on `op`, checked against its loops. Raises PassError naming the field that is wrong."""
+    def of(
+        op: ir.Operation, extents: tuple[int, ...], reductions: tuple[int, ...], ragged: bool = False
+    ) -> Schedule:
+        """The schedule on `op`, checked against its loops. With `ragged` the register tile of the vector loop may be
+        of any size. Raises PassError naming the field that is wrong."""
         try:
             entries = ir.DictAttr(op.attributes[ATTRIBUTE])
             if missing := [field.name for field in fields(Schedule) if field.name not in entries]:
@@ -63,10 +66,12 @@ class Schedule:
             )
         except (KeyError, ValueError, TypeError) as error:
             raise PassError(f"`{ATTRIBUTE}` is not a schedule: {error}", op) from None
-        schedule._check(op, extents, reductions)
+        schedule._check(op, extents, reductions, ragged)
         return schedule
 
-    def _check(self, op: ir.Operation, extents: tuple[int, ...], reductions: tuple[int, ...]) -> None:
+    def _check(
+        self, op: ir.Operation, extents: tuple[int, ...], reductions: tuple[int, ...], ragged: bool
+    ) -> None:
         loops = len(extents)
         for field in ("distribution", "register_tile", "order"):
             if len(getattr(self, field)) != loops:
@@ -88,5 +93,5 @@ class Schedule:
                 raise PassError(f"`{ATTRIBUTE}`: register_tile must divide reduction loop {loop}", op)
         if not 0 <= self.vector < loops or self.vector in reductions:
             raise PassError(f"`{ATTRIBUTE}`: vector must be a parallel loop", op)
-        if self.lanes < 1 or self.register_tile[self.vector] % self.lanes:
+        if self.lanes < 1 or (self.register_tile[self.vector] % self.lanes and not ragged):
             raise PassError(f"`{ATTRIBUTE}`: register_tile of the vector loop is no multiple of lanes", op)

@@ -25,41 +25,10 @@ from dlas_mlir.ir.base import PassError
 from dlas_mlir.ir.kernel import build, dot
 from dlas_mlir.ir.kernel.access import Position, Reader, write
 from dlas_mlir.ir.kernel.body import BodyEmitter
-from dlas_mlir.ir.kernel.region import Access, Output, Region, Stage, read_region
+from dlas_mlir.ir.kernel.region import Access, Output, Region, Stage
 from dlas_mlir.ir.schedule import Schedule
 
 _DYNAMIC = -(2**63)
-
-
-def emit_kernel(region_op: ir.Operation) -> ir.Operation:
-    """Replace a scheduled flow.dispatch.region by flow.dispatch.workgroups; returns the new operation.
-
-    Raises PassError (and leaves the region as it was) when it holds something a kernel cannot express.
-    """
-    region = read_region(region_op)
-    schedule = Schedule.of(region.root.op, region.extents, region.reductions)
-    captured = _captured(region)
-    with ir.InsertionPoint(region_op), region.root.op.location:
-        kernel = _Kernel(region, schedule, captured)
-        try:
-            op = kernel.emit()
-        except Exception:
-            if kernel.op is not None:
-                kernel.op.erase()
-            raise
-    for old, new in zip(region_op.results, op.results, strict=True):
-        old.replace_all_uses_with(new)
-    region_op.erase()
-    return op
-
-
-def _captured(region: Region) -> list[ir.Value]:
-    """The tensors that the kernel reads, each once."""
-    accesses = [item for stage in region.stages for item in (*stage.inputs, stage.initial)]
-    captured = list(dict.fromkeys(item.view.source for item in accesses if isinstance(item, Access)))
-    if any(output.into in captured for output in region.outputs if output.into is not None):
-        raise PassError("a buffer that is updated cannot be read by the same kernel", region.op)
-    return captured
 
 
 def _dispatch_tensor(kind: ir.Type, access: str) -> ir.Type:
@@ -95,9 +64,12 @@ def _at_edges(box: tuple[_Edge | None, ...]) -> ir.Value:
     return condition
 
 
-class _Kernel:
-    def __init__(self, region: Region, schedule: Schedule, captured: list[ir.Value]) -> None:
-        self.region, self.schedule, self.captured = region, schedule, captured
+class Kernel:
+    """Emits one region; `captured` are the tensors that it reads, `op` what has been made of it."""
+
+    def __init__(self, region: Region, schedule: Schedule) -> None:
+        self.region, self.schedule = region, schedule
+        self.captured = self._captured()
         self.loops = len(region.extents)
         self.op: ir.Operation | None = None
         self.distributed = [loop for loop in schedule.order if schedule.distribution[loop]][::-1]
@@ -108,6 +80,14 @@ class _Kernel:
         # The loop of a dot product is in the instruction.
         summed = {self.loops - 1} if region.root.dot else set()
         self.order_reduction = [loop for loop in schedule.order if loop in region.reductions and loop not in summed]
+
+    def _captured(self) -> list[ir.Value]:
+        """The tensors that the kernel reads, each once."""
+        accesses = [item for stage in self.region.stages for item in (*stage.inputs, stage.initial)]
+        captured = list(dict.fromkeys(item.view.source for item in accesses if isinstance(item, Access)))
+        if any(output.into in captured for output in self.region.outputs if output.into is not None):
+            raise PassError("a buffer that is updated cannot be read by the same kernel", self.region.op)
+        return captured
 
     # The operation around the kernel.
 
@@ -145,11 +125,7 @@ class _Kernel:
     def _body(self, arguments: list[ir.Value]) -> None:
         inputs, targets = arguments[: len(self.captured)], self._targets(arguments[len(self.captured) :])
         tensors = {value: _load(argument, value.type) for value, argument in zip(self.captured, inputs, strict=True)}
-        schedule = self.schedule
-        step = schedule.lanes if self.tile[schedule.vector] % schedule.lanes == 0 else 1
-        if self.tile[schedule.vector] % schedule.register_tile[schedule.vector]:
-            step = 1
-        self.reader = Reader(tensors, schedule.vector, schedule.lanes, step)
+        self.reader = self._reader(tensors)
         for place, loop in enumerate(self.distributed):
             self._workgroup_base(place, loop)
         tiles = [self._empty_tile(output) for output in self.region.outputs]
@@ -159,6 +135,13 @@ class _Kernel:
         for output, tile, target in zip(self.region.outputs, tiles, targets, strict=True):
             self._store(output, tile, target)
             self._store_outer_borders(output, target)
+
+    def _reader(self, tensors: dict[ir.Value, ir.Value]) -> Reader:
+        schedule = self.schedule
+        step = schedule.lanes if self.tile[schedule.vector] % schedule.lanes == 0 else 1
+        if self.tile[schedule.vector] % schedule.register_tile[schedule.vector]:
+            step = 1
+        return Reader(tensors, schedule.vector, schedule.lanes, step)
 
     def _targets(self, arguments: list[ir.Value]) -> list[ir.Value]:
         """The argument that each output is stored to: those that are updated come first."""
@@ -304,21 +287,37 @@ class _Kernel:
     def _tile_of_registers(self, here: Position, inside: Position, tiles: list[ir.Value]) -> list[ir.Value]:
         points = self._points()
         outer = self.reader.forget()
-        emitter = BodyEmitter(self.schedule.lanes)
         root = self.region.root
         start = [self._initial(root, here.plus(point)) for point in points] if root.initial is not None else []
+        values = self._contract(here, points, start)
+        tiles = self._finish(here, inside, points, values, tiles)
+        self.reader.restore(outer)
+        return tiles
+
+    def _contract(self, here: Position, points: list[tuple[int, ...]], start: list[ir.Value]) -> list[ir.Value]:
+        """The vectors of the root's result, one for each point."""
         if self.order_reduction:
-            values = self._reduce(0, here, points, start)
-        else:
-            values = self._evaluate(root, here, points, start, emitter, {})
-        computed = {root.result: values}
+            return self._reduce(0, here, points, start)
+        return self._evaluate(self.region.root, here, points, start, BodyEmitter(self.schedule.lanes), {})
+
+    def _finish(
+        self,
+        here: Position,
+        inside: Position,
+        points: list[tuple[int, ...]],
+        values: list[ir.Value],
+        tiles: list[ir.Value],
+    ) -> list[ir.Value]:
+        """The stages behind the root, and their results written."""
+        emitter = BodyEmitter(self.schedule.lanes)
+        computed = {self.region.root.result: values}
         for stage in self.region.stages[1:]:
             initial = [self._initial(stage, here.plus(point)) for point in points] if stage.initial is not None else []
             computed[stage.result] = self._evaluate(stage, here, points, initial, emitter, computed)
+        tiles = list(tiles)
         for place, output in enumerate(self.region.outputs):
             for point, value in zip(points, computed[output.value], strict=True):
                 tiles[place] = self._write(output, tiles[place], inside.plus(point), value)
-        self.reader.restore(outer)
         return tiles
 
     def _initial(self, stage: Stage, position: Position) -> ir.Value:
@@ -384,15 +383,19 @@ class _Kernel:
         return results
 
     def _write(self, output: Output, tile: ir.Value, position: Position, vector: ir.Value) -> ir.Value:
-        indices = [
+        indices = self._place(output, position)
+        lane_dim = self.region.out_loops.index(self.schedule.vector)
+        scattered = lane_dim != len(indices) - 1
+        return write(vector, tile, indices, ir.VectorType(vector.type).shape[0], lane_dim, scattered)
+
+    def _place(self, output: Output, position: Position) -> list[ir.Value]:
+        """Where `position` (inside the tile) is in the tile of `output`."""
+        return [
             position.index(
                 affine.constant(0) if loop is None else affine.dim(loop), 0 if self._is_split(loop) else output.low[i]
             )
             for i, loop in enumerate(self.region.out_loops)
         ]
-        lane_dim = self.region.out_loops.index(self.schedule.vector)
-        scattered = lane_dim != len(indices) - 1
-        return write(vector, tile, indices, self.schedule.lanes, lane_dim, scattered)
 
 
 def _moved(position: Position, loop: int, value: ir.Value) -> Position:

@@ -1,0 +1,32 @@
+"""Replace a scheduled dispatch region by its kernel."""
+
+from __future__ import annotations
+
+from iree.compiler import ir
+
+from dlas_mlir.ir.kernel import sparse
+from dlas_mlir.ir.kernel.emit import Kernel
+from dlas_mlir.ir.kernel.region import read_region
+from dlas_mlir.ir.schedule import Schedule
+
+
+def emit_kernel(region_op: ir.Operation) -> ir.Operation:
+    """Replace a scheduled flow.dispatch.region by flow.dispatch.workgroups; returns the new operation.
+
+    Raises PassError (and leaves the region as it was) when it holds something a kernel cannot express.
+    """
+    region = read_region(region_op)
+    ragged = sparse.ATTRIBUTE in region.root.op.attributes
+    schedule = Schedule.of(region.root.op, region.extents, region.reductions, ragged)
+    with ir.InsertionPoint(region_op), region.root.op.location:
+        kernel = (sparse.SparseKernel if ragged else Kernel)(region, schedule)
+        try:
+            op = kernel.emit()
+        except Exception:
+            if kernel.op is not None:
+                kernel.op.erase()
+            raise
+    for old, new in zip(region_op.results, op.results, strict=True):
+        old.replace_all_uses_with(new)
+    region_op.erase()
+    return op
