@@ -62,14 +62,14 @@ def _exported(model: nn.Module, example_inputs: Sequence[Tensor] | None, folder:
     """A module of the caller's as a file that the importer takes, named by its class."""
     import torch
 
-    from dlas_mlir.compiler.torch_import import export
+    from dlas_mlir.compiler.torch_source import trace
     from dlas_mlir.errors import DlasError
 
     given = example_inputs if example_inputs is not None else getattr(model, "example_inputs", None)
     name = type(model).__name__
     if given is None:
         raise DlasError(f"example_inputs is needed to compile a {name}: the tensors that it is called with")
-    program = export(model.eval(), tuple(given), name)
+    program = trace(model.eval(), tuple(given), name)
     path = folder / f"{name}.pt2"
     torch.export.save(program, path)
     return path
@@ -88,15 +88,19 @@ def bench(
     threads: Sequence[int] = (1,),
     inputs: tuple[str, ...] | None = None,
     weights: Path | str | None = None,
+    dense: bool = False,
     protocol: Protocol | None = None,
     progress: Progress = _quiet,
 ) -> list[dict[str, Any]]:
     """Check and time models x presets x threads, interleaved; one dict each, with `error` for what fails.
 
-    An Artifact is timed as it is, and `presets` is for the models that are named.
+    An Artifact is timed as it is, and `presets` is for the models that are named. With `dense`, the model without
+    `weights` is timed too.
     """
     listed = [models] if isinstance(models, str | Artifact) else models
-    return bench_rows(listed, presets, threads, inputs=inputs, weights=weights, protocol=protocol, progress=progress)
+    return bench_rows(
+        listed, presets, threads, inputs=inputs, weights=weights, dense=dense, protocol=protocol, progress=progress
+    )
 
 
 def profile(

@@ -16,9 +16,11 @@ from dlas_mlir.compiler.importer import Imported, import_model
 from dlas_mlir.compiler.peak import peak_kernel
 from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.errors import DlasError
+from dlas_mlir.models.architecture import read_metadata
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import Device, cpu_model, resolve
 from dlas_mlir.runtime.timing import Timing
+from dlas_mlir.speedup import add_actual, expected, is_dense
 
 Progress = Callable[[str], None]
 
@@ -43,6 +45,9 @@ class _Entry:
     model: str
     preset: str
     threads: int
+    source: Imported | Artifact | DlasError
+    weights: str | None = None
+    dense_macs: int = 0
     artifact: Artifact | None = None
     worker: Worker | None = None
     facts: dict[str, Any] = field(default_factory=dict)
@@ -65,28 +70,62 @@ def bench_rows(
     *,
     inputs: tuple[str, ...] | None = None,
     weights: Path | str | None = None,
+    dense: bool = False,
     protocol: Protocol | None = None,
     progress: Progress = lambda _: None,
 ) -> list[dict[str, Any]]:
     """One dict for each model, preset and number of threads, in this order; docs/measuring.md tells the fields.
 
-    What fails is a dict with `error`; the others are still measured. An Artifact brings its own preset.
+    What fails is a dict with `error`; the others are still measured. An Artifact brings its own preset. With `dense`
+    the model without `weights` comes first, compiled by the recipe `auto` of the first preset's target.
     """
     protocol = protocol or Protocol()
+    if dense and weights is None:
+        raise DlasError("--dense goes with --weights: without, the model is the dense one")
     peaks = _Peaks()
     rows: list[dict[str, Any]] = []
     for model in models:
-        chosen = [model.preset] if isinstance(model, Artifact) else presets
-        name = model.model if isinstance(model, Artifact) else model
-        entries = [_Entry(name, preset, count) for preset in chosen for count in threads]
-        source = model if isinstance(model, Artifact) else _imported(model, inputs, weights, progress)
+        if isinstance(model, Artifact):
+            entries = [_Entry(model.model, model.preset, count, model, None, model.macs) for count in threads]
+        else:
+            entries = _entries(model, presets, threads, inputs, weights, dense, progress)
         with ExitStack() as stack:
             for entry in entries:
                 stack.callback(entry.close)
-                _load(entry, source, protocol, progress)
-            _measure([entry for entry in entries if entry.worker], name, protocol, progress)
+                _load(entry, protocol, progress)
+            _measure([entry for entry in entries if entry.worker], entries[0].model, protocol, progress)
         rows += [_row(entry, protocol, peaks) for entry in entries]
+    add_actual(rows)
     return rows
+
+
+def _entries(
+    model: str,
+    presets: Sequence[str],
+    threads: Sequence[int],
+    inputs: tuple[str, ...] | None,
+    weights: Path | str | None,
+    dense: bool,
+    progress: Progress,
+) -> list[_Entry]:
+    source = _imported(model, inputs, weights, progress)
+    original = source
+    if weights is not None and (dense or _has_other_shapes(weights)):
+        original = _imported(model, inputs, None, progress)
+    macs = original.macs if isinstance(original, Imported) else 0
+    stem = Path(weights).stem if weights is not None else None
+    entries = [_Entry(model, preset, count, source, stem, macs) for preset in presets for count in threads]
+    if dense:
+        auto = f"{presets[0].rpartition('/')[0]}/auto"
+        entries = [_Entry(model, auto, count, original, None, macs) for count in threads] + entries
+    return entries
+
+
+def _has_other_shapes(weights: Path | str) -> bool:
+    try:
+        return "channels" in read_metadata(Path(weights)).get("architecture", {})
+    except DlasError:
+        return False  # importing it says what is wrong
 
 
 def _imported(
@@ -99,15 +138,16 @@ def _imported(
         return error
 
 
-def _load(entry: _Entry, source: Imported | Artifact | DlasError, protocol: Protocol, progress: Progress) -> None:
+def _load(entry: _Entry, protocol: Protocol, progress: Progress) -> None:
     """Compile, load and check: what is wrong is not timed."""
+    source = entry.source
     try:
         if isinstance(source, DlasError):
             raise source
         artifact = source if isinstance(source, Artifact) else _compiled(entry, source, progress)
         entry.artifact = artifact
         device = resolve(artifact.driver, entry.threads)
-        entry.facts |= _artifact_facts(artifact, device)
+        entry.facts |= _artifact_facts(artifact, device) | _work_facts(artifact, entry.dense_macs)
         entry.worker = Worker(artifact.vmfb, device, artifact.golden)
         if artifact.golden is None:
             return
@@ -173,8 +213,6 @@ def _artifact_facts(artifact: Artifact, device: Device) -> dict[str, Any]:
     return {
         "primitives": artifact.primitives,
         "artifact_sha256": artifact.sha256,
-        "macs": artifact.macs,
-        "parameters": artifact.parameters,
         "device": device.driver,
         "cpus": list(device.cpus),
         "iree_compile_flags": list(artifact.flags),
@@ -183,12 +221,34 @@ def _artifact_facts(artifact: Artifact, device: Device) -> dict[str, Any]:
     }
 
 
+def _work_facts(artifact: Artifact, dense_macs: int) -> dict[str, Any]:
+    return {
+        "parameters": artifact.parameters,
+        "nonzeros": artifact.nonzeros,
+        "weight_bytes": artifact.weight_bytes,
+        "macs": artifact.macs,
+        "effective_macs": sum(artifact.effective_macs.values()),
+        "effective_macs_by_element": artifact.effective_macs,
+        "dense": is_dense(artifact.effective_macs, dense_macs),
+        "expected_speedup": _expected(artifact, dense_macs),
+    }
+
+
+def _expected(artifact: Artifact, dense_macs: int) -> float | None:
+    try:
+        target = load_preset(artifact.preset).target
+    except DlasError:
+        return None  # an artifact made elsewhere
+    return expected(artifact.effective_macs, dense_macs, target)
+
+
 def _row(entry: _Entry, protocol: Protocol, peaks: _Peaks) -> dict[str, Any]:
     """The row of one entry; the times are null where nothing was timed."""
     row: dict[str, Any] = {
         "model": entry.model,
         "preset": entry.preset,
         "threads": entry.threads,
+        "weights": entry.weights,
         "median_ms": None,
         "iqr_ms": None,
         "min_ms": None,
@@ -222,7 +282,8 @@ def _row(entry: _Entry, protocol: Protocol, peaks: _Peaks) -> dict[str, Any]:
 
 
 def _benchmark_name(row: dict[str, Any]) -> str:
-    return f"{row['model']}/{row['preset']}/threads:{row['threads']}"
+    weights = f"/weights:{row['weights']}" if row["weights"] else ""
+    return f"{row['model']}/{row['preset']}{weights}/threads:{row['threads']}"
 
 
 def google_benchmark(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -17,18 +17,28 @@ from dlas_mlir.cli.console import (
     shapes,
 )
 
-_COLUMNS = [
-    ("model", "left"),
-    ("preset", "left"),
-    ("threads", "right"),
-    ("median ms", "right"),
-    ("IQR ms", "right"),
-    ("speed-up", "right"),
-    ("GFLOP/s", "right"),
-    ("% of peak", "right"),
-    ("error vs PyTorch", "left"),
-    ("layers by primitive", "left"),
-]
+# A column for each cell of `_cells`. Where there is compression, some make room for what tells of it.
+_COLUMNS = {
+    "model": "left",
+    "weights": "left",
+    "preset": "left",
+    "threads": "right",
+    "median ms": "right",
+    "IQR ms": "right",
+    "speed-up": "right",
+    "expected": "right",
+    "actual": "right",
+    "GFLOP/s": "right",
+    "% of peak": "right",
+    "error vs PyTorch": "left",
+    "M params": "right",
+    "non-zero": "right",
+    "MB": "right",
+    "eff. MMACs": "right",
+    "layers by primitive": "left",
+}
+_OF_COMPRESSION = ("weights", "expected", "actual", "M params", "non-zero", "MB", "eff. MMACs")
+_OF_ALL = ("IQR ms", "speed-up", "GFLOP/s", "% of peak")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -42,6 +52,11 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("models", nargs="+", metavar="MODEL", help="a zoo name, package.module:factory, or a file")
     parser.add_argument("--preset", nargs="+", default=["host/auto"], metavar="TARGET/RECIPE", dest="presets")
     parser.add_argument("--threads", nargs="+", type=positive_int, default=[1], metavar="N")
+    parser.add_argument(
+        "--dense",
+        action="store_true",
+        help="with --weights: also time the uncompressed float32 model (TARGET/auto), which `actual` is over",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results")
     parser.add_argument(
         "--json-layout",
@@ -73,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
             args.threads,
             inputs=shapes(args),
             weights=args.weights,
+            dense=args.dense,
             protocol=protocol,
             progress=show,
         )
@@ -88,38 +104,51 @@ def _print(rows: list[dict[str, Any]]) -> None:
     peaks = {row["threads"]: row["peak_gflops"] for row in rows if row.get("peak_gflops")}
     measured = ", ".join(f"{peak:.0f} GFLOP/s with {threads}" for threads, peak in sorted(peaks.items()))
     title = f"{cpu}" + (f"; measured peak by threads: {measured}" if measured else "")
-    title += "; speed-up is over the first preset" if len({row["preset"] for row in rows}) > 1 else ""
+    compressed = any(row.get("dense") is False for row in rows)
+    if compressed:
+        title += "; speed-ups are over the dense fp32 model: what MACs and peak let expect, and the actual one"
+    elif len({row["preset"] for row in rows}) > 1:
+        title += "; speed-up is over the first preset"
+    hidden = _OF_ALL if compressed else _OF_COMPRESSION
+    shown = [name for name in _COLUMNS if name not in hidden]
     first: dict[tuple[str, int], float] = {}
     cells = []
     for row in rows:
         if row["median_ms"]:
             first.setdefault((row["model"], row["threads"]), row["median_ms"])
-        cells.append(_cells(row, first.get((row["model"], row["threads"]))))
-    print_table(title, _COLUMNS, cells)
+        found = _cells(row, first.get((row["model"], row["threads"])))
+        cells.append([found[name] for name in shown])
+    print_table(title, [(name, _COLUMNS[name]) for name in shown], cells)
     for row in rows:
         if "error" in row:
             print(f"error: {row['name']}: {row['error']}")
 
 
-def _cells(row: dict[str, Any], baseline: float | None) -> list[str]:
-    def number(key: str, digits: int) -> str:
-        return "-" if row.get(key) is None else f"{row[key]:.{digits}f}"
+def _cells(row: dict[str, Any], baseline: float | None) -> dict[str, str]:
+    def number(key: str, digits: int, unit: float = 1, end: str = "") -> str:
+        return "-" if row.get(key) is None else f"{row[key] / unit:,.{digits}f}{end}"
 
-    speedup = f"{baseline / row['median_ms']:.2f}x" if baseline and row["median_ms"] else "-"
     if row["verified"]:
         checked = f"{row['max_rel_error']:.0e}"
     else:
         checked = "WRONG" if row["max_rel_error"] is not None else "failed" if "error" in row else "not checked"
-    primitives = ", ".join(f"{name} {count}" for name, count in row["primitives"].items())
-    return [
-        row["model"],
-        row["preset"],
-        str(row["threads"]),
-        number("median_ms", 3),
-        number("iqr_ms", 3),
-        speedup,
-        number("gflops", 1),
-        number("percent_of_peak", 1),
-        checked,
-        primitives,
-    ]
+    parameters = row.get("parameters")
+    return {
+        "model": row["model"],
+        "weights": row["weights"] or "-",
+        "preset": row["preset"],
+        "threads": str(row["threads"]),
+        "median ms": number("median_ms", 3),
+        "IQR ms": number("iqr_ms", 3),
+        "speed-up": f"{baseline / row['median_ms']:.2f}x" if baseline and row["median_ms"] else "-",
+        "expected": number("expected_speedup", 2, end="x"),
+        "actual": number("actual_speedup", 2, end="x"),
+        "GFLOP/s": number("gflops", 1),
+        "% of peak": number("percent_of_peak", 1),
+        "error vs PyTorch": checked,
+        "M params": number("parameters", 2, 1e6),
+        "non-zero": f"{row['nonzeros'] / parameters:.1%}" if parameters else "-",
+        "MB": number("weight_bytes", 2, 1e6),
+        "eff. MMACs": number("effective_macs", 1, 1e6),
+        "layers by primitive": ", ".join(f"{name} {count}" for name, count in row["primitives"].items()),
+    }

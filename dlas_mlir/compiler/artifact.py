@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,12 @@ _LOCAL = ("vmfb", "golden", "cached")
 class Artifact:
     """A compiled model.
 
-    `driver` is the device it runs on ("local" for CPUs), `macs` are multiply-accumulates per call, `golden`
-    is an .npz of inputs and PyTorch's outputs (None when there is no PyTorch model), `primitives` the number
-    of layers by primitive, `layers` one dict per convolution or linear layer (layer, primitive, macs),
-    `dispatches` what a call runs, with the layer it comes from (name, layer), `seconds` the time of each stage
-    when it was compiled.
+    `driver` is the device it runs on ("local" for CPUs), `macs` are multiply-accumulates per call, `effective_macs`
+    those of weights that are not zero, by the element type that they can be done in; `nonzeros` are those of the
+    `parameters`, `weight_bytes` what the constants take in the .vmfb. `golden` is an .npz of inputs and PyTorch's
+    outputs (None when there is no PyTorch model), `primitives` the number of layers by primitive, `layers` one dict
+    per convolution or linear layer (layer, primitive, macs), `dispatches` what a call runs, with the layer it comes
+    from (name, layer), `seconds` the time of each stage when it was compiled.
     """
 
     vmfb: Path
@@ -33,6 +35,9 @@ class Artifact:
     driver: str
     macs: int = 0
     parameters: int = 0
+    nonzeros: int = 0
+    effective_macs: dict[str, int] = field(default_factory=dict)
+    weight_bytes: int = 0
     golden: Path | None = None
     primitives: dict[str, int] = field(default_factory=dict)
     layers: tuple[dict[str, Any], ...] = ()
@@ -46,6 +51,12 @@ class Artifact:
         """The JSON that stands beside the .vmfb."""
         values = {key: value for key, value in dataclasses.asdict(self).items() if key not in _LOCAL}
         return json.dumps(values, indent=1) + "\n"
+
+
+def weight_bytes(vmfb: Path) -> int:
+    """The bytes of the constants in an artifact, as they are stored: a .vmfb is a ZIP file with one entry for them."""
+    with zipfile.ZipFile(vmfb) as archive:
+        return sum(entry.file_size for entry in archive.infolist() if entry.filename.startswith("_const"))
 
 
 def load_artifact(vmfb: Path, metadata: Path, golden: Path | None) -> Artifact | None:

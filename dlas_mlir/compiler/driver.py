@@ -16,7 +16,7 @@ from typing import Any
 
 from dlas_mlir import errors
 from dlas_mlir.compiler import cache, tools
-from dlas_mlir.compiler.artifact import Artifact, load_artifact
+from dlas_mlir.compiler.artifact import Artifact, load_artifact, weight_bytes
 from dlas_mlir.compiler.dispatches import PRINT_FLAGS, parse_dispatches, split_dump
 from dlas_mlir.compiler.elf import undefined_symbols
 from dlas_mlir.compiler.importer import Imported, import_model
@@ -92,6 +92,9 @@ def compile_imported(
         driver="local" if preset.device.startswith("local") else preset.device,
         macs=imported.macs,
         parameters=imported.parameters,
+        nonzeros=imported.nonzeros,
+        effective_macs=imported.effective_macs,
+        weight_bytes=weight_bytes(vmfb),
         golden=imported.golden,
         primitives=_primitives(layers) or {"stock": report["imported_layers"]},
         layers=tuple(layers),

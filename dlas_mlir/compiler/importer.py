@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,13 +25,16 @@ _IMPORTING = (
     "torch_source.py",
     "torch_import.py",
     "exported_file.py",
+    "int8.py",
+    "quantizer.py",
     "mlir_import.py",
+    "work.py",
     "onnx_import.py",
     "input_spec.py",
 )
 # Written last: an entry without it is not complete.
 _FACTS = "import.json"
-_PACKAGES = ("torch", "torch-mlir", "iree-base-compiler", "onnx")
+_PACKAGES = ("torch", "torch-mlir", "torchao", "iree-base-compiler", "onnx")
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class Imported:
     `path` is bytecode of linalg on tensors with a function `main`; `key` is the hash of its content. `macs`
     are multiply-accumulates of one call. `golden` is an .npz with input_0.. and PyTorch's output_0..
     (bfloat16 is stored as float32) and `element`, the coarsest type that PyTorch computed in, such as "float32"; or
-    None where there is no PyTorch model to ask.
+    None where there is no PyTorch model to ask. `nonzeros` are those of the `parameters`; `effective_macs` are the
+    MACs of weights that are not zero, by the element type that they can be done in (`f32`, `bf16`, `i8`).
     """
 
     name: str
@@ -50,6 +54,8 @@ class Imported:
     macs: int
     parameters: int
     golden: Path | None
+    nonzeros: int = 0
+    effective_macs: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -140,15 +146,24 @@ def _cached(directory: Path) -> Imported | None:
         return None
     if not complete:
         return None
-    return Imported(facts["name"], facts["key"], path, facts["macs"], facts["parameters"], golden)
+    return Imported(
+        name=facts["name"],
+        key=facts["key"],
+        path=path,
+        macs=facts["macs"],
+        parameters=facts["parameters"],
+        golden=golden,
+        nonzeros=facts["nonzeros"],
+        effective_macs=facts["effective_macs"],
+    )
 
 
 def _produce(request: Request, directory: Path) -> Imported:
-    from . import mlir_import
+    from . import mlir_import, work
 
     path, golden = directory / "module.mlirbc", directory / "golden.npz"
     source = None if request.kind in _WITHOUT_TORCH else _trace(request, golden)
-    counted: list[int] = []
+    counted: list[work.Work] = []
 
     def write(out: Path) -> None:
         if source is None:
@@ -157,18 +172,19 @@ def _produce(request: Request, directory: Path) -> Imported:
             source.write_linalg(out)
         module = mlir_import.read_module(out)
         mlir_import.check_main(module, request.name)
-        counted.extend(mlir_import.count(module))
+        counted.append(work.count(module))
 
     cache.write_atomically(path, write)
-    macs, elements = counted
     facts = {
         "name": request.name,
         "key": cache.file_digest(path),
         "module": path.name,
         "bytes": path.stat().st_size,
         "golden": golden.name if source is not None else None,
-        "macs": macs,
-        "parameters": source.parameters if source is not None else elements,
+        "macs": counted[0].macs,
+        "effective_macs": counted[0].effective,
+        "parameters": source.parameters if source is not None else counted[0].elements,
+        "nonzeros": source.nonzeros if source is not None else counted[0].nonzeros,
         "sources": {str(file): cache.file_digest(file) for file in source.files} if source is not None else {},
     }
     cache.write_atomically(directory / _FACTS, json.dumps(facts, indent=1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from iree.compiler import ir
-from iree.compiler.dialects import linalg
 from iree.compiler.passmanager import PassManager
 
 from dlas_mlir.errors import DlasError
@@ -54,19 +52,6 @@ def check_main(module: ir.Module, name: str) -> None:
         for index, of_type in enumerate(types):
             if not isinstance(of_type, ir.RankedTensorType) or not of_type.has_static_shape:
                 raise DlasError(f"{name}: {what} {index} of main is {of_type}; it must be a tensor with a fixed shape")
-
-
-def count(module: ir.Module) -> tuple[int, int]:
-    """Multiply-accumulates of one call (contractions, convolutions), and elements of all constants."""
-    macs = parameters = 0
-    for op in _walk(module):
-        if op.name == "arith.constant" and isinstance(op.results[0].type, ir.RankedTensorType):
-            value = op.attributes["value"]
-            splat = isinstance(value, ir.DenseElementsAttr) and value.is_splat
-            parameters += 0 if splat else math.prod(op.results[0].type.shape)
-        elif op.name.startswith("linalg.") and _multiplies_and_adds(op):
-            macs += _iterations(op)
-    return macs, parameters
 
 
 def write_linalg(path: Path, output: Path) -> None:
@@ -115,17 +100,6 @@ def _lower_onnx(module: ir.Module, path: Path) -> None:
         handler.detach()
 
 
-def _walk(module: ir.Module) -> list[ir.Operation]:
-    found: list[ir.Operation] = []
-
-    def visit(op: ir.Operation) -> ir.WalkResult:
-        found.append(op)
-        return ir.WalkResult.ADVANCE
-
-    module.operation.walk(visit)
-    return found
-
-
 def _is_public_function(op: ir.OpView) -> bool:
     if op.operation.name != "func.func":
         return False
@@ -135,25 +109,6 @@ def _is_public_function(op: ir.OpView) -> bool:
 
 def _symbol(op: ir.OpView) -> str:
     return ir.StringAttr(op.attributes["sym_name"]).value
-
-
-def _multiplies_and_adds(op: ir.Operation) -> bool:
-    regions = list(op.regions)
-    names = {inner.operation.name for inner in regions[0].blocks[0].operations} if regions else set()
-    return bool(names & {"arith.mulf", "arith.muli"}) and bool(names & {"arith.addf", "arith.addi"})
-
-
-def _iterations(op: ir.Operation) -> int:
-    """The product of the loops' extents; 0 for an element-wise op, which has no reduction."""
-    maps = [attribute.value for attribute in linalg.get_indexing_maps(op)]  # pyright: ignore[reportAttributeAccessIssue]
-    extents: dict[int, int] = {}
-    for operand, indexing in zip(op.operands, maps, strict=True):
-        for size, result in zip(getattr(operand.type, "shape", ()), indexing.results, strict=True):
-            if isinstance(result, ir.AffineDimExpr):
-                extents[result.position] = size
-    parallel = {result.position for result in maps[-1].results if isinstance(result, ir.AffineDimExpr)}
-    reduces = len(parallel) < maps[-1].n_dims
-    return math.prod(extents.values()) if reduces else 0
 
 
 def _diagnosis(error: Exception) -> str:

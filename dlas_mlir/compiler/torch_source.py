@@ -17,6 +17,7 @@ from torch.utils import _pytree as pytree
 
 from dlas_mlir import models
 from dlas_mlir.errors import DlasError
+from dlas_mlir.models.architecture import quantization_of
 from dlas_mlir.models.count import count_parameters
 from dlas_mlir.models.fill import SEED, load_weights
 
@@ -36,6 +37,11 @@ class TorchSource:
     inputs: tuple[Tensor, ...]
     parameters: int
     files: tuple[Path, ...] = ()
+
+    @property
+    def nonzeros(self) -> int:
+        """How many of the parameters are not zero."""
+        return sum(int(value.count_nonzero()) for value in self.program.parameters())
 
     def write_linalg(self, path: Path) -> None:
         """Write bytecode of linalg on tensors."""
@@ -122,9 +128,20 @@ def _in_spec(program: ExportedProgram) -> pytree.TreeSpec:
     return spec
 
 
+def trace(model: nn.Module, inputs: tuple[Tensor, ...], name: str) -> ExportedProgram:
+    """The model as torch.export gives it, in integers if it is a quantized one. Raises DlasError."""
+    quantization = quantization_of(model)
+    if quantization is None:
+        return torch_import.export(model, inputs, name)
+    from .int8 import program_of  # torchao takes seconds to import
+
+    return program_of(model, quantization, inputs, name)
+
+
 def _from_module(model: nn.Module, inputs: tuple[Tensor, ...], name: str, files: tuple[Path, ...] = ()) -> TorchSource:
-    program = torch_import.export(model, inputs, name)
-    return TorchSource(name, program, model, inputs, count_parameters(model), files)
+    program = trace(model, inputs, name)
+    run = model if quantization_of(model) is None else _calls_with(program)
+    return TorchSource(name, program, run, inputs, count_parameters(model), files)
 
 
 def _example_inputs(model: nn.Module, spec: str) -> tuple[Tensor, ...]:
@@ -145,7 +162,9 @@ def _random(specs: tuple[InputSpec, ...]) -> tuple[Tensor, ...]:
 
 
 def _coarsest(program: ExportedProgram) -> torch.dtype:
-    """The floating-point type with the fewest digits that anything is computed in."""
+    """int8 for a quantized program, else the floating-point type with the fewest digits that anything is computed in."""
+    if any("quantized_decomposed" in str(node.target) for node in program.graph.nodes):
+        return torch.int8
     values = [node.meta.get("val") for node in program.graph.nodes]
     found = {value.dtype for value in values if isinstance(value, Tensor) and value.is_floating_point()}
     return max(found, key=lambda dtype: torch.finfo(dtype).eps, default=torch.float64)
