@@ -59,15 +59,27 @@ def run(args: argparse.Namespace) -> int:
     from dlas_mlir.compression.recipe import read_recipe
 
     steps = read_recipe(args.recipe)
+    notes: list[str] = []
     with progress() as show:
         tuner = _tuner(args, steps, show) if any(step.epochs_needed for step in steps) else None
-        done = compress(args.model, steps, weights=args.weights, tune=tuner, progress=show)
+        images = _calibration(args) if any(step.images_needed for step in steps) else None
+        done = compress(
+            args.model,
+            steps,
+            weights=args.weights,
+            tune=tuner,
+            calibration=images,
+            progress=show,
+            report=notes.append,
+        )
         done.save(args.output)
     if tuner is not None:
         tuner.remove_states()
     if args.json:
         write_atomically(args.json, json.dumps(done.as_json(), indent=2) + "\n")
     _print(args.model, done, args.layers)
+    for note in notes:
+        print(note)
     print(args.output, file=sys.stderr)
     return 0
 
@@ -85,6 +97,12 @@ def _tuner(args: argparse.Namespace, steps: Sequence[Step], show: Callable[[str]
     identity = digest([as_json(step) for step in steps], file_digest(args.weights) if args.weights else None)
     dataset = datasets.load(args.dataset, args.data)
     return FineTuner(args.model, dataset, args.output, identity[:16], show)
+
+
+def _calibration(args: argparse.Namespace) -> Callable[[int], Any]:
+    from dlas_mlir import datasets
+
+    return datasets.load(args.dataset, args.data).calibration
 
 
 def _print(name: str, done: Compressed, layers: bool) -> None:

@@ -19,8 +19,10 @@ from torch.export import ExportedProgram
 from dlas_mlir.errors import DlasError
 
 from ._torchao import FixedQParamsObserver, convert_pt2e, prepare_pt2e
-from .quantizer import Int8Quantizer
+from .quantizer import ACTIVATIONS, Int8Quantizer
 from .torch_import import export, layer_name
+
+OBSERVERS = tuple(ACTIVATIONS)
 
 
 @dataclass

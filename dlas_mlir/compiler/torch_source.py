@@ -162,7 +162,7 @@ def _random(specs: tuple[InputSpec, ...]) -> tuple[Tensor, ...]:
 
 
 def _coarsest(program: ExportedProgram) -> torch.dtype:
-    """int8 for a quantized program, else the floating-point type with the fewest digits that anything is computed in."""
+    """The floating-point type with the fewest digits that anything is computed in, int8 for a quantized program."""
     if any("quantized_decomposed" in str(node.target) for node in program.graph.nodes):
         return torch.int8
     values = [node.meta.get("val") for node in program.graph.nodes]

@@ -17,6 +17,7 @@ from dlas_mlir.compiler.artifact import Artifact
 from dlas_mlir.compiler.driver import compile_model
 from dlas_mlir.datasets.dataset import Dataset, Split
 from dlas_mlir.errors import DlasError
+from dlas_mlir.models.architecture import quantization_of
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import resolve
 
@@ -156,12 +157,16 @@ def _check_input(spec: str, dataset: Dataset) -> None:
 def _in_pytorch(spec: str, weights: Path | None) -> Callable[[np.ndarray], np.ndarray] | None:
     """What runs the same model in PyTorch, None where there is none."""
     if models.find(spec) is not None:
-        return _module_runner(models.build(spec, weights))
+        model = models.build(spec, weights)
+        if quantization_of(model) is None:
+            return _module_runner(model)
     from dlas_mlir.compiler import torch_source
 
     suffix = Path(spec).suffix
     if suffix == ".pt2":
         return _one_by_one(torch_source.from_exported_file(Path(spec)).run)
+    if models.find(spec) is not None:
+        return _one_by_one(torch_source.from_zoo(spec, None, weights).run)
     if ":" in spec and suffix not in (".onnx", ".mlir", ".mlirbc"):
         return _one_by_one(torch_source.from_factory(spec, None, weights).run)
     return None

@@ -17,7 +17,7 @@ from dlas_mlir.models.architecture import read_metadata
 from . import checkpoint
 from .effective import Cost, cost
 from .recipe import as_json, check_order
-from .step import Context, Step, Tune
+from .step import Calibration, Context, Step, Tune
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,29 @@ def compress(
     *,
     weights: Path | None = None,
     tune: Tune | None = None,
+    calibration: Calibration | None = None,
     progress: Callable[[str], None] = lambda text: None,
+    report: Callable[[str], None] = lambda text: None,
 ) -> Compressed:
     """Compress a model of the zoo, with seeded weights or those of a checkpoint (which may be compressed already).
 
-    `tune` trains the model in place, where steps ask for epochs. Raises DlasError, naming the step, the key and the
-    layer.
+    `tune` trains the model in place, where steps ask for epochs; `calibration` gives the images to calibrate on;
+    `report` is told what a step could not do. Raises DlasError, naming the step, the key and the layer.
     """
     metadata = read_metadata(weights) if weights is not None else {}
     model = models.build(name, weights)
     example_inputs = (torch.randn(models.lookup(name).input_shape, generator=torch.Generator().manual_seed(0)),)
-    return compress_module(model, example_inputs, steps, name=name, metadata=metadata, tune=tune, progress=progress)
+    return compress_module(
+        model,
+        example_inputs,
+        steps,
+        name=name,
+        metadata=metadata,
+        tune=tune,
+        calibration=calibration,
+        progress=progress,
+        report=report,
+    )
 
 
 def compress_module(
@@ -69,19 +81,22 @@ def compress_module(
     name: str = "",
     metadata: Mapping[str, Any] | None = None,
     tune: Tune | None = None,
+    calibration: Calibration | None = None,
     progress: Callable[[str], None] = lambda text: None,
+    report: Callable[[str], None] = lambda text: None,
 ) -> Compressed:
     """Compress any module in place. `metadata` is that of the checkpoint which the module was loaded from."""
     metadata = dict(metadata or {})
     earlier, architecture = metadata.get("recipe", []), dict(metadata.get("architecture", {}))
     check_order(steps)
-    if "half" in architecture:
-        raise DlasError("the weights are in half precision already; compress the float32 ones they were made from")
+    for last, what in (("half", "in half precision"), ("int8", "quantized")):
+        if last in architecture:
+            raise DlasError(f"the weights are {what} already; compress the float32 ones they were made from")
     if tune is None and any(step.epochs_needed for step in steps):
         raise DlasError("epochs: there is no data to fine-tune on; name a dataset, or set epochs to 0")
     model.eval()
     before = cost(model, example_inputs)
-    context = Context(example_inputs, tune, progress, architecture)
+    context = Context(example_inputs, tune, progress, calibration, report, architecture)
     for number, step in enumerate(steps, 1):
         try:
             step.apply(model, context)

@@ -19,6 +19,7 @@ from dlas_mlir.ir.options import closest
 from .channel_pruning import ChannelPrune
 from .half import Half
 from .pruning import Prune
+from .quantize import Quantize
 from .step import Context, Step, check_range, tune
 
 if sys.version_info >= (3, 11):
@@ -52,9 +53,9 @@ class FineTune(Step):
 
 
 # Every step that a recipe can name; a new kind of compression is a class and a place in this list.
-_STEPS: dict[str, type[Step]] = {step.kind: step for step in (Prune, ChannelPrune, FineTune, Half)}
+_STEPS: dict[str, type[Step]] = {step.kind: step for step in (Prune, ChannelPrune, FineTune, Half, Quantize)}
 # Nothing can be trained or ranked behind these.
-_LAST = (Half.kind,)
+_LAST = (Half.kind, Quantize.kind)
 
 
 def read_recipe(path: Path) -> tuple[Step, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,19 +14,24 @@ from dlas_mlir.errors import DlasError
 
 # Trains a model in place for a number of epochs; 0 in learning rate means the trainer's own.
 Tune = Callable[[nn.Module, int, float], None]
+# Gives so many inputs to calibrate a quantization with, float32 [count, channels, height, width].
+Calibration = Callable[[int], np.ndarray]
 
 
 @dataclass
 class Context:
     """What steps are given beside the model.
 
-    `tune` is None where there is no data to fine-tune on. `architecture` is what `models.architecture` applies
+    `tune` and `calibration` are None where there is no data. `report` tells the user what outlasts the progress.
+    `architecture` is what `models.architecture` applies
     before the checkpoint is loaded: steps that change shapes or types note them there.
     """
 
     example_inputs: tuple[Tensor, ...]
     tune: Tune | None = None
     progress: Callable[[str], None] = lambda text: None
+    calibration: Calibration | None = None
+    report: Callable[[str], None] = lambda text: None
     architecture: dict[str, Any] = field(default_factory=dict)
 
 
@@ -41,6 +47,11 @@ class Step:
     @property
     def epochs_needed(self) -> int:
         """How many epochs of fine-tuning the step asks for."""
+        return 0
+
+    @property
+    def images_needed(self) -> int:
+        """How many calibration images of a dataset the step asks for."""
         return 0
 
     def apply(self, model: nn.Module, context: Context) -> None:

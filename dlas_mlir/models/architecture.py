@@ -2,7 +2,8 @@
 
 The JSON object, whose keys are all optional: `channels` maps a layer to its sizes after channel pruning,
 `folded` maps a batch norm to the convolution that it was folded into, `half` is the element type of the model and
-the layers that stay in float32.
+the layers that stay in float32, `int8` the layers that stay in float32 (`keep`) and scale and zero point of each
+activation (`activations`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dlas_mlir.errors import DlasError
 
 # The one key of a checkpoint's metadata; its value is JSON.
 METADATA_KEY = "dlas"
+_INT8 = "dlas_int8"
 HALF_TYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -54,7 +56,7 @@ def apply(model: nn.Module, architecture: Mapping[str, Any]) -> None:
 
     Raises DlasError when it is not of this model.
     """
-    unknown = set(architecture) - {"channels", "folded", "half"}
+    unknown = set(architecture) - {"channels", "folded", "half", "int8"}
     if unknown:
         raise DlasError(f"unknown architecture key `{min(unknown)}`; a newer version may know it")
     try:
@@ -64,6 +66,8 @@ def apply(model: nn.Module, architecture: Mapping[str, Any]) -> None:
             remove_folded(model, convolution, norm)
         if "half" in architecture:
             to_half(model, architecture["half"]["element"], architecture["half"]["keep"])
+        if "int8" in architecture:
+            to_int8(model, architecture["int8"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DlasError(f"the stored architecture is not this model's: {error}") from None
 
@@ -127,6 +131,18 @@ def to_half(model: nn.Module, element: str, keep: Iterable[str]) -> None:
         layer.register_forward_hook(_outputs_to(half))
     model.register_forward_pre_hook(_inputs_to(half))
     model.register_forward_hook(_outputs_to(torch.float32))
+
+
+def to_int8(model: nn.Module, quantization: Mapping[str, Any]) -> None:
+    """Say that a model is to be quantized where it is traced; in PyTorch it still computes in float32."""
+    for name in quantization["keep"]:
+        model.get_submodule(name)
+    model.__dict__[_INT8] = {key: quantization[key] for key in ("keep", "activations")}
+
+
+def quantization_of(model: nn.Module) -> dict[str, Any] | None:
+    """What `to_int8` was given, None for a model that is not quantized."""
+    return model.__dict__.get(_INT8)
 
 
 def _inputs_to(dtype: torch.dtype) -> Callable[..., Any]:
