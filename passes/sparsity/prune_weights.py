@@ -60,7 +60,7 @@ class PruneWeightsPass(Pass):
         for name, layer in layers.items():
             array = float_weights(layer, constants)
             if array is None:
-                remark(layer.op, f"layer '{name}' is not pruned: its weights are no constant floating-point numbers")
+                remark(layer.op, f"layer '{name}' is not pruned: its weights are no floating-point constant")
                 continue
             if not np.isfinite(array).all():
                 raise PassError(

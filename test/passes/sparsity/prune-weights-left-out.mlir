@@ -6,7 +6,7 @@
 func.func @argument(%x: tensor<1x2xf32>, %w: tensor<2x2xf32>, %s: tensor<1x2xf32>, %xi: tensor<1x2xi32>, %si: tensor<1x2xi32>) -> (tensor<1x2xf32>, tensor<1x2xi32>) {
   %c = arith.constant dense<[[1.0, 2.0], [3.0, 4.0]]> : tensor<2x2xf32>
   %ci = arith.constant dense<[[1, 2], [3, 4]]> : tensor<2x2xi32>
-  // expected-remark@+1 {{is not pruned: its weights are no constant floating-point numbers}}
+  // expected-remark@+1 {{is not pruned: its weights are no floating-point constant}}
   %1 = linalg.matmul ins(%x, %w : tensor<1x2xf32>, tensor<2x2xf32>) outs(%s : tensor<1x2xf32>) -> tensor<1x2xf32>
   %2 = linalg.matmul ins(%1, %c : tensor<1x2xf32>, tensor<2x2xf32>) outs(%s : tensor<1x2xf32>) -> tensor<1x2xf32>
   // expected-remark@+1 {{is not pruned}}
