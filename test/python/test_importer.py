@@ -101,7 +101,8 @@ def test_several_inputs_types_and_outputs():
     imported = import_model("imported_model:two_types", inputs=("3xi64", "3x4xf32"))
     assert imported.golden is not None
     golden = np.load(imported.golden)
-    assert sorted(golden.files) == ["input_0", "input_1", "output_0", "output_1"]
+    assert sorted(golden.files) == ["element", "input_0", "input_1", "output_0", "output_1"]
+    assert str(golden["element"]) == "bfloat16"
     assert golden["input_0"].dtype == np.int64
     assert golden["output_1"].dtype == np.float32
     assert "-> (tensor<3x4xf32>, tensor<3x4xbf16>)" in text_of(imported)
