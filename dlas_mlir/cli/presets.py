@@ -8,8 +8,6 @@ import json
 from itertools import groupby
 from typing import Any
 
-from dlas_mlir.compiler.presets import list_presets
-
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to `dlas`."""
@@ -25,6 +23,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print all presets. Raises DlasError for a target file that is wrong."""
+    from dlas_mlir.compiler.presets import list_presets
+
     presets = list_presets()
     if args.json:
         print(json.dumps([dataclasses.asdict(preset) for preset in presets], indent=2))
