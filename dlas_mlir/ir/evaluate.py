@@ -25,6 +25,10 @@ _FUNCTIONS: dict[str, Callable] = {
     "arith.addi": np.add,
     "arith.subi": np.subtract,
     "arith.muli": np.multiply,
+    "arith.maxsi": np.maximum,
+    "arith.minsi": np.minimum,
+    "arith.maxui": lambda a, b: np.maximum(_unsigned(a), _unsigned(b)).astype(a.dtype),
+    "arith.minui": lambda a, b: np.minimum(_unsigned(a), _unsigned(b)).astype(a.dtype),
     "arith.select": np.where,
     "arith.andi": np.bitwise_and,
     "arith.ori": np.bitwise_or,
@@ -34,6 +38,7 @@ _FUNCTIONS: dict[str, Callable] = {
     "math.tanh": np.tanh,
     "math.absf": np.abs,
     "math.floor": np.floor,
+    "math.roundeven": np.rint,
     "math.ceil": np.ceil,
     "math.log": np.log,
     "math.erf": lambda x: _ERF(x).astype(x.dtype),
@@ -43,11 +48,11 @@ _CONVERSIONS = {
     "arith.truncf",
     "arith.extf",
     "arith.sitofp",
-    "arith.uitofp",
     "arith.fptosi",
     "arith.extsi",
     "arith.trunci",
 }
+_UNSIGNED_CONVERSIONS = {"arith.uitofp", "arith.extui"}
 _COMPARISONS = {
     "eq": np.equal,
     "ne": np.not_equal,
@@ -75,6 +80,11 @@ _CMPF = [
     "uno",
     "true",
 ]
+
+
+def _unsigned(array: np.ndarray) -> np.ndarray:
+    """Signless integers as unsigned ones."""
+    return array if array.dtype == np.bool_ else array.view(f"u{array.dtype.itemsize}")
 
 
 class CannotEvaluate(Exception):
@@ -114,6 +124,13 @@ def evaluate_body(block: ir.Block, arguments: Sequence[np.ndarray | None]) -> np
 def _apply(op: ir.Operation, inputs: list[np.ndarray]) -> np.ndarray:
     if op.name in _CONVERSIONS:
         return inputs[0].astype(dtype_of(op.results[0].type))
+    if op.name in _UNSIGNED_CONVERSIONS:
+        return _unsigned(inputs[0]).astype(dtype_of(op.results[0].type))
+    if op.name == "arith.fptoui":
+        kind = np.dtype(dtype_of(op.results[0].type))
+        return inputs[0].astype(np.int64).astype(kind)
+    if op.name == "arith.bitcast":
+        return inputs[0].view(dtype_of(op.results[0].type))
     if op.name == "arith.cmpf":
         predicate = _CMPF[ir.IntegerAttr(op.attributes["predicate"]).value]
         unordered = np.isnan(inputs[0]) | np.isnan(inputs[1])

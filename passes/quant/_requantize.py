@@ -10,10 +10,12 @@ from iree.compiler import ir
 from iree.compiler.dialects import arith, math
 
 from dlas_mlir.ir import affine, build
-from dlas_mlir.ir.constants import constant
+from dlas_mlir.ir.constants import Constants, constant
 from dlas_mlir.ir.evaluate import CannotEvaluate, evaluate_body, is_elementwise
 from dlas_mlir.ir.kernel.region import indexing_maps
 from dlas_mlir.ir.quant import Dequantized, Quantization
+
+_ROUNDING = 1.5 * 2**23
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,8 @@ class _Result:
 class Requantizer:
     """Builds results and quantizations. `known` holds the values that are dequantized codes."""
 
-    def __init__(self, known: Mapping[ir.Value, Dequantized]) -> None:
-        self.known = known
+    def __init__(self, known: Mapping[ir.Value, Dequantized], constants: Constants) -> None:
+        self.known, self.constants = known, constants
         self.results: dict[ir.Value, _Result] = {}
 
     def scaled_result(
@@ -70,7 +72,7 @@ class Requantizer:
         if found is not None and found.same_parameters(to):
             return found.codes
         low, high = float(to.low - to.zero), float(to.high - to.zero)
-        while (clamp := _clamp(value)) is not None:
+        while (clamp := _clamp(value, self.constants)) is not None:
             # Rounding keeps the order, so that bounds can be rounded and applied afterwards.
             low = max(low, float(np.rint(clamp[1] / to.scale)))
             high = min(high, float(np.rint(clamp[2] / to.scale)))
@@ -115,24 +117,31 @@ class Requantizer:
 
 
 def _round(number: ir.Value, low: float, high: float, to: Quantization) -> ir.Value:
-    """The code of a scaled number: rounded half to even, clamped, and moved by the zero point."""
+    """The code of a scaled number: clamped, rounded half to even, and moved by the zero point."""
     f32, i32, i8 = ir.F32Type.get(), ir.IntegerType.get_signless(32), ir.IntegerType.get_signless(8)
-    number = math.roundeven(number)
     for bound, predicate in ((low, arith.CmpFPredicate.OGT), (high, arith.CmpFPredicate.OLT)):
         limit = build.scalar(f32, bound)
         number = arith.select(arith.cmpf(predicate, number, limit), number, limit)
-    code = arith.fptosi(i32, number)
+    # At 1.5 * 2^23 neighbours are 1 apart: the sum is rounded, and its low bits are the number. iree-compile turns
+    # math.roundeven into twenty instructions.
+    code = arith.bitcast(i32, arith.addf(number, build.scalar(f32, _ROUNDING)))
     if to.zero:
         code = arith.addi(code, build.scalar(i32, to.zero))
     return arith.trunci(i8, code)
 
 
-def _clamp(value: ir.Value) -> tuple[ir.Value, float, float] | None:
+def _clamp(value: ir.Value, constants: Constants) -> tuple[ir.Value, float, float] | None:
     """What `value` is a clamp of, with the bounds (infinite where there is none), if nobody else reads it."""
     op = build.defining(value)
-    if op is None or not is_elementwise(op) or len(op.operands) != 2 or len(list(value.uses)) > 1:
+    if op is None or not is_elementwise(op) or len(list(value.uses)) > 1:
         return None
-    source, target = indexing_maps(op)
+    inputs = list(op.operands)[:-1]
+    bounds = [constants.read(operand) for operand in inputs]
+    moving = [i for i, bound in enumerate(bounds) if bound is None or bound.size != 1]
+    if len(moving) != 1:
+        return None
+    maps = indexing_maps(op)
+    source, target = maps[moving[0]], maps[-1]
     names = {inner.operation.name for inner in op.regions[0].blocks[0].operations}
     if source != target or not names <= {
         "arith.cmpf",
@@ -144,13 +153,14 @@ def _clamp(value: ir.Value) -> tuple[ir.Value, float, float] | None:
         return None
     samples = np.concatenate([np.linspace(-50, 50, 2001), [-1e30, 1e30]]).astype(np.float32)
     try:
-        found = evaluate_body(op.regions[0].blocks[0], [samples, None])
+        arguments = [samples if i in moving else bound for i, bound in enumerate(bounds)]
+        found = evaluate_body(op.regions[0].blocks[0], [*arguments, None])
     except CannotEvaluate:
         return None
     low, high = float(found[-2]), float(found[-1])
     if not np.array_equal(found, np.clip(samples, low, high)):
         return None
-    return op.operands[0], -np.inf if low <= -1e30 else low, np.inf if high >= 1e30 else high
+    return inputs[moving[0]], -np.inf if low <= -1e30 else low, np.inf if high >= 1e30 else high
 
 
 def _addends(value: ir.Value) -> list[ir.Value]:

@@ -49,7 +49,7 @@ class LowerQdqPass(Pass):
     %w = linalg.generic ins(%weights : tensor<64x64x3x3xi8>) { extsi } -> tensor<64x64x3x3xi32>
     %y = linalg.conv_2d_nchw_fchw ins(%x, %w : ...) outs(%zeros : ...) -> tensor<1x64x56x56xi32>
     %f = linalg.generic ins(%y, %scales, %biases, %corrections) { addi, sitofp, fma } -> tensor<1x64x56x56xf32>
-    %z = linalg.generic ins(%f) { roundeven, clamp, fptoui } -> tensor<1x64x56x56xi8>
+    %z = linalg.generic ins(%f) { clamp, round, trunci } -> tensor<1x64x56x56xi8>
     ```
     """
 
@@ -69,7 +69,7 @@ class _LowerQdq:
     def __init__(self, constants: Constants) -> None:
         self.constants = constants
         self.known: dict[ir.Value, Dequantized] = {}
-        self.requantizer = Requantizer(self.known)
+        self.requantizer = Requantizer(self.known, constants)
 
     def visit(self, op: ir.Operation) -> None:
         if op.name == "linalg.generic":

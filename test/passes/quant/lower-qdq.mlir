@@ -18,7 +18,6 @@
 // CHECK: math.fma
 // CHECK: linalg.generic {{.*}} ins(%[[F]]
 // CHECK-NEXT: ^bb0
-// CHECK-NEXT: math.roundeven
 // CHECK-NEXT: arith.cmpf ogt
 // CHECK-NOT: cmpf ugt
 // CHECK: return %{{.*}} : tensor<1x2x4x4xi8>
