@@ -42,6 +42,7 @@ _TARGET = {
     "bsr2_break_even": (int, False),
     "bsr4_break_even": (int, False),
     "bsr8_break_even": (int, False),
+    "sparse_bits": (int, False),
     "int8_dot": (str, False),
     "bf16_dot": (str, False),
 }

@@ -47,9 +47,7 @@ class Schedule:
         )
 
     @staticmethod
-    def of(
-        op: ir.Operation, extents: tuple[int, ...], reductions: tuple[int, ...], ragged: bool = False
-    ) -> Schedule:
+    def of(op: ir.Operation, extents: tuple[int, ...], reductions: tuple[int, ...], ragged: bool = False) -> Schedule:
         """The schedule on `op`, checked against its loops. With `ragged` the register tile of the vector loop may be
         of any size. Raises PassError naming the field that is wrong."""
         try:
@@ -69,9 +67,7 @@ class Schedule:
         schedule._check(op, extents, reductions, ragged)
         return schedule
 
-    def _check(
-        self, op: ir.Operation, extents: tuple[int, ...], reductions: tuple[int, ...], ragged: bool
-    ) -> None:
+    def _check(self, op: ir.Operation, extents: tuple[int, ...], reductions: tuple[int, ...], ragged: bool) -> None:
         loops = len(extents)
         for field in ("distribution", "register_tile", "order"):
             if len(getattr(self, field)) != loops:

@@ -19,7 +19,8 @@ class Target:
     `vector_registers` counts architectural vector registers; `fma_chains` the independent fused multiply-adds that hide
     their latency; `load_cost` is what a vector load adds to a multiply-add, in percent; cache sizes are bytes per core;
     `threads` is the number of workers that a schedule should give equal work. `csr_break_even` is the percentage of
-    zeros from which on sparse primitives are faster than dense ones, `bsr2_break_even` and so on that of zero blocks.
+    zeros from which on sparse primitives are faster than dense ones, `bsr2_break_even` and so on that of zero blocks;
+    `sparse_bits` is the size of the vectors of their kernels (0: `vector_bits`): their loads start anywhere.
     `int8_dot` and `bf16_dot` name the dot-product instructions for u8 x s8 and bfloat16 (see
     dlas_mlir/ir/kernel/dot.py), empty where there are none.
     """
@@ -36,6 +37,7 @@ class Target:
     bsr2_break_even: int = 50
     bsr4_break_even: int = 30
     bsr8_break_even: int = 30
+    sparse_bits: int = 0
     int8_dot: str = ""
     bf16_dot: str = ""
 

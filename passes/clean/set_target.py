@@ -28,7 +28,7 @@ class SetTargetPass(Pass):
                                       bsr8_break_even = 30 : i64, csr_break_even = 70 : i64, fma_chains = 10 : i64,
                                       int8_dot = "", l1d_bytes = 32768 : i64,
                                       l2_bytes = 1048576 : i64, load_cost = 15 : i64,
-                                      name = "x86-64-avx2", threads = 1 : i64,
+                                      name = "x86-64-avx2", sparse_bits = 0 : i64, threads = 1 : i64,
                                       vector_bits = 256 : i64, vector_registers = 16 : i64}} {
       ...
     }
@@ -55,6 +55,7 @@ class SetTargetPass(Pass):
     bsr8_break_even: int = option(
         30, "percent of zero blocks of 8 output channels from which on", minimum=0, maximum=100
     )
+    sparse_bits: int = option(0, "bits of the vectors of sparse kernels; 0: vector-bits", minimum=0)
     int8_dot: str = option("", "dot-product instruction for u8 x s8, such as vpdpbusd; empty: none")
     bf16_dot: str = option("", "dot-product instruction for bfloat16, such as vdpbf16ps; empty: none")
 

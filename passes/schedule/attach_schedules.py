@@ -9,9 +9,11 @@ from iree.compiler import ir
 
 from dlas_mlir.ir import build
 from dlas_mlir.ir.base import Pass
+from dlas_mlir.ir.kernel import sparse
 from dlas_mlir.ir.schedule import ATTRIBUTE
 from dlas_mlir.ir.target import Target
 from dlas_mlir.passes.schedule._rules import schedule_for
+from dlas_mlir.passes.schedule._sparse_rules import sparse_schedule_for
 
 
 @dataclass(frozen=True)
@@ -44,4 +46,5 @@ class AttachSchedulesPass(Pass):
             inner = [inner.operation for inner in op.regions[0].blocks[0].operations]
             root = next((candidate for candidate in inner if candidate.name == "linalg.generic"), None)
             if root is not None and ATTRIBUTE not in root.attributes:
-                root.attributes[ATTRIBUTE] = schedule_for(root, target).to_attr()
+                rule = sparse_schedule_for if sparse.ATTRIBUTE in root.attributes else schedule_for
+                root.attributes[ATTRIBUTE] = rule(root, target).to_attr()

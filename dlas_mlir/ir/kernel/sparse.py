@@ -5,7 +5,7 @@ reads are three constants made of it: the non-zero values, the place of each one
 output channels begins. The loop nest of one workgroup is
 
     for the parallel loops but output channels, in steps of their register tiles
-      for chunks of the outermost reduction loop                (so that what is read again and again stays in the cache)
+      for chunks of the outermost reduction loop               (so that what is read again and again stays in the cache)
         for blocks of output channels
           accumulators = initial values, or what the chunk before has left in the result
           for the block's non-zeros in this chunk
@@ -20,6 +20,7 @@ any kernel is sparse and direct, as in Park et al., "Faster CNNs with Direct Spa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -163,7 +164,9 @@ class SparseKernel(Kernel):
         ]
         for divisor in (1, 2, 3):
             at = [position // divisor for position in pixel]
-            moved = [a if loop not in (self.channel, *self.region.reductions) else loops[loop] for loop, a in enumerate(at)]
+            moved = [
+                a if loop not in (self.channel, *self.region.reductions) else loops[loop] for loop, a in enumerate(at)
+            ]
             linear = sum(position * self._step(loop) for loop, position in enumerate(at))
             if not (self._places(at) - first == linear) or np.any(self._places(moved) - places != linear):
                 raise PassError("the taps of a sparse contraction are not at constant distances from its pixels")
@@ -179,7 +182,9 @@ class SparseKernel(Kernel):
 
     def _compress(self, matrix: np.ndarray, places: np.ndarray) -> _Rows:
         channels, taps = matrix.shape
-        if channels % self.block or np.any(places.reshape(-1, self.block, taps)[:, :1] != places.reshape(-1, self.block, taps)):
+        if channels % self.block or np.any(
+            places.reshape(-1, self.block, taps)[:, :1] != places.reshape(-1, self.block, taps)
+        ):
             raise PassError(f"blocks of {self.block} do not divide the output channels of a group")
         blocks, chunk_taps = channels // self.block, taps // self.chunks
         stride = int(places[0, chunk_taps] - places[0, 0]) if self.chunks > 1 else 0
@@ -197,7 +202,8 @@ class SparseKernel(Kernel):
     # The loops.
 
     def _reader(self, tensors: dict[ir.Value, ir.Value]) -> Reader:
-        return _NarrowReader(tensors, self.schedule)
+        self.vectors = _NarrowReader(tensors, self.schedule)
+        return self.vectors
 
     def _parallel(self, depth: int, here: Position, inside: Position, tiles: list[ir.Value]) -> list[ir.Value]:
         if depth != len(self.order_parallel) - 1:
@@ -278,7 +284,7 @@ class SparseKernel(Kernel):
         self, number: ir.Value | int, here: Position, points: list[tuple[int, ...]], start: list[ir.Value]
     ) -> list[ir.Value]:
         starts, offsets, values = (self.reader.tensors[constant] for constant in self.constants)
-        data = self.reader.flat(self.data.view.source)
+        data = self.vectors.flat(self.data.view.source)
         number = build.index(number) if isinstance(number, int) else number
         channel = here.index(affine.dim(self.channel))
         blocks = affine.dim(0) * self.rows.blocks + ir.AffineExpr.get_floor_div(affine.dim(1), self.block)
@@ -320,16 +326,16 @@ class SparseKernel(Kernel):
 
     def _sum(self, tile: ir.Value, position: Position) -> ir.Value:
         """What the chunk before has left at `position` in the result."""
-        reader, vector = self.reader, self.schedule.vector
+        vector = self.schedule.vector
 
         def part(start: int, lanes: int) -> ir.Value:
             place = self._place(self.region.outputs[0], position.at(vector, start))
             return build.read_vector(tile, place, lanes)
 
-        return reader.joined(position, part)
+        return self.vectors.joined(position, part)
 
     def _write(self, output: Output, tile: ir.Value, position: Position, vector: ir.Value) -> ir.Value:
-        pieces = self.reader.pieces(position)
+        pieces = self.vectors.pieces(position)
         if len(pieces) == 1:
             return super()._write(output, tile, position, vector)
         for start, lanes in pieces:
@@ -357,7 +363,7 @@ class _NarrowReader(Reader):
         count = 1 << (self.width.bit_length() - 1)
         return [(first, count), (first + self.width - count, count)]
 
-    def joined(self, position: Position, part) -> ir.Value:
+    def joined(self, position: Position, part: Callable[[int, int], ir.Value]) -> ir.Value:
         """A vector of what `part` (of first lane and lanes) reads."""
         pieces = self.pieces(position)
         vectors = [part(start, count) for start, count in pieces]
@@ -367,7 +373,7 @@ class _NarrowReader(Reader):
         mask = [0] * self.lanes
         for lane in range(first, second + count):
             mask[lane] = lane - first if lane < first + count else lane - second + count
-        return _shuffle(*vectors, mask)
+        return _shuffle(vectors[0], vectors[1], mask)
 
     def _vector(self, access: Access, position: Position, extra: int, lanes: int) -> ir.Value:
         if self.width == self.lanes:

@@ -5,7 +5,7 @@
 // The figures are written; those that are not given have their defaults.
 // CHECK: module attributes {dlas.target = {bf16_dot = "", bsr2_break_even = 50 : i64, bsr4_break_even = 30 : i64, bsr8_break_even = 30 : i64, csr_break_even = 70 : i64,
 // CHECK-SAME: fma_chains = 10 : i64, int8_dot = "", l1d_bytes = 32768 : i64, l2_bytes = 1048576 : i64,
-// CHECK-SAME: load_cost = 15 : i64, name = "x86-64-avx2", threads = 1 : i64, vector_bits = 256 : i64, vector_registers = 16 : i64}}
+// CHECK-SAME: load_cost = 15 : i64, name = "x86-64-avx2", sparse_bits = 0 : i64, threads = 1 : i64, vector_bits = 256 : i64, vector_registers = 16 : i64}}
 // CHECK-LABEL: func.func @any
 // CHECK-NEXT: return
 func.func @any() {

@@ -1,0 +1,86 @@
+"""What the sparse primitives share: which layers they take, and how the root of what they build is marked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from iree.compiler import ir
+
+from dlas_mlir.ir import affine, build
+from dlas_mlir.ir.constants import Constants
+from dlas_mlir.ir.conv import Convolution
+from dlas_mlir.ir.kernel import sparse
+from dlas_mlir.ir.kernel.region import scalar_constant
+from dlas_mlir.ir.target import Target
+from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, mark
+
+
+@dataclass(frozen=True)
+class LowerSparsePass(LowerPrimitivePass):
+    """Base of the passes that lower layers with encoded weights."""
+
+    sparse: ClassVar[bool] = True
+
+    def refusal(self, convolution: Convolution, target: Target) -> str | None:
+        if not target.lanes():
+            return "the target has no CPU vectors"
+        if not isinstance(convolution.element, ir.F32Type) or convolution.accumulator != convolution.element:
+            return f"weights of {convolution.element} have no sparse kernel"
+        if convolution.depthwise:
+            return "a depthwise convolution has too few weights for each pixel"
+        encoding = convolution.encoding
+        if encoding is not None and convolution.group_out % encoding.block:
+            return f"blocks of {encoding.block} do not divide {convolution.group_out} output channels"
+        if Constants(convolution.op).read(convolution.weights) is None:
+            return "its weights are not constant"
+        return None
+
+
+def mark_sparse(op: ir.OpView, convolution: Convolution) -> None:
+    """Mark the root of what a sparse primitive builds, a contraction with constant weights: it becomes a kernel that
+    skips their zeros."""
+    mark(op, convolution)
+    encoding = convolution.encoding
+    assert encoding is not None
+    array = convolution.constant_oihw(Constants(convolution.op))
+    found = sparse.Sparse(encoding.block, sparse.count_blocks(array, encoding.block))
+    op.operation.attributes[sparse.ATTRIBUTE] = found.to_attr()
+
+
+def group_channel(convolution: Convolution, k: ir.AffineExpr, c: ir.AffineExpr) -> ir.AffineExpr:
+    """The input channel that is channel `c` of the group of output channel `k`."""
+    if convolution.groups == 1:
+        return c
+    return ir.AffineExpr.get_floor_div(k, convolution.group_out) * convolution.group_in + c
+
+
+def columns_apart(data: ir.Value, stride: int) -> ir.Value:
+    """[N, C, H, W] as [N, C, H, s, W/s]: column s*w + p is column w of phase p, so that the pixels of a row of the
+    output are neighbours. W is padded to a multiple of s with zeros."""
+    n, c, h, w = ir.RankedTensorType(data.type).shape
+    width = -(-w // stride)
+    data = _padded_to(data, width * stride)
+    dims = [affine.dim(i) for i in range(5)]
+    return build.generic(
+        [data],
+        build.empty([n, c, h, stride, width], build.element_type(data)),
+        [[*dims[:3], dims[4] * stride + dims[3]], dims],
+        ["parallel"] * 5,
+        lambda value, _: value,
+    ).results[0]
+
+
+def _padded_to(data: ir.Value, width: int) -> ir.Value:
+    """`data` with zeros behind its columns up to `width`, as part of the padding that it may have."""
+    missing = width - ir.RankedTensorType(data.type).shape[3]
+    if not missing:
+        return data
+    op = build.defining(data)
+    zero = build.zero(build.element_type(data))
+    if op is not None and op.name == "tensor.pad" and len(op.operands) == 1:
+        value = scalar_constant(op.regions[0].blocks[0].operations[-1].operands[0])
+        low, high = (list(ir.DenseI64ArrayAttr(op.attributes[name])) for name in ("static_low", "static_high"))
+        if value == ir.FloatAttr.get(build.element_type(data), 0.0):
+            return build.pad(op.operands[0], low, [*high[:3], high[3] + missing], zero)
+    return build.pad(data, [0] * 4, [0, 0, 0, missing], zero)

@@ -1,0 +1,67 @@
+"""dlas-lower-sparse-direct: the direct convolution that skips zero weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from iree.compiler import ir
+
+from dlas_mlir.ir import affine, build
+from dlas_mlir.ir.conv import Convolution
+from dlas_mlir.ir.target import Target
+from dlas_mlir.passes.primitive._lower import is_filled_with_zero
+from dlas_mlir.passes.primitive._sparse import LowerSparsePass, columns_apart, group_channel, mark_sparse
+
+
+@dataclass(frozen=True)
+class LowerSparseDirectPass(LowerSparsePass):
+    """Lower convolutions marked `sparse-direct` to a loop nest on NCHW activations, as imported, with the pixels of a
+    row in the lanes. `dlas.sparse` on it says that dlas-lower-dispatches is to run over the non-zero weights only.
+
+    A convolution with a column stride s reads its input with columns of the same remainder by s beside each other, one
+    copy that is visible as an operation of its own.
+
+    After Park et al., "Faster CNNs with Direct Sparse Convolutions and Guided Pruning" (ICLR 2017).
+
+    Before:
+    ```mlir
+    %s = "sparse_tensor.convert"(%w) : (tensor<64x64x3x3xf32>) -> tensor<64x64x3x3xf32, #csr>
+    %1 = linalg.conv_2d_nchw_fchw {dlas.primitive = "sparse-direct"}
+        ins(%x, %s : tensor<1x64x58x58xf32>, tensor<64x64x3x3xf32, #csr>) outs(%zeros) -> tensor<1x64x56x56xf32>
+    ```
+    After:
+    ```mlir
+    %1 = linalg.generic {dlas.primitive = "sparse-direct", dlas.sparse = {block = 1, nonzeros = 3686}}
+        ins(%x, %w : tensor<1x64x58x58xf32>, tensor<64x64x3x3xf32>) outs(%zeros) -> tensor<1x64x56x56xf32>
+    ```
+    """
+
+    name: ClassVar[str] = "dlas-lower-sparse-direct"
+    primitive: ClassVar[str] = "sparse-direct"
+
+    def refusal(self, convolution: Convolution, target: Target) -> str | None:
+        if convolution.linear:
+            return "a linear layer has no spatial dimensions"
+        return super().refusal(convolution, target)
+
+    def lower(self, convolution: Convolution, target: Target) -> ir.Value:
+        n, k, oh, ow, c, fh, fw = (affine.dim(i) for i in range(7))
+        (sh, sw), (dh, dw) = convolution.strides, convolution.dilations
+        data, column = convolution.input_nchw(), [ow + fw * dw]
+        if sw > 1:
+            data = columns_apart(data, sw)
+            column = [(fw * dw) % sw, ow + ir.AffineExpr.get_floor_div(fw * dw, sw)]
+        maps = [
+            [n, group_channel(convolution, k, c), oh * sh + fh * dh, *column],
+            [k, c, fh, fw],
+            [n, k, oh, ow],
+        ]
+        start = convolution.initial_nchw()
+        if is_filled_with_zero(convolution.initial):
+            shape = [convolution.batch, convolution.out_channels, *convolution.out_size]
+            start = build.fill(build.zero(convolution.accumulator), shape)
+        kinds = ["parallel"] * 4 + ["reduction"] * 3
+        generic = build.generic([data, convolution.weights_oihw()], start, maps, kinds, build.multiply_accumulate)
+        mark_sparse(generic, convolution)
+        return generic.results[0]

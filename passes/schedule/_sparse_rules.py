@@ -1,0 +1,178 @@
+"""The rule that schedules a sparse contraction: pixels in registers, and channels in chunks that stay in the cache."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from iree.compiler import ir
+
+from dlas_mlir.ir import affine
+from dlas_mlir.ir.kernel.region import indexing_maps, iterators, loop_extents, out_loops, shape_of
+from dlas_mlir.ir.kernel.sparse import Sparse
+from dlas_mlir.ir.schedule import Schedule
+from dlas_mlir.ir.target import Target
+
+# Registers beside the accumulators and the weights of a block: a vector of pixels.
+_SCRATCH_REGISTERS = 1
+_LINE_BYTES = 64
+# The share of the first-level cache that a chunk's activations may take: weights and results pass through it too.
+_CACHE_SHARE = 0.8
+# Cycles, fitted to layers of ResNet18 and ResNet50 on Zen 4: of a vector load (two are done at once), of one that most
+# often crosses a line, and of one from the second-level cache; of beginning and leaving the loop over the non-zeros of
+# a block; and of keeping an accumulator between chunks.
+_LOAD, _SPLIT_LOAD, _FAR_LOAD = 0.5, 0.75, 1.2
+_LOOP_CYCLES, _KEEP_CYCLES, _LATENCY_CYCLES = 20.0, 1.5, 4.0
+_WORKGROUPS_PER_THREAD = 4
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """A register tile of `rows` x `columns` pixels in `vectors` vectors of `lanes`, and the chunk of channels."""
+
+    rows: int
+    columns: int
+    vectors: int
+    lanes: int
+    chunk: int
+
+
+@dataclass(frozen=True)
+class _Contraction:
+    """What the rule needs to know of a sparse linalg.generic. `row` is None where there is but one pixel loop."""
+
+    extents: tuple[int, ...]
+    reductions: tuple[int, ...]
+    order: tuple[int, ...]
+    channel: int
+    vector: int
+    row: int | None
+    sparse: Sparse
+    data: tuple[ir.AffineExpr, ...]
+    shape: tuple[int, ...]
+
+    @staticmethod
+    def of(op: ir.Operation) -> _Contraction:
+        maps, extents = indexing_maps(op), loop_extents(op)
+        reductions = tuple(i for i, kind in enumerate(iterators(op)) if kind == "reduction")
+        sparse = Sparse.of(op)
+        assert sparse is not None
+        weight_loops = set().union(*(affine.dims_of(expr) for expr in maps[1].results))
+        out = [loop for loop in out_loops(maps[-1]) if loop is not None]
+        channel = next(loop for loop in out if loop in weight_loops)
+        pixels = [loop for loop in out if loop != channel]
+        return _Contraction(
+            extents=extents,
+            reductions=reductions,
+            order=(*pixels, channel),
+            channel=channel,
+            vector=pixels[-1],
+            row=pixels[-2] if len(pixels) > 1 else None,
+            sparse=sparse,
+            data=tuple(maps[0].results),
+            shape=tuple(shape_of(_buffer(op.operands[0]))),
+        )
+
+    @property
+    def width(self) -> int:
+        return self.extents[self.vector]
+
+    @property
+    def height(self) -> int:
+        return 1 if self.row is None else self.extents[self.row]
+
+    def lines(self, tile: _Tile) -> int:
+        """Cache lines of the activations that one channel (step of the outermost reduction) of a tile reads."""
+        loops: list = [0] * len(self.extents)
+        inner = self.reductions[1:]
+        grid = np.indices([tile.rows, tile.columns, *(self.extents[loop] for loop in inner)])
+        if self.row is not None:
+            loops[self.row] = grid[0]
+        loops[self.vector] = grid[1]
+        for loop, positions in zip(inner, grid[2:], strict=True):
+            loops[loop] = positions
+        place, stride = 0, 4
+        for expr, size in zip(reversed(self.data), reversed(self.shape), strict=True):
+            place = place + affine.evaluate(expr, loops) * stride
+            stride *= size
+        return len(np.unique(np.asarray(place) // _LINE_BYTES))
+
+
+def _buffer(value: ir.Value) -> ir.Value:
+    """What `value` is a slice of: its rows are as far apart as those of that."""
+    owner = value.owner
+    if isinstance(owner, ir.Block) or owner.operation.name != "tensor.extract_slice":
+        return value
+    return _buffer(owner.operation.operands[0])
+
+
+def sparse_schedule_for(op: ir.Operation, target: Target) -> Schedule:
+    """The schedule of `op`, a contraction with `dlas.sparse`, for `target`."""
+    work = _Contraction.of(op)
+    tile = min(_tiles(work, target), key=lambda tile: _cycles(work, tile, target))
+    register = [1] * len(work.extents)
+    register[work.vector], register[work.channel] = tile.columns, work.sparse.block
+    register[work.reductions[0]] = tile.chunk
+    if work.row is not None:
+        register[work.row] = tile.rows
+    distribution = _distribute(work, register, target)
+    return Schedule(tuple(distribution), tuple(register), (*work.order, *work.reductions), work.vector, tile.lanes)
+
+
+def _tiles(work: _Contraction, target: Target) -> Iterator[_Tile]:
+    lanes = _lanes(work, target)
+    block = work.sparse.block
+    budget = max(1, (target.vector_registers - _SCRATCH_REGISTERS - block) // block)
+    across = -(-work.width // lanes)
+    idle = lanes > work.width
+    depth = work.extents[work.reductions[0]]
+    chunks = [size for size in range(1, depth + 1) if depth % size == 0]
+    for vectors in range(1, min(across, budget) + 1):
+        columns = work.width if vectors == across else vectors * lanes
+        for rows in range(2 if idle else 1, min(work.height, max(budget // vectors, 2 if idle else 1)) + 1):
+            for chunk in chunks:
+                yield _Tile(rows, columns, rows * vectors, lanes, chunk)
+
+
+def _lanes(work: _Contraction, target: Target) -> int:
+    """A vector's, or fewer for narrow rows: with idle ones where there is another row to read instead."""
+    lanes = min(target.sparse_bits or target.vector_bits, target.vector_bits) // 32
+    if work.width >= lanes:
+        return lanes
+    wide = 1 << (work.width - 1).bit_length()
+    return wide if work.height > 1 or wide == work.width else wide // 2
+
+
+def _cycles(work: _Contraction, tile: _Tile, target: Target) -> float:
+    """What a pass over the output takes, relatively."""
+    block, vectors = work.sparse.block, tile.vectors
+    blocks = work.extents[work.channel] // block
+    chunks = work.extents[work.reductions[0]] // tile.chunk
+    images = math.ceil(work.height / tile.rows) * math.ceil(work.width / tile.columns)
+    window = math.prod(work.extents[loop] for loop in work.reductions[1:])
+    load = _LOAD if window == 1 else _SPLIT_LOAD
+    if tile.chunk * work.lines(tile) * _LINE_BYTES > _CACHE_SHARE * target.l1d_bytes:
+        load = _FAR_LOAD
+    step = max(block * vectors / 2, vectors * load + (block + 1) * _LOAD, _LATENCY_CYCLES)
+    row = _LOOP_CYCLES + (_KEEP_CYCLES * block * vectors if chunks > 1 else 0.0)
+    return images * (work.sparse.nonzeros * step + blocks * chunks * row)
+
+
+def _distribute(work: _Contraction, register: list[int], target: Target) -> list[int]:
+    """Rows for all threads, or output channels where there are too few of them."""
+    distribution = [0] * len(work.extents)
+    if target.threads == 1:
+        return distribution
+    count = 1
+    for loop in work.order:
+        if loop == work.vector or work.extents[loop] == 1 or count >= target.threads:
+            continue
+        wanted = -(-_WORKGROUPS_PER_THREAD * target.threads // count)
+        size = register[loop]
+        tile = max(size, work.extents[loop] // wanted // size * size)
+        if tile < work.extents[loop] and sum(map(bool, distribution)) < 3:
+            distribution[loop] = tile
+            count *= -(-work.extents[loop] // tile)
+    return distribution
