@@ -9,7 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlas_mlir.cli.console import add_dataset_arguments, check_writable, print_table, progress
+from dlas_mlir.cli.console import (
+    add_dataset_arguments,
+    add_model_arguments,
+    check_writable,
+    print_table,
+    progress,
+    shapes,
+)
 from dlas_mlir.errors import DlasError
 
 if TYPE_CHECKING:
@@ -33,13 +40,13 @@ def add_parser(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "compress",
         help="prune, shrink or halve a model by a recipe",
-        description="Compress a model of the zoo by the steps of a recipe (see docs/compression.md), and write a "
+        description="Compress a model by the steps of a recipe (see docs/compression.md), and write a "
         "checkpoint that holds the recipe and is given to other commands with --weights.",
     )
-    parser.add_argument("model", metavar="MODEL", help="a name of the zoo")
+    parser.add_argument("model", metavar="MODEL", help="a zoo name or package.module:factory")
     parser.add_argument("--recipe", type=Path, required=True, metavar="FILE", help="the steps, a TOML file")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="a state_dict: .safetensors, or torch's")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .safetensors to write")
+    add_model_arguments(parser)
     add_dataset_arguments(parser)
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     parser.add_argument("--layers", action="store_true", help="also print every layer")
@@ -66,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
         done = compress(
             args.model,
             steps,
+            inputs=shapes(args),
             weights=args.weights,
             tune=tuner,
             calibration=images,

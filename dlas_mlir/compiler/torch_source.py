@@ -83,7 +83,18 @@ def from_zoo(name: str, inputs: tuple[InputSpec, ...] | None, weights: Path | No
 
 
 def from_factory(spec: str, inputs: tuple[InputSpec, ...] | None, weights: Path | None) -> TorchSource:
-    """The module that a factory returns, in eval mode, called with PyTorch's generator seeded."""
+    """The module that a factory returns, with its example inputs or random ones of the shapes `inputs`."""
+    model, values = load_factory(spec, inputs, weights)
+    return _from_module(model, values, spec, tuple(source_files(split_factory(spec)[0])))
+
+
+def load_factory(
+    spec: str, inputs: tuple[InputSpec, ...] | None, weights: Path | None
+) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """The module that a factory returns, in eval mode, called with PyTorch's generator seeded; and inputs for it.
+
+    Raises DlasError when the factory fails, the weights do not fit or nothing says what the inputs are.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         model = call_factory(spec)
@@ -92,8 +103,7 @@ def from_factory(spec: str, inputs: tuple[InputSpec, ...] | None, weights: Path 
     model.eval()
     if weights is not None:
         load_weights(model, weights)
-    values = _random(inputs) if inputs is not None else _example_inputs(model, spec)
-    return _from_module(model, values, spec, tuple(source_files(split_factory(spec)[0])))
+    return model, _random(inputs) if inputs is not None else _example_inputs(model, spec)
 
 
 def from_exported_file(path: Path) -> TorchSource:

@@ -89,7 +89,7 @@ def evaluate(
     """
     split = dataset.test if limit is None else dataset.test.subset(limit)
     spec, file = str(model), Path(weights) if weights is not None else None
-    _check_input(spec, dataset)
+    check_shape(spec, dataset)  # before it is compiled
     artifact = compile_model(spec, preset, threads=threads, weights=file, progress=progress)
     found = artifact_predictions(artifact, dataset, split, threads=threads, progress=progress)
     run = _in_pytorch(spec, file)
@@ -146,12 +146,12 @@ def _accuracy(found: np.ndarray, split: Split) -> Accuracy:
     return Accuracy.of(int((found == split.labels).sum()), len(split))
 
 
-def _check_input(spec: str, dataset: Dataset) -> None:
-    """A model of the zoo can be refused before it is compiled."""
-    entry = models.find(spec)
+def check_shape(name: str, dataset: Dataset) -> None:
+    """Raises DlasError when a model of the zoo takes other images; of another model nothing is known by its name."""
+    entry = models.find(name)
     if entry is not None and entry.input_shape[1:] != dataset.shape:
         takes, gives = ("x".join(map(str, shape)) for shape in (entry.input_shape[1:], dataset.shape))
-        raise DlasError(f"{spec} takes images of {takes}; those of {dataset.name} are {gives}")
+        raise DlasError(f"{name} takes images of {takes}; those of {dataset.name} are {gives}")
 
 
 def _in_pytorch(spec: str, weights: Path | None) -> Callable[[np.ndarray], np.ndarray] | None:

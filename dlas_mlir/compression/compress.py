@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dlas_mlir import models
+from dlas_mlir.compiler.input_spec import parse_input
 from dlas_mlir.errors import DlasError
 from dlas_mlir.models.architecture import read_metadata
 
@@ -46,20 +47,21 @@ def compress(
     name: str,
     steps: Sequence[Step],
     *,
+    inputs: tuple[str, ...] | None = None,
     weights: Path | None = None,
     tune: Tune | None = None,
     calibration: Calibration | None = None,
     progress: Callable[[str], None] = lambda text: None,
     report: Callable[[str], None] = lambda text: None,
 ) -> Compressed:
-    """Compress a model of the zoo, with seeded weights or those of a checkpoint (which may be compressed already).
+    """Compress a model, with seeded weights or those of a checkpoint (which may be compressed already).
 
-    `tune` trains the model in place, where steps ask for epochs; `calibration` gives the images to calibrate on;
-    `report` is told what a step could not do. Raises DlasError, naming the step, the key and the layer.
+    `name` is one of the zoo, or `package.module:factory`, whose `example_inputs` are taken unless `inputs` says the
+    shapes. `tune` trains the model in place, where steps ask for epochs; `calibration` gives the images to calibrate
+    on; `report` is told what a step could not do. Raises DlasError, naming the step, the key and the layer.
     """
     metadata = read_metadata(weights) if weights is not None else {}
-    model = models.build(name, weights)
-    example_inputs = (torch.randn(models.lookup(name).input_shape, generator=torch.Generator().manual_seed(0)),)
+    model, example_inputs = _load(name, inputs, weights)
     return compress_module(
         model,
         example_inputs,
@@ -71,6 +73,17 @@ def compress(
         progress=progress,
         report=report,
     )
+
+
+def _load(name: str, inputs: tuple[str, ...] | None, weights: Path | None) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    specs = tuple(map(parse_input, inputs)) if inputs is not None else None
+    entry = models.find(name)
+    if entry is None and ":" in name:
+        from dlas_mlir.compiler.torch_source import load_factory
+
+        return load_factory(name, specs, weights)
+    shape = specs[0].shape if specs else models.lookup(name).input_shape
+    return models.build(name, weights), (torch.randn(shape, generator=torch.Generator().manual_seed(0)),)
 
 
 def compress_module(

@@ -8,11 +8,10 @@ from pathlib import Path
 
 from torch import nn
 
-from dlas_mlir import models
 from dlas_mlir.datasets.dataset import Dataset
-from dlas_mlir.errors import DlasError
 
-from .train import RECIPES, Epoch, Report, fastest_precision, fit
+from .accuracy import check_shape
+from .train import RECIPES, Epoch, Report, check_classes, fastest_precision, fit
 
 # Of the learning rate that the model is trained with from scratch.
 _GENTLER = 0.2
@@ -23,7 +22,7 @@ class FineTuner:
 
     A repeated run with the same `identity` (a hash of all that decides the result) goes on from these files: its
     calls find what they came to, and steps between them are done again. Raises DlasError when the dataset's images
-    are not what the model takes.
+    are not what the model takes, or its classes not what the model returns.
     """
 
     def __init__(
@@ -34,10 +33,8 @@ class FineTuner:
         identity: str,
         progress: Callable[[str], None] = lambda _: None,
     ) -> None:
-        shape = models.lookup(model).input_shape[1:]
-        if shape != dataset.shape:
-            takes, gives = ("x".join(map(str, each)) for each in (shape, dataset.shape))
-            raise DlasError(f"{model} takes images of {takes}; those of {dataset.name} are {gives}")
+        check_shape(model, dataset)
+        self.model = model
         self.title = f"{model} {identity}"
         self.dataset = dataset
         self.output = output
@@ -46,6 +43,7 @@ class FineTuner:
 
     def __call__(self, model: nn.Module, epochs: int, learning_rate: float) -> None:
         self.calls += 1
+        check_classes(model, dataset=self.dataset, name=self.model)
         recipe = RECIPES["digits" if self.dataset.name == "digits" else "cifar"]
         settings = replace(
             recipe, epochs=epochs, lr=learning_rate or recipe.lr * _GENTLER, precision=fastest_precision()

@@ -20,7 +20,7 @@ from dlas_mlir.errors import DlasError
 from dlas_mlir.runtime.devices import cpu_features
 
 from . import checkpoint
-from .accuracy import Accuracy, module_accuracy
+from .accuracy import Accuracy, check_shape, module_accuracy
 
 _MOMENTUM = 0.9
 _PAD = 4  # pixels that an image may be shifted by
@@ -87,9 +87,7 @@ def train(
     DlasError.
     """
     entry = models.lookup(model)
-    if entry.input_shape[1:] != dataset.shape:
-        takes, gives = ("x".join(map(str, shape)) for shape in (entry.input_shape[1:], dataset.shape))
-        raise DlasError(f"{model} takes images of {takes}; those of {dataset.name} are {gives}")
+    check_shape(model, dataset)
     state = part_file(output)
     if state.exists() and not resume:
         raise DlasError(f"{state} is of a training that was interrupted: --resume goes on with it; else delete it")
@@ -98,7 +96,7 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         module = entry.build()
-    _check_classes(module, dataset, model)
+    check_classes(module, dataset, model)
     accuracy = fit(module, dataset, settings, state=state, title=model, report=report)
     described = {
         "model": model,
@@ -258,8 +256,15 @@ def _restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ide
     return stored["epoch"]
 
 
-def _check_classes(module: nn.Module, dataset: Dataset, name: str) -> None:
-    with torch.no_grad():
-        outputs = module.eval()(torch.zeros(1, *dataset.shape)).shape[-1]
+def check_classes(module: nn.Module, dataset: Dataset, name: str) -> None:
+    """Raises DlasError when `module` does not take an image of `dataset`, or returns no score for each class."""
+    try:
+        with torch.no_grad():
+            returned = module.eval()(torch.zeros(1, *dataset.shape))
+    except (RuntimeError, TypeError, ValueError) as error:
+        takes = "x".join(map(str, dataset.shape))
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DlasError(f"{name} does not take an image of {dataset.name} ({takes}): {reason}") from None
+    outputs = returned.shape[-1] if isinstance(returned, Tensor) and returned.dim() == 2 else "no row of"
     if outputs != len(dataset.classes):
         raise DlasError(f"{name} has {outputs} outputs; {dataset.name} has {len(dataset.classes)} classes")

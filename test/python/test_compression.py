@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from imported_model import kinds
 from torch import Tensor, nn
 
 from dlas_mlir.cli.dlas import main
@@ -197,3 +198,21 @@ def test_the_command_writes_a_checkpoint_with_its_recipe(tmp_path: Path, capsys:
     recipe.write_text('[[step]]\nkind = "prune"\nsparsity = 2\n')
     assert main(command) == 1
     assert "r.toml: step 1 (prune): sparsity" in capsys.readouterr().err
+
+
+def test_a_factory_is_compressed_and_its_checkpoint_fits_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    recipe, output = tmp_path / "r.toml", tmp_path / "o.safetensors"
+    recipe.write_text('[[step]]\nkind = "channel-prune"\nratio = 0.5\n')
+    command = ["compress", "imported_model:kinds", "--recipe", str(recipe), "-o", str(output)]
+    assert main(command) == 0, capsys.readouterr().err
+    model = kinds()
+    load_weights(model, output)
+    assert model.get_submodule("plain").weight.shape == (16, 3, 3, 3)
+    # Nothing says what a bare module's inputs are, but --input.
+    bare = ["compress", "imported_model:bare", "--recipe", str(recipe), "-o", str(output)]
+    assert main(bare) == 1
+    assert "--input" in capsys.readouterr().err
+    assert main([*bare, "--input", "1x3x9x9xf32"]) == 0
+    recipe.write_text('[[step]]\nkind = "fine-tune"\nepochs = 1\n')
+    assert main([*bare, "--input", "1x3x9x9xf32"]) == 1
+    assert "imported_model:bare has 5 outputs; digits has 10 classes" in capsys.readouterr().err
