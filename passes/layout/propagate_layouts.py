@@ -14,6 +14,7 @@ from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.base import Pass
 from dlas_mlir.ir.constants import dtype_of, is_constant
 from dlas_mlir.ir.evaluate import CannotEvaluate, evaluate_body
+from dlas_mlir.ir.kernel import sparse
 from dlas_mlir.ir.kernel.region import indexing_maps, iterators
 from dlas_mlir.passes.layout._relayout import inner_dims, pack_by_transpose, relayout, unpack_by_transpose
 
@@ -30,7 +31,8 @@ class PropagateLayoutsPass(Pass):
     Where it meets a pack in blocks of another size, one copy of whole vectors is left; a pack or unpack of a single
     block that stays (channels-last) becomes a transposition.
 
-    An operation that reads a packed and an unpacked value gets the latter packed. The filler lanes of a partial block
+    An operation that reads a packed and an unpacked value gets the latter packed, unless it stands between sparse
+    contractions, which compute and read NCHW: then the former is unpacked. The filler lanes of a partial block
     hold values that nothing reads; an operation that could turn them into infinities or NaNs stays unpacked.
 
     Before:
@@ -129,6 +131,8 @@ def _generic(op: ir.Operation) -> ir.Value | None:
         return None
     if extent % tile and not _safe_on_filler(op):
         return None
+    if any(_from_sparse(value) for value in inputs) and _to_sparse(op.results[0]):
+        return None
     new_inputs = [
         value if place is None else _as_packed(value, place, tile) for value, place in zip(inputs, places, strict=False)
     ]
@@ -140,6 +144,27 @@ def _generic(op: ir.Operation) -> ir.Value | None:
     ]
     new = build.generic_like(op, new_inputs, destination, new_maps, [*kinds, "parallel"])
     return build.unpack(new.results[0], [places[-1]], _shape(op.results[0]))
+
+
+def _from_sparse(value: ir.Value) -> bool:
+    """Whether a sparse contraction computes `value`, but for element-wise operations and padding."""
+    op = build.defining(value)
+    if op is None or op.name not in ("linalg.generic", "tensor.pad"):
+        return False
+    if op.name == "linalg.generic" and "reduction" in iterators(op):
+        return sparse.ATTRIBUTE in op.attributes
+    return any(_from_sparse(operand) for operand in op.operands)
+
+
+def _to_sparse(value: ir.Value) -> bool:
+    """Whether a sparse contraction reads `value`, but for element-wise operations and padding."""
+    for user in build.users(value):
+        if user.name == "linalg.generic" and "reduction" in iterators(user):
+            if sparse.ATTRIBUTE in user.attributes:
+                return True
+        elif user.name in ("linalg.generic", "tensor.pad") and _to_sparse(user.results[0]):
+            return True
+    return False
 
 
 def _common_layout(inputs: list[ir.Value], maps: list[ir.AffineMap], kinds: list[str]) -> tuple[int, int, int] | None:

@@ -239,3 +239,61 @@ func.func @unpacked_pooling(%x: tensor<1x3x4x5xf32>, %start: tensor<1x3x1x2xf32>
   %s = linalg.pooling_nchw_sum {strides = dense<2> : vector<2xi64>, dilations = dense<1> : vector<2xi64>} ins(%x, %window : tensor<1x3x4x5xf32>, tensor<3x3xf32>) outs(%start : tensor<1x3x1x2xf32>) -> tensor<1x3x1x2xf32>
   return %s : tensor<1x3x1x2xf32>
 }
+
+// -----
+
+// Between sparse contractions, which compute and read NCHW, a packed residual is unpacked; elsewhere the other is packed.
+#id = affine_map<(d0, d1, d2, d3) -> (d0, d1, d2, d3)>
+#data = affine_map<(d0, d1, d2, d3, d4) -> (d0, d4, d2, d3)>
+#weights = affine_map<(d0, d1, d2, d3, d4) -> (d1, d4)>
+#out = affine_map<(d0, d1, d2, d3, d4) -> (d0, d1, d2, d3)>
+// CHECK-LABEL: func.func @between_sparse
+// CHECK: linalg.unpack
+// CHECK: %[[FIRST:.*]] = linalg.generic {{.*}} dlas.sparse
+// CHECK: %[[SUM:.*]] = linalg.generic {{.*}} ins(%[[FIRST]], %{{.*}} : tensor<1x8x2x2xf32>, tensor<1x8x2x2xf32>)
+// CHECK: linalg.generic {{.*}} ins(%[[SUM]], %{{.*}} dlas.sparse
+// CHECK-LABEL: func.func @behind_sparse
+// CHECK: linalg.generic {{.*}} dlas.sparse
+// CHECK: linalg.pack
+// CHECK: linalg.generic {{.*}} tensor<1x2x2x2x4xf32>, tensor<1x2x2x2x4xf32>
+func.func @between_sparse(%x: tensor<1x8x2x2xf32>, %r: tensor<1x2x2x2x4xf32>, %zeros: tensor<1x8x2x2xf32>) -> tensor<1x8x2x2xf32> {
+  %w = arith.constant dense<1.0> : tensor<8x8xf32>
+  %e = tensor.empty() : tensor<1x8x2x2xf32>
+  %u = linalg.unpack %r inner_dims_pos = [1] inner_tiles = [4] into %e : tensor<1x2x2x2x4xf32> -> tensor<1x8x2x2xf32>
+  %1 = linalg.generic {indexing_maps = [#data, #weights, #out], iterator_types = ["parallel", "parallel", "parallel", "parallel", "reduction"]} ins(%x, %w : tensor<1x8x2x2xf32>, tensor<8x8xf32>) outs(%zeros : tensor<1x8x2x2xf32>) attrs = {dlas.sparse = {block = 1 : i64, nonzeros = 64 : i64}} {
+  ^bb0(%a: f32, %b: f32, %o: f32):
+    %m = arith.mulf %a, %b : f32
+    %t = arith.addf %o, %m : f32
+    linalg.yield %t : f32
+  } -> tensor<1x8x2x2xf32>
+  %2 = linalg.generic {indexing_maps = [#id, #id, #id], iterator_types = ["parallel", "parallel", "parallel", "parallel"]} ins(%1, %u : tensor<1x8x2x2xf32>, tensor<1x8x2x2xf32>) outs(%e : tensor<1x8x2x2xf32>) {
+  ^bb0(%a: f32, %b: f32, %o: f32):
+    %t = arith.addf %a, %b : f32
+    linalg.yield %t : f32
+  } -> tensor<1x8x2x2xf32>
+  %3 = linalg.generic {indexing_maps = [#data, #weights, #out], iterator_types = ["parallel", "parallel", "parallel", "parallel", "reduction"]} ins(%2, %w : tensor<1x8x2x2xf32>, tensor<8x8xf32>) outs(%zeros : tensor<1x8x2x2xf32>) attrs = {dlas.sparse = {block = 1 : i64, nonzeros = 64 : i64}} {
+  ^bb0(%a: f32, %b: f32, %o: f32):
+    %m = arith.mulf %a, %b : f32
+    %t = arith.addf %o, %m : f32
+    linalg.yield %t : f32
+  } -> tensor<1x8x2x2xf32>
+  return %3 : tensor<1x8x2x2xf32>
+}
+
+func.func @behind_sparse(%x: tensor<1x8x2x2xf32>, %r: tensor<1x2x2x2x4xf32>, %zeros: tensor<1x8x2x2xf32>) -> tensor<1x8x2x2xf32> {
+  %w = arith.constant dense<1.0> : tensor<8x8xf32>
+  %e = tensor.empty() : tensor<1x8x2x2xf32>
+  %u = linalg.unpack %r inner_dims_pos = [1] inner_tiles = [4] into %e : tensor<1x2x2x2x4xf32> -> tensor<1x8x2x2xf32>
+  %1 = linalg.generic {indexing_maps = [#data, #weights, #out], iterator_types = ["parallel", "parallel", "parallel", "parallel", "reduction"]} ins(%x, %w : tensor<1x8x2x2xf32>, tensor<8x8xf32>) outs(%zeros : tensor<1x8x2x2xf32>) attrs = {dlas.sparse = {block = 1 : i64, nonzeros = 64 : i64}} {
+  ^bb0(%a: f32, %b: f32, %o: f32):
+    %m = arith.mulf %a, %b : f32
+    %t = arith.addf %o, %m : f32
+    linalg.yield %t : f32
+  } -> tensor<1x8x2x2xf32>
+  %2 = linalg.generic {indexing_maps = [#id, #id, #id], iterator_types = ["parallel", "parallel", "parallel", "parallel"]} ins(%1, %u : tensor<1x8x2x2xf32>, tensor<1x8x2x2xf32>) outs(%e : tensor<1x8x2x2xf32>) {
+  ^bb0(%a: f32, %b: f32, %o: f32):
+    %t = arith.addf %a, %b : f32
+    linalg.yield %t : f32
+  } -> tensor<1x8x2x2xf32>
+  return %2 : tensor<1x8x2x2xf32>
+}
