@@ -249,11 +249,11 @@ func.func @unpacked_pooling(%x: tensor<1x3x4x5xf32>, %start: tensor<1x3x1x2xf32>
 #out = affine_map<(d0, d1, d2, d3, d4) -> (d0, d1, d2, d3)>
 // CHECK-LABEL: func.func @between_sparse
 // CHECK: linalg.unpack
-// CHECK: %[[FIRST:.*]] = linalg.generic {{.*}} dlas.sparse
+// CHECK: %[[FIRST:.*]] = linalg.generic {{.*}}dlas.sparse
 // CHECK: %[[SUM:.*]] = linalg.generic {{.*}} ins(%[[FIRST]], %{{.*}} : tensor<1x8x2x2xf32>, tensor<1x8x2x2xf32>)
-// CHECK: linalg.generic {{.*}} ins(%[[SUM]], %{{.*}} dlas.sparse
+// CHECK: linalg.generic {{.*}} ins(%[[SUM]], %{{.*}}dlas.sparse
 // CHECK-LABEL: func.func @behind_sparse
-// CHECK: linalg.generic {{.*}} dlas.sparse
+// CHECK: linalg.generic {{.*}}dlas.sparse
 // CHECK: linalg.pack
 // CHECK: linalg.generic {{.*}} tensor<1x2x2x2x4xf32>, tensor<1x2x2x2x4xf32>
 func.func @between_sparse(%x: tensor<1x8x2x2xf32>, %r: tensor<1x2x2x2x4xf32>, %zeros: tensor<1x8x2x2xf32>) -> tensor<1x8x2x2xf32> {
