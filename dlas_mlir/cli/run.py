@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from dlas_mlir import api
     from dlas_mlir.compiler.cache import write_atomically
     from dlas_mlir.runtime.timing import check
-    from dlas_mlir.runtime.worker import golden_element, load_golden, sorted_keys
+    from dlas_mlir.runtime.worker import golden_limits, load_golden, sorted_keys
 
     if args.output:
         check_writable(args.output)
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     golden = load_golden(str(artifact.golden))
     expected = [golden[key] for key in sorted_keys(golden, "output_")]
-    result = check(outputs, expected, element=golden_element(golden))
+    result = check(outputs, expected, **golden_limits(golden))
     if not result.verified:
         raise DlasError(f"{artifact.model} for {artifact.preset}: {result.reason}")
     print(f"equal to PyTorch: max relative error {result.max_rel_error:.1e}")

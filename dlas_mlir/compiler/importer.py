@@ -27,6 +27,7 @@ _IMPORTING = (
     "exported_file.py",
     "int8.py",
     "quantizer.py",
+    "rounding.py",
     "mlir_import.py",
     "work.py",
     "onnx_import.py",
@@ -43,7 +44,8 @@ class Imported:
 
     `path` is bytecode of linalg on tensors with a function `main`; `key` is the hash of its content. `macs`
     are multiply-accumulates of one call. `golden` is an .npz with input_0.. and PyTorch's output_0..
-    (bfloat16 is stored as float32) and `element`, the coarsest type that PyTorch computed in, such as "float32"; or
+    (bfloat16 is stored as float32), `element`, the coarsest type that PyTorch computed in, such as "float32", and of a
+    quantized model `limit`, the relative error that rounding alone can make; or
     None where there is no PyTorch model to ask. `nonzeros` are those of the `parameters`; `effective_macs` are the
     MACs of weights that are not zero, by the element type that they can be done in (`f32`, `bf16`, `i8`).
     """

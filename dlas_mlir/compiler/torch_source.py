@@ -21,7 +21,7 @@ from dlas_mlir.models.architecture import quantization_of
 from dlas_mlir.models.count import count_parameters
 from dlas_mlir.models.fill import SEED, load_weights
 
-from . import torch_import
+from . import rounding, torch_import
 from .exported_file import load_exported
 from .factory import call_factory, source_files, split_factory
 from .input_spec import InputSpec, spec_of
@@ -59,7 +59,10 @@ class TorchSource:
         arrays = {f"input_{index}": _to_numpy(tensor) for index, tensor in enumerate(self.inputs)}
         arrays |= {f"output_{index}": _to_numpy(tensor) for index, tensor in enumerate(outputs)}
         # What the outputs can be held to, which their own type does not tell.
-        arrays["element"] = np.array(str(_coarsest(self.program)).removeprefix("torch."))
+        element = _coarsest(self.program)
+        arrays["element"] = np.array(str(element).removeprefix("torch."))
+        if element == torch.int8:
+            arrays["limit"] = np.array(rounding.limit(self.run, self.inputs, outputs))
         with path.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
 

@@ -29,10 +29,12 @@ def check(
     expected: Sequence[np.ndarray],
     tolerance: float | None = None,
     element: str | None = None,
+    limit: float = 0.0,
 ) -> Check:
     """Compare `outputs` with `expected`, one by one.
 
-    The limit is that of `element`, the coarsest type that they were computed in (default: their own), or `tolerance`.
+    Each may be off by what goes with `element`, the coarsest type that they were computed in (default: their own), or
+    by `limit`, where rounding alone can do more in this network; `tolerance` replaces both.
     """
     if len(outputs) != len(expected):
         return Check(False, None, f"{len(outputs)} outputs where PyTorch has {len(expected)}")
@@ -44,17 +46,17 @@ def check(
         error = relative_error(ours, theirs)
         if not math.isfinite(error):
             return Check(False, None, f"output {i} is not finite where PyTorch's is")
-        limit = _limit(str(theirs.dtype), element) if tolerance is None else tolerance
-        verified = verified and error <= limit
+        allowed = _limit(str(theirs.dtype), element, limit) if tolerance is None else tolerance
+        verified = verified and error <= allowed
         worst = max(worst, error)
     reason = "" if verified else f"the output is off by {worst:.2e} of PyTorch's largest value"
     return Check(verified, worst, reason)
 
 
-def _limit(own: str, element: str | None) -> float:
+def _limit(own: str, element: str | None, limit: float) -> float:
     """Outputs that are whole numbers are equal or wrong."""
-    limit = TOLERANCE.get(own, 0.0)
-    return max(limit, TOLERANCE.get(element or own, 0.0)) if limit else limit
+    least = TOLERANCE.get(own, 0.0)
+    return max(least, TOLERANCE.get(element or own, 0.0), limit) if least else least
 
 
 def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:

@@ -39,7 +39,7 @@ class _Server:
     def check(self, tolerance: float | None) -> dict:
         outputs = self.session.fetch(self.session.invoke(self.arguments))
         expected = [self.arrays[key] for key in sorted_keys(self.arrays, "output_")]
-        return vars(check(outputs, expected, tolerance, golden_element(self.arrays)))
+        return vars(check(outputs, expected, tolerance, **golden_limits(self.arrays)))
 
     def sample(self, min_seconds: float, min_count: int, warmup: int) -> dict:
         call = self.session.invoke
@@ -71,9 +71,14 @@ def load_golden(path: str | None) -> dict[str, np.ndarray]:
         return {key: arrays[key] for key in arrays.files}
 
 
-def golden_element(arrays: dict[str, np.ndarray]) -> str | None:
-    """The coarsest type that the golden outputs were computed in, None where it is not said."""
-    return str(arrays["element"]) if "element" in arrays else None
+def golden_limits(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """What golden outputs say they can be held to, as keywords of `check`: nothing, where they don't."""
+    found: dict[str, Any] = {}
+    if "element" in arrays:
+        found["element"] = str(arrays["element"])
+    if "limit" in arrays:
+        found["limit"] = float(arrays["limit"])
+    return found
 
 
 def sorted_keys(arrays: dict[str, np.ndarray], prefix: str) -> list[str]:
