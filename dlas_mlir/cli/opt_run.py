@@ -15,7 +15,7 @@ from iree.compiler import ir
 from dlas_mlir.cli import expected, opt_flags
 from dlas_mlir.cli.opt_flags import CommandLine
 from dlas_mlir.errors import DlasError
-from dlas_mlir.ir import native, registry, reproducer
+from dlas_mlir.ir import native, registry, reproducer, sparsity
 from dlas_mlir.ir.diagnostics import Diagnostic, from_mlir, render, reporting_to, with_file
 from dlas_mlir.ir.options import closest
 from dlas_mlir.ir.pipeline import PassFailure, Pipeline, Printing, RunConfig, Source, parse_pipeline
@@ -186,6 +186,9 @@ class OptRun:
     def parse(self, part: Part) -> ir.Module | None:
         """The module in `part`, or None when it has been told what is wrong with it."""
         try:
+            source = Path(self.line.file) if part.data is None else part.data
+            if sparsity.names_dialect(source):
+                ir.Context.current.allow_unregistered_dialects = True
             if part.data is None:
                 check_resources_end(Path(self.line.file))
                 return ir.Module.parseFile(self.line.file)

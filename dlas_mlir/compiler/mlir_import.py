@@ -13,6 +13,7 @@ from iree.compiler import ir
 from iree.compiler.passmanager import PassManager
 
 from dlas_mlir.errors import DlasError
+from dlas_mlir.ir import sparsity
 from dlas_mlir.ir.diagnostics import place_of
 from dlas_mlir.ir.truncated import check_resources_end
 
@@ -31,7 +32,9 @@ def read_module(path: Path) -> ir.Module:
     except OSError as error:
         raise DlasError(f"cannot read {path}: {error.strerror or error}") from None
     try:
-        module = ir.Module.parseFile(str(path), ir.Context())
+        context = ir.Context()
+        context.allow_unregistered_dialects = sparsity.names_dialect(path)
+        module = ir.Module.parseFile(str(path), context)
         module.operation.verify()
     except (ir.MLIRError, ValueError) as error:
         raise DlasError(f"not valid MLIR: {_diagnosis(error)}") from None

@@ -14,6 +14,7 @@ from typing import Any
 from iree.compiler import ir
 
 from dlas_mlir.errors import DlasError
+from dlas_mlir.ir import sparsity
 from dlas_mlir.ir.diagnostics import from_mlir, render
 from dlas_mlir.ir.pipeline import PassFailure, parse_pipeline
 
@@ -32,6 +33,7 @@ def run(source: str, pipeline: str, bytecode: str | None, text: str | None) -> d
         module = ir.Module.parseFile(source, context)
         imported = count_layers(module)
         checked.run(module)
+        sparsity.drop_encodings(module)
         layers = read_layers(module)
         if bytecode:
             with Path(bytecode).open("wb") as file:

@@ -8,14 +8,18 @@ constant and leaves the encoding behind.
 
 from __future__ import annotations
 
+import mmap
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from iree.compiler import ir
 
+from dlas_mlir.ir import build
 from dlas_mlir.ir.base import PassError
 
 CONVERT = "sparse_tensor.convert"
+_DIALECT = b"sparse_tensor"
 # The attribute of an encoded layer: its share of zeros; of zero blocks, where it is encoded in blocks.
 SHARE = "dlas.sparsity"
 _NAMES = {"g": "g", "f": "k", "c": "c", "h": "r", "w": "s"}
@@ -88,12 +92,32 @@ def encode(weights: ir.Value, encoding: Encoding, form: str) -> ir.Value:
     return ir.Operation.create(CONVERT, results=[encoded], operands=[weights]).result
 
 
+def names_dialect(source: Path | bytes | str) -> bool:
+    """Whether MLIR, text or bytecode, names the dialect of the encodings: a context that lacks it must then allow
+    dialects that are not registered. A path is that of a file. Raises OSError when it cannot be read."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            if not source.is_file() or not file.read(1):
+                return False  # a pipe, or nothing, cannot be mapped
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                return data.find(_DIALECT) >= 0
+    return (_DIALECT in source) if isinstance(source, bytes) else (_DIALECT.decode() in source)
+
+
 def dense(value: ir.Value) -> ir.Value:
     """The dense tensor behind a conversion; `value` itself where there is none."""
     owner = value.owner
     if not isinstance(owner, ir.Block) and owner.operation.name == CONVERT:
         return owner.operation.operands[0]
     return value
+
+
+def drop_encodings(module: ir.Module) -> None:
+    """Give every layer that is still encoded its dense weights: iree-compile does not know encodings."""
+    for op in build.operations(module):
+        if op.name == CONVERT and op.operands[0].type != op.results[0].type:
+            op.results[0].replace_all_uses_with(op.operands[0])
+            op.erase()
 
 
 def encoding_of(value: ir.Value, form: str) -> Encoding | None:

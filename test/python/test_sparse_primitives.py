@@ -7,10 +7,12 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 from encoded_layers import BSR, CSR, LAYERS, NM, Layer, by_pytorch, convolution_of, data_of, encoded_module
 from grid_runner import TOLERANCE, with_options
 from iree.compiler import ir
 
+from dlas_mlir.cli.dlas import main
 from dlas_mlir.compiler.cache import file_digest
 from dlas_mlir.compiler.driver import compile_imported
 from dlas_mlir.compiler.importer import Imported
@@ -71,3 +73,24 @@ def test_sparse_primitives_compute_what_pytorch_does(tmp_path, monkeypatch):
         assert ours.shape == case.layer.result
         error = np.abs(ours - reference).max() / np.abs(reference).max()
         assert error <= TOLERANCE, f"{case}: {error:.1e}"
+
+
+@pytest.mark.parametrize("recipe", ["stock", "gemm", "sparse-direct"])
+@pytest.mark.parametrize("suffix", [".mlir", ".mlirbc"])
+def test_files_with_encodings_compile_in_any_recipe(tmp_path, monkeypatch, recipe: str, suffix: str):
+    """Where no pass takes the encoding, the dense weights are used."""
+    monkeypatch.setenv("DLAS_CACHE", str(tmp_path / "cache"))
+    layer, path, output = LAYERS["3x3"], tmp_path / f"encoded{suffix}", tmp_path / "encoded.vmfb"
+    with ir.Context(), ir.Location.unknown():
+        module = encoded_module(layer, CSR)
+        wanted = by_pytorch(layer, convolution_of(module), data_of(layer))
+        with path.open("wb") as file:
+            if suffix == ".mlir":
+                file.write(str(module).encode())
+            else:
+                module.operation.write_bytecode(file)
+    assert main(["compile", str(path), "--preset", f"host/{recipe}", "-o", str(output)]) == 0
+    session = Session(output, resolve("local"))
+    (ours,) = session(*data_of(layer))
+    session.close()
+    np.testing.assert_allclose(ours, wanted, rtol=1e-4, atol=1e-4)

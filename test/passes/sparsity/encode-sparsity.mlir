@@ -1,5 +1,5 @@
 // RUN: %dlas_opt %s --dlas-encode-sparsity=threshold=0.5 | FileCheck %s
-// RUN: %dlas_opt %s --dlas-encode-sparsity=threshold=0.5 | %dlas_opt --allow-unregistered-dialect --dlas-encode-sparsity --dlas-fold-constants --dlas-fold-batch-norm --canonicalize --cse | FileCheck %s
+// RUN: %dlas_opt %s --dlas-encode-sparsity=threshold=0.5 | %dlas_opt --dlas-encode-sparsity --dlas-fold-constants --dlas-fold-batch-norm --canonicalize --cse | FileCheck %s
 // RUN: %dlas_opt %s --dlas-encode-sparsity="threshold=0.5 format=csr depthwise=true" | FileCheck %s --check-prefix=CSR
 // RUN: %dlas_opt %s --dlas-encode-sparsity="threshold=0.5 format=bsr block=2 exclude=linear" | FileCheck %s --check-prefix=BSR
 // RUN: %dlas_opt %s --dlas-encode-sparsity="format=nm n=1 m=2" | FileCheck %s --check-prefix=NM
