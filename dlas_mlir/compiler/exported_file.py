@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
+import torch.ao.quantization.fx._decomposed  # registers the operations of quantized programs
 from torch.export import ExportedProgram
 
 from dlas_mlir.errors import DlasError
