@@ -19,7 +19,7 @@ from dlas_mlir.errors import DlasError
 from dlas_mlir.models.architecture import read_metadata
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import Device, cpu_model, resolve
-from dlas_mlir.runtime.timing import Timing
+from dlas_mlir.runtime.timing import TOLERANCE, Timing
 from dlas_mlir.speedup import add_actual, expected, is_dense
 
 Progress = Callable[[str], None]
@@ -48,6 +48,8 @@ class _Entry:
     source: Imported | Artifact | DlasError
     weights: str | None = None
     dense_macs: int = 0
+    # What goes with the types that the recipe rounds to; None: with those of the model.
+    tolerance: float | None = None
     artifact: Artifact | None = None
     worker: Worker | None = None
     facts: dict[str, Any] = field(default_factory=dict)
@@ -152,7 +154,7 @@ def _load(entry: _Entry, protocol: Protocol, progress: Progress) -> None:
         if artifact.golden is None:
             return
         progress(f"check {entry.model} for {entry.preset}, threads {entry.threads}")
-        check = entry.worker.check(protocol.tolerance)
+        check = entry.worker.check(entry.tolerance if protocol.tolerance is None else protocol.tolerance)
         entry.facts |= {"verified": check.verified, "max_rel_error": check.max_rel_error}
         if not check.verified:
             entry.fail(f"wrong output, not timed: {check.reason}")
@@ -161,7 +163,9 @@ def _load(entry: _Entry, protocol: Protocol, progress: Progress) -> None:
 
 
 def _compiled(entry: _Entry, imported: Imported, progress: Progress) -> Artifact:
-    return compile_imported(imported, load_preset(entry.preset, threads=entry.threads), clock=Clock(progress))
+    preset = load_preset(entry.preset, threads=entry.threads)
+    entry.tolerance = TOLERANCE[preset.element] if preset.element else None
+    return compile_imported(imported, preset, clock=Clock(progress))
 
 
 def _measure(entries: list[_Entry], name: str, protocol: Protocol, progress: Progress) -> None:

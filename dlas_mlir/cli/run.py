@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
     from dlas_mlir import api
     from dlas_mlir.compiler.cache import write_atomically
+    from dlas_mlir.compiler.presets import load_preset
     from dlas_mlir.runtime.timing import check
     from dlas_mlir.runtime.worker import golden_limits, load_golden, sorted_keys
 
@@ -71,7 +72,10 @@ def run(args: argparse.Namespace) -> int:
         return 0
     golden = load_golden(str(artifact.golden))
     expected = [golden[key] for key in sorted_keys(golden, "output_")]
-    result = check(outputs, expected, **golden_limits(golden))
+    limits = golden_limits(golden)
+    if element := load_preset(args.preset).element:
+        limits["element"] = element
+    result = check(outputs, expected, **limits)
     if not result.verified:
         raise DlasError(f"{artifact.model} for {artifact.preset}: {result.reason}")
     print(f"equal to PyTorch: max relative error {result.max_rel_error:.1e}")

@@ -3,6 +3,7 @@ iree-compile's."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -47,13 +48,21 @@ _TARGET = {
     "bf16_dot": (str, False),
 }
 _IREE = {"device": (str, True), "flags": (list, True)}
-_RECIPE = {"description": (str, True), "pipeline": (str, True), "flags": (list, False)}
+_RECIPE = {
+    "description": (str, True),
+    "pipeline": (str, True),
+    "flags": (list, False),
+    "extends": (str, False),
+    "element": (str, False),
+}
+_ELEMENTS = ("float16", "bfloat16")
 _TYPES = {dict: "a table", str: "a string", int: "a whole number", list: "a list of strings"}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe; `line` and `column` are where the pipeline's text begins in `file`."""
+    """A recipe; `line` and `column` are where the pipeline's text begins in `file`. The passes of the recipe that it
+    `extends`, if any, come after its own; `element` is the type that it rounds operands to, if any."""
 
     name: str
     description: str
@@ -62,6 +71,8 @@ class Recipe:
     file: str
     line: int
     column: int
+    extends: str | None = None
+    element: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,9 +122,10 @@ def read(path: Path) -> TargetFile:
     device = iree_table["device"]
     if device not in DEVICES:
         raise DlasError(f"{path}: iree.device: expected {' or '.join(DEVICES)}, found `{device}`")
-    figures = {key: value for key, value in target.items() if isinstance(value, int)}
+    known = {field.name for field in dataclasses.fields(Target)}
+    figures: dict[str, Any] = {key: value for key, value in target.items() if key in known}
     for key, value in figures.items():
-        if value < 0:
+        if isinstance(value, int) and value < 0:
             raise DlasError(f"{path}: target.{key}: expected at least 0, found {value}")
     return TargetFile(
         path=path,
@@ -141,7 +153,10 @@ def _recipes(table: _Table, data: dict[str, Any], text: str) -> dict[str, Recipe
 
 def _recipe(table: _Table, recipes: dict[str, Any], name: str, text: str) -> Recipe:
     recipe = _Table(table.path, "recipes.").part(recipes, name, _RECIPE)
-    pipeline = recipe["pipeline"]
+    pipeline, element = recipe["pipeline"], recipe.get("element", "")
+    if element not in ("", *_ELEMENTS):
+        known = " or ".join(_ELEMENTS)
+        raise DlasError(f"{table.path}: recipes.{name}.element: expected {known}, found `{element}`")
     # A string without escapes stands in the file as it is, so that errors can point into the file.
     header = re.search(rf"^\s*\[\s*recipes\s*\.\s*[\"']?{re.escape(name)}[\"']?\s*\]", text, re.MULTILINE)
     at = text.find(pipeline, header.end() if header else 0) if pipeline else -1
@@ -156,6 +171,8 @@ def _recipe(table: _Table, recipes: dict[str, Any], name: str, text: str) -> Rec
         file=str(table.path) if at >= 0 else f"{table.path}[recipes.{name}]",
         line=line,
         column=column,
+        extends=recipe.get("extends"),
+        element=element,
     )
 
 

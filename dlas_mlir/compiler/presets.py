@@ -33,7 +33,8 @@ class Preset:
     """One recipe for one target, checked.
 
     `name` is what was asked for (`host/auto`), `target_name` the target file it came to. `pipeline` is text
-    that `parse_pipeline` takes; `iree_flags` is all that iree-compile is given; `device` is the runtime's.
+    that `parse_pipeline` takes; `iree_flags` is all that iree-compile is given; `device` is the runtime's;
+    `element` is the type that operands are rounded to, empty where the model's own types stay.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Preset:
     iree_flags: tuple[str, ...]
     device: str
     description: str
+    element: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,11 @@ def load_preset(name: str, *, threads: int = 1) -> Preset:
         target=target,
         target_name=file.target.name,
         recipe=recipe_name,
-        pipeline=str(_pipeline(target, recipe)),
+        pipeline=str(_pipeline(target, file, recipe)),
         iree_flags=(*file.iree_flags, *recipe.iree_flags),
         device=_device(file.device, threads),
         description=recipe.description,
+        element=recipe.element,
     )
 
 
@@ -163,10 +166,26 @@ def _device(device: str, threads: int) -> str:
     return {"local": "local-sync" if threads == 1 else "local-task"}.get(device, device)
 
 
-def _pipeline(target: Target, recipe: Recipe) -> Pipeline:
+def _body(file: TargetFile, recipe: Recipe, extending: tuple[str, ...] = ()) -> Pipeline:
+    """The recipe's own passes, then those of the recipe that it extends."""
+    own = parse_pipeline(Source(recipe.pipeline, recipe.file, recipe.line, recipe.column))
+    if recipe.extends is None:
+        return own
+    extended = file.recipes.get(recipe.extends)
+    where = f"{recipe.file}: recipes.{recipe.name}.extends"
+    if extended is None:
+        known = ", ".join(file.recipes)
+        raise DlasError(
+            f"{where}: there is no recipe `{recipe.extends}`{closest(recipe.extends, file.recipes)}; it has {known}"
+        )
+    if recipe.extends in (*extending, recipe.name):
+        raise DlasError(f"{where}: `{recipe.extends}` extends this recipe")
+    return own + _body(file, extended, (*extending, recipe.name))
+
+
+def _pipeline(target: Target, file: TargetFile, recipe: Recipe) -> Pipeline:
     """The recipe's passes after the one that writes the target; nothing at all for an empty recipe."""
-    source = Source(recipe.pipeline, recipe.file, recipe.line, recipe.column)
-    body = parse_pipeline(source)
+    body = _body(file, recipe)
     if not body.elements:
         return body
     figures: dict[str, Any] = dataclasses.asdict(target)

@@ -11,7 +11,7 @@ from iree.compiler import ir
 from iree.compiler.dialects import arith
 
 from dlas_mlir.ir import build, conv, quant
-from dlas_mlir.ir.base import Pass, remark
+from dlas_mlir.ir.base import Pass, PassError, option, remark
 from dlas_mlir.ir.constants import Constants
 from dlas_mlir.ir.kernel.region import indexing_maps, iterators
 from dlas_mlir.ir.quant import Dequantized
@@ -55,10 +55,14 @@ class LowerQdqPass(Pass):
 
     name: ClassVar[str] = "dlas-lower-qdq"
 
+    require: bool = option(False, "whether it is an error when no layer is done in integers")
+
     def run(self, module: ir.Module) -> None:
         lowering = _LowerQdq(Constants(module.operation))
         for op in build.operations(module):
             lowering.visit(op)
+        if self.require and not lowering.layers:
+            raise PassError("no convolution or linear layer is quantized; quantize the model first", module.operation)
         # What is left dequantized is read by other operations, which now do it themselves.
         for op in build.operations(module):
             lowering.take_in(op)
@@ -69,6 +73,8 @@ class _LowerQdq:
     def __init__(self, constants: Constants) -> None:
         self.constants = constants
         self.known: dict[ir.Value, Dequantized] = {}
+        # How many are done in integers.
+        self.layers = 0
         self.requantizer = Requantizer(self.known, constants)
 
     def visit(self, op: ir.Operation) -> None:
@@ -130,6 +136,7 @@ class _LowerQdq:
             layer = conv.layer_name(convolution.op)
             remark(convolution.op, f"layer '{layer}' ({convolution.describe()}) stays in float: {reason}")
             return
+        self.layers += 1
         whole, bias = convolution.channels_end(), convolution.bias(self.constants)
         assert whole is not None and bias is not None  # noqa: PT018
         result = _integer_form(convolution, data, weights)

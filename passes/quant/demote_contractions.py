@@ -1,0 +1,109 @@
+"""dlas-demote-contractions: convolutions and linear layers of float32 on operands of 16 bits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import ml_dtypes
+import numpy as np
+from iree.compiler import ir
+from iree.compiler.dialects import arith
+
+from dlas_mlir.ir import affine, build, conv
+from dlas_mlir.ir.base import Pass, PassError, option, remark
+from dlas_mlir.ir.constants import Constants, constant
+
+_DTYPES = {"bf16": ml_dtypes.bfloat16, "f16": np.float16}
+
+
+@dataclass(frozen=True)
+class DemoteContractionsPass(Pass):
+    """Round the operands of float32 convolutions and linear layers to bfloat16 or float16; sums stay in float32, and so
+    does everything else. The rounding of an input joins the dispatch that computes it, so that it is stored in 16 bits.
+
+    Run it after dlas-fold-batch-norm. A layer whose weights are no constants, or out of the range of float16, stays as
+    it is, with a remark.
+
+    Before:
+    ```mlir
+    %1 = linalg.conv_2d_nchw_fchw ins(%x, %w : tensor<1x64x58x58xf32>, tensor<64x64x3x3xf32>) outs(%zeros)
+    ```
+    After `dlas-demote-contractions{element=bf16}`:
+    ```mlir
+    %h = linalg.generic ins(%x : tensor<1x64x58x58xf32>) { truncf } -> tensor<1x64x58x58xbf16>
+    %1 = linalg.conv_2d_nchw_fchw ins(%h, %v : tensor<1x64x58x58xbf16>, tensor<64x64x3x3xbf16>) outs(%zeros)
+    ```
+    """
+
+    name: ClassVar[str] = "dlas-demote-contractions"
+
+    element: str = option("bf16", "the type of the operands", choices=tuple(_DTYPES))
+
+    def run(self, module: ir.Module) -> None:
+        constants = Constants(module.operation)
+        demoted: dict[ir.Value, ir.Value] = {}
+        for op in build.operations(module):
+            convolution = conv.view(op)
+            if convolution is not None and isinstance(convolution.element, ir.F32Type):
+                self._demote(convolution, constants, demoted)
+        build.erase_dead(module)
+
+    def _demote(self, convolution: conv.Convolution, constants: Constants, demoted: dict[ir.Value, ir.Value]) -> None:
+        op = convolution.op
+        weights = constants.read(convolution.weights)
+        reason = "its weights are not constant" if weights is None else ""
+        if weights is not None:
+            with np.errstate(over="ignore"):
+                narrow = weights.astype(_DTYPES[self.element])
+            reason = "" if np.all(np.isfinite(narrow)) else f"its weights are out of the range of {self.element}"
+        if weights is None or reason:
+            remark(op, f"layer '{conv.layer_name(op)}' ({convolution.describe()}) stays in float32: {reason}")
+            return
+        with ir.InsertionPoint(op), op.location:
+            convolution.set_weights(constant(weights.astype(_DTYPES[self.element]), "weights"))
+            op.operands[0] = self._narrowed(op.operands[0], demoted)
+            _extend_operands(op)
+
+    def _narrowed(self, value: ir.Value, demoted: dict[ir.Value, ir.Value]) -> ir.Value:
+        """`value` rounded where it is computed: before it is padded or reshaped, once for all its readers."""
+        if value in demoted:
+            return demoted[value]
+        op = build.defining(value)
+        kind = ir.RankedTensorType(value.type)
+        element = ir.Type.parse(self.element)
+        if op is not None and op.name == "tensor.pad" and len(op.operands) == 1:
+            filler = op.regions[0].blocks[0].operations[-1].operands[0]
+            if isinstance(filler.owner, ir.Block):
+                raise PassError("padding with something else than a constant", op)
+            low, high = (list(ir.DenseI64ArrayAttr(op.attributes[name])) for name in ("static_low", "static_high"))
+            source = self._narrowed(op.operands[0], demoted)
+            with ir.InsertionPoint(op), op.location:
+                result = build.pad(source, low, high, arith.truncf(element, filler))
+        else:
+            point = ir.InsertionPoint.after(op) if op is not None else ir.InsertionPoint.at_block_begin(value.owner)
+            with point:
+                identity = [affine.dim(i) for i in range(kind.rank)]
+                result = build.generic(
+                    [value],
+                    build.empty(kind.shape, element),
+                    [identity, identity],
+                    ["parallel"] * kind.rank,
+                    lambda x, _: arith.truncf(element, x),
+                ).results[0]
+        demoted[value] = result
+        return result
+
+
+def _extend_operands(op: ir.Operation) -> None:
+    """Give a named operation the body that its operands' types call for."""
+    block = op.regions[0].blocks[0]
+    accumulator = block.arguments[2].type
+    for inner in reversed(list(block.operations)):
+        inner.operation.erase()
+    for place in range(2):
+        block.arguments[place].set_type(build.element_type(op.operands[place]))
+    with ir.InsertionPoint(block):
+        data, weights = (arith.extf(accumulator, block.arguments[place]) for place in range(2))
+        total = arith.addf(block.arguments[2], arith.mulf(data, weights))
+        ir.Operation.create("linalg.yield", operands=[total])

@@ -1,0 +1,32 @@
+// RUN: %dlas_opt %s --split-input-file --dlas-demote-contractions=element=bf16 2>%t | FileCheck %s
+// RUN: FileCheck %s --check-prefix=REMARK < %t
+// RUN: not %dlas_opt %s --dlas-demote-contractions=element=f8 2>&1 | FileCheck %s --check-prefix=OPTION
+// OPTION: error: {{.*}}`element`: {{.*}}f8
+
+// The input is rounded before it is padded, weights are constants of half the size, the sum stays as it is.
+// CHECK-LABEL: func.func @convolution
+// CHECK: linalg.generic {{.*}} ins(%arg0 : tensor<1x4x4x4xf32>) outs({{.*}} : tensor<1x4x4x4xbf16>)
+// CHECK: arith.truncf
+// CHECK: tensor.pad
+// CHECK: tensor<1x4x4x4xbf16> to tensor<1x4x6x6xbf16>
+// CHECK: linalg.conv_2d_nchw_fchw {{.*}}tensor<1x4x6x6xbf16>, tensor<2x4x3x3xbf16>) outs({{.*}} : tensor<1x2x4x4xf32>)
+func.func @convolution(%x: tensor<1x4x4x4xf32>, %start: tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32> {
+  %zero = arith.constant 0.0 : f32
+  %w = arith.constant dense<0.3> : tensor<2x4x3x3xf32>
+  %p = tensor.pad %x low[0, 0, 1, 1] high[0, 0, 1, 1] {
+  ^bb0(%a: index, %b: index, %c: index, %d: index):
+    tensor.yield %zero : f32
+  } : tensor<1x4x4x4xf32> to tensor<1x4x6x6xf32>
+  %y = linalg.conv_2d_nchw_fchw ins(%p, %w : tensor<1x4x6x6xf32>, tensor<2x4x3x3xf32>) outs(%start : tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
+  return %y : tensor<1x2x4x4xf32>
+}
+
+// -----
+
+// CHECK-LABEL: func.func @weights_that_are_computed
+// CHECK: linalg.conv_2d_nchw_fchw {{.*}}tensor<1x4x4x4xf32>, tensor<2x4x1x1xf32>)
+// REMARK: remark: layer {{.*}} stays in float32: its weights are not constant
+func.func @weights_that_are_computed(%x: tensor<1x4x4x4xf32>, %w: tensor<2x4x1x1xf32>, %start: tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32> {
+  %y = linalg.conv_2d_nchw_fchw ins(%x, %w : tensor<1x4x4x4xf32>, tensor<2x4x1x1xf32>) outs(%start : tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
+  return %y : tensor<1x2x4x4xf32>
+}
