@@ -133,7 +133,9 @@ def _too_dense(convolution: conv.Convolution, target: Target) -> str | None:
     encoding, attributes = convolution.encoding, convolution.op.attributes
     if encoding is None or sparsity.SHARE not in attributes:
         return None
-    share, least = ir.FloatAttr(attributes[sparsity.SHARE]).value, target.break_even(encoding.block)
-    if share >= least:
+    attr, least = attributes[sparsity.SHARE], target.break_even(encoding.block)
+    if not isinstance(attr, ir.FloatAttr):
+        raise PassError(f"`{sparsity.SHARE}` is the share of zeros, a number from 0 to 1; found {attr}", convolution.op)
+    if (share := attr.value) >= least:
         return None
     return f"with {share:.0%} zeros it is slower than a dense primitive ({encoding.describe()} from {least:.0%} on)"

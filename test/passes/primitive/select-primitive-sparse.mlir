@@ -24,6 +24,10 @@
 // DENSE-COUNT-4: sparse_tensor.convert
 // DENSE-NOT: sparse_tensor.convert
 
+// RUN: sed s/0.6/true/ %s > %t.mlir
+// RUN: not %dlas_opt %t.mlir --dlas-select-primitive=primitive=sparse-direct,direct 2>&1 | FileCheck %s --check-prefix=NUMBER
+// NUMBER: error: `dlas.sparsity` is the share of zeros, a number from 0 to 1; found true
+
 // OPTION: error: `break-even`: expected true or false, found `70`
 #csr = #sparse_tensor.encoding<{ map = (k, c, r, s) -> (k : dense, c : compressed(nonunique), r : singleton(nonunique), s : singleton) }>
 #bsr = #sparse_tensor.encoding<{ map = (k, c, r, s) -> (k floordiv 4 : dense, c : compressed, r : compressed, s : compressed, k mod 4 : dense) }>
