@@ -4,11 +4,13 @@
 // NAME: error: `dlas-propagate-layouts` has no option `tile`; it has none
 
 // From blocks of 16 to blocks of 4: no NCHW in between.
+// CHECK-DAG: #[[SPLIT_MAP:.*]] = affine_map<(d0, d1, d2, d3, d4, d5) -> (d0, d1, d3, d4, d2, d5)>
+// CHECK-DAG: #[[PLAIN:.*]] = affine_map<(d0, d1, d2, d3, d4, d5) -> (d0, d1, d2, d3, d4, d5)>
 // CHECK-LABEL: func @smaller_blocks
 // CHECK-SAME: (%[[X:.*]]: tensor<1x2x5x7x16xf32>)
 // CHECK: %[[SPLIT:.*]] = tensor.expand_shape %[[X]] {{\[\[}}0], [1], [2], [3], [4, 5]]
 // CHECK-SAME: into tensor<1x2x5x7x4x4xf32>
-// CHECK: %[[COPY:.*]] = linalg.generic {{.*}} ins(%[[SPLIT]] : tensor<1x2x5x7x4x4xf32>) outs({{.*}} : tensor<1x2x4x5x7x4xf32>)
+// CHECK: %[[COPY:.*]] = linalg.generic {indexing_maps = [#[[SPLIT_MAP]], #[[PLAIN]]], {{.*}} ins(%[[SPLIT]] : tensor<1x2x5x7x4x4xf32>) outs({{.*}} : tensor<1x2x4x5x7x4xf32>)
 // CHECK: %[[Y:.*]] = tensor.collapse_shape %[[COPY]] {{\[\[}}0], [1, 2], [3], [4], [5]]
 // CHECK: return %[[Y]] : tensor<1x8x5x7x4xf32>
 func.func @smaller_blocks(%x: tensor<1x2x5x7x16xf32>) -> tensor<1x8x5x7x4xf32> {
@@ -62,6 +64,22 @@ func.func @unrelated_blocks(%x: tensor<1x2x5x7x12xf32>) -> tensor<1x3x5x7x8xf32>
   %d = tensor.empty() : tensor<1x3x5x7x8xf32>
   %p = linalg.pack %u inner_dims_pos = [1] inner_tiles = [8] into %d : tensor<1x24x5x7xf32> -> tensor<1x3x5x7x8xf32>
   return %p : tensor<1x3x5x7x8xf32>
+}
+
+// -----
+
+// 24 channels in blocks of 8 are two blocks of 16, of which the second is half filler that is not there: through NCHW.
+// CHECK-LABEL: func @more_filler
+// CHECK: linalg.unpack
+// CHECK: linalg.pack
+func.func @more_filler(%x: tensor<1x3x5x7x8xf32>) -> tensor<1x2x5x7x16xf32> {
+  %zero = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<1x24x5x7xf32>
+  %u = linalg.unpack %x inner_dims_pos = [1] inner_tiles = [8] into %e : tensor<1x3x5x7x8xf32> -> tensor<1x24x5x7xf32>
+  %d = tensor.empty() : tensor<1x2x5x7x16xf32>
+  %p = linalg.pack %u padding_value(%zero : f32) inner_dims_pos = [1] inner_tiles = [16] into %d
+      : tensor<1x24x5x7xf32> -> tensor<1x2x5x7x16xf32>
+  return %p : tensor<1x2x5x7x16xf32>
 }
 
 // -----
