@@ -8,16 +8,22 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 from encoded_layers import BSR, CSR, LAYERS, NM, Layer, by_pytorch, convolution_of, data_of, encoded_module
 from grid_runner import TOLERANCE, with_options
 from iree.compiler import ir
+from torch import Tensor, nn
 
 from dlas_mlir.cli.dlas import main
+from dlas_mlir.compiler import torch_import
 from dlas_mlir.compiler.cache import file_digest
 from dlas_mlir.compiler.driver import compile_imported
 from dlas_mlir.compiler.importer import Imported
 from dlas_mlir.compiler.presets import load_preset
+from dlas_mlir.compression.compress import compress_module
+from dlas_mlir.compression.pruning import Prune
 from dlas_mlir.ir.sparsity import Encoding
+from dlas_mlir.models.fill import fill_seeded
 from dlas_mlir.runtime.devices import resolve
 from dlas_mlir.runtime.session import Session
 
@@ -94,3 +100,45 @@ def test_files_with_encodings_compile_in_any_recipe(tmp_path, monkeypatch, recip
     (ours,) = session(*data_of(layer))
     session.close()
     np.testing.assert_allclose(ours, wanted, rtol=1e-4, atol=1e-4)
+
+
+class Small(nn.Module):
+    """A stem, a residual block, a layer with stride and groups, pooling and a classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.conv1 = nn.Conv2d(16, 16, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(16)
+        self.conv2 = nn.Conv2d(16, 16, 3, padding=1)
+        self.pointwise = nn.Conv2d(16, 32, 1, stride=2)
+        self.depthwise = nn.Conv2d(32, 32, 3, padding=1, groups=32)
+        self.grouped = nn.Conv2d(32, 32, 3, padding=1, stride=2, groups=2)
+        self.fc = nn.Linear(32, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.bn1(self.stem(x)))
+        x = torch.relu(x + self.conv2(torch.relu(self.bn2(self.conv1(x)))))
+        x = self.grouped(torch.relu(self.depthwise(torch.relu(self.pointwise(x)))))
+        return self.fc(torch.max_pool2d(torch.relu(x), 2).mean((2, 3)))
+
+
+@pytest.mark.parametrize("structure", ["unstructured", "4x1"])
+def test_auto_mixes_sparse_and_dense_layers(tmp_path, monkeypatch, structure: str):
+    monkeypatch.setenv("DLAS_CACHE", str(tmp_path / "cache"))
+    model = fill_seeded(Small, (1, 3, 20, 20))
+    inputs = (torch.randn((1, 3, 20, 20), generator=torch.Generator().manual_seed(1)),)
+    step = Prune(0.9, structure=structure, scope="layer", skip=("last", "depthwise"), exclude=("stem",))
+    compress_module(model, inputs, [step])
+    path = tmp_path / "small.mlirbc"
+    torch_import.write_linalg(torch_import.export(model, inputs, "small"), path, "small")
+    artifact = compile_imported(Imported("small", file_digest(path), path, 0, 0, None), load_preset("host/auto"))
+    found = {layer["layer"] for layer in artifact.layers if layer["primitive"].startswith("sparse-")}
+    assert found == {"conv1", "conv2", "pointwise", "grouped"}
+    session = Session(artifact.vmfb, resolve("local"))
+    (ours,) = session(inputs[0].numpy())
+    session.close()
+    with torch.no_grad():
+        wanted = model(*inputs).numpy()
+    np.testing.assert_allclose(ours, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
