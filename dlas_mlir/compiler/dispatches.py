@@ -16,6 +16,8 @@ PRINT_FLAGS = (
 _DUMP = "// -----// IR Dump After"
 _SYMBOL = re.compile(r"^ {0,2}(?:util\.func|func\.func|util\.initializer|flow\.executable)\b(?:[^@(]*@([\w$.]+))?")
 _DISPATCH = re.compile(r"flow\.dispatch .*?@[\w$.]+::@([\w$.]+)")
+# The last lines of a dump: locations, and the resources that are not left out.
+_END = re.compile(r"^(?:#loc\d* = loc\(.*\)|#-\})$", re.MULTILINE)
 _ALIAS = re.compile(r"^(#loc\d*) = loc\((.*)\)$", re.MULTILINE)
 # Layers are name locations; one after `at` is the caller's, a string before a colon is a file's.
 _NAME = re.compile(r'(?<!at )(?:"([^"]+)"(?!:\d)|(#loc\d*))')
@@ -24,10 +26,13 @@ _NAME = re.compile(r'(?<!at )(?:"([^"]+)"(?!:\d)|(#loc\d*))')
 def split_dump(stderr: str) -> tuple[str, str]:
     """What iree-compile printed on stderr: the IR dump of the module, and the rest.
 
-    The dumps before it are of the functions that compute constants.
+    The dumps before it are of the functions that compute constants. A dump ends with the locations that it names; what
+    comes after them are messages of later stages.
     """
     plain, *dumps = stderr.split(_DUMP)
-    return (dumps[-1] if dumps else ""), plain
+    ends = [max((match.end() for match in _END.finditer(dump)), default=len(dump)) for dump in dumps]
+    messages = [dump[end:].lstrip("\n") for dump, end in zip(dumps, ends, strict=True)]
+    return (dumps[-1] if dumps else ""), "".join([plain, *messages])
 
 
 def parse_dispatches(dump: str, function: str = "main") -> list[dict[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import sys
@@ -26,6 +27,7 @@ from dlas_mlir.ir.pipeline import parse_pipeline
 from dlas_mlir.runtime.devices import cpu_features, cpu_model
 
 _DISTRIBUTIONS = ("dlas-mlir", "iree-base-compiler")
+_ERROR = re.compile(r"error:|LLVM ERROR|^failed to ")
 
 
 def compile_model(
@@ -240,7 +242,7 @@ def _primitives(layers: list[dict[str, Any]]) -> dict[str, int]:
 def _tail(stderr: str) -> str:
     """The first error of a tool and the lines around it; a stack dump is left out."""
     lines = [line for line in stderr.strip().splitlines() if line.strip()]
-    start = next((i for i, line in enumerate(lines) if "error:" in line or "LLVM ERROR" in line), 0)
+    start = next((i for i, line in enumerate(lines) if _ERROR.search(line)), 0)
     shown = [line[:400] for line in lines[start : start + 4] if not line.lstrip().startswith("#")]
     return ":\n" + "\n".join(shown) if shown else ""
 

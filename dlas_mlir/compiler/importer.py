@@ -139,11 +139,11 @@ def _cached(directory: Path) -> Imported | None:
     try:
         facts = json.loads((directory / _FACTS).read_text())
         path = directory / facts["module"]
-        complete = path.stat().st_size == facts["bytes"]
         golden = directory / facts["golden"] if facts["golden"] else None
-        complete = complete and (golden is None or golden.is_file())
-        for source, digest in facts["sources"].items():
-            complete = complete and cache.file_digest(Path(source)) == digest
+        digests = {path: facts["key"], **{Path(source): digest for source, digest in facts["sources"].items()}}
+        if golden is not None:
+            digests[golden] = facts["golden_sha256"]
+        complete = all(cache.file_digest(file) == digest for file, digest in digests.items())
     except (OSError, ValueError, KeyError, DlasError):
         return None
     if not complete:
@@ -181,7 +181,7 @@ def _produce(request: Request, directory: Path) -> Imported:
         "name": request.name,
         "key": cache.file_digest(path),
         "module": path.name,
-        "bytes": path.stat().st_size,
+        "golden_sha256": cache.file_digest(golden) if source is not None else None,
         "golden": golden.name if source is not None else None,
         "macs": counted[0].macs,
         "effective_macs": counted[0].effective,

@@ -36,13 +36,19 @@ class InputSpec:
         return "x".join([*map(str, self.shape), self.element])
 
     def random(self, generator: torch.Generator) -> torch.Tensor:
-        """A tensor of it: normally distributed, or 0 and 1 for integers (so that it may be an index, too)."""
+        """A tensor of it: normally distributed, or 0 and 1 for integers (so that it may be an index, too).
+
+        Raises DlasError when it does not fit into memory.
+        """
         import torch
 
         dtype = getattr(torch, _TORCH_NAMES[self.element])
-        if dtype.is_floating_point:
-            return torch.randn(self.shape, generator=generator).to(dtype)
-        return torch.randint(0, 2, self.shape, generator=generator).to(dtype)
+        try:
+            if dtype.is_floating_point:
+                return torch.randn(self.shape, generator=generator).to(dtype)
+            return torch.randint(0, 2, self.shape, generator=generator).to(dtype)
+        except (RuntimeError, TypeError):  # what torch raises when there is no memory, and for sizes beyond 64 bits
+            raise DlasError(f"an input {self} cannot be allocated: it is too large") from None
 
 
 def parse_input(text: str) -> InputSpec:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from iree.compiler import ir
 
@@ -36,12 +38,22 @@ def run(source: str, pipeline: str, bytecode: str | None, text: str | None) -> d
         sparsity.drop_encodings(module)
         layers = read_layers(module)
         if bytecode:
-            with Path(bytecode).open("wb") as file:
+            with _written(bytecode) as file:
                 module.operation.write_bytecode(file)
         if text:
-            with Path(text).open("w") as file:
-                module.operation.print(file=file, enable_debug_info=True)
+            with _written(text) as file:
+                module.operation.print(file=file, binary=True, enable_debug_info=True)
     return {"layers": layers, "imported_layers": imported}
+
+
+@contextmanager
+def _written(path: str) -> Iterator[BinaryIO]:
+    """The file to write. Raises DlasError that names it; Python's own error for a full disk does not."""
+    try:
+        with Path(path).open("wb") as file:
+            yield file
+    except OSError as error:
+        raise DlasError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def _tell(info: ir.Diagnostic) -> bool:

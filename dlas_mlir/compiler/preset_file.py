@@ -127,10 +127,13 @@ def read(path: Path) -> TargetFile:
     for key, value in figures.items():
         if isinstance(value, int) and value < 0:
             raise DlasError(f"{path}: target.{key}: expected at least 0, found {value}")
+    described = Target(name=path.stem, **figures)
+    if problem := described.problem():
+        raise DlasError(f"{path}: target.{problem}")
     return TargetFile(
         path=path,
         description=target["description"],
-        target=Target(name=path.stem, **figures),
+        target=described,
         device=device,
         iree_flags=(*_flags(path, "iree.flags", iree_table["flags"]), *_cpu_flags(target)),
         recipes=_recipes(table, data, text),

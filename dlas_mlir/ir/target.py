@@ -41,6 +41,15 @@ class Target:
     int8_dot: str = ""
     bf16_dot: str = ""
 
+    def problem(self) -> str:
+        """What is wrong with the figures of the vectors, or nothing."""
+        bits, registers = self.vector_bits, self.vector_registers
+        if bits and (bits < 64 or bits & (bits - 1)):
+            return f"vector_bits: expected 0 or a power of two from 64, found {bits}"
+        if bits and registers < 8:
+            return f"vector_registers: expected at least 8 where there are vectors, found {registers}"
+        return ""
+
     def lanes(self, element_bits: int = 32) -> int:
         """Elements of `element_bits` bits in one vector register."""
         return self.vector_bits // element_bits

@@ -59,7 +59,8 @@ class Session:
             module = rt.VmModule.copy_buffer(instance, artifact.read_bytes())
             context = rt.VmContext(instance, [rt.create_hal_module(instance, hal_device), module])
         except (ValueError, RuntimeError) as error:
-            raise DlasError(f"`{artifact}` cannot be loaded on {device.driver}: {error}") from error
+            why = "it is compiled for another kind of machine" if "INCOMPATIBLE" in str(error) else error
+            raise DlasError(f"`{artifact}` cannot be loaded on {device.driver}: {why}") from error
         main = module.lookup_function(function)
         if main is None:
             raise DlasError(f"`{artifact}` has no function `{function}`; it has {', '.join(module.function_names)}")

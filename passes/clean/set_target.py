@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from iree.compiler import ir
 
-from dlas_mlir.ir.base import Pass, option
+from dlas_mlir.ir.base import Pass, PassError, option
 from dlas_mlir.ir.target import ATTRIBUTE, Target
 
 
@@ -61,4 +61,7 @@ class SetTargetPass(Pass):
 
     def run(self, module: ir.Module) -> None:
         figures = asdict(self)
-        module.operation.attributes[ATTRIBUTE] = Target(name=figures.pop("target"), **figures).to_attr()
+        target = Target(name=figures.pop("target"), **figures)
+        if problem := target.problem():
+            raise PassError(problem.replace("_", "-"))
+        module.operation.attributes[ATTRIBUTE] = target.to_attr()

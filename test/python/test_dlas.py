@@ -262,6 +262,22 @@ def test_a_bug_is_no_traceback(monkeypatch, capsys):
     assert "error: dlas broke: KeyError: 'shape' (a bug" in capsys.readouterr().err
 
 
+def test_what_is_told_to_stop_ends_its_children_and_leaves_nothing(tmp_path):
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(HERE)}
+    command = [sys.executable, "-m", "dlas_mlir.cli.dlas", "bench", MODEL, "--preset", "host/stock", "--rounds", "9999"]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert any(line.startswith("time ") for line in process.stderr)
+    worker = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.terminate()
+    out, said = process.communicate()
+    assert (process.returncode, out) == (143, "")
+    assert "Traceback" not in said
+    assert worker
+    assert not [pid for pid in worker if Path(f"/proc/{pid}").exists()]
+    assert not list(tmp_path.glob("dlas-*"))
+
+
 def test_help_imports_neither_torch_nor_the_compilers():
     slow = ("torch", "torch_mlir", "iree.compiler", "numpy")
     script = f"import sys, dlas_mlir.cli.dlas as d; d.build_parser(); print([m for m in {slow} if m in sys.modules])"

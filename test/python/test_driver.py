@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dlas_mlir.compiler import cache, driver, tools
+from dlas_mlir.compiler import cache, driver, pipeline_process, tools
 from dlas_mlir.compiler.dispatches import parse_dispatches, split_dump
 from dlas_mlir.compiler.driver import artifact_key, compile_imported, compile_model
 from dlas_mlir.compiler.elf import undefined_symbols
@@ -180,6 +180,21 @@ def test_the_command_reproduces_the_failure(monkeypatch):
     assert "iree-no-such-flag" in done.stderr
 
 
+def test_a_failure_of_code_generation_is_told(tmp_path):
+    """It comes after the dump that tells of the dispatches."""
+    source = tmp_path / "double.mlir"
+    source.write_text(
+        "func.func @main(%x: tensor<8xf32>) -> tensor<8xf32> {\n"
+        "  %y = arith.addf %x, %x : tensor<8xf32>\n  return %y : tensor<8xf32>\n}\n"
+    )
+    preset = fresh_preset(
+        name="host/no-code", iree_flags=(*fresh_preset().iree_flags, "--iree-llvmcpu-target-cpu=6502")
+    )
+    with pytest.raises(DlasError) as error:
+        compile_imported(import_model(str(source)), preset)
+    assert "\nLLVM ERROR: 64-bit code requested" in str(error.value)
+
+
 def test_the_compiler_takes_too_long(tmp_path, monkeypatch):
     tool = stand_in(tmp_path, "exec sleep 60")
     monkeypatch.setattr(tools, "iree_compile", lambda: tool)
@@ -195,6 +210,15 @@ def test_a_full_disk_is_told_and_nothing_stays(tmp_path, monkeypatch, shared_cac
         compile_imported(import_model(MODEL), preset)
     folder = shared_cache / "artifact" / artifact_key(import_model(MODEL), preset)
     assert files_below(folder) == set()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("part", ["bytecode", "text"])
+def test_a_pipeline_names_the_file_that_does_not_fit(part):
+    nowhere = {"bytecode": None, "text": None}
+    request = {"source": str(import_model(MODEL).path), "pipeline": "cse", **nowhere, part: "/dev/full"}
+    with pytest.raises(DlasError, match="cannot write /dev/full: No space left on device"):
+        pipeline_process.run(**request)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -246,8 +270,8 @@ def test_dispatches_are_read_from_the_dump():
 #loc1 = loc("layer1.0.conv1")
 #loc2 = loc(callsite(#loc1 at #loc))
 """
-    dump, rest = split_dump(stderr)
-    assert rest == "warning: kept\n"
+    dump, rest = split_dump(stderr + "a.c:1:2: error: no code\n")
+    assert rest == "warning: kept\na.c:1:2: error: no code\n"
     assert parse_dispatches(dump) == [
         {"name": "a_code", "layer": "layer1.0.conv1"},
         {"name": "b_code", "layer": "conv1"},

@@ -136,13 +136,16 @@ def test_import_is_the_same_each_time(own_cache, shared_cache, monkeypatch):
     assert first.path.read_bytes() == second.path.read_bytes()
 
 
-def test_damaged_cache_entry_is_made_anew(own_cache):
+@pytest.mark.parametrize("damage", [lambda content: content[:100], lambda content: content[:-1] + b"?"])
+@pytest.mark.parametrize("part", ["path", "golden"])
+def test_damaged_cache_entry_is_made_anew(own_cache, part, damage):
     imported = import_model("imported_model:small")
-    content = imported.path.read_bytes()
-    imported.path.write_bytes(content[:100])
+    file = getattr(imported, part)
+    content = file.read_bytes()
+    file.write_bytes(damage(content))
     again = import_model("imported_model:small")
     assert again == imported
-    assert again.path.read_bytes() == content
+    assert file.read_bytes() == content
 
 
 def test_edited_source_is_imported_anew(tmp_path, own_cache, monkeypatch):
@@ -245,6 +248,12 @@ def test_bad_models(spec, message):
 def test_malformed_inputs(text, message):
     with pytest.raises(DlasError, match=f"malformed input .*{message}"):
         import_model("imported_model:bare", inputs=(text,))
+
+
+@pytest.mark.parametrize("size", ["9999999", "9" * 30])
+def test_inputs_that_do_not_fit_into_memory(size):
+    with pytest.raises(DlasError, match=f"an input 1x{size}x{size}xi32 cannot be allocated: it is too large"):
+        import_model("imported_model:small", inputs=(f"1x{size}x{size}xi32",))
 
 
 def test_inputs_that_do_not_fit_the_model():

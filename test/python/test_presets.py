@@ -16,6 +16,7 @@ GOOD = """\
 [target]
 description = "mine"
 vector_bits = 64
+vector_registers = 32
 
 [iree]
 device = "local"
@@ -53,6 +54,12 @@ def test_every_built_in_preset_loads() -> None:
         assert found[target] >= {"stock", "direct", "gemm"}
         assert load_preset(f"{target}/direct").target.vector_bits == 0
     assert found.keys() >= {*cpus, "vulkan", "cuda-sm80"}
+
+
+def test_all_figures_of_a_target_reach_the_passes() -> None:
+    preset = load_preset("x86-64-avx512-bf16/auto")
+    assert (preset.target.int8_dot, preset.target.bf16_dot) == ("vpdpbusd", "vdpbf16ps")
+    assert "int8-dot=vpdpbusd" in preset.pipeline
 
 
 def test_threads_choose_the_device_and_reach_the_passes() -> None:
@@ -125,14 +132,14 @@ def test_a_users_file_comes_first(own_directory: Path) -> None:
 def test_directories_are_searched_in_order(own_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = own_directory / "config" / "dlas_mlir" / "presets"
     first = own_directory / "first"
-    for folder, bits in ((config, 1), (own_directory, 2), (first, 3)):
+    for folder, bits in ((config, 128), (own_directory, 256), (first, 512)):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "mine.toml").write_text(GOOD.replace("64", str(bits)))
-    assert load_preset("mine/plain").target.vector_bits == 2
+    assert load_preset("mine/plain").target.vector_bits == 256
     monkeypatch.setenv("DLAS_PRESETS", f"{first}:{own_directory}")
-    assert load_preset("mine/plain").target.vector_bits == 3
+    assert load_preset("mine/plain").target.vector_bits == 512
     monkeypatch.delenv("DLAS_PRESETS")
-    assert load_preset("mine/plain").target.vector_bits == 1
+    assert load_preset("mine/plain").target.vector_bits == 128
 
 
 @pytest.mark.parametrize(
@@ -142,6 +149,8 @@ def test_directories_are_searched_in_order(own_directory: Path, monkeypatch: pyt
         ("= 64", '= "64"', "target.vector_bits: expected a whole number, found '64'"),
         ("= 64", "= true", "target.vector_bits: expected a whole number, found True"),
         ("= 64", "= -64", "target.vector_bits: expected at least 0"),
+        ("= 64", "= 65", "target.vector_bits: expected 0 or a power of two from 64, found 65"),
+        ("vector_registers = 32", "", "target.vector_registers: expected at least 8 where there are vectors, found 0"),
         ("= 64", "= ", "line 3"),
         ('description = "mine"\n', "", "the key `target.description` is missing"),
         ("[iree]", "[iree_flags]", "unknown key `iree_flags`"),
@@ -163,7 +172,7 @@ def test_what_is_wrong_in_a_file(own_directory: Path, old: str, new: str, messag
 
 @pytest.mark.parametrize(
     ("pipeline", "place"),
-    [('"csee"', "11:13"), ("'cse,csee'", "11:17"), ('"""\ncse,\n  csee\n"""', "13:3"), ("'''cse,\ncsee'''", "12:1")],
+    [('"csee"', "12:13"), ("'cse,csee'", "12:17"), ('"""\ncse,\n  csee\n"""', "14:3"), ("'''cse,\ncsee'''", "13:1")],
 )
 def test_a_mistake_in_a_pipeline_is_shown_in_the_file(own_directory: Path, pipeline: str, place: str) -> None:
     (own_directory / "mine.toml").write_text(GOOD.replace('"cse"', pipeline))

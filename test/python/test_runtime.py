@@ -76,6 +76,14 @@ def test_wrong_arguments(double, arrays):
         Session(double, resolve("local"))(*arrays)
 
 
+def test_artifact_of_another_machine(tmp_path):
+    # The last flag counts.
+    flags = ["--iree-llvmcpu-target-triple=aarch64-unknown-unknown-eabi-elf", "--iree-llvmcpu-target-cpu=generic"]
+    elsewhere = compile_text(DOUBLE, tmp_path, *flags)
+    with pytest.raises(DlasError, match="cannot be loaded on local-sync: it is compiled for another kind of machine"):
+        Session(elsewhere, resolve("local"))
+
+
 def test_truncated_artifact(double, tmp_path):
     broken = tmp_path / "broken.vmfb"
     broken.write_bytes(double.read_bytes()[:300])

@@ -59,6 +59,12 @@ def test_what_cannot_be_compared_is_wrong(ours, reason):
     assert reason in result.reason
 
 
+def test_a_reference_that_is_not_finite_is_named():
+    result = check([f32([1, np.nan])], [f32([1, np.nan])])
+    assert (result.verified, result.max_rel_error) == (False, None)
+    assert "PyTorch's own output 0 is not finite" in result.reason
+
+
 def test_the_worst_output_counts():
     one, other = f32([1.0]), f32([1.5])
     assert check([one, other], [one, one]).max_rel_error == 0.5

@@ -1,5 +1,7 @@
 // RUN: %dlas_opt %s --split-input-file --dlas-set-target="target=x86-64-avx2 vector-bits=256 vector-registers=16" | FileCheck %s
 // RUN: not %dlas_opt %s --split-input-file --dlas-set-target=vector-bits=-1 2>&1 | FileCheck %s --check-prefix=RANGE
+// RUN: not %dlas_opt %s --split-input-file --dlas-set-target=vector-bits=13 2>&1 | FileCheck %s --check-prefix=POWER
+// RUN: not %dlas_opt %s --split-input-file --dlas-set-target=vector-bits=256 2>&1 | FileCheck %s --check-prefix=REGISTERS
 // RUN: not %dlas_opt %s --split-input-file --dlas-set-target=vector-bit=256 2>&1 | FileCheck %s --check-prefix=NAME
 
 // The figures are written; those that are not given have their defaults.
@@ -24,6 +26,10 @@ module attributes {dlas.target = {name = "older", threads = 4 : i64}, dlas.other
 // RANGE: error: `vector-bits`: expected at least 0, found -1
 // RANGE-NEXT: dlas-set-target{vector-bits=-1}
 // RANGE-NEXT: {{^ {28}\^~$}}
+
+// POWER: error: vector-bits: expected 0 or a power of two from 64, found 13
+
+// REGISTERS: error: vector-registers: expected at least 8 where there are vectors, found 0
 
 // NAME: error: `dlas-set-target` has no option `vector-bit` (did you mean `vector-bits`?)
 // NAME-NEXT: dlas-set-target{vector-bit=256}
