@@ -16,7 +16,6 @@ from dlas_mlir.compiler.importer import Imported, import_model
 from dlas_mlir.compiler.peak import peak_kernel
 from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.errors import DlasError
-from dlas_mlir.models.architecture import read_metadata
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import Device, cpu_model, resolve
 from dlas_mlir.runtime.timing import TOLERANCE, Timing
@@ -124,10 +123,13 @@ def _entries(
 
 
 def _has_other_shapes(weights: Path | str) -> bool:
+    from dlas_mlir.models.architecture import read_metadata
+
     try:
-        return "channels" in read_metadata(Path(weights)).get("architecture", {})
+        architecture = read_metadata(Path(weights)).get("architecture")
     except DlasError:
         return False  # importing it says what is wrong
+    return isinstance(architecture, dict) and "channels" in architecture
 
 
 def _imported(

@@ -64,22 +64,26 @@ def run(args: argparse.Namespace) -> int:
     from dlas_mlir.compiler.cache import write_atomically
     from dlas_mlir.compression.compress import compress
     from dlas_mlir.compression.recipe import read_recipe
+    from dlas_mlir.compression.step import StepError
 
     steps = read_recipe(args.recipe)
     notes: list[str] = []
     with progress() as show:
         tuner = _tuner(args, steps, show) if any(step.epochs_needed for step in steps) else None
         images = _calibration(args) if any(step.images_needed for step in steps) else None
-        done = compress(
-            args.model,
-            steps,
-            inputs=shapes(args),
-            weights=args.weights,
-            tune=tuner,
-            calibration=images,
-            progress=show,
-            report=notes.append,
-        )
+        try:
+            done = compress(
+                args.model,
+                steps,
+                inputs=shapes(args),
+                weights=args.weights,
+                tune=tuner,
+                calibration=images,
+                progress=show,
+                report=notes.append,
+            )
+        except StepError as error:
+            raise DlasError(f"{args.recipe}: {error}") from None
         done.save(args.output)
     if tuner is not None:
         tuner.remove_states()

@@ -33,7 +33,7 @@ class ChannelPrune(Step):
 
     ratio: float
     max_ratio: float = 0.9
-    round_to: int = 8
+    round_to: int = 16
     exclude: tuple[str, ...] = ()
     iterations: int = 1
     epochs: int = 0

@@ -18,7 +18,7 @@ from dlas_mlir.models.architecture import read_metadata
 from . import checkpoint
 from .effective import Cost, cost
 from .recipe import as_json, check_order
-from .step import Calibration, Context, Step, Tune
+from .step import Calibration, Context, Step, StepError, Tune
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,13 @@ def _load(name: str, inputs: tuple[str, ...] | None, weights: Path | None) -> tu
         from dlas_mlir.compiler.torch_source import load_factory
 
         return load_factory(name, specs, weights)
-    shape = specs[0].shape if specs else models.lookup(name).input_shape
+    if Path(name).suffix in (".pt2", ".onnx", ".mlir", ".mlirbc"):
+        raise DlasError(f"{name} is a file; what is compressed is a model of the zoo or package.module:factory")
+    shape = models.lookup(name).input_shape
+    if specs is not None:
+        if len(specs) != 1:
+            raise DlasError(f"--input: {name} takes one input, {len(specs)} were given")
+        shape = specs[0].shape
     return models.build(name, weights), (torch.randn(shape, generator=torch.Generator().manual_seed(0)),)
 
 
@@ -114,7 +120,7 @@ def compress_module(
         try:
             step.apply(model, context)
         except DlasError as error:
-            raise DlasError(f"step {number} ({step.kind}): {error}") from None
+            raise StepError(f"step {number} ({step.kind}): {error}") from None
     stored: dict[str, Any] = {
         "model": name or metadata.get("model", ""),
         "recipe": [*earlier, *map(as_json, steps)],

@@ -18,6 +18,10 @@ Tune = Callable[[nn.Module, int, float], None]
 Calibration = Callable[[int], np.ndarray]
 
 
+class StepError(DlasError):
+    """A step of a recipe that does not fit the model."""
+
+
 @dataclass
 class Context:
     """What steps are given beside the model.

@@ -56,10 +56,10 @@ def apply(model: nn.Module, architecture: Mapping[str, Any]) -> None:
 
     Raises DlasError when it is not of this model.
     """
-    unknown = set(architecture) - {"channels", "folded", "half", "int8"}
-    if unknown:
-        raise DlasError(f"unknown architecture key `{min(unknown)}`; a newer version may know it")
     try:
+        unknown = set(architecture) - {"channels", "folded", "half", "int8"}
+        if unknown:
+            raise DlasError(f"unknown architecture key `{min(unknown)}`; a newer version may know it")
         for name, sizes in architecture.get("channels", {}).items():
             resize(model.get_submodule(name), sizes)
         for norm, convolution in architecture.get("folded", {}).items():
@@ -68,8 +68,10 @@ def apply(model: nn.Module, architecture: Mapping[str, Any]) -> None:
             to_half(model, architecture["half"]["element"], architecture["half"]["keep"])
         if "int8" in architecture:
             to_int8(model, architecture["int8"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DlasError(f"the stored architecture is not this model's: {error}") from None
+    # PyTorch raises RuntimeError for sizes that no tensor can have.
+    except (ArithmeticError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DlasError(f"the stored architecture is not this model's: {reason}") from None
 
 
 def sizes_of(layer: nn.Module) -> dict[str, int] | None:

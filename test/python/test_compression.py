@@ -11,6 +11,7 @@ from imported_model import kinds
 from torch import Tensor, nn
 
 from dlas_mlir.cli.dlas import main
+from dlas_mlir.compression import checkpoint
 from dlas_mlir.compression.channel_pruning import ChannelPrune
 from dlas_mlir.compression.compress import compress_module
 from dlas_mlir.compression.effective import cost
@@ -213,6 +214,37 @@ def test_a_factory_is_compressed_and_its_checkpoint_fits_it(tmp_path: Path, caps
     assert main(bare) == 1
     assert "--input" in capsys.readouterr().err
     assert main([*bare, "--input", "1x3x9x9xf32"]) == 0
+    two = [*bare, "--input", "1x3x9x9xf32", "--input", "1xf32"]
+    for bad, message in (
+        (["compress", "net.mlir", *command[2:]], "net.mlir is a file"),
+        (["compress", "mobilenetv1-cifar", *two[2:]], "takes one input, 2 were given"),
+    ):
+        assert main(bad) == 1
+        assert message in capsys.readouterr().err
+    recipe.write_text('[[step]]\nkind = "prune"\nsparsity = 0.5\nexclude = ["x*"]\n')
+    assert main(command) == 1
+    assert "r.toml: step 1 (prune): exclude: the pattern `x*` matches no layer" in capsys.readouterr().err
     recipe.write_text('[[step]]\nkind = "fine-tune"\nepochs = 1\n')
     assert main([*bare, "--input", "1x3x9x9xf32"]) == 1
     assert "imported_model:bare has 5 outputs; digits has 10 classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        3,
+        ["half"],
+        {"channels": {"nothing": {"in": 1, "out": 1}}},
+        {"channels": {"stem": {"in": -3, "out": 16, "groups": 1}}},
+        {"channels": {"stem": {"in": 3, "out": 16, "groups": 0}}},
+        {"channels": {"stem": {"in": 3, "out": 10**12, "groups": 1}}},
+        {"half": {"element": "float8", "keep": []}},
+        {"folded": {"bn1": "fc"}},
+        {"later": {}},
+    ],
+)
+def test_a_stored_architecture_of_another_model_names_the_file(tmp_path: Path, stored):
+    path = tmp_path / "odd.safetensors"
+    checkpoint.save(path, small().state_dict(), {"architecture": stored})
+    with pytest.raises(DlasError, match=r"odd\.safetensors does not fit the model: "):
+        load_weights(Small(), path)
