@@ -39,13 +39,22 @@ LAYER_NOTES = (
 )
 
 
-def parser(description: str, stem: str, presets: list[str], turn: float) -> argparse.ArgumentParser:
-    """The options that all scripts have."""
+def parser(
+    description: str,
+    stem: str,
+    presets: list[str],
+    turn: float,
+    *,
+    others: tuple[str, ...] = OTHERS,
+    threads: tuple[int, ...] = (1, 2),
+) -> argparse.ArgumentParser:
+    """The options that all scripts have; `presets` and `others` are compared on `threads` unless told otherwise."""
     result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = [*presets, *OTHERS]
+    default = [*presets, *others]
     add = result.add_argument
     add("--runtimes", nargs="+", default=default, help=f"presets and runtimes (default: {' '.join(default)})")
-    add("--threads", nargs="+", type=int, default=[1, 2], help="numbers of threads (default: 1 2)")
+    counts = " ".join(map(str, threads))
+    add("--threads", nargs="+", type=int, default=[*threads], help=f"numbers of threads (default: {counts})")
     add("--rounds", type=int, default=Protocol.rounds, help="turns of each runtime (default: %(default)s)")
     add("--retries", type=int, default=Protocol.retries, help="of a disturbed turn (default: %(default)s)")
     add("--turn", type=float, default=turn, help="seconds of a turn, after its warm-up (default: %(default)s)")
@@ -67,9 +76,12 @@ def _protocol(options: argparse.Namespace) -> Protocol:
     return Protocol(options.rounds, options.retries, options.turn, options.settle)
 
 
-def export(specs: list[str], directory: Path, say: Callable[[str], None]) -> dict[str, Case | str]:
+def export(
+    specs: list[str], directory: Path, say: Callable[[str], None], *, quantize: bool = False
+) -> dict[str, Case | str]:
     """`workload.prepare` of each, or what went wrong, in a process that keeps torch out of this one."""
-    command = [sys.executable, "-m", "benchmarks.workload", str(directory), *specs]
+    flags = ["--quantize"] if quantize else []
+    command = [sys.executable, "-m", "benchmarks.workload", *flags, str(directory), *specs]
     found: dict[str, Case | str] = {}
     single = os.environ | {"OMP_NUM_THREADS": "1"}  # on a busy machine OpenMP's barriers cost more than they gain
     log = directory / "export.log"
@@ -88,12 +100,17 @@ def export(specs: list[str], directory: Path, say: Callable[[str], None]) -> dic
 
 
 def measure(
-    specs: list[str], options: argparse.Namespace, finish: Callable[[list[dict]], None], *, net: bool
+    specs: list[str],
+    options: argparse.Namespace,
+    finish: Callable[[list[dict]], None],
+    *,
+    net: bool,
+    quantize: bool = False,
 ) -> list[dict]:
     """Compare every workload at every number of threads; `finish` sees all records so far after each.
 
     With `net` the runtimes' processes stay for all workloads, and their cost of a call is taken off the
-    times; else each workload has fresh processes.
+    times; else each workload has fresh processes. With `quantize` there is each workload in integers too.
     """
     protocol = _protocol(options)
     console = Console(stderr=True, highlight=False)
@@ -104,7 +121,7 @@ def measure(
     records: list[dict] = []
     with tempfile.TemporaryDirectory(prefix="dlas-bench-") as name:
         directory = Path(name)
-        cases = export([NOTHING, *specs] if net else specs, directory, say)
+        cases = export([NOTHING, *specs] if net else specs, directory, say, quantize=quantize)
         for threads in options.threads:
             say(f"threads {threads}: measuring the peak")
             peak = peak_gflops(threads)
@@ -164,19 +181,21 @@ def run(
     options: argparse.Namespace,
     *,
     net: bool,
+    quantize: bool = False,
+    notes: str | None = None,
     extra: Callable[[list[dict]], report.Extra] | None = None,
 ) -> int:
     """Measure, writing the results after every workload; the exit code is 1 where anything failed."""
 
     def finish(records: list[dict]) -> None:
         more = extra(records) if extra else report.Extra()
-        notes = LAYER_NOTES if net else NOTES
-        report.write(title, notes, records, asdict(_protocol(options)), options.output, more)
+        text = notes or (LAYER_NOTES if net else NOTES)
+        report.write(title, text, records, asdict(_protocol(options)), options.output, more)
 
     # As an exception, so that processes are ended and exported models deleted.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        records = measure(specs, options, finish, net=net)
+        records = measure(specs, options, finish, net=net, quantize=quantize)
     except DlasError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

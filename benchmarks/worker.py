@@ -15,7 +15,7 @@ from benchmarks.peers import Loaded, peer
 from benchmarks.workload import Case
 from dlas_mlir.errors import DlasError
 from dlas_mlir.runtime.timing import check, sample
-from dlas_mlir.runtime.worker import load_golden, sorted_keys
+from dlas_mlir.runtime.worker import golden_limits, load_golden, sorted_keys
 
 MIN_CALLS = 3
 LOAD_TIMEOUT_S = 900
@@ -34,8 +34,9 @@ def _load(runtime: str, threads: int, case: Case) -> tuple[Loaded, dict]:
     module, variant = peer(runtime)
     start = time.perf_counter()
     loaded = module.load(case, threads, variant)
-    arrays = load_golden(case.golden)
-    result = check(loaded.outputs(), [arrays[key] for key in sorted_keys(arrays, "output_")])
+    arrays = load_golden(loaded.golden or case.golden)
+    expected = [arrays[key] for key in sorted_keys(arrays, "output_")]
+    result = check(loaded.outputs(), expected, **golden_limits(arrays))
     return loaded, {
         "verified": result.verified,
         "max_rel_error": result.max_rel_error,

@@ -7,17 +7,19 @@ import importlib
 import json
 import os
 import shlex
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks import quantized
 from dlas_mlir.errors import DlasError
 
 if TYPE_CHECKING:
     import torch
 
 SEED = 0
+# The variant of a runtime that is given the model in integers.
+INT8 = "int8"
 LAYER_KINDS = ("conv", "linear")
 
 
@@ -182,7 +184,7 @@ class Case:
     """A workload ready for every runtime.
 
     `golden` is an .npz of input_0.. and eager PyTorch's output_0..; `source` is what our importer takes, the
-    spec itself or, for a layer, an ExportedProgram file.
+    spec itself or, for a layer, an ExportedProgram file. The `int8_` fields are of the same model in integers.
     """
 
     spec: str
@@ -192,12 +194,23 @@ class Case:
     source: str
     onnx: str = ""
     onnx_error: str = ""
+    int8_weights: str = ""
+    int8_golden: str = ""
+    int8_onnx: str = ""
+    int8_error: str = ""
 
-    def onnx_file(self) -> str:
-        """The model as ONNX. Raises DlasError when it could not be exported."""
-        if not self.onnx:
-            raise DlasError(f"no ONNX file: {self.onnx_error}")
-        return self.onnx
+    def onnx_file(self, variant: str = "") -> str:
+        """The model as ONNX, `int8` or as it is. Raises DlasError when there is none, or no such variant."""
+        if variant not in ("", INT8):
+            raise DlasError(f"unknown variant `{variant}`: the only one is `{INT8}`")
+        path, error = (self.int8_onnx, self.int8_error) if variant else (self.onnx, self.onnx_error)
+        if not path:
+            raise DlasError(f"no ONNX file: {error}")
+        return path
+
+    def golden_file(self, variant: str = "") -> str:
+        """What the outputs of the model from `onnx_file` are compared with."""
+        return self.int8_golden if variant else self.golden
 
 
 def prepare(spec: str, directory: Path) -> Case:
@@ -240,13 +253,19 @@ def _export_onnx(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], path
 
 
 def main() -> None:
-    """`DIRECTORY SPEC...`: prepare each; print a line of JSON for each, a Case or `spec` and `error`."""
-    directory = Path(sys.argv[1])
+    """`[--quantize] DIRECTORY SPEC...`: prepare each; print a line of JSON for each, a Case or `spec` and `error`."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quantize", action="store_true")
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("specs", nargs="*")
+    options = parser.parse_args()
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # exporters print
-    for number, spec in enumerate(sys.argv[2:]):
+    for number, spec in enumerate(options.specs):
+        directory = options.directory / str(number)
         try:
-            answer = asdict(prepare(spec, directory / str(number)))
+            case = prepare(spec, directory)
+            answer = asdict(case) | (quantized.prepare(case, directory) if options.quantize else {})
         except Exception as error:  # whatever an exporter raises is the result for this workload
             text = str(error) if isinstance(error, DlasError) else f"{type(error).__name__}: {error}"
             answer = {"spec": spec, "error": text}

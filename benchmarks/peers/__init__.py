@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Loaded:
     """A workload ready to run: `call` is one inference, the timed part; `outputs` runs and copies out.
 
-    `close` is called once, when nothing else will be.
+    `close` is called once, when nothing else will be. `golden` is what the outputs are compared with, where that is not
+    the case's.
     """
 
     call: Callable[[], object]
@@ -27,6 +28,7 @@ class Loaded:
     close: Callable[[], None] = lambda: None
     flags: dict[str, str] = field(default_factory=dict)
     details: dict[str, object] = field(default_factory=dict)
+    golden: str = ""
 
 
 class Peer(Protocol):
@@ -49,7 +51,7 @@ OTHERS = ("eager", "inductor", "onnxruntime", "openvino")
 
 def is_ours(runtime: str) -> bool:
     """Whether `runtime` is a preset of ours (`host/auto`) rather than another system."""
-    return "/" in runtime
+    return "/" in runtime.partition("=")[0]
 
 
 def module_of(runtime: str) -> tuple[str, str]:

@@ -1,4 +1,7 @@
-"""Our own compiler: the variant is the preset. `host/stock` is IREE as it comes."""
+"""Our own compiler: the variant is the preset, with `=int8` behind it for the model in integers.
+
+`host/stock` is IREE as it comes.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,13 @@ import contextlib
 import os
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 
 from benchmarks.peers import Loaded
-from benchmarks.workload import Case
+from benchmarks.workload import INT8, Case
 from dlas_mlir.compiler.driver import compile_model
 from dlas_mlir.compiler.presets import load_preset
+from dlas_mlir.errors import DlasError
 from dlas_mlir.runtime.devices import resolve
 from dlas_mlir.runtime.session import Session
 from dlas_mlir.runtime.worker import load_golden, sorted_keys
@@ -35,11 +40,15 @@ def _every_cpu() -> Iterator[None]:
 
 
 def load(case: Case, threads: int, variant: str) -> Loaded:
+    name, _, form = variant.partition("=")
+    if form not in ("", INT8):
+        raise DlasError(f"unknown variant `{form}` of {name}: the only one is `{INT8}`")
     with _every_cpu():
-        artifact = compile_model(case.source, load_preset(variant, threads=threads))
+        weights = Path(case.int8_weights) if form else None
+        artifact = compile_model(case.source, load_preset(name, threads=threads), weights=weights)
     device = resolve(artifact.driver, threads)
     session = Session(artifact.vmfb, device)
-    arrays = load_golden(case.golden)
+    arrays = load_golden(str(artifact.golden) if form else case.golden)
     arguments = [session.prepare([arrays[key] for key in sorted_keys(arrays, "input_")])]
     flags = {"iree-compile": " ".join(artifact.flags), "device": " ".join(device.tool_flags())}
 
@@ -54,4 +63,5 @@ def load(case: Case, threads: int, variant: str) -> Loaded:
         close,
         flags,
         {"primitives": artifact.primitives, "artifact_sha256": artifact.sha256},
+        golden=str(artifact.golden) if form else "",
     )

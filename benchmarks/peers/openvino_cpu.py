@@ -1,4 +1,7 @@
-"""OpenVINO's CPU plugin, for latency, in f32: on its own it would choose bf16 where the CPU has it."""
+"""OpenVINO's CPU plugin, for latency, in f32: on its own it would choose bf16 where the CPU has it.
+
+The variant may be `int8`: what is quantized then is in integers, and the rest in f32.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ def load(case: Case, threads: int, variant: str) -> Loaded:
         "ENABLE_CPU_PINNING": "YES",
     }
     core = openvino.Core()
-    compiled = core.compile_model(core.read_model(case.onnx_file()), "CPU", flags)
+    compiled = core.compile_model(core.read_model(case.onnx_file(variant)), "CPU", flags)
     request = compiled.create_infer_request()
     with np.load(case.golden) as golden:
         for i, port in enumerate(compiled.inputs):
@@ -35,4 +38,4 @@ def load(case: Case, threads: int, variant: str) -> Loaded:
         call()
         return [request.get_tensor(port).data.copy() for port in compiled.outputs]
 
-    return Loaded(call, outputs, flags=flags)
+    return Loaded(call, outputs, flags=flags, golden=case.golden_file(variant))

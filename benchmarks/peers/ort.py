@@ -1,4 +1,4 @@
-"""ONNX Runtime's CPU provider, every graph optimisation, inputs and outputs bound once."""
+"""ONNX Runtime's CPU provider, every graph optimisation, inputs and outputs bound once. The variant may be `int8`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def load(case: Case, threads: int, variant: str) -> Loaded:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(case.onnx_file(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(case.onnx_file(variant), options, providers=["CPUExecutionProvider"])
     binding = session.io_binding()
     with np.load(case.golden) as golden:
         for i, value in enumerate(session.get_inputs()):
@@ -40,4 +40,4 @@ def load(case: Case, threads: int, variant: str) -> Loaded:
         "allow_spinning": "default (on within a run)",
         "io_binding": "True",
     }
-    return Loaded(call, outputs, flags=flags)
+    return Loaded(call, outputs, flags=flags, golden=case.golden_file(variant))
