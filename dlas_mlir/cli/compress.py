@@ -13,6 +13,7 @@ from dlas_mlir.cli.console import (
     add_dataset_arguments,
     add_model_arguments,
     check_writable,
+    positive_int,
     print_table,
     progress,
     shapes,
@@ -48,6 +49,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .safetensors to write")
     add_model_arguments(parser)
     add_dataset_arguments(parser)
+    parser.add_argument("--threads", type=positive_int, metavar="N", help="PyTorch's threads (default: all cores)")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     parser.add_argument("--layers", action="store_true", help="also print every layer")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write recipe, sizes and layers")
@@ -67,6 +69,10 @@ def run(args: argparse.Namespace) -> int:
     from dlas_mlir.compression.step import StepError
 
     steps = read_recipe(args.recipe)
+    if args.threads:
+        import torch
+
+        torch.set_num_threads(args.threads)
     notes: list[str] = []
     with progress() as show:
         tuner = _tuner(args, steps, show) if any(step.epochs_needed for step in steps) else None
