@@ -64,6 +64,12 @@ def _print(found: Evaluation) -> None:
     if found.pytorch is not None:
         rows.append(_cells("PyTorch", found.pytorch))
     print_table(f"{found.model} on {found.dataset}", _COLUMNS, rows)
+    share = found.nonzeros / max(1, found.parameters)
+    print(
+        f"{found.parameters / 1e6:,.2f} M parameters, {share:.1%} of them not zero; "
+        f"{found.weight_bytes / 1e6:,.2f} MB of weights; {found.macs / 1e6:,.1f} M multiply-accumulates, "
+        f"{found.effective_macs / 1e6:,.1f} M without zeros"
+    )
     if found.agreement is None:
         print("there is no PyTorch model to compare with")
     else:

@@ -53,16 +53,22 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The accuracy of an artifact and PyTorch's of the same weights.
+    """The accuracy of an artifact and PyTorch's of the same weights, and the size of what was evaluated.
 
     `agreement` is the share of the images to which both give the same class. `pytorch` and `agreement` are None
-    where there is no PyTorch model (an ONNX or MLIR file).
+    where there is no PyTorch model (an ONNX or MLIR file). `weight_bytes` are those of the constants in the .vmfb,
+    `effective_macs` the MACs of weights that are not zero.
     """
 
     model: str
     preset: str
     dataset: str
     artifact_sha256: str
+    parameters: int
+    nonzeros: int
+    weight_bytes: int
+    macs: int
+    effective_macs: int
     artifact: Accuracy
     pytorch: Accuracy | None
     agreement: float | None
@@ -99,6 +105,11 @@ def evaluate(
         preset=preset,
         dataset=dataset.name,
         artifact_sha256=artifact.sha256,
+        parameters=artifact.parameters,
+        nonzeros=artifact.nonzeros,
+        weight_bytes=artifact.weight_bytes,
+        macs=artifact.macs,
+        effective_macs=sum(artifact.effective_macs.values()),
         artifact=_accuracy(found, split),
         pytorch=None if expected is None else _accuracy(expected, split),
         agreement=None if expected is None else float((found == expected).mean()),

@@ -261,7 +261,12 @@ def test_an_artifact_has_pytorchs_accuracy(factory, digits, tmp_path, capsys):
     assert row["artifact"]["n"] == 445
     assert abs(row["artifact"]["correct"] - trained.correct) <= 1
     assert row["agreement"] > 0.99
-    assert "95 % interval" in capsys.readouterr().out
+    assert row["parameters"] == row["nonzeros"] == sum(each.numel() for each in module.parameters())
+    assert row["weight_bytes"] == pytest.approx(4 * row["parameters"], rel=0.05)  # small ones are in the code
+    assert row["effective_macs"] == row["macs"] > 0
+    printed = capsys.readouterr().out
+    assert "95 % interval" in printed
+    assert "100.0% of them not zero" in printed
 
 
 def test_outputs_that_are_no_classes_of_the_dataset_are_refused(factory, few_digits):
