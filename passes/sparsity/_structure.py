@@ -39,7 +39,7 @@ def n_of_m_mask(weights: np.ndarray, n: int, m: int) -> np.ndarray:
 def zero_share(weights: np.ndarray, block: int = 1) -> float:
     """The share of blocks of output channels that are all zero."""
     stored = (weights != 0).reshape(-1, block, *weights.shape[1:]).any(axis=1)
-    return float(1 - stored.mean())
+    return np.count_nonzero(~stored) / stored.size
 
 
 def is_n_of_m(weights: np.ndarray, n: int, m: int) -> bool:
