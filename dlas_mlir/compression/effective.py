@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from dlas_mlir.models.architecture import quantization_of
 from dlas_mlir.models.count import run_and_count_macs
 
 from .layers import Layer, weight_layers
@@ -59,12 +60,15 @@ def cost(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> Cost:
     finally:
         for handle in handles:
             handle.remove()
-    rows = tuple(_layer_cost(name, layer, uses[name]) for name, layer in layers.items())
+    quantization = quantization_of(model)
+    integers = set(layers).difference(quantization["keep"]) if quantization is not None else set()
+    rows = tuple(_layer_cost(name, layer, uses[name], name in integers) for name, layer in layers.items())
     parameters = list(model.parameters())
+    narrower = sum(_saved(layers[name]) for name in integers)
     return Cost(
         parameters=sum(each.numel() for each in parameters),
         nonzeros=sum(int(each.count_nonzero()) for each in parameters),
-        bytes=sum(each.nbytes for each in parameters),
+        bytes=sum(each.nbytes for each in parameters) - narrower,
         macs=macs,
         effective_macs=macs - sum(row.macs - row.effective_macs for row in rows),
         layers=rows,
@@ -75,15 +79,20 @@ def _count(uses: Counter[str], name: str, layer: Layer, inputs: object, output: 
     uses[name] += output.numel() // layer.weight.shape[0]
 
 
-def _layer_cost(name: str, layer: Layer, uses: int) -> LayerCost:
+def _saved(layer: Layer) -> int:
+    """Bytes fewer of a layer whose weights become int8."""
+    return layer.weight.nbytes - layer.weight.numel()
+
+
+def _layer_cost(name: str, layer: Layer, uses: int, integers: bool) -> LayerCost:
     parameters = list(layer.parameters(recurse=False))
     return LayerCost(
         name=name,
         shape=tuple(layer.weight.shape),
-        element=str(layer.weight.dtype).removeprefix("torch."),
+        element="int8" if integers else str(layer.weight.dtype).removeprefix("torch."),
         parameters=sum(each.numel() for each in parameters),
         nonzeros=sum(int(each.count_nonzero()) for each in parameters),
-        bytes=sum(each.nbytes for each in parameters),
+        bytes=sum(each.nbytes for each in parameters) - (_saved(layer) if integers else 0),
         macs=uses * layer.weight.numel(),
         effective_macs=uses * int(layer.weight.count_nonzero()),
     )

@@ -9,6 +9,7 @@ activation (`activations`).
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -137,9 +138,12 @@ def to_half(model: nn.Module, element: str, keep: Iterable[str]) -> None:
 
 def to_int8(model: nn.Module, quantization: Mapping[str, Any]) -> None:
     """Say that a model is to be quantized where it is traced; in PyTorch it still computes in float32."""
-    for name in quantization["keep"]:
-        model.get_submodule(name)
-    model.__dict__[_INT8] = {key: quantization[key] for key in ("keep", "activations")}
+    keep = [name for name in quantization["keep"] if model.get_submodule(name)]
+    activations = {name: (float(scale), int(zero)) for name, (scale, zero) in quantization["activations"].items()}
+    for name, (scale, zero) in activations.items():
+        if not (math.isfinite(scale) and scale > 0 and 0 <= zero <= 255):
+            raise ValueError(f"{name} has the scale {scale:g} and the zero point {zero}")
+    model.__dict__[_INT8] = {"keep": keep, "activations": activations}
 
 
 def quantization_of(model: nn.Module) -> dict[str, Any] | None:
