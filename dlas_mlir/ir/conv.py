@@ -180,6 +180,8 @@ class Convolution:
                 array = constants.read(op.operands[0])
         elif op.name == "arith.constant":
             array = constants.read(op.results[0])
+            if array is not None and array.size and np.all(array == array.flat[0]):
+                array = np.full(channels, array.flat[0])
         return array.reshape(-1) if array is not None and array.size == channels else None
 
     def channels_end(self) -> tuple[ir.Value, int] | None:

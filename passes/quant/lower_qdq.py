@@ -146,7 +146,7 @@ class _LowerQdq:
             with ir.InsertionPoint(collapse), collapse.location:
                 result = build.collapse(result, [[0], [1, 2], [3], [4]])
         with ir.InsertionPoint(end.owner.operation), convolution.op.location:
-            scales = np.broadcast_to(weights.scale, convolution.out_channels) * float(data.scale)
+            scales = np.broadcast_to(weights.scale, convolution.out_channels).astype(np.float64) * float(data.scale)
             correction = -int(data.zero) * self._sums(convolution, weights)
             scaled = self.requantizer.scaled_result(result, dim, scales, bias, correction)
         _replace(end.owner.operation, scaled)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from convolution_cases import Case, Cases
+from torch import nn
 
 from dlas_mlir.compiler import torch_import
 from dlas_mlir.compiler.artifact import Artifact
@@ -35,18 +36,36 @@ class Figures:
 
     lanes: int
     registers: int
+    int8_dot: str = ""
+    bf16_dot: str = ""
 
     def target(self, threads: int) -> Target:
-        return Target(f"lanes-{self.lanes}", self.lanes * 32, self.registers, threads=threads)
+        return Target(
+            f"lanes-{self.lanes}",
+            self.lanes * 32,
+            self.registers,
+            threads=threads,
+            int8_dot=self.int8_dot,
+            bf16_dot=self.bf16_dot,
+        )
 
 
-def preset_for(cases: Sequence[Case], figures: Figures, folder: Path, threads: int = 1) -> Preset:
-    """The `auto` recipe, but each case's own convolution is done by the primitive that the case names."""
+def preset_for(
+    cases: Sequence[Case],
+    figures: Figures,
+    folder: Path,
+    threads: int = 1,
+    name: Callable[[Case], str] = lambda case: "conv",
+) -> Preset:
+    """The `auto` recipe, but each case's own convolution is done by the primitive that the case names. `name` is that
+    of the layer in its case."""
     primitives = {case.primitive for case in cases}
     layouts = {_LAYOUTS[name][1] for name in primitives if name in _LAYOUTS}
     assert len(layouts) <= 1, "one module has one layout of direct convolutions"
     choices = folder / "choices.json"
-    names = {f"cases.{i}.conv": _LAYOUTS.get(case.primitive, (case.primitive,))[0] for i, case in enumerate(cases)}
+    names = {
+        f"cases.{i}.{name(case)}": _LAYOUTS.get(case.primitive, (case.primitive,))[0] for i, case in enumerate(cases)
+    }
     choices.write_text(json.dumps(names))
     options: dict[str, dict[str, Any]] = {
         "dlas-set-target": {
@@ -90,17 +109,20 @@ class Result:
 def run_cases(cases: Sequence[Case], figures: Figures, folder: Path, threads: int = 1) -> Result:
     """Compile `cases` as one module in `folder`, run it, and compare with PyTorch in double precision."""
     module = Cases(tuple(cases)).eval()
-    path = folder / "module.mlirbc"
-    program = torch_import.export(module, module.example_inputs, "grid")
-    torch_import.write_linalg(program, path, "grid")
-    imported = Imported("grid", file_digest(path), path, sum(case.macs for case in cases), 0, None)
-    artifact = compile_imported(imported, preset_for(cases, figures, folder, threads))
+    artifact = compiled(module, module.example_inputs, preset_for(cases, figures, folder, threads), folder)
     session = Session(artifact.vmfb, resolve("local", threads))
     outputs = session(*[tensor.numpy() for tensor in module.example_inputs])
     session.close()
     with torch.no_grad():
         wanted = module.double()(*[tensor.double() for tensor in module.example_inputs])
     return Result([_error(a, b.numpy()) for a, b in zip(outputs, wanted, strict=True)], artifact)
+
+
+def compiled(module: nn.Module, inputs: tuple[torch.Tensor, ...], preset: Preset, folder: Path) -> Artifact:
+    """The module by way of the importer, in `folder`."""
+    path = folder / "module.mlirbc"
+    torch_import.write_linalg(torch_import.export(module, inputs, "grid"), path, "grid")
+    return compile_imported(Imported("grid", file_digest(path), path, 0, 0, None), preset)
 
 
 def _error(ours: np.ndarray, wanted: np.ndarray) -> float:
