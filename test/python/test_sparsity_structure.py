@@ -24,6 +24,7 @@ def weights(outputs: int, inputs: int):
     return arrays.arrays(np.float32, (outputs, inputs, 1, 2), elements=values)
 
 
+@settings(deadline=None)
 @given(weights(8, 4), st.sampled_from(BLOCKS))
 def test_a_block_is_zero_where_all_its_weights_are(array: np.ndarray, block: int):
     scores = block_scores(array, block)
@@ -31,6 +32,7 @@ def test_a_block_is_zero_where_all_its_weights_are(array: np.ndarray, block: int
     assert zero_share(array, block) <= zero_share(array)
 
 
+@settings(deadline=None)
 @given(weights(2, 8), st.sampled_from([(1, 2), (2, 4), (1, 8), (3, 4)]))
 def test_n_of_m_keeps_the_largest(array: np.ndarray, structure: tuple[int, int]):
     n, m = structure
