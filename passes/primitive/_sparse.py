@@ -13,7 +13,7 @@ from dlas_mlir.ir.conv import Convolution
 from dlas_mlir.ir.kernel import sparse
 from dlas_mlir.ir.kernel.region import scalar_constant
 from dlas_mlir.ir.target import Target
-from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, mark
+from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, is_filled_with_zero, mark
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,19 @@ def mark_sparse(op: ir.OpView, convolution: Convolution) -> None:
     op.operation.attributes[sparse.ATTRIBUTE] = found.to_attr()
 
 
-def group_channel(convolution: Convolution, k: ir.AffineExpr, c: ir.AffineExpr) -> ir.AffineExpr:
-    """The input channel that is channel `c` of the group of output channel `k`."""
+def group_channel(convolution: Convolution, k: ir.AffineExpr, c: ir.AffineExpr, taps: int = 1) -> ir.AffineExpr:
+    """The input channel that is channel `c` of the group of output channel `k`, where a channel has `taps` rows."""
     if convolution.groups == 1:
         return c
-    return ir.AffineExpr.get_floor_div(k, convolution.group_out) * convolution.group_in + c
+    return ir.AffineExpr.get_floor_div(k, convolution.group_out) * (convolution.group_in * taps) + c
+
+
+def start_nchw(convolution: Convolution) -> ir.Value:
+    """The initial accumulator [N, K, OH, OW]."""
+    if not is_filled_with_zero(convolution.initial):
+        return convolution.initial_nchw()
+    shape = [convolution.batch, convolution.out_channels, *convolution.out_size]
+    return build.fill(build.zero(convolution.accumulator), shape)
 
 
 def columns_apart(data: ir.Value, stride: int) -> ir.Value:
@@ -60,7 +68,7 @@ def columns_apart(data: ir.Value, stride: int) -> ir.Value:
     output are neighbours. W is padded to a multiple of s with zeros."""
     n, c, h, w = ir.RankedTensorType(data.type).shape
     width = -(-w // stride)
-    data = _padded_to(data, width * stride)
+    data = padded_to(data, width * stride)
     dims = [affine.dim(i) for i in range(5)]
     return build.generic(
         [data],
@@ -71,7 +79,7 @@ def columns_apart(data: ir.Value, stride: int) -> ir.Value:
     ).results[0]
 
 
-def _padded_to(data: ir.Value, width: int) -> ir.Value:
+def padded_to(data: ir.Value, width: int) -> ir.Value:
     """`data` with zeros behind its columns up to `width`, as part of the padding that it may have."""
     missing = width - ir.RankedTensorType(data.type).shape[3]
     if not missing:

@@ -10,8 +10,7 @@ from iree.compiler import ir
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.conv import Convolution
 from dlas_mlir.ir.target import Target
-from dlas_mlir.passes.primitive._lower import is_filled_with_zero
-from dlas_mlir.passes.primitive._sparse import LowerSparsePass, columns_apart, group_channel, mark_sparse
+from dlas_mlir.passes.primitive._sparse import LowerSparsePass, columns_apart, group_channel, mark_sparse, start_nchw
 
 
 @dataclass(frozen=True)
@@ -57,11 +56,8 @@ class LowerSparseDirectPass(LowerSparsePass):
             [k, c, fh, fw],
             [n, k, oh, ow],
         ]
-        start = convolution.initial_nchw()
-        if is_filled_with_zero(convolution.initial):
-            shape = [convolution.batch, convolution.out_channels, *convolution.out_size]
-            start = build.fill(build.zero(convolution.accumulator), shape)
         kinds = ["parallel"] * 4 + ["reduction"] * 3
-        generic = build.generic([data, convolution.weights_oihw()], start, maps, kinds, build.multiply_accumulate)
+        weights = convolution.weights_oihw()
+        generic = build.generic([data, weights], start_nchw(convolution), maps, kinds, build.multiply_accumulate)
         mark_sparse(generic, convolution)
         return generic.results[0]

@@ -17,7 +17,7 @@ from dlas_mlir.ir.target import Target
 
 # Registers beside the accumulators and the weights of a block: a vector of pixels.
 _SCRATCH_REGISTERS = 1
-_LINE_BYTES = 64
+_LINE_BYTES, _ELEMENT_BYTES = 64, 4
 # The share of the first-level cache that a chunk's activations may take: weights and results pass through it too.
 _CACHE_SHARE = 0.8
 # Cycles, fitted to layers of ResNet18 and ResNet50 on Zen 4: of a vector load (two are done at once), of one that most
@@ -83,21 +83,32 @@ class _Contraction:
     def height(self) -> int:
         return 1 if self.row is None else self.extents[self.row]
 
-    def lines(self, tile: _Tile) -> int:
-        """Cache lines of the activations that one channel (step of the outermost reduction) of a tile reads."""
-        loops: list = [0] * len(self.extents)
-        inner = self.reductions[1:]
-        grid = np.indices([tile.rows, tile.columns, *(self.extents[loop] for loop in inner)])
-        if self.row is not None:
-            loops[self.row] = grid[0]
-        loops[self.vector] = grid[1]
-        for loop, positions in zip(inner, grid[2:], strict=True):
-            loops[loop] = positions
-        place, stride = 0, 4
+    @property
+    def period(self) -> int:
+        """How many rows of pixels are equally far from each other in the activations: those of a packed tile."""
+        if self.row is None or self.height == 1:
+            return 1
+        distances = np.diff(self._place({self.row: np.arange(self.height)}))
+        changes = np.flatnonzero(distances != distances[0])
+        return int(changes[0]) + 1 if changes.size else self.height
+
+    def _place(self, positions: dict[int, np.ndarray]) -> np.ndarray:
+        """Where the activation is, in bytes, for arrays of positions of some loops; the others are at 0."""
+        loops: list = [positions.get(loop, 0) for loop in range(len(self.extents))]
+        place, stride = 0, _ELEMENT_BYTES
         for expr, size in zip(reversed(self.data), reversed(self.shape), strict=True):
             place = place + affine.evaluate(expr, loops) * stride
             stride *= size
-        return len(np.unique(np.asarray(place) // _LINE_BYTES))
+        return np.asarray(place)
+
+    def lines(self, tile: _Tile) -> int:
+        """Cache lines of the activations that one channel (step of the outermost reduction) of a tile reads."""
+        inner = self.reductions[1:]
+        grid = np.indices([tile.rows, tile.columns, *(self.extents[loop] for loop in inner)])
+        positions = dict(zip((self.vector, *inner), grid[1:], strict=True))
+        if self.row is not None:
+            positions[self.row] = grid[0]
+        return len(np.unique(self._place(positions) // _LINE_BYTES))
 
 
 def _buffer(value: ir.Value) -> ir.Value:
@@ -126,23 +137,31 @@ def _tiles(work: _Contraction, target: Target) -> Iterator[_Tile]:
     block = work.sparse.block
     budget = max(1, (target.vector_registers - _SCRATCH_REGISTERS - block) // block)
     across = -(-work.width // lanes)
-    idle = lanes > work.width
+    period = work.period
+    # An idle lane needs another row in the tile; a packed tile is not left.
+    heights = [
+        rows
+        for rows in range(2 if lanes > work.width else 1, period + 1)
+        if period == work.height or period % rows == 0
+    ]
     depth = work.extents[work.reductions[0]]
     chunks = [size for size in range(1, depth + 1) if depth % size == 0]
     for vectors in range(1, min(across, budget) + 1):
         columns = work.width if vectors == across else vectors * lanes
-        for rows in range(2 if idle else 1, min(work.height, max(budget // vectors, 2 if idle else 1)) + 1):
-            for chunk in chunks:
-                yield _Tile(rows, columns, rows * vectors, lanes, chunk)
+        fitting = [rows for rows in heights if rows * vectors <= budget] or heights[:1]
+        for rows in fitting:
+            yield from (_Tile(rows, columns, rows * vectors, lanes, chunk) for chunk in chunks)
 
 
 def _lanes(work: _Contraction, target: Target) -> int:
     """A vector's, or fewer for narrow rows: with idle ones where there is another row to read instead."""
+    if not affine.is_dim(work.data[-1], work.vector) and work.vector not in affine.dims_of(work.data[-1]):
+        return 1
     lanes = min(target.sparse_bits or target.vector_bits, target.vector_bits) // 32
     if work.width >= lanes:
         return lanes
     wide = 1 << (work.width - 1).bit_length()
-    return wide if work.height > 1 or wide == work.width else wide // 2
+    return wide if work.period > 1 or wide == work.width else wide // 2
 
 
 def _cycles(work: _Contraction, tile: _Tile, target: Target) -> float:

@@ -20,7 +20,8 @@ any kernel is sparse and direct, as in Park et al., "Faster CNNs with Direct Spa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -151,34 +152,42 @@ class SparseKernel(Kernel):
         shape = (extents[self.channel], taps.shape[1])
         matrix = array[tuple(np.broadcast_to(affine.evaluate(expr, loops), shape) for expr in self.weights.exprs)]
         places = np.broadcast_to(self._places(loops), shape)
-        self._check_separable(loops, places)
+        self._check_distances(loops, places)
         return self._compress(matrix, places)
 
-    def _check_separable(self, loops: list, places: np.ndarray) -> None:
-        """A tap is equally far from the first one wherever the pixel is, and pixels are equally far from each other."""
-        origin: list = [0] * self.loops
-        first = self._places(origin)
-        pixel = [
-            0 if loop in (self.channel, *self.region.reductions) else extent - 1
-            for loop, extent in enumerate(self.region.extents)
-        ]
-        for divisor in (1, 2, 3):
-            at = [position // divisor for position in pixel]
-            moved = [
-                a if loop not in (self.channel, *self.region.reductions) else loops[loop] for loop, a in enumerate(at)
-            ]
-            linear = sum(position * self._step(loop) for loop, position in enumerate(at))
-            if not (self._places(at) - first == linear) or np.any(self._places(moved) - places != linear):
-                raise PassError("the taps of a sparse contraction are not at constant distances from its pixels")
-
-    def _step(self, loop: int) -> int:
-        """How far apart two neighbours of a pixel loop are in the flattened activations."""
+    def _along(self, loop: int, positions: int | np.ndarray) -> np.ndarray:
+        """How far from the first pixel those at `positions` of one loop are, in the flattened activations."""
         at: list = [0] * self.loops
-        if loop in (self.channel, *self.region.reductions) or self.region.extents[loop] == 1:
-            return 0
-        before = int(self._places(at))
-        at[loop] = 1
-        return int(self._places(at)) - before
+        at[loop] = np.asarray(positions)
+        return self._places(at) - self._places([0] * self.loops)
+
+    def _check_distances(self, loops: list, places: np.ndarray) -> None:
+        """A tap is equally far from the first one wherever the pixel is, and so are the pixels of each register tile
+        from its first. Those of a vector are neighbours."""
+        pixels = [loop for loop in self.order_parallel if loop != self.channel]
+        origin = int(self._places([0] * self.loops))
+        for divisor in (1, 2, 3):
+            at = list(loops)
+            for loop in pixels:
+                at[loop] = (self.region.extents[loop] - 1) // divisor
+            alone = sum(int(self._along(loop, at[loop])) for loop in pixels)
+            if np.any(self._places(at) != places + alone):
+                raise PassError("the taps of a sparse contraction are not at constant distances from its pixels")
+        for loop in pixels:
+            tile = np.arange(self.schedule.register_tile[loop])
+            origins = np.array(self._origins(loop))[:, None]
+            moved = self._along(loop, origins + tile) - self._along(loop, origins)
+            if np.any(moved != self._along(loop, tile)):
+                raise PassError("the register tile of a sparse contraction does not fit the layout of its activations")
+            if loop == self.schedule.vector and self.schedule.lanes > 1 and np.any(self._along(loop, tile) != tile):
+                raise PassError("the lanes of a sparse contraction are not neighbours in its activations")
+        self.first = origin
+
+    def _origins(self, loop: int) -> list[int]:
+        """Where register tiles begin in a loop."""
+        extent, part, tile = self.region.extents[loop], self.tile[loop], self.schedule.register_tile[loop]
+        starts = [min(start, part - tile) for start in range(0, part, tile)]
+        return [min(base, extent - part) + start for base in range(0, extent, part) for start in starts]
 
     def _compress(self, matrix: np.ndarray, places: np.ndarray) -> _Rows:
         channels, taps = matrix.shape
@@ -246,21 +255,26 @@ class SparseKernel(Kernel):
             return [min(start, width - lanes) for start in range(0, width, lanes)]
         if width != self.region.extents[self.schedule.vector]:
             raise PassError("only a vector of whole rows may have idle lanes")
-        shape = shape_of(self.data.view.source)
         highest = int(self._places([extent - 1 for extent in self.region.extents]))
-        highest -= sum(
-            (self.schedule.register_tile[loop] - 1 - row[loop]) * self._step(loop)
-            for loop in self.order_parallel
-            if loop not in (self.channel, self.schedule.vector)
-        )
-        if highest + idle < int(np.prod(shape)):
+        for loop in self.order_parallel:
+            if loop not in (self.channel, self.schedule.vector):
+                last = self.schedule.register_tile[loop] - 1
+                highest -= int(self._along(loop, last) - self._along(loop, row[loop]))
+        if highest + idle < math.prod(shape_of(self.data.view.source)):
             return [0]
-        if self._distance(row) + int(self._places([0] * self.loops)) >= idle:
+        if self._distance(row) + self.first >= idle:
             return [-idle]
         raise PassError("idle lanes would read beyond the activations")
 
-    def _distance(self, offsets: list[int] | tuple[int, ...]) -> int:
-        return sum(offset * self._step(loop) for loop, offset in enumerate(offsets))
+    def _distance(self, offsets: Sequence[int]) -> int:
+        """How far the pixel at `offsets` in a register tile is from its first one."""
+        distance = 0
+        for loop in self.order_parallel:
+            if loop == self.schedule.vector and self.schedule.lanes > 1:
+                distance += offsets[loop]
+            elif loop != self.channel:
+                distance += int(self._along(loop, offsets[loop]))
+        return distance
 
     def _tile_of_registers(self, here: Position, inside: Position, tiles: list[ir.Value]) -> list[ir.Value]:
         number, first, last = self.phase
@@ -308,13 +322,14 @@ class SparseKernel(Kernel):
         return list(loop.results)
 
     def _base(self, number: ir.Value, here: Position) -> ir.Value:
-        """Where the first tap of the pixel `here` is, for a chunk."""
-        expr, operands = affine.dim(0) * self.rows.stride, [number]
-        for loop, value in enumerate(here.values):
-            if value is not None and (step := self._step(loop)):
-                expr = expr + affine.dim(len(operands)) * step
-                operands.append(value)
-        return build.apply(expr, operands)
+        """Where the first tap of the pixel `here` is, for a chunk. (Places hold the offset of a slice.)"""
+        zero = affine.constant(0)
+        pixels = [zero if x in (self.channel, *self.region.reductions) else affine.dim(x) for x in range(self.loops)]
+        place = zero
+        for expr, stride in zip(self.data.exprs, _strides(self.data.view.source), strict=True):
+            place = place + affine.substitute(expr, pixels, self.loops) * stride
+        expr, operands = here.resolve(place)
+        return build.apply(expr + affine.dim(len(operands)) * self.rows.stride, [*operands, number])
 
     def _weight(self, values: ir.Value, number: ir.Value, channel: int) -> ir.Value:
         place = build.apply(affine.dim(0) * self.block + affine.constant(channel), [number])

@@ -1,0 +1,53 @@
+// RUN: %dlas_opt %s --split-input-file --dlas-attach-schedules | FileCheck %s
+// RUN: not %dlas_opt %s --dlas-attach-schedules=sparse=1 2>&1 | FileCheck %s --check-prefix=OPTION
+
+// OPTION: error: `dlas-attach-schedules` has no option `sparse`; it has none
+
+#data = affine_map<(d0, d1, d2, d3, d4, d5, d6) -> (d0, d4, d2 + d5, d3 + d6)>
+#weights = affine_map<(d0, d1, d2, d3, d4, d5, d6) -> (d1, d4, d5, d6)>
+#out = affine_map<(d0, d1, d2, d3, d4, d5, d6) -> (d0, d1, d2, d3)>
+
+// Pixels are in the lanes, 8 of them; output channels are the innermost parallel loop, in blocks of one. All registers
+// that a tile of whole rows can use accumulate, and half of the channels stay in the cache. Two threads get rows.
+// CHECK-LABEL: func.func @convolution
+// CHECK: dlas.schedule = {distribution = array<i64: 0, 0, 8, 0, 0, 0, 0>, lanes = 8 : i64, order = array<i64: 0, 2, 3, 1, 4, 5, 6>, register_tile = array<i64: 1, 1, 8, 16, 32, 1, 1>, vector = 3 : i64}
+module attributes {dlas.target = {name = "t", vector_bits = 512 : i64, sparse_bits = 256 : i64, vector_registers = 32 : i64, threads = 2 : i64}} {
+func.func @convolution(%x: tensor<1x64x18x18xf32>, %w: tensor<64x64x3x3xf32>, %start: tensor<1x64x16x16xf32>) -> tensor<1x64x16x16xf32> {
+  %y = flow.dispatch.region -> (tensor<1x64x16x16xf32>) {
+    %1 = linalg.generic {indexing_maps = [#data, #weights, #out], iterator_types = ["parallel", "parallel", "parallel", "parallel", "reduction", "reduction", "reduction"]}
+        ins(%x, %w : tensor<1x64x18x18xf32>, tensor<64x64x3x3xf32>) outs(%start : tensor<1x64x16x16xf32>) attrs = {dlas.sparse = {block = 1 : i64, nonzeros = 3686 : i64}} {
+    ^bb0(%p: f32, %q: f32, %o: f32):
+      %m = arith.mulf %p, %q : f32
+      %s = arith.addf %o, %m : f32
+      linalg.yield %s : f32
+    } -> tensor<1x64x16x16xf32>
+    flow.return %1 : tensor<1x64x16x16xf32>
+  }
+  return %y : tensor<1x64x16x16xf32>
+}
+}
+
+// -----
+
+#data = affine_map<(d0, d1, d2, d3, d4) -> (d0, d2 floordiv 3, d4, d2 mod 3, d3)>
+#weights = affine_map<(d0, d1, d2, d3, d4) -> (d1, d4)>
+#out = affine_map<(d0, d1, d2, d3, d4) -> (d0, d1, d2, d3)>
+
+// Rows of seven columns in vectors of eight; a register tile does not leave the packed tile of three rows.
+// CHECK-LABEL: func.func @packed_tiles
+// CHECK: dlas.schedule = {{.*}} lanes = 8 : i64, {{.*}} register_tile = array<i64: 1, 4, 3, 7, 16>, vector = 3 : i64}
+module attributes {dlas.target = {name = "t", vector_bits = 256 : i64, vector_registers = 32 : i64}} {
+func.func @packed_tiles(%x: tensor<1x2x16x3x7xf32>, %w: tensor<8x16xf32>, %start: tensor<1x8x6x7xf32>) -> tensor<1x8x6x7xf32> {
+  %y = flow.dispatch.region -> (tensor<1x8x6x7xf32>) {
+    %1 = linalg.generic {indexing_maps = [#data, #weights, #out], iterator_types = ["parallel", "parallel", "parallel", "parallel", "reduction"]}
+        ins(%x, %w : tensor<1x2x16x3x7xf32>, tensor<8x16xf32>) outs(%start : tensor<1x8x6x7xf32>) attrs = {dlas.sparse = {block = 4 : i64, nonzeros = 8 : i64}} {
+    ^bb0(%p: f32, %q: f32, %o: f32):
+      %m = arith.mulf %p, %q : f32
+      %s = arith.addf %o, %m : f32
+      linalg.yield %s : f32
+    } -> tensor<1x8x6x7xf32>
+    flow.return %1 : tensor<1x8x6x7xf32>
+  }
+  return %y : tensor<1x8x6x7xf32>
+}
+}
