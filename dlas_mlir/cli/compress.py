@@ -17,6 +17,7 @@ from dlas_mlir.cli.console import (
     print_table,
     progress,
     shapes,
+    use_torch_threads,
 )
 from dlas_mlir.errors import DlasError
 
@@ -69,10 +70,7 @@ def run(args: argparse.Namespace) -> int:
     from dlas_mlir.compression.step import StepError
 
     steps = read_recipe(args.recipe)
-    if args.threads:
-        import torch
-
-        torch.set_num_threads(args.threads)
+    use_torch_threads(args.threads)
     notes: list[str] = []
     with progress() as show:
         tuner = _tuner(args, steps, show) if any(step.epochs_needed for step in steps) else None

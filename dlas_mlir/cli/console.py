@@ -99,6 +99,19 @@ def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="where the files of cifar10 or imagenet are")
 
 
+def use_torch_threads(count: int | None) -> None:
+    """Let PyTorch compute with `count` threads (None: as many as it likes). Raises DlasError for more than there are
+    CPUs: it would start them all."""
+    if count is None:
+        return
+    from dlas_mlir.runtime.devices import resolve
+
+    resolve("local", count)
+    import torch
+
+    torch.set_num_threads(count)
+
+
 def shapes(args: argparse.Namespace) -> tuple[str, ...] | None:
     """The values of --input, None when there are none."""
     return tuple(args.input) if args.input else None

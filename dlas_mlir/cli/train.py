@@ -10,7 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlas_mlir.cli.console import add_dataset_arguments, check_writable, positive_float, positive_int
+from dlas_mlir.cli.console import (
+    add_dataset_arguments,
+    check_writable,
+    positive_float,
+    positive_int,
+    use_torch_threads,
+)
 from dlas_mlir.errors import DlasError
 
 if TYPE_CHECKING:
@@ -54,8 +60,6 @@ def run(args: argparse.Namespace) -> int:
         raise DlasError(f"cannot write {args.output}: a checkpoint's name ends in .safetensors")
     check_writable(args.output)
 
-    import torch
-
     from dlas_mlir import datasets
     from dlas_mlir.compression import train
 
@@ -64,8 +68,7 @@ def run(args: argparse.Namespace) -> int:
     given = {key: getattr(args, key) for key in ("epochs", "lr", "batch") if getattr(args, key) is not None}
     precision = args.precision or train.fastest_precision()
     settings = replace(train.RECIPES[recipe], seed=args.seed, precision=precision, **given)
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    use_torch_threads(args.threads)
     try:
         with _reporting(settings.epochs) as report:
             accuracy = train.train(args.model, dataset, settings, args.output, resume=args.resume, report=report)
