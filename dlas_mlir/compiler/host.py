@@ -18,7 +18,7 @@ def target_name() -> str:
     """The name of the target file for this CPU. Raises DlasError when none fits."""
     machine = platform.machine().lower()
     if machine in ("aarch64", "arm64"):
-        return "aarch64-neon"
+        return "aarch64-i8mm" if cpu_features() >= {"i8mm", "bf16"} else "aarch64-neon"
     if machine in ("x86_64", "amd64"):
         features = cpu_features()
         if features >= _AVX512 | _VNNI | _BF16:
@@ -33,12 +33,13 @@ def target_name() -> str:
 
 
 def cpu_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:
-    """The feature flags the kernel reports for an x86-64 CPU; nothing where there is no such file."""
+    """The feature flags that the kernel reports for the CPU; nothing where there is no such file."""
     try:
         lines = cpuinfo.read_text().splitlines()
     except OSError:
         return set()
-    return next((set(line.partition(":")[2].split()) for line in lines if line.startswith("flags")), set())
+    names = ("flags", "Features")  # x86-64, Arm
+    return next((set(line.partition(":")[2].split()) for line in lines if line.startswith(names)), set())
 
 
 def cache_sizes(root: Path = _CACHES) -> dict[str, int]:

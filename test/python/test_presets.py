@@ -47,7 +47,7 @@ def test_every_built_in_preset_loads() -> None:
         if recipe != "stock":
             assert preset.pipeline.startswith(f"builtin.module(dlas-set-target{{target={preset.target_name}")
         assert "--iree-opt-level=O3" in preset.iree_flags
-    cpus = {"x86-64-avx512", "x86-64-avx512-vnni", "x86-64-avx512-bf16", "x86-64-avx2", "aarch64-neon"}
+    cpus = {"x86-64-avx512", "x86-64-avx512-vnni", "x86-64-avx512-bf16", "x86-64-avx2", "aarch64-neon", "aarch64-i8mm"}
     for target in cpus & found.keys():
         assert found[target] >= {"stock", "direct", "gemm", "spatial-pack", "auto"}
     for target in ("vulkan", "cuda-sm80"):
@@ -92,6 +92,7 @@ def test_host_is_compiled_for_exactly_this_cpu(monkeypatch: pytest.MonkeyPatch) 
         ),
         ("AMD64", "avx2 fma avx512f", "x86-64-avx2"),
         ("arm64", "", "aarch64-neon"),
+        ("aarch64", "asimd i8mm bf16", "aarch64-i8mm"),
     ],
 )
 def test_the_host_is_recognised(machine: str, features: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,7 +242,9 @@ def test_recipes_are_taken_from_files_of_recipes(own_directory: Path, name: str,
 def test_recipes_alone_are_no_target(own_directory: Path) -> None:
     with pytest.raises(DlasError, match=r"cpu.toml: `cpu` is no target, only recipes"):
         load_preset("cpu/auto")
-    with pytest.raises(DlasError, match=r"there is no target `cpu1`; there are aarch64-neon, cuda-sm80, host, v"):
+    with pytest.raises(
+        DlasError, match=r"there is no target `cpu1`; there are aarch64-i8mm, aarch64-neon, cuda-sm80, host, v"
+    ):
         load_preset("cpu1/auto")
     (own_directory / "mine.toml").write_text(GOOD.partition("[recipes")[0])
     with pytest.raises(DlasError, match=r"mine.toml: there are no recipes: .* both missing"):

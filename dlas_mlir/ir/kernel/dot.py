@@ -19,7 +19,7 @@ ATTRIBUTE = "dlas.dot"
 
 @dataclass(frozen=True, eq=False)
 class Instruction:
-    """One dot product: `width` elements of `operand` bits from either operand for each lane of 32 bits.
+    """One dot product: `width` elements of `operand` bits from either operand for each lane of the sum's 32 bits.
 
     `intrinsics` are LLVM's names of it by the bits of the vector. `accumulates`: it adds to its first operand.
     Integer elements that are narrower than `operand` bits are extended when they are loaded.
@@ -41,9 +41,12 @@ INSTRUCTIONS = {
         {128: "llvm.x86.sse2.pmadd.wd", 256: "llvm.x86.avx2.pmadd.wd", 512: "llvm.x86.avx512.pmaddw.d.512"},
         False,
     ),
+    "smull": Instruction(1, 16, {128: "llvm.aarch64.neon.smull.v4i32"}, False),
+    "usdot": Instruction(4, 8, {128: "llvm.aarch64.neon.usdot.v4i32.v16i8"}, True),
     "vdpbf16ps": Instruction(
         2, 16, {bits: f"llvm.x86.avx512bf16.dpbf16ps.{bits}" for bits in _BITS}, True, floating=True
     ),
+    "bfdot": Instruction(2, 16, {128: "llvm.aarch64.neon.bfdot.v4f32.v8bf16"}, True, floating=True),
 }
 
 
@@ -58,8 +61,8 @@ def instruction_of(op: ir.Operation) -> Instruction | None:
 
 
 def emit(instruction: Instruction, vectors: Sequence[ir.Value | None], accumulator: ir.Value) -> ir.Value:
-    """accumulator + data . weights, the two `vectors`, which hold a lane's elements as one i32. Raises PassError for
-    lanes that the instruction does not have."""
+    """accumulator + data . weights, the two `vectors`, which hold a lane's elements as one integer. Raises PassError
+    for lanes that the instruction does not have."""
     lanes = ir.VectorType(accumulator.type).shape[0]
     if 32 * lanes not in instruction.intrinsics:
         raise PassError(f"no dot-product instruction for {lanes} lanes")
@@ -85,17 +88,20 @@ def _as_elements(instruction: Instruction, value: ir.Value) -> ir.Value:
 
 
 def as_lanes(instruction: Instruction, vector: ir.Value, signed: bool) -> ir.Value:
-    """A vector of narrow elements, `width` for each lane, as one i32 for each lane."""
+    """A vector of narrow elements, `width` for each lane, as one integer for each lane."""
     kind = ir.VectorType(vector.type)
     count = kind.shape[0]
     if not instruction.floating and kind.element_type.width < instruction.operand:
         wide = ir.VectorType.get([count], ir.IntegerType.get_signless(instruction.operand))
         vector = (arith.extsi if signed else arith.extui)(wide, vector)
-    return bitcast(vector, ir.VectorType.get([count // instruction.width], ir.IntegerType.get_signless(32)))
+    lane = ir.IntegerType.get_signless(instruction.width * instruction.operand)
+    return bitcast(vector, ir.VectorType.get([count // instruction.width], lane))
 
 
 def bitcast(vector: ir.Value, kind: ir.Type) -> ir.Value:
-    """vector.bitcast."""
+    """vector.bitcast, where there is something to do."""
+    if vector.type == kind:
+        return vector
     return ir.Operation.create("vector.bitcast", results=[kind], operands=[vector]).result
 
 
