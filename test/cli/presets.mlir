@@ -8,7 +8,7 @@
 // RUN: env DLAS_PRESETS=%S/Inputs/presets %dlas_opt %s --preset=mine/good | FileCheck %s --check-prefix=MINE
 // MINE: module attributes {dlas.target = {{.*}}name = "mine", {{.*}}vector_bits = 64
 // RUN: not env DLAS_PRESETS=%S/Inputs/presets %dlas_opt %s --preset=mine/misspelt 2>&1 | FileCheck %s --check-prefix=MISSPELT
-// MISSPELT: mine.toml:18:3: error: `dlas-set-tarket` is not a known pass (did you mean `dlas-set-target`?)
+// MISSPELT: mine.toml:19:3: error: `dlas-set-tarket` is not a known pass (did you mean `dlas-set-target`?)
 // MISSPELT-NEXT: {{^  dlas-set-tarket$}}
 // MISSPELT-NEXT: {{^  \^~+$}}
 
