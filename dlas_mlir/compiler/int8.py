@@ -45,6 +45,10 @@ class Prepared:
                 found[value.name] = observer
         return found
 
+    def layer_of(self, name: str) -> str:
+        """The layer that computes a value of that name."""
+        return next(layer_name(node) for node in self.module.graph.nodes if node.name == name)
+
 
 def prepare(model: nn.Module, inputs: tuple[Tensor, ...], name: str, *, observer: str, keep: Sequence[str]) -> Prepared:
     """Trace `model`, fold its batch norms, and put observers in. The model itself stays as it is.

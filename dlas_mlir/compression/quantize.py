@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -96,10 +97,14 @@ def _check_weights(model: nn.Module) -> None:
 @torch.no_grad()
 def _calibrate(prepared: Prepared, images: Tensor, context: Context) -> None:
     """Run the images, one by one, past the observers. Raises DlasError where an activation is no finite number."""
+    for name, observer in prepared.activations().items():
+        observer.register_forward_pre_hook(partial(_check_finite, prepared.layer_of(name)))
     for index in range(len(images)):
         prepared.module(images[index : index + 1])
         if (index + 1) % 10 == 0:
             context.progress(f"int8: calibrate, {index + 1} of {len(images)} images")
-    for name, (scale, _) in parameters(prepared).items():
-        if not np.isfinite(scale):
-            raise DlasError(f"calibration: the activation {name} takes values that are no finite numbers")
+
+
+def _check_finite(layer: str, observer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    if not bool(inputs[0].isfinite().all()):
+        raise DlasError(f"calibration: {layer} gives values that are no finite numbers")
