@@ -41,7 +41,8 @@ TAILS = (
 class Case:
     """One convolution with what stands around it. Pairs are (height, width); padding is (left, right, top, bottom).
 
-    A kernel of (0, 0) is a linear layer on [batch, inputs].
+    A kernel of (0, 0) is a linear layer on [batch, inputs]. `zeros` is the share of the weights that are zero, together
+    with those of `block` output channels in succession.
     """
 
     primitive: str
@@ -59,6 +60,8 @@ class Case:
     activation: str = "none"
     residual: str = ""
     tail: str = ""
+    zeros: float = 0.0
+    block: int = 1
 
     @property
     def linear(self) -> bool:
@@ -104,6 +107,8 @@ class CaseModule(nn.Module):
             self.conv: nn.Module = nn.Linear(case.inputs, k, bias=case.bias)
         else:
             self.conv = _convolution(case)
+        if case.zeros:
+            _prune(self.conv, case)
         self.norm = _batch_norm(k) if case.batch_norm else nn.Identity()
         self.activation = ACTIVATIONS[case.activation]()
         if case.residual == "convolution":
@@ -131,6 +136,13 @@ def _convolution(case: Case) -> nn.Conv2d:
         groups=case.groups,
         bias=case.bias,
     )
+
+
+def _prune(layer: nn.Module, case: Case) -> None:
+    with torch.no_grad():
+        weight = layer.get_parameter("weight")
+        kept = torch.rand(weight.shape[0] // case.block, *weight.shape[1:]) >= case.zeros
+        weight.mul_(kept.repeat_interleave(case.block, 0))
 
 
 def _batch_norm(channels: int) -> nn.BatchNorm2d:
@@ -229,7 +241,8 @@ class Cases(nn.Module):
 
 
 # Shapes that are known to be awkward, each for the primitives that can do it.
-_DENSE = ("direct", "nchw", "gemm", "spatial-pack")
+_DENSE = ("direct", "nchw", "gemm", "spatial-pack", "sparse-direct")
+SPARSE = ("sparse-direct", "sparse-gemm", "sparse-spatial-pack")
 _NASTY: tuple[tuple[tuple[str, ...], dict], ...] = (
     # One pixel in, one pixel out; a kernel as large as the image.
     (_DENSE, {"inputs": 33, "outputs": 17, "kernel": (1, 1), "size": (1, 1), "activation": "relu"}),
@@ -280,6 +293,12 @@ _NASTY: tuple[tuple[tuple[str, ...], dict], ...] = (
         ("direct", "nchw", "depthwise", "grouped-spatial-pack"),
         {"inputs": 32, "outputs": 32, "groups": 32, "size": (1, 1), "padding": (1,) * 4, "tail": "padded-conv"},
     ),
+    # Sparse weights: hardly any left, and a block for all output channels.
+    (SPARSE, {"inputs": 16, "outputs": 24, "padding": (1,) * 4, "activation": "relu", "zeros": 0.995}),
+    (SPARSE, {"inputs": 17, "outputs": 8, "size": (7, 7), "padding": (1,) * 4, "tail": "two-readers", "block": 8}),
+    (SPARSE, {"inputs": 24, "outputs": 12, "size": (9, 6), "groups": 3, "stride": (1, 2), "block": 4}),
+    (("sparse-gemm",), {"inputs": 64, "outputs": 40, "kernel": (0, 0), "activation": "relu"}),
+    (("sparse-gemm",), {"inputs": 33, "outputs": 24, "kernel": (0, 0), "batch": 3, "block": 8}),
     # Linear layers of odd sizes.
     (("gemm",), {"inputs": 1, "outputs": 1, "kernel": (0, 0)}),
     (("gemm",), {"inputs": 7, "outputs": 1000, "kernel": (0, 0), "batch": 3, "activation": "relu"}),
@@ -335,9 +354,16 @@ class Grid:
             activation=pick(tuple(ACTIVATIONS)),
             residual=pick(RESIDUALS),
             tail=pick(TAILS),
+            **self._sparsity(primitive, outputs // groups),
         )
         keeps_shape = case.inputs == case.outputs and case.output_size == case.size
         return case if case.residual != "input" or keeps_shape else replace(case, residual="")
+
+    def _sparsity(self, primitive: str, group: int) -> dict:
+        if primitive not in SPARSE:
+            return {}
+        blocks = [block for block in (1, 1, 2, 4, 8) if group % block == 0]
+        return {"zeros": self.random.choice((0.5, 0.8, 0.95)), "block": self.random.choice(blocks)}
 
     def _channels(self, primitive: str) -> tuple[int, int, int]:
         """Input channels, output channels and groups."""
@@ -373,16 +399,22 @@ def applies(case: Case, lanes: int) -> bool:
             return case.groups > 1
         case "depthwise":
             return depthwise and lanes % group == 0
+        case "sparse-direct" | "sparse-spatial-pack":
+            return not case.linear and not depthwise
+        case "sparse-gemm":
+            return not depthwise
         case other:
             raise ValueError(other)
 
 
 _COUNTS = {"direct": 35, "nchw": 30, "gemm": 35, "spatial-pack": 40, "grouped-spatial-pack": 40, "depthwise": 30}
+_COUNTS |= {"sparse-direct": 20, "sparse-gemm": 18, "sparse-spatial-pack": 20}
 
 
 def nasty() -> list[Case]:
     """The written list, for every primitive that each line names."""
-    return [Case(primitive, **values) for primitives, values in _NASTY for primitive in primitives]
+    cases = [Case(primitive, **values) for primitives, values in _NASTY for primitive in primitives]
+    return [replace(case, zeros=case.zeros or 0.8) if case.primitive in SPARSE else case for case in cases]
 
 
 def grid() -> list[Case]:

@@ -75,6 +75,9 @@ def preset_for(
         },
         "dlas-select-primitive": {"choices": str(choices)},
     }
+    if "sparse-spatial-pack" in primitives:
+        # So little that images are split in tiles.
+        options["dlas-set-target"]["l2_bytes"] = 16 * 1024
     if layouts:
         options["dlas-lower-direct"] = {"layout": layouts.pop()}
     preset = load_preset("x86-64-avx512/auto", threads=threads)
