@@ -25,7 +25,8 @@ LAYER_KINDS = ("conv", "linear")
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution with bias; a linear layer is one with spatial extent 1 and `linear` set."""
+    """A convolution with bias; a linear layer is one with spatial extent 1 and `linear` set. `zeros` percent of the
+    weights are zero, together with those of `block` output channels."""
 
     batch: int
     channels: int
@@ -42,10 +43,13 @@ class Layer:
     dilation_w: int = 1
     groups: int = 1
     linear: bool = False
+    zeros: int = 0
+    block: int = 1
 
     def __str__(self) -> str:
+        sparse = f" {self.block}x1 {self.zeros} %" if self.zeros else ""
         if self.linear:
-            return f"linear {self.channels}-{self.filters}" + (f" n{self.batch}" if self.batch > 1 else "")
+            return f"linear {self.channels}-{self.filters}" + (f" n{self.batch}" if self.batch > 1 else "") + sparse
         height, width = self.height, self.width
         parts = [
             f"{self.kernel_h}x{self.kernel_w} {self.channels}-{self.filters}",
@@ -59,7 +63,7 @@ class Layer:
             parts.append("dw" if self.groups == self.channels == self.filters else f"G{self.groups}")
         if self.batch > 1:
             parts.append(f"n{self.batch}")
-        return " ".join(parts)
+        return " ".join(parts) + sparse
 
 
 class _Parser(argparse.ArgumentParser):
@@ -85,6 +89,8 @@ def _layer_parser() -> argparse.ArgumentParser:
         (("-l",), "dilation_h", 1),
         (("-j",), "dilation_w", 1),
         (("-g",), "groups", 1),
+        (("--zeros",), "zeros", 0),
+        (("--block",), "block", 1),
     ):
         parser.add_argument(*letters, dest=field, type=int, default=default, required=default is None)
     return parser
@@ -100,10 +106,14 @@ def parse_layer(line: str) -> Layer:
     except DlasError as error:
         raise DlasError(f"`{line}`: {error}") from None
     layer = Layer(**vars(values), linear=kind == "linear")
-    zero_allowed = {"pad_h", "pad_w", "linear"}
+    zero_allowed = {"pad_h", "pad_w", "linear", "zeros"}
     for field, value in asdict(layer).items():
         if field not in zero_allowed and value < 1:
             raise DlasError(f"`{line}`: {field} is {value}, it must be at least 1")
+    if not 0 <= layer.zeros <= 100:
+        raise DlasError(f"`{line}`: zeros is {layer.zeros}, a percentage is wanted")
+    if layer.filters // layer.groups % layer.block:
+        raise DlasError(f"`{line}`: blocks of {layer.block} do not divide the output channels of a group")
     if layer.channels % layer.groups or layer.filters % layer.groups:
         raise DlasError(f"`{line}`: {layer.groups} groups do not divide {layer.channels} and {layer.filters} channels")
     return layer
@@ -153,13 +163,28 @@ def build_layer(layer: Layer) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]
     return module, (torch.randn(layer.batch, layer.channels, layer.height, layer.width),)
 
 
+def prune(
+    module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], zeros: int, block: int, skip: tuple[str, ...] = ()
+) -> None:
+    """Set `zeros` percent of the weights of each layer to zero, the smallest, together with those of `block` output
+    channels. Raises DlasError."""
+    from dlas_mlir.compression.compress import compress_module
+    from dlas_mlir.compression.pruning import Prune
+
+    structure = "unstructured" if block == 1 else f"{block}x1"
+    compress_module(module, inputs, [Prune(zeros / 100, structure, scope="layer", skip=skip)])
+
+
 def build(spec: str) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
     """The module in eval mode and its inputs, the same in every process. Raises DlasError."""
     import torch
 
     torch.manual_seed(SEED)
     if is_layer(spec):
-        module, inputs = build_layer(parse_layer(spec))
+        layer = parse_layer(spec)
+        module, inputs = build_layer(layer)
+        if layer.zeros:
+            prune(module, inputs, layer.zeros, layer.block)
     elif ":" in spec:
         module, inputs = _from_factory(spec)
     else:
