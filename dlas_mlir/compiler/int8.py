@@ -22,6 +22,7 @@ from ._torchao import FixedQParamsObserver, convert_pt2e, prepare_pt2e
 from .quantizer import ACTIVATIONS, Int8Quantizer
 from .torch_import import export, layer_name
 
+_NORM = torch.ops.aten._native_batch_norm_legit_no_training.default
 OBSERVERS = tuple(ACTIVATIONS)
 
 
@@ -91,9 +92,23 @@ def convert(prepared: Prepared, activations: Mapping[str, Sequence[float]]) -> f
             observer(_attribute(module, str(value.target)))
         else:
             setattr(module, str(node.target), fixed[observer])
+    # For as long as there are batch norms convert_pt2e looks for those of quantization-aware training, for a minute.
+    for node in module.graph.nodes:
+        if node.target is _NORM:
+            node.target = _norm
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return convert_pt2e(module)
+        converted = convert_pt2e(module)
+    for node in converted.graph.nodes:
+        if node.target is _norm:
+            node.target = _NORM
+    converted.recompile()
+    return converted
+
+
+def _norm(*arguments: Any) -> Any:
+    """A batch norm that is not behind a convolution, under a name that says nothing to torchao."""
+    return _NORM(*arguments)
 
 
 def program_of(
