@@ -29,19 +29,15 @@ from .input_spec import InputSpec, spec_of
 
 @dataclass(frozen=True)
 class TorchSource:
-    """A traced model. `files` are the user's Python files that it was made from."""
+    """A traced model. `nonzeros` are those of its `parameters`, `files` the user's Python files it was made from."""
 
     name: str
     program: ExportedProgram
     run: Callable[..., Any]
     inputs: tuple[Tensor, ...]
     parameters: int
+    nonzeros: int = 0
     files: tuple[Path, ...] = ()
-
-    @property
-    def nonzeros(self) -> int:
-        """How many of the parameters are not zero."""
-        return sum(int(value.count_nonzero()) for value in self.program.parameters())
 
     def write_linalg(self, path: Path) -> None:
         """Write bytecode of linalg on tensors."""
@@ -120,7 +116,12 @@ def from_exported_file(path: Path) -> TorchSource:
         # torch.export itself goes wrong later where the file has none.
         program.example_inputs = pytree.tree_unflatten(inputs, _in_spec(program))
     parameters = sum(value.numel() for value in program.parameters())
-    return TorchSource(str(path), program, _calls_with(program), inputs, parameters)
+    nonzeros = _nonzeros(program.parameters())
+    return TorchSource(str(path), program, _calls_with(program), inputs, parameters, nonzeros)
+
+
+def _nonzeros(parameters: Iterator[nn.Parameter]) -> int:
+    return sum(int(value.count_nonzero()) for value in parameters)
 
 
 def _calls_with(program: ExportedProgram) -> Callable[..., Any]:
@@ -154,7 +155,7 @@ def trace(model: nn.Module, inputs: tuple[Tensor, ...], name: str) -> ExportedPr
 def _from_module(model: nn.Module, inputs: tuple[Tensor, ...], name: str, files: tuple[Path, ...] = ()) -> TorchSource:
     program = trace(model, inputs, name)
     run = model if quantization_of(model) is None else _calls_with(program)
-    return TorchSource(name, program, run, inputs, count_parameters(model), files)
+    return TorchSource(name, program, run, inputs, count_parameters(model), _nonzeros(model.parameters()), files)
 
 
 def _example_inputs(model: nn.Module, spec: str) -> tuple[Tensor, ...]:
