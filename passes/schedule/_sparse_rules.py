@@ -21,10 +21,10 @@ _LINE_BYTES, _ELEMENT_BYTES = 64, 4
 # The share of the first-level cache that a chunk's activations may take: weights and results pass through it too.
 _CACHE_SHARE = 0.8
 # Cycles, fitted to layers of ResNet18 and ResNet50 on Zen 4: of a vector load (two are done at once), of one that most
-# often crosses a line, and of one from the second-level cache; of beginning and leaving the loop over the non-zeros of
-# a block; and of keeping an accumulator between chunks.
-_LOAD, _SPLIT_LOAD, _FAR_LOAD = 0.5, 0.75, 1.2
-_LOOP_CYCLES, _KEEP_CYCLES, _LATENCY_CYCLES = 20.0, 1.5, 4.0
+# often crosses a line, and what a line from the second-level cache adds; of beginning and leaving the loop over the
+# non-zeros of a block; of keeping an accumulator between chunks; and of a step of that loop at least, and always.
+_LOAD, _SPLIT_LOAD, _FAR_LINE = 0.5, 0.75, 1.5
+_LOOP_CYCLES, _KEEP_CYCLES, _LATENCY_CYCLES, _STEP_CYCLES = 25.0, 2.0, 4.0, 1.0
 _WORKGROUPS_PER_THREAD = 4
 
 
@@ -101,9 +101,9 @@ class _Contraction:
             stride *= size
         return np.asarray(place)
 
-    def lines(self, tile: _Tile) -> int:
-        """Cache lines of the activations that one channel (step of the outermost reduction) of a tile reads."""
-        inner = self.reductions[1:]
+    def lines(self, tile: _Tile, *inner: int) -> int:
+        """Cache lines of the activations that a tile reads of one channel (step of the outermost reduction), for all
+        taps of the reductions `inner`, the first of the others."""
         grid = np.indices([tile.rows, tile.columns, *(self.extents[loop] for loop in inner)])
         positions = dict(zip((self.vector, *inner), grid[1:], strict=True))
         if self.row is not None:
@@ -133,7 +133,12 @@ def sparse_schedule_for(op: ir.Operation, target: Target) -> Schedule:
 
 
 def _tiles(work: _Contraction, target: Target) -> Iterator[_Tile]:
-    lanes = _lanes(work, target)
+    sizes = target.sparse_bits or target.vector_bits, target.vector_bits
+    for lanes in sorted({_lanes(work, bits) for bits in sizes}):
+        yield from _tiles_of(work, target, lanes)
+
+
+def _tiles_of(work: _Contraction, target: Target, lanes: int) -> Iterator[_Tile]:
     block = work.sparse.block
     budget = max(1, (target.vector_registers - _SCRATCH_REGISTERS - block) // block)
     across = -(-work.width // lanes)
@@ -153,11 +158,11 @@ def _tiles(work: _Contraction, target: Target) -> Iterator[_Tile]:
             yield from (_Tile(rows, columns, rows * vectors, lanes, chunk) for chunk in chunks)
 
 
-def _lanes(work: _Contraction, target: Target) -> int:
-    """A vector's, or fewer for narrow rows: with idle ones where there is another row to read instead."""
+def _lanes(work: _Contraction, bits: int) -> int:
+    """Those of a vector of `bits`, or fewer for narrow rows: with idle ones where there is a row to read instead."""
     if not affine.is_dim(work.data[-1], work.vector) and work.vector not in affine.dims_of(work.data[-1]):
         return 1
-    lanes = min(target.sparse_bits or target.vector_bits, target.vector_bits) // 32
+    lanes = bits // _ELEMENT_BYTES // 8
     if work.width >= lanes:
         return lanes
     wide = 1 << (work.width - 1).bit_length()
@@ -172,9 +177,12 @@ def _cycles(work: _Contraction, tile: _Tile, target: Target) -> float:
     images = math.ceil(work.height / tile.rows) * math.ceil(work.width / tile.columns)
     window = math.prod(work.extents[loop] for loop in work.reductions[1:])
     load = _LOAD if window == 1 else _SPLIT_LOAD
-    if tile.chunk * work.lines(tile) * _LINE_BYTES > _CACHE_SHARE * target.l1d_bytes:
-        load = _FAR_LOAD
-    step = max(block * vectors / 2, vectors * load + (block + 1) * _LOAD, _LATENCY_CYCLES)
+    # A wide vector is done in two halves, and where it is not aligned its load always crosses a line.
+    halves = max(1, tile.lanes * 8 * _ELEMENT_BYTES // (target.sparse_bits or target.vector_bits))
+    loads = vectors * halves * (load if halves == 1 or window == 1 else 2 * _LOAD) + (block + 1) * _LOAD
+    if tile.chunk * work.lines(tile, *work.reductions[1:]) * _LINE_BYTES > _CACHE_SHARE * target.l1d_bytes:
+        loads += work.lines(tile) * _FAR_LINE
+    step = max(block * vectors * halves / 2, loads, _LATENCY_CYCLES) + _STEP_CYCLES
     row = _LOOP_CYCLES + (_KEEP_CYCLES * block * vectors if chunks > 1 else 0.0)
     return images * (work.sparse.nonzeros * step + blocks * chunks * row)
 
