@@ -55,8 +55,9 @@ def _write_golden(case: Case, weights: Path, path: Path) -> None:
     with np.load(case.golden) as arrays:
         golden = {key: arrays[key] for key in arrays.files}
     inputs = [torch.from_numpy(golden[key]) for key in sorted(golden) if key.startswith("input_")]
+    load = torch_source.from_factory if ":" in case.spec else torch_source.from_zoo
     with torch.no_grad():
-        output = torch_source.from_zoo(case.spec, None, weights).run(*inputs).numpy()
+        output = load(case.spec, None, weights).run(*inputs).numpy()
     golden["limit"] = np.array(_LATITUDE * relative_error(output, golden["output_0"]))
     np.savez(path, **golden)  # pyright: ignore[reportArgumentType]
 

@@ -8,6 +8,8 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ import pytest
 
 from benchmarks import readme, report
 from benchmarks.grouped import by_groups, grouped_layers
+from benchmarks.int8 import speedups
 from benchmarks.layers import COMMANDS
 from benchmarks.peers import MODULES, OTHERS, module_of
 from benchmarks.rounds import Protocol, compare, cpus_for, start
@@ -233,6 +236,25 @@ def test_unknown_runtimes_are_refused():
     with pytest.raises(DlasError, match="openvino"):
         module_of("openvinos")
     assert module_of("host/auto") == (MODULES["dlas"], "host/auto")
+    assert module_of("host/auto=int8") == (MODULES["dlas"], "host/auto=int8")
+    assert module_of("onnxruntime=int8") == (MODULES["onnxruntime"], "int8")
+
+
+def test_a_variant_that_there_is_not(case: Case):
+    with pytest.raises(DlasError, match="unknown variant `int4`"):
+        case.onnx_file("int4")
+    with pytest.raises(DlasError, match="no ONNX file"):
+        case.onnx_file("int8")
+
+
+def test_integers_are_compared_with_our_fp32():
+    times = {"host/auto": 8.0, "host/auto=int8": 2.0, "openvino=int8": 4.0}
+    records = [{"spec": "m", "threads": 1, "runtime": name, "median_ms": ms} for name, ms in times.items()]
+    section = speedups(records).section
+    assert "host/auto=int8: 4.00 (m 4.00)" in section
+    assert "openvino=int8: 2.00 (m 2.00)" in section
+    add_ratios(records)
+    assert records[1]["ratio"] == 0.5
 
 
 def test_grouped_layers_and_their_fall():
@@ -288,3 +310,28 @@ def test_peers_agree_with_pytorch(runtime: str, tmp_path: Path):
     result = measured([runtime], ready, tmp_path)[runtime]
     assert "error" not in result
     assert result["max_rel_error"] < 1e-5
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime=int8", "openvino=int8", "host/auto=int8"])
+def test_integers_are_verified(runtime: str, quantized_case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DLAS_CACHE", str(tmp_path))
+    assert not quantized_case.int8_error
+    result = measured([runtime], quantized_case, tmp_path)[runtime]
+    assert "error" not in result
+    assert result["verified"]
+
+
+@pytest.fixture(scope="module")
+def quantized_case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+    """A small model, as it is and in integers."""
+    for package in ("onnxruntime", "openvino", "onnxscript"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed (make peers)")
+    from benchmarks import quantized, workload
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parent))
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        directory = tmp_path_factory.mktemp("case")
+        case = workload.prepare("imported_model:small", directory)
+        yield replace(case, **quantized.prepare(case, directory))
