@@ -123,6 +123,9 @@ def program_of(
     for node in module.graph.nodes:
         if "quantize_per" in str(node.target):
             _name_after_layer(node)
+        if "dequantize_per_channel" in str(node.target):
+            _name_constants(module, node)
+    module.recompile()
     return export(module, inputs, name)
 
 
@@ -136,6 +139,20 @@ def _name_after_layer(node: fx.Node) -> None:
         while "quantize_per" in str(near.target):
             near = next(iter(near.users))
     node.meta["nn_module_stack"] = near.meta["nn_module_stack"]
+
+
+def _name_constants(module: fx.GraphModule, node: fx.Node) -> None:
+    """Name weights, scales and zero points in integers after their layer: they have these names in the IR."""
+    try:
+        layer = module.get_submodule(layer_name(node))
+    except AttributeError:  # a function that is called in a container: the names that torchao made are as good
+        return
+    for value, name in zip(node.args, ("weight_int8", "weight_scale", "weight_zero_point"), strict=False):
+        if isinstance(value, fx.Node) and value.op == "get_attr" and not hasattr(layer, name):
+            layer.register_buffer(name, _attribute(module, str(value.target)))
+            if len(value.users) == 1:
+                delattr(module, str(value.target))
+            value.target = f"{layer_name(node)}.{name}"
 
 
 def _observers(module: fx.GraphModule) -> Iterator[tuple[fx.Node, Any]]:
