@@ -29,30 +29,37 @@ def table(document: dict, threads: int) -> str:
     ours = [r for r in records if r["runtime"] == OURS and "ratio" in r]
     if not ours:
         raise DlasError(f"the run has no figures of {OURS} beside other runtimes for {threads} threads")
-    lines = [
-        f"| model | {OURS}, ms | best other, ms | ratio | times faster than stock IREE |",
-        "|---|---|---|---|---|",
-    ]
+    with_stock = any("over_stock" in r for r in ours)
+    heads = ["model", f"{OURS}, ms", "best other, ms", "ratio"] + ["times faster than stock IREE"] * with_stock
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     for record in ours:
         best = record["median_ms"] / record["ratio"]
-        stock = f"{record['over_stock']:.1f}" if "over_stock" in record else ""
-        cells = f"{record['median_ms']:.2f} | {best:.2f} ({record['best_peer']}) | {record['ratio']:.2f} | {stock}"
-        lines.append(f"| {record['workload']} | {cells} |")
-    stock_mean = geomean(r["over_stock"] for r in ours if "over_stock" in r)
-    faster = f"{stock_mean:.1f}" if stock_mean else ""
-    lines.append(f"| geometric mean | | | {geomean(r['ratio'] for r in ours):.2f} | {faster} |")
+        mark = "~ " if record.get("disturbed") else ""
+        cells = [record["workload"], f"{mark}{record['median_ms']:.2f}", f"{best:.2f} ({record['best_peer']})"]
+        cells += [f"{record['ratio']:.2f}"]
+        cells += [f"{record['over_stock']:.1f}" if "over_stock" in record else ""] * with_stock
+        lines.append(f"| {' | '.join(cells)} |")
+    means = ["geometric mean", "", "", f"{geomean(r['ratio'] for r in ours):.2f}"]
+    if with_stock:
+        means.append(f"{geomean(r['over_stock'] for r in ours if 'over_stock' in r):.1f}")
+    lines.append(f"| {' | '.join(means)} |")
     return "\n".join(lines)
 
 
 def block(document: dict) -> str:
-    """The text between the markers, and they."""
+    """The text between the markers, and they: the least number of threads of the run."""
     where, threads = document["environment"], sorted({r["threads"] for r in document["records"]})
+    runtimes = list(dict.fromkeys(r["runtime"] for r in document["records"]))
+    others = ", ".join(name for name in runtimes if name != OURS)
+    command = f"python -m benchmarks.end_to_end --models ... --runtimes {' '.join(runtimes)}"
     parts = [
-        f"Batch 1, fp32, median of one call on {where['cpu']} with {where['cpus']} CPUs, {where['date'][:10]}, made by "
-        f"`{COMMAND}`. All outputs are checked against PyTorch's first."
+        f"Batch 1, fp32, median of one call on {where['cpu']} with {where['cpus']} CPUs, {where['date'][:10]}, beside "
+        f"{others}; made by `{command}`. All outputs are checked against PyTorch's first; ~ marks times that other "
+        "processes disturbed."
     ]
-    for count in threads:
-        parts += [f"{count} thread{'s' if count > 1 else ''}:", table(document, count)]
+    count = threads[0]
+    parts += [f"{count} thread{'s' if count > 1 else ''}:", table(document, count)]
+    parts += ["More threads, and compressed models: [docs/results.md](docs/results.md)."]
     return f"{BEGIN} ({COMMAND}) -->\n" + "\n\n".join(parts) + f"\n{END}"
 
 
