@@ -36,7 +36,10 @@ def _load(runtime: str, threads: int, case: Case) -> tuple[Loaded, dict]:
     loaded = module.load(case, threads, variant)
     arrays = load_golden(loaded.golden or case.golden)
     expected = [arrays[key] for key in sorted_keys(arrays, "output_")]
-    result = check(loaded.outputs(), expected, **golden_limits(arrays))
+    limits = golden_limits(arrays)
+    if loaded.element:
+        limits["element"] = loaded.element
+    result = check(loaded.outputs(), expected, **limits)
     return loaded, {
         "verified": result.verified,
         "max_rel_error": result.max_rel_error,

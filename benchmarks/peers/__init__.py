@@ -20,7 +20,7 @@ class Loaded:
     """A workload ready to run: `call` is one inference, the timed part; `outputs` runs and copies out.
 
     `close` is called once, when nothing else will be. `golden` is what the outputs are compared with, where that is not
-    the case's.
+    the case's; `element` is the type that it rounds operands to, where that is not the model's.
     """
 
     call: Callable[[], object]
@@ -29,6 +29,7 @@ class Loaded:
     flags: dict[str, str] = field(default_factory=dict)
     details: dict[str, object] = field(default_factory=dict)
     golden: str = ""
+    element: str = ""
 
 
 class Peer(Protocol):

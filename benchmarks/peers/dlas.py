@@ -43,9 +43,10 @@ def load(case: Case, threads: int, variant: str) -> Loaded:
     name, _, form = variant.partition("=")
     if form not in ("", INT8):
         raise DlasError(f"unknown variant `{form}` of {name}: the only one is `{INT8}`")
+    preset = load_preset(name, threads=threads)
     with _every_cpu():
         weights = Path(case.int8_weights) if form else None
-        artifact = compile_model(case.source, load_preset(name, threads=threads), weights=weights)
+        artifact = compile_model(case.source, preset, weights=weights)
     device = resolve(artifact.driver, threads)
     session = Session(artifact.vmfb, device)
     arrays = load_golden(str(artifact.golden) if form else case.golden)
@@ -64,4 +65,5 @@ def load(case: Case, threads: int, variant: str) -> Loaded:
         flags,
         {"primitives": artifact.primitives, "artifact_sha256": artifact.sha256},
         golden=str(artifact.golden) if form else "",
+        element=preset.element,
     )
