@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from dlas_mlir.errors import DlasError
-from dlas_mlir.runtime.devices import Device
+from dlas_mlir.runtime.devices import Device, without_preemption
 
 _PIN = "import os, sys; os.sched_setaffinity(0, map(int, sys.argv[1].split(','))); os.execv(sys.argv[2], sys.argv[2:])"
 
@@ -50,7 +50,8 @@ def profile_dispatches(
         ]
         if device.driver == "local-sync" and device.cpus:
             command = [sys.executable, "-c", _PIN, ",".join(map(str, device.cpus)), *command]
-        _run(command)
+        with without_preemption(device):
+            _run(command)
         events = _run([_tool("iree-profile"), "dispatch", "--format=jsonl", "--dispatch_events", str(capture)])
     return median_dispatches(events, calls)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dlas_mlir.errors import DlasError
-from dlas_mlir.runtime.devices import LOCAL_DRIVERS, Device, open_device
+from dlas_mlir.runtime.devices import LOCAL_DRIVERS, Device, open_device, without_preemption
 
 _DTYPES = {
     "f16": "float16",
@@ -53,6 +53,7 @@ class Session:
         if not artifact.is_file():
             raise DlasError(f"no artifact `{artifact}`")
         hal_device = open_device(device, pin=pin)
+        self._device = device
         self._mappable = device.driver in LOCAL_DRIVERS
         instance = rt.VmInstance()
         try:
@@ -102,7 +103,8 @@ class Session:
         import iree.runtime as rt
 
         results = rt.VmVariantList(1)
-        self._handles["context"].invoke(self._handles["main"], arguments, results)
+        with without_preemption(self._device):
+            self._handles["context"].invoke(self._handles["main"], arguments, results)
         return results
 
     def fetch(self, results: Any) -> list[np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,6 +116,23 @@ def test_threads_choose_the_driver():
         two = resolve("local", 2)
         assert two.driver == "local-task"
         assert len(set(two.cpus)) == 2
+
+
+def test_threads_of_a_device_do_not_preempt_one_another(double):
+    ordinary = os.sched_getscheduler(0)
+    with devices.without_preemption(resolve("local")):
+        assert os.sched_getscheduler(0) == ordinary
+    if ordinary != os.SCHED_OTHER or len(devices.usable_cpus()) < 2:
+        pytest.skip("needs the ordinary scheduling policy and two CPUs")
+    with devices.without_preemption(resolve("local", 2)):
+        assert os.sched_getscheduler(0) == os.SCHED_BATCH
+    before = set(Path("/proc/self/task").iterdir())
+    session = Session(double, resolve("local", 2))
+    workers = set(Path("/proc/self/task").iterdir()) - before
+    policies = [os.sched_getscheduler(int(thread.name)) for thread in workers]
+    assert policies.count(os.SCHED_BATCH) >= 2
+    np.testing.assert_array_equal(session(X, Y)[1], 2 * Y)
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 @pytest.mark.parametrize("threads", thread_counts())
