@@ -61,6 +61,11 @@ def write_linalg(program: ExportedProgram, path: Path, name: str) -> None:
     the name of its layer (`layer1.0.conv1`; what a container does itself is `layer1.0.add`). Raises
     DlasError for an operation that cannot be lowered, with its layer.
     """
+    for key, value in program.state_dict.items():
+        if value.dtype == torch.float64 and value.numel() > 1:
+            raise DlasError(
+                f"{name}: `{key}` is float64, and iree-compile makes everything float32: call .float() on the model"
+            )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         try:

@@ -56,6 +56,8 @@ class _Group:
     root: ir.Operation
     members: list[ir.Operation] = field(default_factory=list)
     tails: list[ir.Operation] = field(default_factory=list)
+    first: int = 0  # The places of its first and last member in the block.
+    last: int = 0
 
 
 def _copy_lone_padding(block: ir.Block) -> None:
@@ -88,14 +90,15 @@ class _FormDispatches:
         self.operations = [op.operation for op in block.operations]
         self.order = {identity(op): i for i, op in enumerate(self.operations)}
         self.group_of: dict[int, _Group] = {}
+        self.groups: list[_Group] = []
+        self.sources: dict[int, list[ir.Operation | None]] = {}
 
     def run(self) -> None:
-        groups = []
         for wanted in (_has_reduction, is_elementwise):
             for op in self.operations:
                 if identity(op) not in self.group_of and _can_be_root(op) and wanted(op):
-                    groups.append(self._grow(op))
-        for group in groups:
+                    self._grow(op)
+        for group in self.groups:
             _form(group, self.order)
         _sort_topologically(self.block)
 
@@ -104,8 +107,10 @@ class _FormDispatches:
         found = [user for user in build.users(value) if identity(user) in self.order]
         return sorted(found, key=lambda op: self.order[identity(op)])
 
-    def _grow(self, root: ir.Operation) -> _Group:
-        group = _Group(root, [root])
+    def _grow(self, root: ir.Operation) -> None:
+        place = self.order[identity(root)]
+        group = _Group(root, [root], first=place, last=place)
+        self.groups.append(group)
         self.group_of[identity(root)] = group
         grown = True
         while grown:
@@ -114,11 +119,11 @@ class _FormDispatches:
                 for user in self._users(member.results[0]):
                     if identity(user) not in self.group_of and self._may_join(group, user):
                         group.members.append(user)
+                        group.last = max(group.last, self.order[identity(user)])
                         self.group_of[identity(user)] = group
                         grown = True
         for member in group.members:
             group.tails += [user for user in self._users(member.results[0]) if self._may_end(group, member, user)]
-        return group
 
     def _may_end(self, group: _Group, member: ir.Operation, op: ir.Operation) -> bool:
         """Whether `op` pads a result of the group, or inserts it into a buffer that the group neither reads nor waits
@@ -128,6 +133,8 @@ class _FormDispatches:
         if op.name != "tensor.insert_slice" or op.operands[0] != member.results[0]:
             return False
         if len(op.operands) != 2 or any(op.operands[1] in tail.operands for tail in group.tails):
+            return False
+        if any(stride != 1 for stride in ir.DenseI64ArrayAttr(op.attributes["static_strides"])):
             return False
         read = {_viewed(value) for inner in group.members for value in inner.operands}
         return op.operands[1] not in read and not self._depends_on([op.operands[1]], group)
@@ -147,29 +154,49 @@ class _FormDispatches:
                     return False
             else:
                 outside.append(operand)
-        return not self._depends_on(outside, group)
+        captured = _read_by(op)[len(op.operands) :]
+        return not self._depends_on([*outside, *captured], group)
 
     def _depends_on(self, values: Iterable[ir.Value], group: _Group) -> bool:
         """Whether one of `values` depends on the group, directly or through other groups (which act as a whole)."""
-        first = self.order[identity(group.root)]
-        pending, seen = list(values), set()
+        first = self._earliest_that_may_depend_on(group)
+        pending, seen = [self._owner(value) for value in values], set()
         while pending:
-            owner = pending.pop().owner
-            if isinstance(owner, ir.Block) or identity(owner.operation) in seen:
+            op = pending.pop()
+            if op is None or identity(op) in seen:
                 continue
-            op = owner.operation
             seen.add(identity(op))
             other = self.group_of.get(identity(op))
             if other is group:
                 return True
             if other is not None:
-                for member in other.members:
+                for member in (*other.members, *other.tails):
                     if identity(member) not in seen:
                         seen.add(identity(member))
-                        pending.extend(member.operands)
+                        pending.extend(self._sources(member))
             if other is not None or self.order[identity(op)] > first:
-                pending.extend(op.operands)
+                pending.extend(self._sources(op))
         return False
+
+    def _owner(self, value: ir.Value) -> ir.Operation | None:
+        """The operation of this block that makes `value`."""
+        owner = value.owner
+        return None if isinstance(owner, ir.Block) or identity(owner.operation) not in self.order else owner.operation
+
+    def _sources(self, op: ir.Operation) -> list[ir.Operation | None]:
+        """What makes the values that `op` reads, those that its body captures among them."""
+        key = identity(op)
+        if key not in self.sources:
+            self.sources[key] = [self._owner(value) for value in _read_by(op)]
+        return self.sources[key]
+
+    def _earliest_that_may_depend_on(self, group: _Group) -> int:
+        """The place before which nothing waits for `group`: its root's, or the start of a group that reaches beyond."""
+        first = self.order[identity(group.root)]
+        for other in sorted(self.groups, key=lambda other: other.last, reverse=True):
+            if other.last > first > other.first:
+                first = other.first
+        return first
 
 
 def _viewed(value: ir.Value) -> ir.Value:
@@ -185,10 +212,12 @@ def _has_reduction(op: ir.Operation) -> bool:
 
 
 def _can_be_root(op: ir.Operation) -> bool:
-    """A linalg.generic of static shape whose body is arithmetic and whose result is indexed plainly."""
+    """A linalg.generic of static shape whose body is arithmetic and whose result is indexed plainly. Truth values are
+    for iree-compile, which stores them as bytes."""
     if op.name != "linalg.generic" or len(op.results) != 1:
         return False
-    if not all(ir.RankedTensorType(value.type).has_static_shape for value in op.operands):
+    kinds = [ir.RankedTensorType(value.type) for value in op.operands]
+    if not all(kind.has_static_shape and getattr(kind.element_type, "width", 1) >= 8 for kind in kinds):
         return False
     if ir.RankedTensorType(op.results[0].type).rank == 0:
         return False
@@ -274,6 +303,7 @@ def _sort_topologically(block: ir.Block) -> None:
         while stack:
             waiting = sources(operations[stack[-1]])
             if waiting:
+                assert waiting[0] not in stack, "dispatches that wait for one another"
                 stack.append(waiting[0])
                 continue
             key = stack.pop()

@@ -28,8 +28,8 @@ class PropagateLayoutsPass(Pass):
     Pooling in NCHW that stays where it is becomes a linalg.generic too, which can be a kernel of ours: iree-compile
     refuses the named form where it makes one row and does not read the last row of its input.
 
-    Where it meets a pack in blocks of another size, one copy of whole vectors is left; a pack or unpack of a single
-    block that stays (channels-last) becomes a transposition.
+    Where it meets a pack in blocks of another size, one copy of whole vectors is left; a pack or unpack that stays
+    becomes the transposition that it is, of which iree-compile makes better code.
 
     An operation that reads a packed and an unpacked value gets the latter packed, unless it stands between sparse
     contractions, which compute and read NCHW: then the former is unpacked. The filler lanes of a partial block

@@ -125,11 +125,60 @@ func.func @insertion(%x: tensor<4x4xf32>) -> tensor<4x10xf32> {
   return %2 : tensor<4x10xf32>
 }
 
-// Dynamic shapes, results without dimensions, and bodies that are more than arithmetic are left to the compiler.
+// An insertion with gaps, as in front of a transposed convolution, is no part of a kernel.
+// CHECK-LABEL: func.func @spread
+// CHECK: %[[Y:.*]] = flow.dispatch.region -> (tensor<4x4xf32>)
+// CHECK: flow.return
+// CHECK: tensor.insert_slice %[[Y]] into {{.*}}[0, 1] [4, 4] [1, 2]
+func.func @spread(%x: tensor<4x4xf32>, %b: tensor<4x10xf32>) -> tensor<4x10xf32> {
+  %e = tensor.empty() : tensor<4x4xf32>
+  %y = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x4xf32>) outs(%e : tensor<4x4xf32>) {
+  ^bb0(%p: f32, %o: f32):
+    %s = arith.negf %p : f32
+    linalg.yield %s : f32
+  } -> tensor<4x4xf32>
+  %1 = tensor.insert_slice %y into %b[0, 1] [4, 4] [1, 2] : tensor<4x4xf32> into tensor<4x10xf32>
+  return %1 : tensor<4x10xf32>
+}
+
+// The addition reads what is gathered from the negation, from within a body: it waits outside.
+// CHECK-LABEL: func.func @gather
+// CHECK: %[[Y:.*]] = flow.dispatch.region -> (tensor<4x4xf32>)
+// CHECK: arith.negf
+// CHECK-NOT: arith.addf
+// CHECK: flow.return
+// CHECK: %[[G:.*]] = linalg.generic
+// CHECK: tensor.extract %[[Y]]
+// CHECK: flow.dispatch.region -> (tensor<4x4xf32>)
+// CHECK: linalg.generic {{.*}} ins(%[[Y]], %[[G]]
+// CHECK: arith.addf
+func.func @gather(%x: tensor<4x4xf32>, %at: tensor<4x4xindex>) -> tensor<4x4xf32> {
+  %e = tensor.empty() : tensor<4x4xf32>
+  %c0 = arith.constant 0 : index
+  %y = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x4xf32>) outs(%e : tensor<4x4xf32>) {
+  ^bb0(%p: f32, %o: f32):
+    %s = arith.negf %p : f32
+    linalg.yield %s : f32
+  } -> tensor<4x4xf32>
+  %g = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%at : tensor<4x4xindex>) outs(%e : tensor<4x4xf32>) {
+  ^bb0(%i: index, %o: f32):
+    %s = tensor.extract %y[%c0, %i] : tensor<4x4xf32>
+    linalg.yield %s : f32
+  } -> tensor<4x4xf32>
+  %z = linalg.generic {indexing_maps = [#id, #id, #id], iterator_types = ["parallel", "parallel"]} ins(%y, %g : tensor<4x4xf32>, tensor<4x4xf32>) outs(%e : tensor<4x4xf32>) {
+  ^bb0(%p: f32, %q: f32, %o: f32):
+    %s = arith.addf %p, %q : f32
+    linalg.yield %s : f32
+  } -> tensor<4x4xf32>
+  return %z : tensor<4x4xf32>
+}
+
+// Dynamic shapes, results without dimensions, truth values, and bodies that are more than arithmetic are left to the compiler.
 // CHECK-LABEL: func.func @left_alone
 // CHECK-NOT: flow.dispatch.region
 // CHECK: return
-func.func @left_alone(%x: tensor<?x4xf32>, %y: tensor<4x4xf32>) -> (tensor<?x4xf32>, tensor<f32>, tensor<4x4xindex>) {
+func.func @left_alone(%x: tensor<?x4xf32>, %y: tensor<4x4xf32>)
+    -> (tensor<?x4xf32>, tensor<f32>, tensor<4x4xindex>, tensor<4x4xi1>) {
   %zero = arith.constant 0.0 : f32
   %c0 = arith.constant 0 : index
   %n = tensor.dim %x, %c0 : tensor<?x4xf32>
@@ -152,5 +201,11 @@ func.func @left_alone(%x: tensor<?x4xf32>, %y: tensor<4x4xf32>) -> (tensor<?x4xf
     %s = linalg.index 0 : index
     linalg.yield %s : index
   } -> tensor<4x4xindex>
-  return %1, %2, %3 : tensor<?x4xf32>, tensor<f32>, tensor<4x4xindex>
+  %e4 = tensor.empty() : tensor<4x4xi1>
+  %4 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%y : tensor<4x4xf32>) outs(%e4 : tensor<4x4xi1>) {
+  ^bb0(%p: f32, %o: i1):
+    %s = arith.cmpf oeq, %p, %zero : f32
+    linalg.yield %s : i1
+  } -> tensor<4x4xi1>
+  return %1, %2, %3, %4 : tensor<?x4xf32>, tensor<f32>, tensor<4x4xindex>, tensor<4x4xi1>
 }

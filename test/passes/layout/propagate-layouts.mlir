@@ -56,8 +56,10 @@ func.func @one_block(%x: tensor<1x4x5x7x8xf32>) -> tensor<1x1x5x7x32xf32> {
 
 // Blocks of 12 and 8 have nothing to do with each other: through NCHW.
 // CHECK-LABEL: func @unrelated_blocks
-// CHECK: linalg.unpack
-// CHECK: linalg.pack
+// CHECK: linalg.transpose {{.*}} permutation = [0, 1, 4, 2, 3]
+// CHECK: tensor.collapse_shape {{.*}} into tensor<1x24x5x7xf32>
+// CHECK: tensor.expand_shape {{.*}} into tensor<1x3x8x5x7xf32>
+// CHECK: linalg.transpose {{.*}} permutation = [0, 1, 3, 4, 2]
 func.func @unrelated_blocks(%x: tensor<1x2x5x7x12xf32>) -> tensor<1x3x5x7x8xf32> {
   %e = tensor.empty() : tensor<1x24x5x7xf32>
   %u = linalg.unpack %x inner_dims_pos = [1] inner_tiles = [12] into %e : tensor<1x2x5x7x12xf32> -> tensor<1x24x5x7xf32>
@@ -70,8 +72,9 @@ func.func @unrelated_blocks(%x: tensor<1x2x5x7x12xf32>) -> tensor<1x3x5x7x8xf32>
 
 // 24 channels in blocks of 8 are two blocks of 16, of which the second is half filler that is not there: through NCHW.
 // CHECK-LABEL: func @more_filler
-// CHECK: linalg.unpack
-// CHECK: linalg.pack
+// CHECK: linalg.transpose {{.*}} permutation = [0, 1, 4, 2, 3]
+// CHECK: tensor.pad {{.*}} high[0, 8, 0, 0]
+// CHECK: linalg.transpose {{.*}} permutation = [0, 1, 3, 4, 2]
 func.func @more_filler(%x: tensor<1x3x5x7x8xf32>) -> tensor<1x2x5x7x16xf32> {
   %zero = arith.constant 0.0 : f32
   %e = tensor.empty() : tensor<1x24x5x7xf32>
@@ -109,7 +112,8 @@ func.func @channels_last(%x: tensor<1x30x5x7xf32>, %z: tensor<1x1x5x7x32xf32>)
 
 // Down through an addition and padding to the pack that cancels it. What is added is packed, and the bias too.
 // CHECK-LABEL: func.func @through
-// CHECK: %[[R:.*]] = linalg.pack %arg1 inner_dims_pos = [1] inner_tiles = [4]
+// CHECK: %[[E:.*]] = tensor.expand_shape %arg1
+// CHECK: %[[R:.*]] = linalg.transpose ins(%[[E]] {{.*}} permutation = [0, 1, 3, 4, 2]
 // CHECK: %[[B:.*]] = linalg.pack %arg2 inner_dims_pos = [0] inner_tiles = [4] {{.*}} -> tensor<2x4xf32>
 // CHECK: %[[Y:.*]] = linalg.generic {{.*}} ins(%arg0, %[[R]], %[[B]]
 // CHECK: %[[P:.*]] = tensor.pad %[[Y]] low[0, 0, 1, 1, 0] high[0, 0, 1, 1, 0]
@@ -177,9 +181,11 @@ func.func @pooling_and_mean(%x: tensor<1x2x6x6x4xf32>) -> tensor<1x6xf32> {
 // Whole blocks are concatenated as blocks, and parts that are not packed get packed. Blocks behind a partial one would
 // not begin where blocks do: those stay unpacked.
 // CHECK-LABEL: func.func @concatenation
-// CHECK: linalg.pack %arg1
+// CHECK: tensor.expand_shape %arg1
+// CHECK: linalg.transpose {{.*}} permutation = [0, 1, 3, 4, 2]
 // CHECK: tensor.concat dim(1) %{{.*}}, %arg0, %{{.*}} -> tensor<1x5x2x2x4xf32>
-// CHECK: linalg.unpack {{.*}} -> tensor<1x20x2x2xf32>
+// CHECK: linalg.transpose {{.*}} permutation = [0, 1, 4, 2, 3]
+// CHECK: tensor.collapse_shape {{.*}} into tensor<1x20x2x2xf32>
 // CHECK: tensor.concat {{.*}} -> tensor<1x11x2x2xf32>
 func.func @concatenation(%x: tensor<1x2x2x2x4xf32>, %y: tensor<1x8x2x2xf32>, %z: tensor<1x1x2x2x4xf32>, %w: tensor<1x4x2x2xf32>) -> (tensor<1x20x2x2xf32>, tensor<1x11x2x2xf32>) {
   %e = tensor.empty() : tensor<1x8x2x2xf32>
@@ -196,7 +202,8 @@ func.func @concatenation(%x: tensor<1x2x2x2x4xf32>, %y: tensor<1x8x2x2xf32>, %z:
 // A filler lane holds zero, and one divided by it would be infinite: with a partial block that stays unpacked. There is no
 // filler in a whole block.
 // CHECK-LABEL: func.func @unsafe
-// CHECK: linalg.unpack %arg0
+// CHECK: linalg.transpose ins(%arg0 {{.*}} permutation = [0, 1, 4, 2, 3]
+// CHECK: tensor.extract_slice {{.*}} to tensor<1x7x2x2xf32>
 // CHECK: linalg.generic {{.*}} outs({{.*}} : tensor<1x7x2x2xf32>)
 // CHECK: linalg.generic {{.*}} ins(%arg1
 
@@ -224,7 +231,8 @@ func.func @unsafe(%x: tensor<1x2x2x2x4xf32>, %whole: tensor<1x1x2x2x4xf32>) -> (
 
 // A sum over the channels, and padding of channels.
 // CHECK-LABEL: func.func @across_channels
-// CHECK: %[[U:.*]] = linalg.unpack
+// CHECK: linalg.transpose {{.*}} permutation = [0, 1, 4, 2, 3]
+// CHECK: %[[U:.*]] = tensor.collapse_shape {{.*}} into tensor<1x8x2x2xf32>
 // CHECK: linalg.generic {{.*}} ins(%[[U]]
 // CHECK: tensor.pad %[[U]]
 func.func @across_channels(%x: tensor<1x2x2x2x4xf32>) -> (tensor<1x2x2xf32>, tensor<1x9x2x2xf32>) {
@@ -266,13 +274,13 @@ func.func @unpacked_pooling(%x: tensor<1x3x4x5xf32>, %start: tensor<1x3x1x2xf32>
 #weights = affine_map<(d0, d1, d2, d3, d4) -> (d1, d4)>
 #out = affine_map<(d0, d1, d2, d3, d4) -> (d0, d1, d2, d3)>
 // CHECK-LABEL: func.func @between_sparse
-// CHECK: linalg.unpack
+// CHECK: linalg.transpose {{.*}} permutation = [0, 1, 4, 2, 3]
 // CHECK: %[[FIRST:.*]] = linalg.generic {{.*}}dlas.sparse
 // CHECK: %[[SUM:.*]] = linalg.generic {{.*}} ins(%[[FIRST]], %{{.*}} : tensor<1x8x2x2xf32>, tensor<1x8x2x2xf32>)
 // CHECK: linalg.generic {{.*}} ins(%[[SUM]], %{{.*}}dlas.sparse
 // CHECK-LABEL: func.func @behind_sparse
 // CHECK: linalg.generic {{.*}}dlas.sparse
-// CHECK: linalg.pack
+// CHECK: linalg.transpose {{.*}} permutation = [0, 1, 3, 4, 2]
 // CHECK: linalg.generic {{.*}} tensor<1x2x2x2x4xf32>, tensor<1x2x2x2x4xf32>
 func.func @between_sparse(%x: tensor<1x8x2x2xf32>, %r: tensor<1x2x2x2x4xf32>, %zeros: tensor<1x8x2x2xf32>) -> tensor<1x8x2x2xf32> {
   %w = arith.constant dense<1.0> : tensor<8x8xf32>

@@ -1,0 +1,103 @@
+"""Networks with layers that the zoo does not have: other norms, attention, transposed convolution."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import dlas_mlir
+from dlas_mlir.errors import DlasError
+
+
+class LayerNorm(nn.Module):
+    """A block of ConvNeXt's kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 32, 4, 4)
+        self.depthwise = nn.Conv2d(32, 32, 7, padding=3, groups=32)
+        self.norm = nn.LayerNorm(32)
+        self.widen, self.narrow = nn.Linear(32, 128), nn.Linear(128, 32)
+        self.scale = nn.Parameter(torch.full((32,), 0.1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        y = self.norm(self.depthwise(x).permute(0, 2, 3, 1))
+        y = self.narrow(nn.functional.gelu(self.widen(y))) * self.scale
+        return (x + y.permute(0, 3, 1, 2)).mean((2, 3))
+
+
+class Attention(nn.Module):
+    """Patches of an image, and an encoder over them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 64, 8, 8)
+        self.encoder = nn.TransformerEncoderLayer(64, 4, 128, batch_first=True, norm_first=True)
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.encoder(self.patches(x).flatten(2).transpose(1, 2)).mean(1))
+
+
+class GroupNorm(nn.Module):
+    """Convolutions with SiLU behind normalised groups of channels; torch-mlir gathers their weights by index."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 32, 3, padding=1), nn.Conv2d(32, 32, 3, padding=1)
+        self.norm = nn.GroupNorm(8, 32)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(nn.functional.silu(self.norm(self.first(x))))
+
+
+class Decoder(nn.Module):
+    """Upsampling, a transposed convolution, and normalised images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 20, 3, padding=1)
+        self.up = nn.Upsample(scale_factor=2, mode="bilinear")
+        self.transposed = nn.ConvTranspose2d(20, 16, 3, 2, 1, 1)
+        self.norm = nn.InstanceNorm2d(16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.softmax(self.norm(self.transposed(self.up(self.conv(x)))), 1)
+
+
+class Recurrent(nn.Module):
+    """A one-dimensional convolution in front of an LSTM."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv1d(3, 16, 5), nn.BatchNorm1d(16)
+        self.lstm = nn.LSTM(16, 8, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.lstm(self.norm(self.conv(x[:, :, 0])).transpose(1, 2))[0]
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("DLAS_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.mark.parametrize("recipe", ["direct", "gemm", "auto"])
+@pytest.mark.parametrize("network", [LayerNorm, Attention, GroupNorm, Decoder, Recurrent])
+def test_other_networks(network, recipe):
+    torch.manual_seed(0)
+    module = network().eval()
+    x = torch.randn(1, 3, 32, 32)
+    (ours,) = dlas_mlir.run(dlas_mlir.compile(module, preset=f"host/{recipe}", example_inputs=(x,)))
+    with torch.no_grad():
+        wanted = module(x).numpy()
+    np.testing.assert_allclose(ours, wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
+
+
+def test_double_precision_is_refused():
+    module = nn.Linear(4, 4).double()
+    with pytest.raises(DlasError, match=r"`weight` is float64, and iree-compile makes everything float32: call"):
+        dlas_mlir.compile(module, preset="host/auto", example_inputs=(torch.randn(1, 4).double(),))
