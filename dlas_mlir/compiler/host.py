@@ -10,6 +10,7 @@ from dlas_mlir.errors import DlasError
 _AVX512 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 _VNNI = {"avx512_vnni"}
 _BF16 = {"avx512_bf16"}
+_ZEN5 = {"avx512_vp2intersect", "avx_vnni"}  # No other CPU has both and BF16.
 _AVX2 = {"avx2", "fma"}
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
@@ -21,6 +22,8 @@ def target_name() -> str:
         return "aarch64-i8mm" if cpu_features() >= {"i8mm", "bf16"} else "aarch64-neon"
     if machine in ("x86_64", "amd64"):
         features = cpu_features()
+        if features >= _AVX512 | _VNNI | _BF16 | _ZEN5:
+            return "x86-64-zen5"
         if features >= _AVX512 | _VNNI | _BF16:
             return "x86-64-avx512-bf16"
         if features >= _AVX512 | _VNNI:

@@ -47,7 +47,8 @@ def test_every_built_in_preset_loads() -> None:
         if recipe != "stock":
             assert preset.pipeline.startswith(f"builtin.module(dlas-set-target{{target={preset.target_name}")
         assert "--iree-opt-level=O3" in preset.iree_flags
-    cpus = {"x86-64-avx512", "x86-64-avx512-vnni", "x86-64-avx512-bf16", "x86-64-avx2", "aarch64-neon", "aarch64-i8mm"}
+    x86 = {f"x86-64-{name}" for name in ("avx2", "avx512", "avx512-vnni", "avx512-bf16", "zen5")}
+    cpus = {*x86, "aarch64-neon", "aarch64-i8mm"}
     for target in cpus & found.keys():
         assert found[target] >= {"stock", "direct", "gemm", "spatial-pack", "auto"}
     for target in ("vulkan", "cuda-sm80"):
@@ -89,6 +90,11 @@ def test_host_is_compiled_for_exactly_this_cpu(monkeypatch: pytest.MonkeyPatch) 
             "x86_64",
             "avx2 fma avx512f avx512bw avx512cd avx512dq avx512vl avx512_vnni avx512_bf16",
             "x86-64-avx512-bf16",
+        ),
+        (
+            "x86_64",
+            "avx2 fma avx512f avx512bw avx512cd avx512dq avx512vl avx512_vnni avx512_bf16 avx512_vp2intersect avx_vnni",
+            "x86-64-zen5",
         ),
         ("AMD64", "avx2 fma avx512f", "x86-64-avx2"),
         ("arm64", "", "aarch64-neon"),
