@@ -125,10 +125,12 @@ class SparseKernel(Kernel):
         return parallel[0]
 
     def _can_hold_sums(self) -> bool:
-        """Whether the sums of a chunk can be left in the result: its elements are the accumulator's, lanes together."""
+        """Whether the sums of a chunk can be left in the result: its elements are the accumulator's, lanes together,
+        and no other workgroup writes there meanwhile."""
         output = self.region.outputs[0]
         same = output.type.element_type == ir.RankedTensorType(self.region.root.result.type).element_type
-        return same and self.region.out_loops[-1] == self.schedule.vector
+        alone = all(self.region.extents[loop] % self.tile[loop] == 0 for loop in self.order_parallel)
+        return same and alone and self.region.out_loops[-1] == self.schedule.vector
 
     # The constants.
 
