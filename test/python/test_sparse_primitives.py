@@ -14,6 +14,7 @@ from grid_runner import TOLERANCE, with_options
 from iree.compiler import ir
 from torch import Tensor, nn
 
+import dlas_mlir
 from dlas_mlir.cli.dlas import main
 from dlas_mlir.compiler import torch_import
 from dlas_mlir.compiler.cache import file_digest
@@ -24,7 +25,7 @@ from dlas_mlir.compression.compress import compress_module
 from dlas_mlir.compression.pruning import Prune
 from dlas_mlir.ir.sparsity import Encoding
 from dlas_mlir.models.fill import fill_seeded
-from dlas_mlir.runtime.devices import resolve
+from dlas_mlir.runtime.devices import resolve, usable_cpus
 from dlas_mlir.runtime.session import Session
 
 
@@ -143,3 +144,22 @@ def test_auto_mixes_sparse_and_dense_layers(tmp_path, monkeypatch, structure: st
     with torch.no_grad():
         wanted = model(*inputs).numpy()
     np.testing.assert_allclose(ours, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+
+
+@pytest.mark.skipif(len(usable_cpus()) < 2, reason="needs two CPUs")
+@pytest.mark.parametrize("recipe", ["sparse-direct", "sparse-spatial-pack"])
+@pytest.mark.parametrize(("channels", "size"), [(64, 56), (128, 28), (256, 14)])
+def test_workgroups_do_not_meet(tmp_path, monkeypatch, channels: int, size: int, recipe: str):
+    monkeypatch.setenv("DLAS_CACHE", str(tmp_path / "cache"))
+    shape = (1, channels, size, size)
+    model = fill_seeded(lambda: nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1)), shape)
+    inputs = (torch.randn(shape, generator=torch.Generator().manual_seed(1)),)
+    compress_module(model, inputs, [Prune(0.9, structure="4x1", scope="layer", skip=())])
+    artifact = dlas_mlir.compile(model, preset=f"host/{recipe}", example_inputs=inputs, threads=2)
+    session = Session(artifact.vmfb, resolve("local", 2))
+    with torch.no_grad():
+        wanted = model(*inputs).numpy()
+    for _ in range(30):
+        (ours,) = session(inputs[0].numpy())
+        assert np.abs(ours - wanted).max() <= TOLERANCE * np.abs(wanted).max()
+    session.close()

@@ -107,6 +107,41 @@ func.func @blocks_and_chunks(%x: tensor<1x4x1x6xf32>) -> tensor<1x4x1x6xf32> {
 #weights = affine_map<(d0, d1, d2, d3, d4) -> (d1, d4)>
 #out = affine_map<(d0, d1, d2, d3, d4) -> (d0, d1, d2, d3)>
 
+// Workgroups of two rows overlap in three: no sums are left in the result, where another workgroup would read them.
+// CHECK-LABEL: func.func @overlapping_workgroups
+// CHECK: flow.dispatch.workgroup.id
+// CHECK: affine.min
+// CHECK: scf.for {{.*}} -> (vector<4xf32>)
+// CHECK: vector.fma
+// CHECK: vector.transfer_write
+// CHECK-NOT: scf.for {{.*}} -> (vector<4xf32>)
+// CHECK: return
+func.func @overlapping_workgroups(%x: tensor<1x4x3x4xf32>) -> tensor<1x2x3x4xf32> {
+  %zero = arith.constant 0.0 : f32
+  %w = arith.constant dense<[[1.0, 0.0, 2.0, 3.0], [0.0, 0.0, 4.0, 5.0]]> : tensor<2x4xf32>
+  %y = flow.dispatch.region -> (tensor<1x2x3x4xf32>) {
+    %e = tensor.empty() : tensor<1x2x3x4xf32>
+    %start = linalg.fill ins(%zero : f32) outs(%e : tensor<1x2x3x4xf32>) -> tensor<1x2x3x4xf32>
+    %1 = linalg.generic {indexing_maps = [#data, #weights, #out], iterator_types = ["parallel", "parallel", "parallel", "parallel", "reduction"]}
+        ins(%x, %w : tensor<1x4x3x4xf32>, tensor<2x4xf32>) outs(%start : tensor<1x2x3x4xf32>)
+        attrs = {dlas.sparse = {block = 1 : i64, nonzeros = 5 : i64},
+                 dlas.schedule = {distribution = array<i64: 0, 0, 2, 0, 0>, register_tile = array<i64: 1, 1, 1, 4, 2>, order = array<i64: 0, 2, 3, 1, 4>, vector = 3 : i64, lanes = 4 : i64}} {
+    ^bb0(%p: f32, %q: f32, %o: f32):
+      %m = arith.mulf %p, %q : f32
+      %s = arith.addf %o, %m : f32
+      linalg.yield %s : f32
+    } -> tensor<1x2x3x4xf32>
+    flow.return %1 : tensor<1x2x3x4xf32>
+  }
+  return %y : tensor<1x2x3x4xf32>
+}
+
+// -----
+
+#data = affine_map<(d0, d1, d2, d3, d4) -> (d0, d4, d2, d3)>
+#weights = affine_map<(d0, d1, d2, d3, d4) -> (d1, d4)>
+#out = affine_map<(d0, d1, d2, d3, d4) -> (d0, d1, d2, d3)>
+
 // Weights that come from outside have no zeros to skip: the region is left as it is.
 // REMARK: remark: left to the compiler's own schedule: the weights of a sparse contraction are not constant
 // CHECK-LABEL: func.func @not_constant

@@ -29,6 +29,31 @@ func.func @convolution(%x: tensor<1x64x18x18xf32>, %w: tensor<64x64x3x3xf32>, %s
 
 // -----
 
+#data = affine_map<(d0, d1, d2, d3, d4, d5, d6) -> (d0, d4, d2 + d5, d3 + d6)>
+#weights = affine_map<(d0, d1, d2, d3, d4, d5, d6) -> (d1, d4, d5, d6)>
+#out = affine_map<(d0, d1, d2, d3, d4, d5, d6) -> (d0, d1, d2, d3)>
+
+// Tiles of six rows do not split 28 rows into workgroups that do not overlap: two threads get channels instead.
+// CHECK-LABEL: func.func @even_parts
+// CHECK: dlas.schedule = {distribution = array<i64: 0, 8, 0, 0, 0, 0, 0>, {{.*}} register_tile = array<i64: 1, 1, 6, 8,
+module attributes {dlas.target = {name = "t", vector_bits = 512 : i64, sparse_bits = 128 : i64, vector_registers = 16 : i64, threads = 2 : i64}} {
+func.func @even_parts(%x: tensor<1x64x30x66xf32>, %w: tensor<64x64x3x3xf32>, %start: tensor<1x64x28x64xf32>) -> tensor<1x64x28x64xf32> {
+  %y = flow.dispatch.region -> (tensor<1x64x28x64xf32>) {
+    %1 = linalg.generic {indexing_maps = [#data, #weights, #out], iterator_types = ["parallel", "parallel", "parallel", "parallel", "reduction", "reduction", "reduction"]}
+        ins(%x, %w : tensor<1x64x30x66xf32>, tensor<64x64x3x3xf32>) outs(%start : tensor<1x64x28x64xf32>) attrs = {dlas.sparse = {block = 1 : i64, nonzeros = 3686 : i64}} {
+    ^bb0(%p: f32, %q: f32, %o: f32):
+      %m = arith.mulf %p, %q : f32
+      %s = arith.addf %o, %m : f32
+      linalg.yield %s : f32
+    } -> tensor<1x64x28x64xf32>
+    flow.return %1 : tensor<1x64x28x64xf32>
+  }
+  return %y : tensor<1x64x28x64xf32>
+}
+}
+
+// -----
+
 #data = affine_map<(d0, d1, d2, d3, d4) -> (d0, d2 floordiv 3, d4, d2 mod 3, d3)>
 #weights = affine_map<(d0, d1, d2, d3, d4) -> (d1, d4)>
 #out = affine_map<(d0, d1, d2, d3, d4) -> (d0, d1, d2, d3)>
