@@ -10,7 +10,7 @@ from dlas_mlir.errors import DlasError
 _AVX512 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 _VNNI = {"avx512_vnni"}
 _BF16 = {"avx512_bf16"}
-_ZEN5 = {"avx512_vp2intersect", "avx_vnni"}  # No other CPU has both and BF16.
+_ZEN5 = {"avx512_vp2intersect", "avx_vnni"}  # With BF16: no other CPU has all of them.
 _AVX2 = {"avx2", "fma"}
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 

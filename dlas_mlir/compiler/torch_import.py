@@ -59,7 +59,7 @@ def write_linalg(program: ExportedProgram, path: Path, name: str) -> None:
 
     The weights are dense_resource constants with the parameters' names; the location of every operation is
     the name of its layer (`layer1.0.conv1`; what a container does itself is `layer1.0.add`). Raises
-    DlasError for an operation that cannot be lowered, with its layer.
+    DlasError for an operation that cannot be lowered, with its layer, and for weights in float64.
     """
     for key, value in program.state_dict.items():
         if value.dtype == torch.float64 and value.numel() > 1:

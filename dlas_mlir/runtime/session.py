@@ -54,7 +54,6 @@ class Session:
             raise DlasError(f"no artifact `{artifact}`")
         hal_device = open_device(device, pin=pin)
         self._device = device
-        self._mappable = device.driver in LOCAL_DRIVERS
         instance = rt.VmInstance()
         try:
             module = rt.VmModule.copy_buffer(instance, artifact.read_bytes())
@@ -112,7 +111,7 @@ class Session:
         import iree.runtime as rt
 
         views = [results.get_as_object(i, rt.HalBufferView) for i in range(len(results))]
-        if self._mappable:
+        if self._device.driver in LOCAL_DRIVERS:
             return [np.array(rt.DeviceArray(self._handles["device"], view).to_host()) for view in views]
         return [self._staged(view) for view in views]
 

@@ -12,7 +12,7 @@ from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.base import Pass
 from dlas_mlir.ir.build import identity
 from dlas_mlir.ir.evaluate import is_elementwise
-from dlas_mlir.ir.kernel.region import indexing_maps, iterators
+from dlas_mlir.ir.kernel.region import indexing_maps, is_plain_insertion, iterators
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class _Group:
     root: ir.Operation
     members: list[ir.Operation] = field(default_factory=list)
     tails: list[ir.Operation] = field(default_factory=list)
-    first: int = 0  # The places of its first and last member in the block.
+    first: int = 0  # Where it begins and ends in the block.
     last: int = 0
 
 
@@ -108,9 +108,7 @@ class _FormDispatches:
         return sorted(found, key=lambda op: self.order[identity(op)])
 
     def _grow(self, root: ir.Operation) -> None:
-        place = self.order[identity(root)]
-        group = _Group(root, [root], first=place, last=place)
-        self.groups.append(group)
+        group = _Group(root, [root])
         self.group_of[identity(root)] = group
         grown = True
         while grown:
@@ -119,11 +117,13 @@ class _FormDispatches:
                 for user in self._users(member.results[0]):
                     if identity(user) not in self.group_of and self._may_join(group, user):
                         group.members.append(user)
-                        group.last = max(group.last, self.order[identity(user)])
                         self.group_of[identity(user)] = group
                         grown = True
         for member in group.members:
             group.tails += [user for user in self._users(member.results[0]) if self._may_end(group, member, user)]
+        places = [self.order[identity(op)] for op in (*group.members, *group.tails)]
+        group.first, group.last = min(places), max(places)
+        self.groups.append(group)
 
     def _may_end(self, group: _Group, member: ir.Operation, op: ir.Operation) -> bool:
         """Whether `op` pads a result of the group, or inserts it into a buffer that the group neither reads nor waits
@@ -132,9 +132,7 @@ class _FormDispatches:
             return True
         if op.name != "tensor.insert_slice" or op.operands[0] != member.results[0]:
             return False
-        if len(op.operands) != 2 or any(op.operands[1] in tail.operands for tail in group.tails):
-            return False
-        if any(stride != 1 for stride in ir.DenseI64ArrayAttr(op.attributes["static_strides"])):
+        if not is_plain_insertion(op) or any(op.operands[1] in tail.operands for tail in group.tails):
             return False
         read = {_viewed(value) for inner in group.members for value in inner.operands}
         return op.operands[1] not in read and not self._depends_on([op.operands[1]], group)

@@ -197,14 +197,14 @@ def _distribute(work: _Contraction, register: list[int], target: Target) -> list
         if loop == work.vector or work.extents[loop] == 1 or count >= target.threads:
             continue
         wanted = -(-_WORKGROUPS_PER_THREAD * target.threads // count)
-        tile = _part(work.extents[loop], register[loop], wanted)
+        tile = _even_part(work.extents[loop], register[loop], wanted)
         if tile < work.extents[loop] and sum(map(bool, distribution)) < 3:
             distribution[loop] = tile
             count *= work.extents[loop] // tile
     return distribution
 
 
-def _part(extent: int, block: int, wanted: int) -> int:
+def _even_part(extent: int, block: int, wanted: int) -> int:
     """The largest multiple of `block` that splits `extent` evenly into at least `wanted` parts, else into the most:
     workgroups that leave sums in the result must not overlap."""
     even = [tile for tile in range(block, extent + 1, block) if extent % tile == 0] or [extent]

@@ -21,11 +21,13 @@ HERE = Path(__file__).parent
 MODEL = "imported_model:kinds"
 GPU_RECIPES = ("stock", "direct", "gemm")
 CPU_RECIPES = (*GPU_RECIPES, "spatial-pack", "auto")
+AVX512 = {"avx2", "fma", "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 NEEDED = {
     "x86-64-avx2": {"avx2", "fma"},
-    "x86-64-avx512": {"avx2", "fma", "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
+    "x86-64-avx512": AVX512,
+    "x86-64-zen5": {*AVX512, "avx512_vnni", "avx512_bf16", "avx512_vp2intersect", "avx_vnni"},
 }
-ELF_MACHINES = {"x86-64-avx2": 62, "x86-64-avx512": 62, "aarch64-neon": 183}
+ELF_MACHINES = {**dict.fromkeys(NEEDED, 62), "aarch64-neon": 183}
 
 
 @pytest.fixture(scope="module")

@@ -99,6 +99,12 @@ def iterators(op: ir.Operation) -> list[str]:
     return ["reduction" if "reduction" in str(kind) else "parallel" for kind in kinds]
 
 
+def is_plain_insertion(op: ir.Operation) -> bool:
+    """Whether a tensor.insert_slice puts a value of full rank at a constant place with unit strides."""
+    strides = set(ir.DenseI64ArrayAttr(op.attributes["static_strides"]))
+    return len(op.operands) == 2 and strides == {1} and len(shape_of(op.operands[0])) == len(shape_of(op.operands[1]))
+
+
 def shape_of(value: ir.Value) -> list[int]:
     """The static shape of a tensor value. Raises PassError for a dynamic one."""
     kind = ir.RankedTensorType(value.type)
@@ -265,9 +271,8 @@ class _Reader:
 
     def _inserted(self, op: ir.Operation, kind: ir.RankedTensorType) -> Output:
         offsets = tuple(ir.DenseI64ArrayAttr(op.attributes["static_offsets"]))
-        strides = set(ir.DenseI64ArrayAttr(op.attributes["static_strides"]))
         source, destination = op.operands[0], op.operands[1]
-        if len(op.operands) != 2 or strides != {1} or len(shape_of(source)) != kind.rank:
+        if not is_plain_insertion(op):
             raise PassError("only an insertion at a constant place with unit strides can be part of a kernel", op)
         zeros = (0,) * kind.rank
         owner = destination.owner
