@@ -26,8 +26,11 @@ config.substitutions += [
     (r"\bFileCheck\b", str(tools / "filecheck")),
     (r"%python", sys.executable),
 ]
-# A hermetic environment: nobody's own presets, and no colours.
-config.environment.update({"XDG_CONFIG_HOME": "/nonexistent", "DLAS_PRESETS": "", "NO_COLOR": "1"})
+# A hermetic environment: this checkout, nobody's own presets, and no colours.
+checkout = str(Path(__file__).parents[1])
+config.environment.update(
+    {"PYTHONPATH": checkout, "XDG_CONFIG_HOME": "/nonexistent", "DLAS_PRESETS": "", "NO_COLOR": "1"}
+)
 
 # What a test may ask for with REQUIRES, found out here: instructions of this CPU (avx2, avx512f, ...), programs.
 config.available_features |= host.cpu_features()
