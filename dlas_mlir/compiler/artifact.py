@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dlas_mlir.compiler.cache import file_digest
+from dlas_mlir.compiler.cache import file_digest, read_record
 from dlas_mlir.errors import DlasError
 
 # Not written beside the .vmfb: they are where the files lie here and what happened this time.
@@ -47,10 +47,10 @@ class Artifact:
     seconds: dict[str, float] = field(default_factory=dict)
     cached: bool = False
 
-    def metadata(self) -> str:
-        """The JSON that stands beside the .vmfb."""
+    def facts(self) -> dict[str, Any]:
+        """The record that stands beside the .vmfb, as JSON can hold it."""
         values = {key: value for key, value in dataclasses.asdict(self).items() if key not in _LOCAL}
-        return json.dumps(values, indent=1) + "\n"
+        return json.loads(json.dumps({"file": self.vmfb.name, **values}))
 
 
 def weight_bytes(vmfb: Path) -> int:
@@ -59,14 +59,16 @@ def weight_bytes(vmfb: Path) -> int:
         return sum(entry.file_size for entry in archive.infolist() if entry.filename.startswith("_const"))
 
 
-def load_artifact(vmfb: Path, metadata: Path, golden: Path | None) -> Artifact | None:
-    """The artifact that stands in the cache, or None when it is not there whole."""
+def load_artifact(record: Path, golden: Path | None) -> Artifact | None:
+    """The artifact that stands in the cache beside its `record`, or None when it is not there whole."""
+    values = read_record(record)
+    if values is None:
+        return None
+    vmfb = record.with_name(values.pop("file"))
+    for name in ("layers", "dispatches", "flags"):
+        values[name] = tuple(values[name])
+    artifact = Artifact(vmfb=vmfb, golden=golden, cached=True, **values)
     try:
-        values = json.loads(metadata.read_text())
-        values["layers"] = tuple(values["layers"])
-        values["dispatches"] = tuple(values["dispatches"])
-        values["flags"] = tuple(values["flags"])
-        artifact = Artifact(vmfb=vmfb, golden=golden, cached=True, **values)
         return artifact if file_digest(vmfb) == artifact.sha256 else None
-    except (DlasError, OSError, ValueError, TypeError, KeyError):
+    except DlasError:
         return None

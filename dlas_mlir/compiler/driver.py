@@ -24,8 +24,10 @@ from dlas_mlir.compiler.importer import Imported, import_model
 from dlas_mlir.compiler.presets import Preset, load_preset
 from dlas_mlir.errors import DlasError
 from dlas_mlir.ir.pipeline import parse_pipeline
+from dlas_mlir.ir.pipeline_elements import is_file
 from dlas_mlir.runtime.devices import cpu_features, cpu_model
 
+_RECORD = "artifact.json"
 _DISTRIBUTIONS = ("dlas-mlir", "iree-base-compiler")
 _ERROR = re.compile(r"error:|LLVM ERROR|^failed to ")
 
@@ -71,24 +73,23 @@ def compile_imported(
     """Compile what is imported already; see `compile_model`."""
     clock = clock or Clock(lambda _: None)
     folder = cache.entry("artifact", artifact_key(imported, preset))
-    vmfb, metadata = folder / "module.vmfb", folder / "artifact.json"
-    found = load_artifact(vmfb, metadata, imported.golden)
+    found = load_artifact(folder / _RECORD, imported.golden)
     if found and not mlir_out:
         return found
     job = _Job(imported, preset, timeout)
-    with tempfile.TemporaryDirectory(prefix="dlas-") as scratch:
-        module = Path(scratch) / "module.mlirbc"
+    with cache.workspace() as scratch:
+        module = scratch / "module.mlirbc"
         with clock.stage(f"passes {imported.name} for {preset.name}", "passes"):
             report = job.run_pipeline(module, mlir_out)
         if found:
             return found
         with clock.stage(f"iree-compile {imported.name} for {preset.name}", "compile"):
-            dispatches: list[dict[str, str]] = []
-            cache.write_atomically(vmfb, lambda path: dispatches.extend(job.iree_compile(module, path)))
+            dispatches = job.iree_compile(module, scratch / "module.vmfb")
+            vmfb, sha256 = cache.publish(scratch / "module.vmfb", folder)
     layers = report["layers"]
     artifact = Artifact(
         vmfb=vmfb,
-        sha256=cache.file_digest(vmfb),
+        sha256=sha256,
         model=imported.name,
         preset=preset.name,
         driver="local" if preset.device.startswith("local") else preset.device,
@@ -105,7 +106,7 @@ def compile_imported(
         versions=cache.versions("dlas-mlir", "iree-base-compiler", "iree-base-runtime", "torch-mlir", "torch"),
         seconds=clock.seconds,
     )
-    cache.write_atomically(metadata, artifact.metadata())
+    cache.write_record(folder / _RECORD, artifact.facts())
     return artifact
 
 
@@ -115,9 +116,15 @@ def artifact_key(imported: Imported, preset: Preset) -> str:
     host = [cpu_model(), cpu_features()] if any("host" in flag for flag in preset.iree_flags) else []
     # The pipeline's text holds the target's figures. Threads matter only as far as it does.
     canonical = [preset.name, preset.pipeline, preset.iree_flags, preset.device.startswith("local")]
-    read = [cache.file_digest(Path(file)) for file in parse_pipeline(preset.pipeline).reads()]
+    read = [cache.file_digest(file) for file in _files_read(preset)]
     names = [imported.key, imported.name]
     return cache.digest(names, canonical, read, host, cache.versions(*_DISTRIBUTIONS), _own_sources())
+
+
+def _files_read(preset: Preset) -> list[Path]:
+    """The files that passes and iree-compile are told to read; of a flag, each word of its value that is a file."""
+    words = [word for flag in preset.iree_flags for word in re.split(r"[=,]", flag)]
+    return [Path(file) for file in (*parse_pipeline(preset.pipeline).reads(), *filter(is_file, words))]
 
 
 def _own_sources() -> str:
@@ -126,7 +133,8 @@ def _own_sources() -> str:
 
     package = Path(errors.__file__).parent
     files = sorted(file for part in ("ir", "passes") for file in (package / part).rglob("*.py"))
-    files += [Path(__file__).with_name(name) for name in ("driver.py", "dispatches.py", "pipeline_process.py")]
+    own = ("artifact.py", "driver.py", "dispatches.py", "pipeline_process.py")
+    files += [Path(__file__).with_name(name) for name in own]
     foreign = sorted(
         f"{point.dist.name} {point.dist.version}"
         for point in metadata.entry_points(group="dlas_mlir.passes")
@@ -199,7 +207,7 @@ class _Job:
             return parse_dispatches(dump)
         if "No space left on device" in outcome.stderr:
             raise DlasError(
-                f"cannot write {vmfb.parent}: No space left on device, there or in {tempfile.gettempdir()} "
+                f"cannot write {cache.root()}: No space left on device, there or in {tempfile.gettempdir()} "
                 "(DLAS_CACHE and TMPDIR name other places)"
             )
         raise DlasError(
@@ -209,8 +217,9 @@ class _Job:
 
     def _kept(self, command: list[str], module: Path) -> list[str]:
         """The command on a copy of its input that stays."""
-        kept = cache.entry("failed", cache.file_digest(module)) / "module.mlirbc"
-        _copy(module, kept)
+        with cache.workspace() as scratch:
+            _copy(module, scratch / "module.mlirbc")
+            kept, _ = cache.publish(scratch / "module.mlirbc", cache.entry("failed", cache.file_digest(module)))
         return [command[0], str(kept), *command[2:-1], "/dev/null"]
 
     def _title(self) -> str:

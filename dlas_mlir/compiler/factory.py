@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import sysconfig
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from dlas_mlir.errors import DlasError
+
+_OWN_PACKAGE = Path(__file__).parents[1]
+_MODELS = f"{__name__.partition('.')[0]}.models"
+_INSTALLED = (_OWN_PACKAGE, *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")))
 
 
 def split_factory(spec: str) -> tuple[str, str]:
@@ -62,25 +67,26 @@ def call_factory(spec: str) -> Any:
 
 
 def source_files(module: str) -> list[Path]:
-    """The loaded Python files of the same code as `module`: its package, or the folder of its file.
+    """The loaded Python files that `module` may be made from: its own package, and whatever is not installed.
 
-    Installed packages other than its own are left out: their versions are not the user's to edit.
+    Installed packages other than its own are left out: their versions are not the user's to edit. So is this one, but
+    for its models.
     """
-    root = find_module_file(module).parents[module.count(".") + _is_package(module)]
     package = module.partition(".")[0]
     files = set()
     for name, loaded in list(sys.modules.items()):
         path = Path(getattr(loaded, "__file__", None) or "")
-        if path.suffix != ".py" or not path.is_absolute():  # PyTorch has modules whose file is made up
+        if path.suffix != ".py" or not path.is_file():  # PyTorch has modules whose file is made up
             continue
-        nearby = root in path.parents and not {"site-packages", "dist-packages"} & set(path.parts)
-        if nearby or name.partition(".")[0] == package:
-            files.add(path)
+        if name.partition(".")[0] == package or name.startswith(_MODELS) or not _is_installed(path):
+            files.add(path.absolute())
     return sorted(files)
 
 
-def _is_package(module: str) -> bool:
-    return find_module_file(module).name == "__init__.py"
+def _is_installed(file: Path) -> bool:
+    return bool({"site-packages", "dist-packages"} & set(file.parts)) or any(
+        folder in file.parents for folder in _INSTALLED
+    )
 
 
 @contextmanager

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import shutil
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,22 +19,22 @@ if TYPE_CHECKING:
 
 _WITHOUT_TORCH = (".onnx", ".mlir", ".mlirbc")
 _FILE_KINDS = (".pt2", *_WITHOUT_TORCH)
-# What decides the imported module: a change here makes the cached ones stale.
-_IMPORTING = (
-    "torch_source.py",
-    "torch_import.py",
-    "exported_file.py",
-    "int8.py",
-    "quantizer.py",
-    "rounding.py",
-    "mlir_import.py",
-    "work.py",
-    "onnx_import.py",
-    "input_spec.py",
+# The files of this package that do not decide what is imported; a change of any other makes the cached ones stale.
+_LATER = frozenset(
+    {
+        "artifact.py",
+        "dispatches.py",
+        "driver.py",
+        "elf.py",
+        "host.py",
+        "peak.py",
+        "pipeline_process.py",
+        "preset_file.py",
+        "presets.py",
+    }
 )
-# Written last: an entry without it is not complete.
 _FACTS = "import.json"
-_PACKAGES = ("torch", "torch-mlir", "torchao", "iree-base-compiler", "onnx")
+_PACKAGES = ("torch", "torch-mlir", "torchao", "iree-base-compiler", "onnx", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -83,20 +82,13 @@ def import_model(spec: str, *, inputs: tuple[str, ...] | None = None, weights: s
     factory whose module has no `example_inputs`, and change a zoo model's. `weights` is a state_dict file
     for the zoo or a factory.
 
-    The cache sees a change of the zoo, of the Python files of a factory's package, and of `weights`; data
-    that a factory reads by itself it does not see. Raises DlasError for all that a user can mend.
+    The cache sees a change of the zoo, of the files that a file refers to, of the Python files that a factory's
+    module imported (installed packages by their folder alone), and of `weights`; data that a factory reads by itself
+    it does not see. Raises DlasError for all that a user can mend.
     """
     request = _request(spec, inputs, Path(weights) if weights is not None else None)
     directory = cache.entry("import", _key(request))
-    found = _cached(directory)
-    if found is not None:
-        return found
-    try:
-        return _produce(request, directory)
-    except BaseException:
-        if not (directory / _FACTS).exists():
-            shutil.rmtree(directory, ignore_errors=True)
-        raise
+    return _cached(request, directory) or _produce(request, directory)
 
 
 def _request(spec: str, inputs: tuple[str, ...] | None, weights: Path | None) -> Request:
@@ -118,16 +110,20 @@ def _request(spec: str, inputs: tuple[str, ...] | None, weights: Path | None) ->
 
 
 def _key(request: Request) -> str:
+    place: list[str] = []
     if request.kind == "zoo":
         sources = models.lookup(request.spec).source_files()
     elif request.kind == "factory":
         sources = [find_module_file(split_factory(request.spec)[0])]
+        # The same file elsewhere, or with another path, imports other files.
+        place = [str(sources[0]), os.environ.get("PYTHONPATH", "")]
     else:
         sources = [Path(request.spec)]
-    sources += [Path(__file__).with_name(name) for name in _IMPORTING]
+    sources += sorted(file for file in Path(__file__).parent.glob("*.py") if file.name not in _LATER)
     return cache.digest(
         request.kind,
         request.name,
+        place,
         [str(item) for item in request.inputs or ()],
         [cache.file_digest(path) for path in sources],
         cache.file_digest(request.weights) if request.weights else None,
@@ -135,18 +131,21 @@ def _key(request: Request) -> str:
     )
 
 
-def _cached(directory: Path) -> Imported | None:
-    try:
-        facts = json.loads((directory / _FACTS).read_text())
-        path = directory / facts["module"]
-        golden = directory / facts["golden"] if facts["golden"] else None
-        digests = {path: facts["key"], **{Path(source): digest for source, digest in facts["sources"].items()}}
-        if golden is not None:
-            digests[golden] = facts["golden_sha256"]
-        complete = all(cache.file_digest(file) == digest for file, digest in digests.items())
-    except (OSError, ValueError, KeyError, DlasError):
+def _cached(request: Request, directory: Path) -> Imported | None:
+    """What stands in the entry `directory`, if it is whole and made from the files that are there now."""
+    facts = cache.read_record(directory / _FACTS)
+    if facts is None:
         return None
-    if not complete:
+    path = directory / facts["module"]
+    golden = directory / facts["golden"] if facts["golden"] else None
+    expected = {path: facts["key"]}
+    expected |= {_base(request) / source: digest for source, digest in facts["sources"].items()}
+    if golden is not None:
+        expected[golden] = facts["golden_sha256"]
+    try:
+        if any(cache.file_digest(file) != digest for file, digest in expected.items()):
+            return None
+    except DlasError:
         return None
     return Imported(
         name=facts["name"],
@@ -160,39 +159,44 @@ def _cached(directory: Path) -> Imported | None:
     )
 
 
+def _base(request: Request) -> Path:
+    """What relative names of sources are relative to: one file may stand in several places, with its data beside it."""
+    return Path(request.spec).absolute().parent
+
+
 def _produce(request: Request, directory: Path) -> Imported:
+    """Import into a workspace, move what was made into the entry, and write down what it is."""
     from . import mlir_import, work
 
-    path, golden = directory / "module.mlirbc", directory / "golden.npz"
-    source = None if request.kind in _WITHOUT_TORCH else _trace(request, golden)
-    counted: list[work.Work] = []
-
-    def write(out: Path) -> None:
+    with cache.workspace() as folder:
+        module, golden = folder / "module.mlirbc", folder / "golden.npz"
+        source = None if request.kind in _WITHOUT_TORCH else _trace(request, golden)
         if source is None:
-            mlir_import.write_linalg(Path(request.spec), out)
+            mlir_import.write_linalg(Path(request.spec), module)
         else:
-            source.write_linalg(out)
-        module = mlir_import.read_module(out)
-        mlir_import.check_main(module, request.name)
-        counted.append(work.count(module))
-
-    cache.write_atomically(path, write)
+            source.write_linalg(module)
+        imported = mlir_import.read_module(module)
+        mlir_import.check_main(imported, request.name)
+        counted = work.count(imported)
+        sources = {str(file): cache.file_digest(file) for file in source.files} if source is not None else {}
+        path, key = cache.publish(module, directory)
+        expected, golden_key = cache.publish(golden, directory) if source is not None else (None, None)
     facts = {
         "name": request.name,
-        "key": cache.file_digest(path),
+        "key": key,
         "module": path.name,
-        "golden_sha256": cache.file_digest(golden) if source is not None else None,
-        "golden": golden.name if source is not None else None,
-        "macs": counted[0].macs,
-        "effective_macs": counted[0].effective,
-        "parameters": source.parameters if source is not None else counted[0].elements,
-        "nonzeros": source.nonzeros if source is not None else counted[0].nonzeros,
-        "sources": {str(file): cache.file_digest(file) for file in source.files} if source is not None else {},
+        "golden_sha256": golden_key,
+        "golden": expected.name if expected else None,
+        "macs": counted.macs,
+        "effective_macs": counted.effective,
+        "parameters": source.parameters if source is not None else counted.elements,
+        "nonzeros": source.nonzeros if source is not None else counted.nonzeros,
+        "sources": sources,
     }
-    cache.write_atomically(directory / _FACTS, json.dumps(facts, indent=1))
-    done = _cached(directory)
-    if done is None:
-        raise DlasError(f"the cache entry {directory} changed while it was written; run the command again")
+    cache.write_record(directory / _FACTS, facts)
+    done = _cached(request, directory)
+    if done is None or _key(request) != directory.name:
+        raise DlasError(f"{request.spec} changed while it was imported; run the command again")
     return done
 
 
@@ -207,5 +211,5 @@ def _trace(request: Request, golden: Path) -> TorchSource:
             source = torch_source.from_factory(request.spec, request.inputs, request.weights)
         else:
             source = torch_source.from_exported_file(Path(request.spec))
-        cache.write_atomically(golden, source.write_golden)
+        source.write_golden(golden)
     return source

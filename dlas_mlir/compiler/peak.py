@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from dlas_mlir.compiler import cache, tools
@@ -28,14 +27,25 @@ def peak_kernel(target: Target, flags: tuple[str, ...]) -> tuple[Path, int]:
         raise DlasError(f"target {target.name} has no vector width: no peak can be measured")
     source = kernel_text(lanes)
     key = cache.digest(source, flags, cpu_model(), cpu_features(), cache.versions("iree-base-compiler"))
-    vmfb = cache.entry("peak", key) / "peak.vmfb"
+    folder = cache.entry("peak", key)
     operations = 2 * lanes * _CHAINS * _STEPS * _WORKGROUPS
-    if not vmfb.exists():
-        with tempfile.TemporaryDirectory(prefix="dlas-") as scratch:
-            mlir = Path(scratch) / "peak.mlir"
-            mlir.write_text(source)
-            cache.write_atomically(vmfb, lambda path: _compile(mlir, path, flags))
+    found = cache.read_record(folder / "peak.json")
+    if found is not None and _is_whole(folder / found["file"], found["sha256"]):
+        return folder / found["file"], operations
+    with cache.workspace() as scratch:
+        mlir = scratch / "peak.mlir"
+        mlir.write_text(source)
+        _compile(mlir, scratch / "peak.vmfb", flags)
+        vmfb, sha256 = cache.publish(scratch / "peak.vmfb", folder)
+    cache.write_record(folder / "peak.json", {"file": vmfb.name, "sha256": sha256})
     return vmfb, operations
+
+
+def _is_whole(vmfb: Path, sha256: str) -> bool:
+    try:
+        return cache.file_digest(vmfb) == sha256
+    except DlasError:
+        return False
 
 
 def _compile(mlir: Path, vmfb: Path, flags: tuple[str, ...]) -> None:

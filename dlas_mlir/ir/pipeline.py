@@ -10,7 +10,7 @@ from iree.compiler import ir
 
 from dlas_mlir.ir import native, registry
 from dlas_mlir.ir.options import OptionSpec, closest, specs_of
-from dlas_mlir.ir.pipeline_elements import Element, NativePass, Nest, PythonPass, names
+from dlas_mlir.ir.pipeline_elements import Element, NativePass, Nest, PythonPass, names, reads
 from dlas_mlir.ir.pipeline_run import ROOT, PassFailure, Printing, RunConfig, run
 from dlas_mlir.ir.pipeline_text import NestNode, OptionNode, PassNode, PipelineError, Source, parse_text
 
@@ -46,8 +46,8 @@ class Pipeline:
         return names(self.elements)
 
     def reads(self) -> tuple[str, ...]:
-        """The files that its passes read beside the module."""
-        return tuple(file for one in self.elements if isinstance(one, PythonPass) for file in one.instance.reads())
+        """The files that its passes read beside the module; of a native pass, the options that name one."""
+        return tuple(file for element in self.elements for file in reads(element))
 
     def run(self, module: ir.Module, config: RunConfig | None = None) -> None:
         """Run on `module` in place. Raises PassFailure; the module is then valid or not, and of no use."""

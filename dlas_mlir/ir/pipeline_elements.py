@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from dlas_mlir.ir.base import Pass
 from dlas_mlir.ir.options import print_pass
+
+# The values in `a=b c={d,e} f="g"`.
+_WORD = re.compile(r"[^\s={},\"']+")
 
 
 @dataclass(frozen=True)
@@ -54,3 +59,22 @@ def names(elements: tuple[Element, ...]) -> Iterator[str]:
             yield from names(element.children)
         else:
             yield element.name
+
+
+def reads(element: Element) -> Iterator[str]:
+    """The files that a pass reads. A native pass does not say which option is one: those that there are count."""
+    if isinstance(element, Nest):
+        for child in element.children:
+            yield from reads(child)
+    elif isinstance(element, PythonPass):
+        yield from element.instance.reads()
+    else:
+        yield from (word for word in _WORD.findall(element.options or "") if is_file(word))
+
+
+def is_file(word: str) -> bool:
+    """Whether `word` names a file; a word that cannot be a name does not."""
+    try:
+        return Path(word).is_file()
+    except (OSError, ValueError):
+        return False

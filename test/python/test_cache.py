@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,9 @@ from dlas_mlir.errors import DlasError
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("DLAS_CACHE", str(tmp_path / "cache"))
-    return cache.entry("import", "abc")
+    path = cache.entry("import", "abc")
+    path.mkdir(parents=True)
+    return path
 
 
 def test_root_follows_the_environment(tmp_path, monkeypatch):
@@ -67,8 +70,72 @@ def test_a_full_disk_leaves_nothing(folder):
 def test_a_cache_that_cannot_be_made(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DLAS_CACHE", str(tmp_path / "file"))
-    with pytest.raises(DlasError, match=r"cannot make the cache directory .*DLAS_CACHE"):
-        cache.entry("import", "abc")
+    with pytest.raises(DlasError, match=r"cannot make the cache directory .*DLAS_CACHE"), cache.workspace():
+        pass
+
+
+def test_a_workspace_is_gone_at_the_end_also_of_a_failure(folder):
+    def interrupted():
+        with cache.workspace() as work:
+            (work / "part").write_bytes(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not list((cache.root() / "work").iterdir())
+
+
+def test_a_dead_process_leaves_nothing_for_long_and_a_living_one_is_left_alone(folder):
+    """The other process says when it has its workspace, and lives until it is killed."""
+    code = (
+        "import sys; from dlas_mlir.compiler import cache\n"
+        "with cache.workspace() as work:\n    (work / 'part').write_bytes(b'half'); print(work, flush=True)\n"
+        "    sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        theirs = Path(other.stdout.readline().decode().strip())
+        with cache.workspace():
+            assert (theirs / "part").read_bytes() == b"half"
+        other.kill()
+    assert theirs.exists()
+    with cache.workspace() as work:
+        assert {path.name for path in work.parent.iterdir()} == {work.name, f"{work.name}.lock"}
+
+
+def test_what_is_published_is_named_by_its_content(folder):
+    names = []
+    for content in (b"one", b"two", b"one"):
+        with cache.workspace() as work:
+            (work / "module.bin").write_bytes(content)
+            path, sha256 = cache.publish(work / "module.bin", folder)
+        assert path.read_bytes() == content
+        assert sha256 == cache.file_digest(path)
+        names.append(path.name)
+    assert names[0] == names[2] != names[1]
+    assert {path.name for path in folder.iterdir()} == set(names)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: "",
+        lambda text: text[:20],
+        lambda text: "[]",
+        lambda text: "{}",
+        lambda text: text.replace("3", "4", 1),
+        lambda text: "\udcff" + text,
+        lambda text: "[" * 100_000,
+    ],
+)
+def test_a_damaged_record_is_none(folder, damage):
+    facts = {"module": "a", "macs": 3, "sources": {"b": [1.5, None]}}
+    cache.write_record(folder / "import.json", facts)
+    assert cache.read_record(folder / "import.json") == facts
+    text = (folder / "import.json").read_text()
+    (folder / "import.json").write_bytes(damage(text).encode(errors="surrogateescape"))
+    assert cache.read_record(folder / "import.json") is None
+    assert cache.read_record(folder / "none.json") is None
 
 
 def test_digests_tell_contents_apart(tmp_path):

@@ -134,6 +134,19 @@ def test_a_changed_file_of_choices_makes_another_artifact(tmp_path):
     assert artifact_key(imported, preset) != before
 
 
+def test_a_changed_file_that_a_flag_or_a_native_pass_names_makes_another_artifact(tmp_path):
+    file = tmp_path / "spec.mlir"
+    imported, stock = import_model(MODEL), load_preset("host/stock")
+    flag = dataclasses.replace(stock, iree_flags=(*stock.iree_flags, f"--iree-codegen-tuning-spec-path={file}"))
+    text = f"builtin.module(any(iree-preprocessing-apply-pdl-patterns{{patterns-file={file}}}))"
+    native = dataclasses.replace(stock, pipeline=text)
+    keys = set()
+    for content in ("", "module {}"):
+        file.write_text(content)
+        keys |= {artifact_key(imported, flag), artifact_key(imported, native)}
+    assert len(keys) == 4
+
+
 def test_threads_share_what_does_not_depend_on_them():
     one, two = (compile_model(MODEL, "host/stock", threads=threads) for threads in (1, 2))
     assert one.sha256 == two.sha256

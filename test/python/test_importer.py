@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def shared_cache(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _cache(shared_cache, monkeypatch):
     monkeypatch.setenv("DLAS_CACHE", str(shared_cache))
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
     monkeypatch.syspath_prepend(str(HERE))
 
 
@@ -123,8 +125,7 @@ def test_second_import_needs_no_torch(shared_cache):
         "import sys; from dlas_mlir.compiler.importer import import_model; "
         "found = import_model('imported_model:small'); assert 'torch' not in sys.modules; print(found.key)"
     )
-    environment = {**os.environ, "DLAS_CACHE": str(shared_cache), "PYTHONPATH": str(HERE)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == first.key, done.stderr
 
 
@@ -146,6 +147,78 @@ def test_damaged_cache_entry_is_made_anew(own_cache, part, damage):
     again = import_model("imported_model:small")
     assert again == imported
     assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"null", b"\xff", b'{"module": 1}'])
+def test_damaged_facts_are_made_anew(own_cache, tmp_path, content):
+    path = tmp_path / "model.mlir"
+    path.write_text(IDENTITY)
+    imported = import_model(str(path))
+    facts = imported.path.with_name("import.json")
+    facts.write_bytes(content)
+    assert import_model(str(path)) == imported
+    assert facts.read_bytes() != content
+
+
+IDENTITY = "func.func @main(%a: tensor<4xf32>) -> tensor<4xf32> { return %a : tensor<4xf32> }"
+# Imports, but says so and waits for a line before it finishes.
+WAITING = """
+import sys
+from dlas_mlir.compiler import importer, work
+count = work.count
+def wait(module):
+    print("waiting", flush=True)
+    sys.stdin.readline()
+    return count(module)
+work.count = wait
+print(importer.import_model(sys.argv[1]).path, flush=True)
+"""
+
+
+def test_processes_that_share_a_cache_do_not_meet(own_cache, tmp_path):
+    """Four import the same file; one is interrupted and one killed while all are at it."""
+    path = tmp_path / "model.mlir"
+    path.write_text(IDENTITY)
+    command = [sys.executable, "-c", WAITING, str(path)]
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with ExitStack() as stack:
+        processes = [stack.enter_context(subprocess.Popen(command, **pipes)) for _ in range(4)]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "waiting\n"
+        interrupted, killed, *others = processes
+        interrupted.send_signal(signal.SIGINT)
+        killed.kill()
+        for process in (interrupted, killed):
+            assert process.communicate()[0] == ""
+        found = [process.communicate("go\n") for process in others]
+    assert [process.returncode for process in others] == [0, 0], found
+    assert {out for out, _ in found} == {f"{import_model(str(path)).path}\n"}
+    import_model(str(write_text(tmp_path / "other.mlir", IDENTITY)))
+    assert not list((tmp_path / "own" / "work").iterdir())
+
+
+def write_text(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_the_same_factory_beside_another_file(tmp_path, own_cache, monkeypatch):
+    """Two folders whose modules are the same, and import different ones."""
+    parameters = []
+    for width in (4, 6):
+        folder = tmp_path / f"of{width}"
+        folder.mkdir()
+        (folder / "my_width.py").write_text(f"WIDTH = {width}\n")
+        (folder / "my_model.py").write_text(
+            "from torch import nn\nfrom my_width import WIDTH\n"
+            "def make(): return nn.Sequential(nn.Conv2d(3, WIDTH, 1))\n"
+        )
+        monkeypatch.chdir(folder)
+        for name in ("my_model", "my_width"):
+            sys.modules.pop(name, None)
+        parameters.append(import_model("my_model:make", inputs=("1x3x5x5xf32",)).parameters)
+    assert parameters == [16, 24]
 
 
 def test_edited_source_is_imported_anew(tmp_path, own_cache, monkeypatch):
@@ -272,7 +345,7 @@ def test_unsupported_operation_is_named_with_its_layer(own_cache, tmp_path):
     message = r"operation aten.special_bessel_j0.default of body.special_bessel_j0 \(.*imported_model.py:\d+\)"
     with pytest.raises(DlasError, match=message):
         import_model("imported_model:unsupported", inputs=("4xf32",))
-    assert not list((tmp_path / "own" / "import").iterdir())
+    assert not (tmp_path / "own" / "import").exists()
 
 
 def test_model_that_cannot_be_traced():
