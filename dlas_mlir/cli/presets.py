@@ -1,4 +1,4 @@
-"""`dlas presets`: the targets and recipes that can be named."""
+"""`dlas presets`: the targets, recipes and fragments that can be named."""
 
 from __future__ import annotations
 
@@ -17,14 +17,21 @@ def add_parser(subparsers: Any) -> None:
         description="List the presets. Your own target files are looked for in $DLAS_PRESETS and in "
         "~/.config/dlas_mlir/presets, before the ones that are built in.",
     )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--show", metavar="TARGET/RECIPE", help="print the whole pipeline of a preset, and its flags")
+    what.add_argument("--fragments", action="store_true", help="list the parts that pipelines are made of")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print all presets. Raises DlasError for a target file that is wrong."""
+    """Print all presets, all fragments or one preset. Raises DlasError for a file that is wrong."""
     from dlas_mlir.compiler.presets import list_presets
 
+    if args.show:
+        return _show(args.show, args.json)
+    if args.fragments:
+        return _fragments(args.json)
     presets = list_presets()
     if args.json:
         print(json.dumps([dataclasses.asdict(preset) for preset in presets], indent=2))
@@ -34,4 +41,36 @@ def run(args: argparse.Namespace) -> int:
         print(f"{target} ({file})")
         for preset in group:
             print(f"  {preset.name:<{width}}  {preset.description}")
+    return 0
+
+
+def _show(name: str, as_json: bool) -> int:
+    """The preset as the passes and iree-compile get it."""
+    from dlas_mlir.compiler.presets import load_preset
+    from dlas_mlir.ir.pipeline import parse_pipeline
+
+    preset = load_preset(name)
+    passes = [str(element) for element in parse_pipeline(preset.pipeline).elements]
+    flags = list(preset.iree_flags)
+    if as_json:
+        facts = {"name": preset.name, "target": preset.target_name, "device": preset.device}
+        print(json.dumps({**facts, "pipeline": preset.pipeline, "passes": passes, "iree_flags": flags}, indent=2))
+        return 0
+    print(f"// {preset.name}: {preset.description}; target {preset.target_name}, device {preset.device}")
+    print("builtin.module(\n  " + ",\n  ".join(passes) + "\n)" if passes else "builtin.module()")
+    print("// iree-compile " + " ".join(flags))
+    return 0
+
+
+def _fragments(as_json: bool) -> int:
+    from dlas_mlir.compiler.presets import list_fragments
+
+    fragments = list_fragments()
+    if as_json:
+        print(json.dumps([dataclasses.asdict(fragment) for fragment in fragments], indent=2))
+        return 0
+    for fragment in fragments:
+        print(f"@{fragment.name}: {fragment.description} ({fragment.pipeline.name}:{fragment.pipeline.line})")
+        for line in fragment.pipeline.text.strip().splitlines():
+            print(f"    {line}")
     return 0

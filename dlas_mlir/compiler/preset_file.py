@@ -16,6 +16,7 @@ import iree.compiler
 
 from dlas_mlir.errors import DlasError
 from dlas_mlir.ir.options import closest
+from dlas_mlir.ir.pipeline_text import Source
 from dlas_mlir.ir.target import Target
 
 if sys.version_info >= (3, 11):
@@ -28,6 +29,7 @@ DEVICES = ("local", "vulkan", "cuda", "hip", "metal")
 # Key -> type, and whether it has to be there.
 _FILE = {"target": (dict, True), "iree": (dict, True), "recipes_from": (str, False), "recipes": (dict, False)}
 _RECIPES_FILE = {"recipes": (dict, True)}
+_FRAGMENTS_FILE = {"fragments": (dict, True)}
 _TARGET = {
     "description": (str, True),
     "triple": (str, False),
@@ -52,27 +54,33 @@ _RECIPE = {
     "description": (str, True),
     "pipeline": (str, True),
     "flags": (list, False),
-    "extends": (str, False),
     "element": (str, False),
 }
+_FRAGMENT = {"description": (str, True), "pipeline": (str, True)}
+# What keys that there were once are written as now.
+_REPLACED = {"extends": "name fragments in `pipeline`, such as `@front` (see dlas presets --fragments)"}
 _ELEMENTS = ("float16", "bfloat16")
 _TYPES = {dict: "a table", str: "a string", int: "a whole number", list: "a list of strings"}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe; `line` and `column` are where the pipeline's text begins in `file`. The passes of the recipe that it
-    `extends`, if any, come after its own; `element` is the type that it rounds operands to, if any."""
+    """A recipe, with the text of its pipeline. `element` is the type that it rounds operands to, if any."""
 
     name: str
     description: str
-    pipeline: str
+    pipeline: Source
     iree_flags: tuple[str, ...]
-    file: str
-    line: int
-    column: int
-    extends: str | None = None
     element: str = ""
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """A part of pipelines that recipes and other fragments name as `@NAME`."""
+
+    name: str
+    description: str
+    pipeline: Source
 
 
 @dataclass(frozen=True)
@@ -92,9 +100,10 @@ class TargetFile:
 
 
 def is_target(path: Path) -> bool:
-    """Whether `path` is meant as a target: all files are, but those that hold recipes and nothing else."""
+    """Whether `path` is meant as a target: all files are, but those that hold recipes or fragments and nothing else."""
     try:
-        return set(tomllib.loads(path.read_text(encoding="utf-8"))) != set(_RECIPES_FILE)
+        keys = set(tomllib.loads(path.read_text(encoding="utf-8")))
+        return keys not in (set(_RECIPES_FILE), set(_FRAGMENTS_FILE))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
         return True
 
@@ -105,6 +114,19 @@ def read_recipes(path: Path) -> dict[str, Recipe]:
     table = _Table(path, "")
     table.check(data, _RECIPES_FILE)
     return _recipes(table, data, text)
+
+
+def read_fragments(path: Path) -> dict[str, Fragment]:
+    """The fragments of the file at `path`, which holds nothing else. Raises DlasError as `read` does."""
+    text, data = _load(path)
+    _Table(path, "").check(data, _FRAGMENTS_FILE)
+    table, fragments = _Table(path, "fragments."), data["fragments"]
+    found = {}
+    for name in fragments:
+        entry = table.part(fragments, name, _FRAGMENT)
+        where = _source(path, text, f"fragments.{name}", entry["pipeline"])
+        found[name] = Fragment(name, entry["description"], where)
+    return found
 
 
 def read(path: Path) -> TargetFile:
@@ -160,23 +182,24 @@ def _recipe(table: _Table, recipes: dict[str, Any], name: str, text: str) -> Rec
     if element not in ("", *_ELEMENTS):
         known = " or ".join(_ELEMENTS)
         raise DlasError(f"{table.path}: recipes.{name}.element: expected {known}, found `{element}`")
-    # A string without escapes stands in the file as it is, so that errors can point into the file.
-    header = re.search(rf"^\s*\[\s*recipes\s*\.\s*[\"']?{re.escape(name)}[\"']?\s*\]", text, re.MULTILINE)
-    at = text.find(pipeline, header.end() if header else 0) if pipeline else -1
-    line = text.count("\n", 0, at) + 1 if at >= 0 else 1
-    column = at - text.rfind("\n", 0, at) if at >= 0 else 1
-    where = f"recipes.{name}.flags"
     return Recipe(
         name=name,
         description=recipe["description"],
-        pipeline=pipeline,
-        iree_flags=_flags(table.path, where, recipe.get("flags", [])),
-        file=str(table.path) if at >= 0 else f"{table.path}[recipes.{name}]",
-        line=line,
-        column=column,
-        extends=recipe.get("extends"),
+        pipeline=_source(table.path, text, f"recipes.{name}", pipeline),
+        iree_flags=_flags(table.path, f"recipes.{name}.flags", recipe.get("flags", [])),
         element=element,
     )
+
+
+def _source(path: Path, text: str, table: str, pipeline: str) -> Source:
+    """The text of the key `pipeline` of `table`, and where it begins in the file."""
+    group, _, name = table.partition(".")
+    header = re.search(rf"^\s*\[\s*{group}\s*\.\s*[\"']?{re.escape(name)}[\"']?\s*\]", text, re.MULTILINE)
+    # A string without escapes stands in the file as it is, so that errors can point into the file.
+    at = text.find(pipeline, header.end() if header else 0) if pipeline else -1
+    if at < 0:
+        return Source(pipeline, f"{path}[{table}]")
+    return Source(pipeline, str(path), text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))
 
 
 @dataclass(frozen=True)
@@ -198,6 +221,8 @@ class _Table:
         for key, value in data.items():
             if key not in schema:
                 known = ", ".join(schema)
+                if key in _REPLACED:
+                    raise DlasError(f"{self.path}: there is no key `{self.prefix}{key}` any more: {_REPLACED[key]}")
                 hint = closest(key, schema)
                 raise DlasError(f"{self.path}: unknown key `{self.prefix}{key}`{hint}; known are {known}")
             expected = schema[key][0]

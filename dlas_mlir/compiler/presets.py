@@ -4,6 +4,7 @@ A target is one TOML file, in the user's directories ($DLAS_PRESETS, a list of d
 `dlas_mlir/presets` in the configuration directory) or in `dlas_mlir.pipelines`; the first found is taken.
 The target `host` is the file that fits this machine, compiled for exactly its CPU. Targets can share recipes: those of
 the file named by `recipes_from`, which is looked for in the same directories, and stands for no target itself.
+Pipelines are made of fragments, those of `fragments.toml` in all these directories: of one name the first is taken.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from typing import Any
 
 from dlas_mlir import pipelines
 from dlas_mlir.compiler import host, preset_file
-from dlas_mlir.compiler.preset_file import Recipe, TargetFile
+from dlas_mlir.compiler.preset_file import Fragment, Recipe, TargetFile
 from dlas_mlir.errors import DlasError
 from dlas_mlir.ir.options import closest
 from dlas_mlir.ir.pipeline import Pipeline, PythonPass, parse_pipeline
-from dlas_mlir.ir.pipeline_text import Source
 from dlas_mlir.ir.registry import pass_class
 from dlas_mlir.ir.target import Target
 
 HOST = "host"
+_FRAGMENTS = "fragments.toml"
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def load_preset(name: str, *, threads: int = 1) -> Preset:
         target=target,
         target_name=file.target.name,
         recipe=recipe_name,
-        pipeline=str(_pipeline(target, file, recipe)),
+        pipeline=str(_pipeline(target, recipe)),
         iree_flags=(*file.iree_flags, *recipe.iree_flags),
         device=_device(file.device, threads),
         description=recipe.description,
@@ -105,6 +106,15 @@ def list_presets() -> list[Listed]:
             label = f"{name}/{recipe.name}"
             listed.append(Listed(label, recipe.description, file.description, device, str(file.path)))
     return listed
+
+
+def list_fragments() -> list[Fragment]:
+    """The fragments that pipelines of presets may name. A file that is wrong raises DlasError."""
+    found: dict[str, Fragment] = {}
+    for folder in reversed(search_path()):
+        if (path := folder / _FRAGMENTS).is_file():
+            found |= preset_file.read_fragments(path)
+    return list(found.values())
 
 
 def search_path() -> list[Path]:
@@ -131,7 +141,7 @@ def _read(target: str) -> TargetFile:
     if path and preset_file.is_target(path):
         return _with_shared_recipes(preset_file.read(path))
     if path:
-        raise DlasError(f"{path}: `{target}` is no target, only recipes that targets name in `recipes_from`")
+        raise DlasError(f"{path}: `{target}` is no target, only recipes or fragments that targets share")
     if target == HOST:
         return _for_host(_read(host.target_name()))
     known = _targets() | {HOST}
@@ -166,26 +176,9 @@ def _device(device: str, threads: int) -> str:
     return {"local": "local-sync" if threads == 1 else "local-task"}.get(device, device)
 
 
-def _body(file: TargetFile, recipe: Recipe, extending: tuple[str, ...] = ()) -> Pipeline:
-    """The recipe's own passes, then those of the recipe that it extends."""
-    own = parse_pipeline(Source(recipe.pipeline, recipe.file, recipe.line, recipe.column))
-    if recipe.extends is None:
-        return own
-    extended = file.recipes.get(recipe.extends)
-    where = f"{recipe.file}: recipes.{recipe.name}.extends"
-    if extended is None:
-        known = ", ".join(file.recipes)
-        raise DlasError(
-            f"{where}: there is no recipe `{recipe.extends}`{closest(recipe.extends, file.recipes)}; it has {known}"
-        )
-    if recipe.extends in (*extending, recipe.name):
-        raise DlasError(f"{where}: `{recipe.extends}` extends this recipe")
-    return own + _body(file, extended, (*extending, recipe.name))
-
-
-def _pipeline(target: Target, file: TargetFile, recipe: Recipe) -> Pipeline:
+def _pipeline(target: Target, recipe: Recipe) -> Pipeline:
     """The recipe's passes after the one that writes the target; nothing at all for an empty recipe."""
-    body = _body(file, recipe)
+    body = parse_pipeline(recipe.pipeline, fragments={part.name: part.pipeline for part in list_fragments()})
     if not body.elements:
         return body
     figures: dict[str, Any] = dataclasses.asdict(target)

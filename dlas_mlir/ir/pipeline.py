@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,16 @@ from dlas_mlir.ir import native, registry
 from dlas_mlir.ir.options import OptionSpec, closest, specs_of
 from dlas_mlir.ir.pipeline_elements import Element, NativePass, Nest, PythonPass, names, reads
 from dlas_mlir.ir.pipeline_run import ROOT, PassFailure, Printing, RunConfig, run
-from dlas_mlir.ir.pipeline_text import NestNode, OptionNode, PassNode, PipelineError, Source, parse_text
+from dlas_mlir.ir.pipeline_text import (
+    FragmentNode,
+    NestNode,
+    Node,
+    OptionNode,
+    PassNode,
+    PipelineError,
+    Source,
+    parse_text,
+)
 
 __all__ = [
     "Element",
@@ -54,25 +63,46 @@ class Pipeline:
         run(self.elements, module, config or RunConfig())
 
 
-def parse_pipeline(text: str | Source, context: ir.Context | None = None) -> Pipeline:
+def parse_pipeline(
+    text: str | Source, context: ir.Context | None = None, fragments: Mapping[str, Source] | None = None
+) -> Pipeline:
     """The checked pipeline that `text` describes: `builtin.module(...)`, or the elements alone.
 
-    Every pass is looked up and every option parsed. Raises PipelineError with the place and a caret.
+    Every pass is looked up and every option parsed; `@NAME` is replaced by the elements of `fragments[NAME]`, which may
+    name others. Raises PipelineError with the place and a caret.
     """
     source = text if isinstance(text, Source) else Source(text)
     nodes = parse_text(source)
     if len(nodes) == 1 and isinstance(nodes[0], NestNode) and nodes[0].anchor in (ROOT, "any"):
         nodes = nodes[0].children
     with context or ir.Context.current or ir.Context():
-        checker = _Checker(source)
-        return Pipeline(tuple(checker.element(node) for node in nodes))
+        return Pipeline(tuple(_Checker(source, fragments or {}).elements(nodes)))
 
 
 class _Checker:
     """Turns the tree of a text into passes."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, fragments: Mapping[str, Source], inside: tuple[str, ...] = ()) -> None:
         self.source = source
+        self.fragments = fragments
+        self.inside = inside
+
+    def elements(self, nodes: tuple[Node, ...]) -> Iterator[Element]:
+        for node in nodes:
+            if isinstance(node, FragmentNode):
+                yield from self.fragment(node)
+            else:
+                yield self.element(node)
+
+    def fragment(self, node: FragmentNode) -> Iterator[Element]:
+        if node.name in self.inside:
+            raise self.error(f"`@{node.name}` is a part of itself", node)
+        if node.name not in self.fragments:
+            hint = closest(node.name, self.fragments)
+            known = f"; there are {', '.join(self.fragments)}" if self.fragments else "; only presets have fragments"
+            raise self.error(f"there is no fragment `@{node.name}`{hint}{known}", node)
+        source = self.fragments[node.name]
+        return _Checker(source, self.fragments, (*self.inside, node.name)).elements(parse_text(source))
 
     def element(self, node: PassNode | NestNode) -> Element:
         if isinstance(node, PassNode):
@@ -84,7 +114,9 @@ class _Checker:
             raise self.error(f"expected an operation such as `func.func` before `(`, found `{node.anchor}`", node)
         return Nest(node.anchor, tuple(self.nested(child, node.anchor) for child in node.children))
 
-    def nested(self, node: PassNode | NestNode, anchor: str) -> NativePass | Nest:
+    def nested(self, node: Node, anchor: str) -> NativePass | Nest:
+        if isinstance(node, FragmentNode):
+            raise self.error(f"`@{node.name}` is for the module: move it out of `{anchor}(...)`", node)
         if isinstance(node, NestNode):
             return self.nest(node)
         if registry.find(node.name):
@@ -141,6 +173,12 @@ class _Checker:
             message = f"`{option.key}`: {error}"
             raise PipelineError(message, self.source, option.value_at, len(option.value)) from None
 
-    def error(self, message: str, node: PassNode | NestNode) -> PipelineError:
-        name = node.name if isinstance(node, PassNode) else node.anchor
-        return PipelineError(message, self.source, node.at, len(name))
+    def error(self, message: str, node: Node) -> PipelineError:
+        match node:
+            case FragmentNode():
+                length = len(node.name) + 1
+            case PassNode():
+                length = len(node.name)
+            case NestNode():
+                length = len(node.anchor)
+        return PipelineError(message, self.source, node.at, length)

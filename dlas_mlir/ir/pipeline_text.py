@@ -1,10 +1,11 @@
 """Pipeline text as a tree: a lexer and a recursive-descent parser, which know nothing of what passes exist.
 
     pipeline := element (`,` element)*
-    element  := NAME [ `{` option* `}` ]  |  NAME `(` [pipeline] `)`
+    element  := NAME [ `{` option* `}` ]  |  NAME `(` [pipeline] `)`  |  `@` NAME
     option   := KEY [ `=` VALUE ]
 
-White space and `// comments` may stand between tokens. A value is a word in which quotes and braces nest.
+`@NAME` stands for the elements of a fragment. White space and `// comments` may stand between tokens. A value is a word
+in which quotes and braces nest.
 """
 
 from __future__ import annotations
@@ -57,10 +58,18 @@ class NestNode:
 
     anchor: str
     at: int
-    children: tuple[PassNode | NestNode, ...]
+    children: tuple[Node, ...]
 
 
-Node = PassNode | NestNode
+@dataclass(frozen=True)
+class FragmentNode:
+    """The elements of the fragment `name`, in its place."""
+
+    name: str
+    at: int
+
+
+Node = PassNode | NestNode | FragmentNode
 
 
 class PipelineError(DlasError):
@@ -129,11 +138,15 @@ class _Parser:
     def element(self) -> Node:
         self.peek()
         at = self.at
-        match = _NAME.match(self.text, at)
+        fragment = self.accept("@")
+        match = _NAME.match(self.text, self.at)
         if match is None:
-            raise self.error(f"expected the name of a pass, found {self._found()}")
+            wanted = "a fragment" if fragment else "a pass"
+            raise self.error(f"expected the name of {wanted}, found {self._found()}")
         name = match.group()
         self.at = match.end()
+        if fragment:
+            return FragmentNode(name, at)
         if self.accept("("):
             opened = self.at - 1
             children = self.elements()

@@ -246,7 +246,7 @@ def test_recipes_are_taken_from_files_of_recipes(own_directory: Path, name: str,
 
 
 def test_recipes_alone_are_no_target(own_directory: Path) -> None:
-    with pytest.raises(DlasError, match=r"cpu.toml: `cpu` is no target, only recipes"):
+    with pytest.raises(DlasError, match=r"cpu.toml: `cpu` is no target, only recipes or fragments"):
         load_preset("cpu/auto")
     with pytest.raises(
         DlasError, match=r"there is no target `cpu1`; there are aarch64-i8mm, aarch64-neon, cuda-sm80, host, v"
@@ -255,6 +255,73 @@ def test_recipes_alone_are_no_target(own_directory: Path) -> None:
     (own_directory / "mine.toml").write_text(GOOD.partition("[recipes")[0])
     with pytest.raises(DlasError, match=r"mine.toml: there are no recipes: .* both missing"):
         load_preset("mine/auto")
+
+
+FRAGMENTS = """\
+[fragments.tidy]
+description = "what no pass has looked at yet"
+pipeline = "canonicalize,@own"
+
+[fragments.own]
+description = "ours"
+pipeline = "cse"
+"""
+
+
+def test_pipelines_are_made_of_fragments(own_directory: Path) -> None:
+    (own_directory / "mine.toml").write_text(GOOD.replace('"cse"', '"@tidy, @layout, symbol-dce"'))
+    (own_directory / "fragments.toml").write_text(FRAGMENTS)
+    passes = list(parse_pipeline(load_preset("mine/plain").pipeline).pass_names())
+    assert passes[1:3] == ["canonicalize", "cse"]
+    assert "dlas-propagate-layouts" in passes  # of a fragment that is built in
+    assert passes[-1] == "symbol-dce"
+    assert not any(listed.name.startswith("fragments/") for listed in list_presets())
+
+
+def test_a_users_fragment_goes_before_one_that_is_built_in(own_directory: Path) -> None:
+    (own_directory / "fragments.toml").write_text(FRAGMENTS.replace("tidy", "layout"))
+    passes = list(parse_pipeline(load_preset("x86-64-avx2/auto").pipeline).pass_names())
+    assert "dlas-propagate-layouts" not in passes
+    assert "dlas-form-dispatches" in passes
+
+
+def test_no_recipe_runs_a_pass_of_selection_or_lowering_twice() -> None:
+    for listed in list_presets():
+        passes = [name for name in parse_pipeline(load_preset(listed.name).pipeline).pass_names() if "dlas-" in name]
+        repeated = {name for name in passes if passes.count(name) > 1}
+        assert repeated <= {"dlas-fold-constants"}, listed.name
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "message"),
+    [
+        ("@own", "@onw", "fragments.toml:3:26", r"there is no fragment `@onw` \(did you mean `@?own`\?\)"),
+        ("@own", "@", "fragments.toml:3:27", "expected the name of a fragment, found the end of the pipeline"),
+        ("@own", "func.func(@own)", "fragments.toml:3:36", r"`@own` is for the module: move it out of `func.func"),
+        ('"cse"', '"csee"', "fragments.toml:7:13", "`csee` is not a known pass"),
+        ('"cse"', '"@tidy"', "fragments.toml:7:13", "`@tidy` is a part of itself"),
+        ("@own", "@own{x=1}", "fragments.toml:3:30", r"expected `,` or the end of the pipeline, found `\{`"),
+    ],
+)
+def test_a_mistake_in_a_fragment_is_shown_where_it_stands(
+    own_directory: Path, old: str, new: str, place: str, message: str
+) -> None:
+    (own_directory / "mine.toml").write_text(GOOD.replace('"cse"', '"@tidy"'))
+    (own_directory / "fragments.toml").write_text(FRAGMENTS.replace(old, new))
+    with pytest.raises(PipelineError, match=message) as raised:
+        load_preset("mine/plain")
+    assert str(raised.value.place) == str(own_directory / place)
+
+
+def test_fragments_are_for_presets() -> None:
+    with pytest.raises(PipelineError, match="there is no fragment `@front`; only presets have fragments"):
+        parse_pipeline("cse,@front")
+
+
+def test_what_extended_a_recipe_is_told_to_name_fragments(own_directory: Path) -> None:
+    (own_directory / "mine.toml").write_text(GOOD + 'extends = "auto"\n')
+    with pytest.raises(DlasError, match=r"no key `recipes.plain.extends` any more: name fragments in `pipeline`"):
+        load_preset("mine/plain")
 
 
 @pytest.mark.parametrize("name", ["host", "host/", "/auto", "../x/auto", "a b/auto"])
@@ -283,3 +350,12 @@ def test_the_table_and_the_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.run(parser.parse_args(["presets", "--json"])) == 0
     listed = json.loads(capsys.readouterr().out)
     assert {one["name"] for one in listed} == {one.name for one in presets.list_presets()}
+    assert command.run(parser.parse_args(["presets", "--fragments", "--json"])) == 0
+    assert {one["name"] for one in json.loads(capsys.readouterr().out)} == {f.name for f in presets.list_fragments()}
+    assert command.run(parser.parse_args(["presets", "--fragments"])) == 0
+    assert "@codegen: " in capsys.readouterr().out
+    assert command.run(parser.parse_args(["presets", "--show", "x86-64-avx2/auto"])) == 0
+    shown = capsys.readouterr().out
+    assert str(parse_pipeline(shown)) == load_preset("x86-64-avx2/auto").pipeline
+    assert command.run(parser.parse_args(["presets", "--show", "x86-64-avx2/auto", "--json"])) == 0
+    assert json.loads(capsys.readouterr().out)["pipeline"] == load_preset("x86-64-avx2/auto").pipeline
