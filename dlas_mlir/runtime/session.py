@@ -93,7 +93,7 @@ class Session:
             raise DlasError(f"the function takes {_describe(expected)}, not {_describe(got)}")
         packed = rt.VmVariantList(len(arrays))
         for array in arrays:
-            on_device = rt.asdevicearray(self._handles["device"], np.ascontiguousarray(array))
+            on_device = rt.asdevicearray(self._handles["device"], np.asarray(array, order="C"))
             packed.push_ref(on_device._buffer_view.ref)
         return packed
 

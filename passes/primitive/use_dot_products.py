@@ -11,6 +11,7 @@ from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.base import Pass
 from dlas_mlir.ir.kernel import dot
 from dlas_mlir.ir.kernel.region import indexing_maps, iterators, loop_extents
+from dlas_mlir.ir.strides import Span, offsets
 from dlas_mlir.ir.target import Target
 from dlas_mlir.passes.primitive._lower import PRIMITIVE
 
@@ -110,34 +111,10 @@ def _simplified(expr: ir.AffineExpr, dims: int) -> ir.AffineExpr:
 
 def _neighbours(exprs: list[ir.AffineExpr], extents: list[int]) -> bool:
     """Whether the last loop runs over neighbours in the last dimension, wherever the others stand."""
-    last = len(extents) - 1
-    if any(last in affine.dims_of(expr) and not _is_constant_in(expr, extents) for expr in exprs[:-1]):
-        return False
-    return all(
-        affine.evaluate(exprs[-1], [*point, i]) == affine.evaluate(exprs[-1], [*point, 0]) + i
-        for point in _samples(extents[:-1])
-        for i in range(extents[last])
-    )
-
-
-def _is_constant_in(expr: ir.AffineExpr, extents: list[int]) -> bool:
-    return all(
-        affine.evaluate(expr, [*point, i]) == affine.evaluate(expr, [*point, 0])
-        for point in _samples(extents[:-1])
-        for i in range(extents[-1])
-    )
-
-
-def _samples(extents: list[int]) -> list[list[int]]:
-    """Every position of each single loop, the others at their first, middle or last one."""
-    points = []
-    for loop, extent in enumerate(extents):
-        for i in range(extent):
-            for others in (0, 1, 2):
-                point = [(size - 1) * others // 2 for size in extents]
-                point[loop] = i
-                points.append(point)
-    return points
+    *others, width = extents
+    spans = [*map(Span.of, others), Span(0, 0)]
+    *outer, last = (offsets(expr, len(others), width, spans) for expr in exprs)
+    return last == tuple(range(width)) and all(found == (0,) * width for found in outer)
 
 
 def _padded(data: ir.Value, exprs: list[ir.AffineExpr], extents: list[int]) -> ir.Value:

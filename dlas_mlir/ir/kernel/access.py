@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from iree.compiler import ir
 
-from dlas_mlir.ir import affine
+from dlas_mlir.ir import affine, strides
 from dlas_mlir.ir import build as tensors
 from dlas_mlir.ir.kernel import build, dot
 from dlas_mlir.ir.kernel.region import Access
+from dlas_mlir.ir.strides import Span
 
 
 @dataclass(frozen=True)
@@ -68,34 +70,22 @@ class Lanes:
         return self.offsets == tuple(range(len(self.offsets or ())))
 
 
-def lanes_of(exprs: Sequence[ir.AffineExpr], vector: int, lanes: int, loops: int, step: int) -> Lanes:
-    """Classify the lanes of `vector`. `step` divides every position of the vector loop."""
-    dependent = [i for i, expr in enumerate(exprs) if vector in affine.dims_of(expr)]
-    if not dependent:
-        return Lanes((0,) * lanes)
-    if dependent != [len(exprs) - 1]:
+def lanes_of(exprs: Sequence[ir.AffineExpr], vector: int, lanes: int, spans: Sequence[Span]) -> Lanes:
+    """How the lanes of `vector` lie, where the position of loop i is somewhere in `spans[i]`."""
+    found = [strides.offsets(expr, vector, lanes, spans) for expr in exprs]
+    if any(offsets is None or any(offsets) for offsets in found[:-1]):
         return Lanes(None)
-
-    def offsets(base: int, other: int) -> tuple[int, ...]:
-        point = [other] * loops
-        found = []
-        for lane in range(lanes):
-            point[vector] = base + lane
-            found.append(affine.evaluate(exprs[-1], point))
-        return tuple(value - found[0] for value in found)
-
-    # An offset pattern is of use only if it is the same wherever the vector starts.
-    first = offsets(0, 0)
-    samples = [offsets(base, other) for base in (step, 3 * step) for other in (0, 1, 2)]
-    return Lanes(first if all(sample == first for sample in samples) and min(first) >= 0 else None)
+    return Lanes(found[-1] if found else (0,) * lanes)
 
 
 class Reader:
-    """Loads the vectors of a kernel's inputs, each distinct one once per block."""
+    """Loads the vectors of a kernel's inputs, each distinct one once per block. `spans` holds for each loop where the
+    value of a position may be, if it has one."""
 
-    def __init__(self, tensors: dict[ir.Value, ir.Value], vector: int, lanes: int, step: int) -> None:
+    def __init__(self, tensors: dict[ir.Value, ir.Value], vector: int, lanes: int, spans: Sequence[Span]) -> None:
         self.tensors = tensors
-        self.vector, self.lanes, self.step = vector, lanes, step
+        self.vector, self.lanes, self.spans = vector, lanes, spans
+        self._lanes: dict[tuple, Lanes] = {}
         self._done: dict[tuple, ir.Value] = {}
         self._flat: dict[tuple[ir.Value, int], ir.Value] = {}
 
@@ -110,15 +100,22 @@ class Reader:
 
     def read(self, access: Access, position: Position) -> ir.Value:
         """The vector of `access` whose first lane is at `position`."""
-        read = set().union(*(affine.dims_of(expr) for expr in access.exprs), {self.vector}) if access.exprs else set()
-        places = tuple((loop, position.constants[loop], position.values[loop]) for loop in sorted(read))
-        key = (access.view.source, access.view.offsets, tuple(str(expr) for expr in access.exprs), places, access.dot)
+        key = (access, _places(access.exprs, position, self.vector))
         if key not in self._done:
             self._done[key] = self._load(access, position)
         return self._done[key]
 
+    def _lanes_of(self, access: Access, position: Position) -> Lanes:
+        loops = range(len(position.values))
+        known = tuple(position.values[loop] is None for loop in loops)
+        key = (access.exprs, position.constants, known)
+        if key not in self._lanes:
+            at = [(Span(0, 0) if known[loop] else self.spans[loop]).plus(position.constants[loop]) for loop in loops]
+            self._lanes[key] = lanes_of(access.exprs, self.vector, self.lanes, at)
+        return self._lanes[key]
+
     def _load(self, access: Access, position: Position) -> ir.Value:
-        lanes = lanes_of(access.exprs, self.vector, self.lanes, len(position.values), self.step)
+        lanes = self._lanes_of(access, position)
         if access.dot is not None:
             lanes = lanes.in_groups(access.dot.width)
         if lanes.broadcast:
@@ -180,24 +177,27 @@ class Reader:
 
     def _shuffled(self, access: Access, position: Position, offsets: tuple[int, ...]) -> ir.Value:
         """Lanes in a window: one or two contiguous loads and a shuffle."""
+        least = min(offsets)
+        offsets = tuple(offset - least for offset in offsets)
         window, lanes = max(offsets) + 1, self.lanes
         if window > 2 * lanes:
             return self._gather(access, position)
-        start = self._aligned_start(access, position, window)
+        start = self._aligned_start(access, position, least, window)
         if start is not None:
-            first = self._whole_vector(access, position, start)
+            first = self._whole_vector(access, position, start - least)
             mask = [start + offset for offset in offsets]
             return self._shuffle(first, first, mask)
         if window <= lanes:
-            first = self._vector(access, position, 0, window)
+            first = self._vector(access, position, least, window)
             return self._shuffle(first, first, list(offsets))
-        first = self._vector(access, position, 0, lanes)
-        second = self._vector(access, position, window - lanes, lanes)
+        first = self._vector(access, position, least, lanes)
+        second = self._vector(access, position, least + window - lanes, lanes)
         shift = 2 * lanes - window
         return self._shuffle(first, second, [o if o < lanes else o + shift for o in offsets])
 
-    def _aligned_start(self, access: Access, position: Position, window: int) -> int | None:
-        """Where the window starts in the last dimension, if that is known and lies in the dimension's first vector."""
+    def _aligned_start(self, access: Access, position: Position, least: int, window: int) -> int | None:
+        """Where the window starts in the last dimension, if that is known and lies in the dimension's first vector.
+        `least` is how far its start is from the first lane."""
         used = affine.dims_of(access.exprs[-1])
         if any(position.values[loop] is not None for loop in used) or access.view.offsets[-1]:
             return None
@@ -207,22 +207,16 @@ class Reader:
             if start % access.dot.width:
                 return None
             start, size = start // access.dot.width, size // access.dot.width
+        start += least
         return start if size >= self.lanes and start + window <= self.lanes else None
 
-    def _whole_vector(self, access: Access, position: Position, start: int) -> ir.Value:
-        """The vector from element 0 of the last dimension on, shared by all windows in it."""
-        key = (
-            "whole",
-            access.view.source,
-            tuple(str(e) for e in access.exprs[:-1]),
-            position.values,
-            *(
-                position.constants[loop]
-                for loop in sorted(set().union(*(affine.dims_of(expr) for expr in access.exprs[:-1])))
-            ),
-        )
+    def _whole_vector(self, access: Access, position: Position, first: int) -> ir.Value:
+        """The vector from element 0 of the last dimension on, shared by all windows in it; the first lane is at element
+        `first`."""
+        outer = dataclasses.replace(access, exprs=(*access.exprs[:-1], affine.constant(0)))
+        key = ("whole", outer, _places(access.exprs[:-1], position))
         if key not in self._done:
-            self._done[key] = self._vector(access, position, -start, self.lanes)
+            self._done[key] = self._vector(access, position, -first, self.lanes)
         return self._done[key]
 
     def _shuffle(self, first: ir.Value, second: ir.Value, mask: list[int]) -> ir.Value:
@@ -233,6 +227,12 @@ class Reader:
             operands=[first, second],
             attributes={"mask": ir.DenseI64ArrayAttr.get(mask)},
         ).result
+
+
+def _places(exprs: Sequence[ir.AffineExpr], position: Position, *loops: int) -> tuple:
+    """What of `position` decides where `exprs` are, and where it is in `loops`."""
+    read = set().union(*(affine.dims_of(expr) for expr in exprs), loops) if exprs else set()
+    return tuple((loop, position.constants[loop], position.values[loop]) for loop in sorted(read))
 
 
 def write(

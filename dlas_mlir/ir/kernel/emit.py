@@ -16,6 +16,7 @@ Architectures" (SC 2018). IREE's default CPU pipeline bufferises and lowers it a
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 
 from iree.compiler import ir
@@ -27,6 +28,7 @@ from dlas_mlir.ir.kernel.access import Position, Reader, write
 from dlas_mlir.ir.kernel.body import BodyEmitter
 from dlas_mlir.ir.kernel.region import Access, Output, Region, Stage
 from dlas_mlir.ir.schedule import Schedule
+from dlas_mlir.ir.strides import Span
 
 _DYNAMIC = -(2**63)
 
@@ -137,11 +139,15 @@ class Kernel:
             self._store_outer_borders(output, target)
 
     def _reader(self, tensors: dict[ir.Value, ir.Value]) -> Reader:
-        schedule = self.schedule
-        step = schedule.lanes if self.tile[schedule.vector] % schedule.lanes == 0 else 1
-        if self.tile[schedule.vector] % schedule.register_tile[schedule.vector]:
-            step = 1
-        return Reader(tensors, schedule.vector, schedule.lanes, step)
+        spans = [self._span(loop) for loop in range(self.loops)]
+        return Reader(tensors, self.schedule.vector, self.schedule.lanes, spans)
+
+    def _span(self, loop: int) -> Span:
+        """Where register tiles begin in a loop. What was moved back for the last one makes the step smaller."""
+        extent, tile, block = self.region.extents[loop], self.tile[loop], self.schedule.register_tile[loop]
+        begins = (tile, extent - tile) if tile != extent else ()
+        inside = (block, tile - block) if block != tile else ()
+        return Span(0, extent - block, math.gcd(*begins, *inside))
 
     def _targets(self, arguments: list[ir.Value]) -> list[ir.Value]:
         """The argument that each output is stored to: those that are updated come first."""

@@ -36,6 +36,7 @@ from dlas_mlir.ir.kernel.access import Position, Reader
 from dlas_mlir.ir.kernel.emit import Kernel
 from dlas_mlir.ir.kernel.region import Access, Output, Region, shape_of
 from dlas_mlir.ir.schedule import Schedule
+from dlas_mlir.ir.strides import Form, Span, form_of
 
 ATTRIBUTE = "dlas.sparse"
 
@@ -154,7 +155,7 @@ class SparseKernel(Kernel):
         shape = (extents[self.channel], taps.shape[1])
         matrix = array[tuple(np.broadcast_to(affine.evaluate(expr, loops), shape) for expr in self.weights.exprs)]
         places = np.broadcast_to(self._places(loops), shape)
-        self._check_distances(loops, places)
+        self._check_distances()
         return self._compress(matrix, places)
 
     def _along(self, loop: int, positions: int | np.ndarray) -> np.ndarray:
@@ -163,18 +164,24 @@ class SparseKernel(Kernel):
         at[loop] = np.asarray(positions)
         return self._places(at) - self._places([0] * self.loops)
 
-    def _check_distances(self, loops: list, places: np.ndarray) -> None:
+    def _is_separable(self, pixels: set[int]) -> bool:
+        """Whether the place is a sum of what each loop of pixels adds by itself, and of what all others do."""
+        place = Form(0)
+        for expr, stride in zip(self.data.exprs, _strides(self.data.view.source), strict=True):
+            form = form_of(expr)
+            if form is None:
+                return False
+            place = place.plus(form.times(stride))
+        parts = [Form(0, frozenset({part})).dims() for part in place.terms]
+        return all(len(dims) == 1 or not dims & pixels for dims in parts)
+
+    def _check_distances(self) -> None:
         """A tap is equally far from the first one wherever the pixel is, and so are the pixels of each register tile
         from its first. Those of a vector are neighbours."""
         pixels = [loop for loop in self.order_parallel if loop != self.channel]
         origin = int(self._places([0] * self.loops))
-        for divisor in (1, 2, 3):
-            at = list(loops)
-            for loop in pixels:
-                at[loop] = (self.region.extents[loop] - 1) // divisor
-            alone = sum(int(self._along(loop, at[loop])) for loop in pixels)
-            if np.any(self._places(at) != places + alone):
-                raise PassError("the taps of a sparse contraction are not at constant distances from its pixels")
+        if not self._is_separable(set(pixels)):
+            raise PassError("the taps of a sparse contraction are not at constant distances from its pixels")
         for loop in pixels:
             tile = np.arange(self.schedule.register_tile[loop])
             origins = np.array(self._origins(loop))[:, None]
@@ -213,7 +220,7 @@ class SparseKernel(Kernel):
     # The loops.
 
     def _reader(self, tensors: dict[ir.Value, ir.Value]) -> Reader:
-        self.vectors = _NarrowReader(tensors, self.schedule)
+        self.vectors = _NarrowReader(tensors, self.schedule, [self._span(loop) for loop in range(self.loops)])
         return self.vectors
 
     def _parallel(self, depth: int, here: Position, inside: Position, tiles: list[ir.Value]) -> list[ir.Value]:
@@ -364,8 +371,8 @@ class SparseKernel(Kernel):
 class _NarrowReader(Reader):
     """Reads vectors of which some lanes may be idle."""
 
-    def __init__(self, tensors: dict[ir.Value, ir.Value], schedule: Schedule) -> None:
-        super().__init__(tensors, schedule.vector, schedule.lanes, 1)
+    def __init__(self, tensors: dict[ir.Value, ir.Value], schedule: Schedule, spans: Sequence[Span]) -> None:
+        super().__init__(tensors, schedule.vector, schedule.lanes, spans)
         self.width = min(schedule.register_tile[schedule.vector], schedule.lanes)
 
     def flat(self, source: ir.Value) -> ir.Value:
