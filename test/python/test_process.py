@@ -15,6 +15,7 @@ import pytest
 
 from dlas_mlir import process
 from dlas_mlir.errors import DlasError
+from dlas_mlir.process import calls
 
 HERE = Path(__file__).parent
 
@@ -59,8 +60,8 @@ def test_a_function_answers_in_our_surroundings(tmp_path, monkeypatch, capfd):
 def test_a_users_module_does_not_shadow_ours(tmp_path, monkeypatch):
     (tmp_path / "json.py").write_text("raise ImportError('shadowed')")
     monkeypatch.chdir(tmp_path)
-    for server in process.calls._idle[:]:
-        process.calls._idle.remove(server)
+    for server in calls._idle[:]:
+        calls._idle.remove(server)
         server.stop()
     assert call("echo")["arguments"] == {}
 
