@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
@@ -25,6 +26,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2, help="modules at a time")
     parser.add_argument("--folder", type=Path, default=Path("fuzz-failures"), help="where reproducers and the log go")
     parser.add_argument("--variant", nargs="*", help="recipes, TARGET/RECIPE; else all take turns")
+    parser.add_argument("--passes-only", action="store_true", help="neither compile nor run what the passes give")
     parser.add_argument("--keep-size", action="store_true", help="do not reduce what fails")
     return parser.parse_args()
 
@@ -57,7 +59,7 @@ class _Run:
             return
         names = self.options.variant
         variants = [Variant(name) for name in names] if names else _turns()
-        variant = variants[number % len(variants)]
+        variant = replace(variants[number % len(variants)], run=not self.options.passes_only)
         start, first = time.monotonic(), number * self.options.batch
         cases = [Case.of(numbered(first + i)) for i in range(self.options.batch)]
         worker = Worker()
