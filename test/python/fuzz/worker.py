@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import traceback
 from pathlib import Path
@@ -31,9 +32,10 @@ def compile_and_run(request: dict[str, Any]) -> dict[str, str]:
         return {"stage": "passes", "error": f"TRACEBACK {traceback.format_exc()}"}
     if not request["run"]:
         return {"stage": "done"}
-    outcome = tools.run_tool([tools.iree_compile(), str(module), *request["flags"], "-o", str(vmfb)], timeout=_TIMEOUT)
-    if outcome.code:
-        return {"stage": "iree-compile", "error": f"{outcome.how()} {outcome.stderr[-20000:]}"}
+    command = [tools.iree_compile(), str(module), *request["flags"], "-o", str(vmfb)]
+    outcome = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT)
+    if outcome.returncode:
+        return {"stage": "iree-compile", "error": f"exit code {outcome.returncode}: {outcome.stderr[:3000]}"}
     try:
         _run(vmfb, folder, request["functions"])
     except Exception:
