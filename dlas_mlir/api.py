@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlas_mlir.benchmark import Protocol, bench_rows
+from dlas_mlir.compiler import cache
 from dlas_mlir.compiler.artifact import Artifact
 from dlas_mlir.compiler.driver import compile_model
+from dlas_mlir.process import LIMIT
 from dlas_mlir.profiling import profile_artifact
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import resolve
@@ -37,24 +38,28 @@ def compile(
     output: Path | str | None = None,
     mlir: Path | str | None = None,
     progress: Progress = _quiet,
+    timeout: float | None = LIMIT,
 ) -> Artifact:
     """Compile a model for `preset` ("target/recipe"), or find the artifact in the cache.
 
     `model` is a zoo name, `package.module:factory`, a file, or an nn.Module with `example_inputs`. `inputs`
     are shapes such as ("1x3x224x224xf32",); `weights` a state_dict file; `output` receives a copy of the
-    .vmfb, `mlir` the module after the pass pipeline. Raises DlasError.
+    .vmfb, `mlir` the module after the pass pipeline. Importing, the passes and iree-compile are each stopped after
+    `timeout` seconds (None: never). Raises DlasError.
     """
-    with tempfile.TemporaryDirectory(prefix="dlas-") as scratch:
-        spec = model if isinstance(model, str | Path) else _exported(model, example_inputs, Path(scratch))
+    with cache.workspace() as scratch:
+        named = isinstance(model, str | Path)
         return compile_model(
-            str(spec),
+            model if named else _exported(model, example_inputs, scratch),
             preset,
+            name=None if named else type(model).__name__,
             threads=threads,
             inputs=inputs,
             weights=weights,
             output=output,
             mlir_out=mlir,
             progress=progress,
+            timeout=timeout,
         )
 
 

@@ -154,7 +154,6 @@ def _load(entry: _Entry, protocol: Protocol, progress: Progress) -> None:
         entry.facts |= _artifact_facts(artifact, device) | _work_facts(artifact, entry.dense_macs)
         entry.worker = Worker(artifact.vmfb, device, artifact.golden)
         if artifact.golden is None:
-            entry.facts["unchecked"] = artifact.unchecked
             return
         progress(f"check {entry.model} for {entry.preset}, threads {entry.threads}")
         check = entry.worker.check(entry.tolerance if protocol.tolerance is None else protocol.tolerance)

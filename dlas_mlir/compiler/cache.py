@@ -73,6 +73,17 @@ def publish(made: Path, folder: Path) -> tuple[Path, str]:
     return target, sha256
 
 
+def keep(file: Path) -> Path:
+    """A copy of `file` that stays, for a command that shows a failure again. Raises DlasError."""
+    with workspace() as folder:
+        copy = folder / file.name
+        try:
+            shutil.copyfile(file, copy)
+        except OSError as error:
+            raise DlasError(f"cannot copy {file}: {error.strerror or error}") from None
+        return publish(copy, entry("failed", file_digest(copy)))[0]
+
+
 def write_record(path: Path, facts: dict[str, Any]) -> None:
     """Write what is known of an entry, which is complete with it. `facts` is what JSON can hold. Raises DlasError."""
     with workspace() as folder:

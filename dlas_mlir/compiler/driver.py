@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import re
 import shlex
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from dlas_mlir import errors
+from dlas_mlir import errors, process
 from dlas_mlir.compiler import cache, tools
 from dlas_mlir.compiler.artifact import Artifact, load_artifact, weight_bytes
 from dlas_mlir.compiler.dispatches import PRINT_FLAGS, parse_dispatches, split_dump
@@ -29,7 +28,7 @@ from dlas_mlir.runtime.devices import cpu_features, cpu_model
 
 _RECORD = "artifact.json"
 _DISTRIBUTIONS = ("dlas-mlir", "iree-base-compiler")
-_ERROR = re.compile(r"error:|LLVM ERROR|^failed to ")
+_PASSES = "dlas_mlir.compiler.pipeline_process"
 
 
 def compile_model(
@@ -39,21 +38,23 @@ def compile_model(
     threads: int = 1,
     inputs: tuple[str, ...] | None = None,
     weights: Path | str | None = None,
+    name: str | None = None,
     output: Path | str | None = None,
     mlir_out: Path | str | None = None,
     progress: Callable[[str], None] = lambda _: None,
-    timeout: float | None = None,
+    timeout: float | None = process.LIMIT,
 ) -> Artifact:
     """Compile `spec`, as `import_model` takes it, for `preset` ("target/recipe") and `threads` workers.
 
     `output` receives a copy of the .vmfb, `mlir_out` the module after the pass pipeline (bytecode if it ends
-    in .mlirbc, else text). `progress` is told each stage that starts; `timeout` is in seconds for each.
+    in .mlirbc, else text). `progress` is told each stage that starts; `timeout` is in seconds for each
+    (None: none), after which it is stopped.
     Raises DlasError; one for the compiler holds the command that reproduces it.
     """
     chosen = load_preset(preset, threads=threads) if isinstance(preset, str) else preset
     clock = Clock(progress)
-    with clock.stage(f"import {spec}", "import"):
-        imported = import_model(str(spec), inputs=inputs, weights=weights)
+    with clock.stage(f"import {name or spec}", "import"):
+        imported = import_model(str(spec), inputs=inputs, weights=weights, name=name, timeout=timeout)
     artifact = compile_imported(
         imported, chosen, mlir_out=Path(mlir_out) if mlir_out else None, clock=clock, timeout=timeout
     )
@@ -68,12 +69,12 @@ def compile_imported(
     *,
     mlir_out: Path | None = None,
     clock: Clock | None = None,
-    timeout: float | None = None,
+    timeout: float | None = process.LIMIT,
 ) -> Artifact:
     """Compile what is imported already; see `compile_model`."""
     clock = clock or Clock(lambda _: None)
     folder = cache.entry("artifact", artifact_key(imported, preset))
-    found = load_artifact(folder / _RECORD, imported.golden, imported.unchecked)
+    found = load_artifact(folder / _RECORD, imported.golden)
     if found and not mlir_out:
         return found
     job = _Job(imported, preset, timeout)
@@ -99,7 +100,6 @@ def compile_imported(
         effective_macs=imported.effective_macs,
         weight_bytes=weight_bytes(vmfb),
         golden=imported.golden,
-        unchecked=imported.unchecked,
         primitives=_primitives(layers) or {"stock": report["imported_layers"]},
         layers=tuple(layers),
         dispatches=tuple(dispatches),
@@ -170,22 +170,12 @@ class _Job:
         return report
 
     def _pipeline_process(self, request: dict[str, Any]) -> dict[str, Any]:
-        command = [sys.executable, "-m", "dlas_mlir.compiler.pipeline_process", json.dumps(request)]
-        outcome = tools.run_tool(command, timeout=self.timeout)
+        what = "the pass pipeline"
         try:
-            report = json.loads(outcome.stdout)
-        except ValueError:
-            report = None
-        if report is not None and "error" in report:
-            said = report["error"] or outcome.stderr.strip()
-            raise DlasError(f"{self._title()}: {said}\nreproduce with: {shlex.join(self._dlas_opt())}")
-        if report is None or outcome.code:
-            raise DlasError(
-                f"{self._title()}: the pass pipeline {outcome.how()}{_tail(outcome.stderr)}\n"
-                f"reproduce with: {shlex.join(self._dlas_opt())}"
-            )
-        sys.stderr.write(outcome.stderr)  # remarks and warnings of the passes
-        return report
+            return process.call(f"{_PASSES}:run", request, what=what, timeout=self.timeout, preload=[_PASSES])
+        except DlasError as error:
+            again = f"reproduce with: {shlex.join(self._dlas_opt())}"
+            raise DlasError(f"{self._title()}: {error}\n{again}") from None
 
     def _dlas_opt(self) -> Sequence[str]:
         # The preset alone stands for one thread.
@@ -196,7 +186,7 @@ class _Job:
     def iree_compile(self, module: Path, vmfb: Path) -> list[dict[str, str]]:
         """Write the artifact to `vmfb` and return its dispatches, or raise the command that fails."""
         command = [tools.iree_compile(), str(module), *self.preset.iree_flags, "-o", str(vmfb)]
-        outcome = tools.run_tool([*command, *PRINT_FLAGS], timeout=self.timeout)
+        outcome = process.run([*command, *PRINT_FLAGS], timeout=self.timeout)
         dump, messages = split_dump(outcome.stderr)
         if outcome.code == 0:
             if imports := undefined_symbols(vmfb):
@@ -211,17 +201,15 @@ class _Job:
                 f"cannot write {cache.root()}: No space left on device, there or in {tempfile.gettempdir()} "
                 "(DLAS_CACHE and TMPDIR name other places)"
             )
+        said = dataclasses.replace(outcome, stderr=messages)
         raise DlasError(
-            f"{self._title()}: iree-compile {outcome.how()}{_tail(messages)}\n"
+            f"{self._title()}: iree-compile {said.how()}{said.tail()}\n"
             f"reproduce with: {shlex.join(self._kept(command, module))}"
         )
 
     def _kept(self, command: list[str], module: Path) -> list[str]:
         """The command on a copy of its input that stays."""
-        with cache.workspace() as scratch:
-            _copy(module, scratch / "module.mlirbc")
-            kept, _ = cache.publish(scratch / "module.mlirbc", cache.entry("failed", cache.file_digest(module)))
-        return [command[0], str(kept), *command[2:-1], "/dev/null"]
+        return [command[0], str(cache.keep(module)), *command[2:-1], "/dev/null"]
 
     def _title(self) -> str:
         return f"{self.imported.name} for {self.preset.name}"
@@ -247,14 +235,6 @@ def _primitives(layers: list[dict[str, Any]]) -> dict[str, int]:
     for layer in layers:
         counts[layer["primitive"]] = counts.get(layer["primitive"], 0) + 1
     return counts
-
-
-def _tail(stderr: str) -> str:
-    """The first error of a tool and the lines around it; a stack dump is left out."""
-    lines = [line for line in stderr.strip().splitlines() if line.strip()]
-    start = next((i for i, line in enumerate(lines) if _ERROR.search(line)), 0)
-    shown = [line[:400] for line in lines[start : start + 4] if not line.lstrip().startswith("#")]
-    return ":\n" + "\n".join(shown) if shown else ""
 
 
 def _copy(source: Path, target: Path) -> None:

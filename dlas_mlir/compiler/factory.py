@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dlas_mlir.errors import DlasError
+from dlas_mlir.process import entering
 
 _OWN_PACKAGE = Path(__file__).parents[1]
 _MODELS = f"{__name__.partition('.')[0]}.models"
@@ -51,10 +52,11 @@ def call_factory(spec: str) -> Any:
     """What the factory returns. Raises DlasError, with the line, when it cannot be imported or fails."""
     module_name, attribute = split_factory(spec)
     find_module_file(module_name)
+    entering(f"the factory {spec}()")
     with _working_directory_on_path():
         try:
             made: Any = importlib.import_module(module_name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise DlasError(f"importing {module_name} failed: {_describe(error)}") from None
         for part in attribute.split("."):
             if not hasattr(made, part):
@@ -62,7 +64,7 @@ def call_factory(spec: str) -> Any:
             made = getattr(made, part)
         try:
             return made()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise DlasError(f"{spec}() failed: {_describe(error)}") from None
 
 
@@ -100,7 +102,7 @@ def _working_directory_on_path() -> Iterator[None]:
         sys.path.remove(directory)
 
 
-def _describe(error: Exception) -> str:
+def _describe(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{where}"

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from dlas_mlir import models
+from dlas_mlir import models, process
 from dlas_mlir.errors import DlasError
 
 from . import cache
 from .factory import find_module_file, split_factory
 from .input_spec import InputSpec, parse_input
 
-if TYPE_CHECKING:
-    from .torch_source import TorchSource
-
-_MLIR = (".mlir", ".mlirbc")
-_FILE_KINDS = (".pt2", ".onnx", *_MLIR)
+WITHOUT_TORCH = (".onnx", ".mlir", ".mlirbc")
+# What an import leaves in its folder.
+MODULE, GOLDEN = "module.mlirbc", "golden.npz"
+_FILE_KINDS = (".pt2", *WITHOUT_TORCH)
+_IMPORT = "dlas_mlir.compiler.import_process"
+# What takes seconds to load.
+_TORCH = "dlas_mlir.compiler.torch_source"
 # The files of this package that do not decide what is imported; a change of any other makes the cached ones stale.
 _LATER = frozenset(
     {
@@ -42,12 +46,11 @@ class Imported:
     """A model as the compiler takes it.
 
     `path` is bytecode of linalg on tensors with a function `main`; `key` is the hash of its content. `macs`
-    are multiply-accumulates of one call. `golden` is an .npz with input_0.., the output_0.. that PyTorch or an ONNX
-    runtime gives for them (bfloat16 is stored as float32), `element`, the coarsest type that was computed in, such as
-    "float32", `reference`, who computed if not PyTorch, and of a quantized model `limit`, the relative error that
-    rounding alone can make; it is None where nobody can be asked, and `unchecked` says why. `nonzeros` are those of the
-    `parameters`; `effective_macs` are the MACs of weights that are not zero, by the element type that they can be done
-    in (`f32`, `bf16`, `i8`).
+    are multiply-accumulates of one call. `golden` is an .npz with input_0.. and PyTorch's output_0..
+    (bfloat16 is stored as float32), `element`, the coarsest type that PyTorch computed in, such as "float32", and of a
+    quantized model `limit`, the relative error that rounding alone can make; or
+    None where there is no PyTorch model to ask. `nonzeros` are those of the `parameters`; `effective_macs` are the
+    MACs of weights that are not zero, by the element type that they can be done in (`f32`, `bf16`, `i8`).
     """
 
     name: str
@@ -58,7 +61,6 @@ class Imported:
     golden: Path | None
     nonzeros: int = 0
     effective_macs: dict[str, int] = field(default_factory=dict)
-    unchecked: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,31 +71,48 @@ class Request:
     spec: str
     inputs: tuple[InputSpec, ...] | None
     weights: Path | None
+    given_name: str | None = None
 
     @property
     def name(self) -> str:
         """What reports call the model."""
-        return Path(self.spec).stem if self.kind.startswith(".") else self.spec
+        return self.given_name or (Path(self.spec).stem if self.kind.startswith(".") else self.spec)
+
+    @property
+    def title(self) -> str:
+        """What messages call it: a file of the user's by its path."""
+        return self.given_name or self.spec
 
 
-def import_model(spec: str, *, inputs: tuple[str, ...] | None = None, weights: str | Path | None = None) -> Imported:
+def import_model(
+    spec: str,
+    *,
+    inputs: tuple[str, ...] | None = None,
+    weights: str | Path | None = None,
+    name: str | None = None,
+    timeout: float | None = process.LIMIT,
+) -> Imported:
     """Import a model, or find it in the cache (without importing torch, in milliseconds).
 
     `spec` is a name of the zoo, `package.module:factory` (a callable without arguments that returns an
     nn.Module), or a .pt2, .onnx, .mlir or .mlirbc file. `inputs`, such as ("1x3x224x224xf32",), are for a
-    factory whose module has no `example_inputs` and for an .onnx file whose shapes are not fixed, and change a zoo
-    model's. `weights` is a state_dict file for the zoo or a factory.
+    factory whose module has no `example_inputs`, and change a zoo model's. `weights` is a state_dict file
+    for the zoo or a factory; `name` is what a file that is not the user's own is called instead.
 
+    The import is done in a process of its own, where it may take `timeout` seconds (None: any time).
     The cache sees a change of the zoo, of the files that a file refers to, of the Python files that a factory's
     module imported (installed packages by their folder alone), and of `weights`; data that a factory reads by itself
     it does not see. Raises DlasError for all that a user can mend.
     """
-    request = _request(spec, inputs, Path(weights) if weights is not None else None)
+    request = request_for(spec, inputs, Path(weights) if weights is not None else None, name)
     directory = cache.entry("import", _key(request))
-    return _cached(request, directory) or _produce(request, directory)
+    return _cached(request, directory) or _produce(request, inputs, directory, timeout)
 
 
-def _request(spec: str, inputs: tuple[str, ...] | None, weights: Path | None) -> Request:
+def request_for(
+    spec: str, inputs: tuple[str, ...] | None = None, weights: Path | None = None, name: str | None = None
+) -> Request:
+    """What `import_model` is asked for. Raises DlasError for what cannot be."""
     parsed = tuple(map(parse_input, inputs)) if inputs is not None else None
     kind = "zoo"
     if models.find(spec) is None:
@@ -106,9 +125,9 @@ def _request(spec: str, inputs: tuple[str, ...] | None, weights: Path | None) ->
     if kind.startswith("."):
         if weights is not None:
             raise DlasError(f"--weights goes with a model of the zoo or a factory; {spec} has its own weights")
-        if inputs is not None and kind != ".onnx":
-            raise DlasError(f"--input goes with a model of the zoo, a factory or ONNX; {spec} has its own inputs")
-    return Request(kind, spec, parsed, weights)
+        if inputs is not None:
+            raise DlasError(f"--input goes with a model of the zoo or a factory; {spec} has its own inputs")
+    return Request(kind, spec, parsed, weights, name)
 
 
 def _key(request: Request) -> str:
@@ -158,7 +177,6 @@ def _cached(request: Request, directory: Path) -> Imported | None:
         golden=golden,
         nonzeros=facts["nonzeros"],
         effective_macs=facts["effective_macs"],
-        unchecked=facts["unchecked"],
     )
 
 
@@ -167,80 +185,51 @@ def _base(request: Request) -> Path:
     return Path(request.spec).absolute().parent
 
 
-@dataclass(frozen=True)
-class _Made:
-    """What an importer knows beside the module that it wrote.
-
-    `files` are those that the model was made from beside the one that was named, relative to it or absolute.
-    `unchecked` says why no golden outputs were written. Without `parameters`, the module's constants are counted.
-    """
-
-    files: tuple[str, ...] = ()
-    unchecked: str = ""
-    parameters: int | None = None
-    nonzeros: int | None = None
-
-
-def _produce(request: Request, directory: Path) -> Imported:
+def _produce(request: Request, inputs: tuple[str, ...] | None, directory: Path, timeout: float | None) -> Imported:
     """Import into a workspace, move what was made into the entry, and write down what it is."""
-    from . import mlir_import, work
-
     with cache.workspace() as folder:
-        module, golden = folder / "module.mlirbc", folder / "golden.npz"
-        made = _make(request, module, golden)
-        imported = mlir_import.read_module(module)
-        mlir_import.check_main(imported, request.name)
-        counted = work.count(imported)
-        sources = {name: cache.file_digest(_base(request) / name) for name in made.files}
-        path, key = cache.publish(module, directory)
-        expected, golden_key = (None, None) if made.unchecked else cache.publish(golden, directory)
+        arguments = {
+            "spec": request.spec,
+            "inputs": inputs,
+            "weights": str(request.weights) if request.weights else None,
+            "name": request.given_name,
+            "folder": str(folder),
+        }
+        made = _imported(request, arguments, timeout)
+        path, key = cache.publish(folder / MODULE, directory)
+        golden, golden_key = cache.publish(folder / GOLDEN, directory) if _has_golden(request) else (None, None)
     facts = {
         "name": request.name,
         "key": key,
         "module": path.name,
         "golden_sha256": golden_key,
-        "golden": expected.name if expected else None,
-        "unchecked": made.unchecked,
-        "macs": counted.macs,
-        "effective_macs": counted.effective,
-        "parameters": counted.elements if made.parameters is None else made.parameters,
-        "nonzeros": counted.nonzeros if made.nonzeros is None else made.nonzeros,
-        "sources": sources,
+        "golden": golden.name if golden else None,
+        **made,
     }
     cache.write_record(directory / _FACTS, facts)
     done = _cached(request, directory)
     if done is None or _key(request) != directory.name:
-        raise DlasError(f"{request.spec} changed while it was imported; run the command again")
+        raise DlasError(f"{request.title} changed while it was imported; run the command again")
     return done
 
 
-def _make(request: Request, module: Path, golden: Path) -> _Made:
-    """Write `module`, and `golden` if there is somebody to ask."""
-    if request.kind in _MLIR:
-        from . import mlir_import
-
-        mlir_import.write_linalg(Path(request.spec), module)
-        return _Made(unchecked="an MLIR file has no model behind it that could be asked")
-    if request.kind == ".onnx":
-        from . import onnx_source
-
-        files = onnx_source.write_linalg(Path(request.spec), module, request.inputs)
-        return _Made(tuple(files), onnx_source.write_golden(Path(request.spec), golden, request.inputs))
-    source = _trace(request, golden)
-    source.write_linalg(module)
-    return _Made(tuple(map(str, source.files)), "", source.parameters, source.nonzeros)
+def _has_golden(request: Request) -> bool:
+    return request.kind not in WITHOUT_TORCH
 
 
-def _trace(request: Request, golden: Path) -> TorchSource:
-    """Trace the model, and write its golden outputs."""
-    from . import torch_source
-
-    with torch_source.one_thread():
-        if request.kind == "zoo":
-            source = torch_source.from_zoo(request.spec, request.inputs, request.weights)
-        elif request.kind == "factory":
-            source = torch_source.from_factory(request.spec, request.inputs, request.weights)
+def _imported(request: Request, arguments: dict[str, Any], timeout: float | None) -> dict[str, Any]:
+    """What `import_process.run` returns. Raises its DlasError, and one that says how to see a crash again."""
+    preload = [_IMPORT] if request.kind in WITHOUT_TORCH else [_TORCH, _IMPORT]
+    what = f"the import of {request.title}"
+    try:
+        return process.call(f"{_IMPORT}:run", arguments, what=what, timeout=timeout, preload=preload)
+    except process.Died as died:
+        if died.keep is not None and died.keep.exists():
+            kept = str(cache.keep(died.keep))
+            again = [kept if word == str(died.keep) else word for word in died.again]
         else:
-            source = torch_source.from_exported_file(Path(request.spec))
-        source.write_golden(golden)
-    return source
+            # A file that is called by another name is not the user's, and about to go.
+            spec = request.spec if request.given_name is None else str(cache.keep(Path(request.spec)))
+            again = ["python", "-m", _IMPORT, json.dumps({**arguments, "spec": spec, "folder": "."})]
+        title = "" if request.title in died.what else f"{request.title}: "
+        raise DlasError(f"{title}{died}\nreproduce with: {shlex.join(again)}") from None

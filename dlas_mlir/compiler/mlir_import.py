@@ -1,17 +1,28 @@
-"""Modules that are MLIR already: reading and checking them."""
+"""Modules that are MLIR already, or become it without PyTorch: validation, counting, and ONNX files."""
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 from iree.compiler import ir
+from iree.compiler.passmanager import PassManager
 
 from dlas_mlir.errors import DlasError
 from dlas_mlir.ir import sparsity
 from dlas_mlir.ir.diagnostics import place_of
 from dlas_mlir.ir.truncated import check_resources_end
 
-from . import torch_lowering
+_ONNX_LOWERING = (
+    "builtin.module("
+    "func.func(convert-torch-onnx-to-torch),"
+    "torch-onnx-to-torch-backend-pipeline,"
+    "torch-backend-to-linalg-on-tensors-backend-pipeline)"
+)
 
 
 def read_module(path: Path) -> ir.Module:
@@ -47,19 +58,49 @@ def check_main(module: ir.Module, name: str) -> None:
 
 
 def write_linalg(path: Path, output: Path) -> None:
-    """Write an .mlir or .mlirbc file as bytecode with a function `main`; the torch dialect is lowered to linalg.
+    """Write an .onnx, .mlir or .mlirbc file as bytecode with a function `main`; ONNX is lowered to linalg.
 
-    Raises DlasError when the file is damaged, cannot be lowered or has no such function.
+    Raises DlasError when the file is damaged, an operation is unsupported or the onnx package is absent.
     """
-    module = read_module(path)
-    if torch_lowering.is_torch(module):
-        try:
-            torch_lowering.lower(module)
-        except torch_lowering.LoweringError as error:
-            raise DlasError(f"{path} is of the torch dialect and cannot be lowered: {error}") from None
+    module = _onnx_module(path) if path.suffix == ".onnx" else read_module(path)
     check_main(module, str(path))
     with output.open("wb") as file:
         module.operation.write_bytecode(file)
+
+
+def _onnx_module(path: Path) -> ir.Module:
+    if find_spec("onnx") is None:
+        raise DlasError(f"{path} needs the onnx package: install dlas-mlir[onnx]")
+    with tempfile.TemporaryDirectory() as scratch:
+        imported = Path(scratch) / "model.mlirbc"
+        command = [sys.executable, "-m", "dlas_mlir.compiler.onnx_import", str(path), str(imported)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            again = shlex.join([*command[:-1], "/dev/null"])
+            raise DlasError(f"cannot import {path}: {lines[-1]} (reproduce it with: {again})")
+        module = read_module(imported)
+    _lower_onnx(module, path)
+    return module
+
+
+def _lower_onnx(module: ir.Module, path: Path) -> None:
+    context = module.context
+    problems: list[str] = []
+
+    def collect(diagnostic: ir.Diagnostic) -> bool:
+        if diagnostic.severity == ir.DiagnosticSeverity.ERROR:
+            problems.append(f"{place_of(diagnostic.location)}: {diagnostic.message.splitlines()[0]}")
+        return True
+
+    context.emit_error_diagnostics = True
+    handler = context.attach_diagnostic_handler(collect)
+    try:
+        PassManager.parse(_ONNX_LOWERING, context).run(module.operation)
+    except ir.MLIRError as error:
+        raise DlasError(f"{path} cannot be lowered: {problems[0] if problems else _diagnosis(error)}") from None
+    finally:
+        handler.detach()
 
 
 def _is_public_function(op: ir.OpView) -> bool:

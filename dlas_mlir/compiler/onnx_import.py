@@ -1,82 +1,32 @@
-"""`python -m dlas_mlir.compiler.onnx_import IN.onnx OUT.mlirbc [SHAPE ...]`: an ONNX model as linalg on tensors.
+"""`python -m dlas_mlir.compiler.onnx_import IN.onnx OUT.mlirbc`: an ONNX model in the torch dialect.
 
-What `iree-import-onnx` and the torch passes do, after the model was prepared for them, and with the names of the nodes
-as locations. It is a process of its own, for the readers and passes are native code and the files are the user's. On
-stdout is JSON: the names of the files with tensors that the model refers to.
+What `iree-import-onnx` does, but it writes bytecode: the text that the tool writes loses the names of the nodes.
+It is a process of its own, for the reader of ONNX files is native code and the files are the user's.
 """
 
 from __future__ import annotations
 
-import json
-import re
 import sys
-import warnings
 from pathlib import Path
 
 from iree.compiler import ir
 from iree.compiler.extras import onnx_importer
-from onnx import ModelProto
-
-from dlas_mlir.errors import DlasError
-
-from . import mlir_import, onnx_file, torch_lowering
-from .input_spec import InputSpec, parse_input
-from .onnx_graph import all_nodes, describe, opset
-from .onnx_prepare import prepare
+from iree.compiler.tools.import_onnx.__main__ import load_onnx_model, parse_arguments
 
 
-def convert(path: Path, output: Path, inputs: tuple[InputSpec, ...] | None) -> list[str]:
-    """Write `path` as bytecode of linalg on tensors; returns the files that it names. Raises DlasError."""
-    model, files = onnx_file.read(path)
-    onnx_file.fix_inputs(model, inputs, str(path))
-    model = prepare(model, str(path))
-    module = _in_torch(model, str(path))
+def main(source: str, target: str) -> int:
+    """Convert one file; the exit code is 1, with one line on stderr, for a model that cannot be imported."""
     try:
-        torch_lowering.lower(module)
-    except torch_lowering.LoweringError as error:
-        raise DlasError(f"{path}: {_complaint(error, model)}") from None
-    mlir_import.check_main(module, str(path))
-    with output.open("wb") as file:
-        module.operation.write_bytecode(file)
-    return files
-
-
-def _in_torch(model: ModelProto, name: str) -> ir.Module:
-    try:
-        info = onnx_importer.ModelInfo(model)
-        module = info.create_module(context=ir.Context())
-        onnx_importer.NodeImporter.define_function(info.main_graph, module.operation).import_all()
-        module.operation.verify()
-    except Exception as error:  # the importer's and MLIR's
+        info = onnx_importer.ModelInfo(load_onnx_model(parse_arguments([source])))
+        module = info.create_module(context=ir.Context()).operation
+        onnx_importer.NodeImporter.define_function(info.main_graph, module).import_all()
+        module.verify()
+    except Exception as error:  # protobuf's, the checker's, the importer's and MLIR's errors
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise DlasError(f"{name} cannot be imported: {lines[0]}") from None
-    return module
-
-
-def _complaint(error: torch_lowering.LoweringError, model: ModelProto) -> str:
-    """The first complaint about a node of the model, in its terms."""
-    nodes = {node.name: node for node in all_nodes(model.graph.node)}
-    for problem in error.problems:
-        if (node := nodes.get(problem.place)) is None:
-            continue
-        if problem.message.startswith("failed to legalize"):
-            illegal = re.search(r'= "torch\.(?!operator)([\w.]+)"|^.*"onnx\.', problem.message)
-            step = f": torch-mlir cannot lower torch.{illegal[1]}" if illegal and illegal[1] else ""
-            return f"{describe(node)} is not supported in this form (opset {opset(model)}){step}"
-        return f"{describe(node)} cannot be lowered: {problem.message[:300]}"
-    first = error.problems[0]
-    return f"it cannot be lowered: {first.place}: {first.message[:300]}"
-
-
-def main(source: str, target: str, *shapes: str) -> int:
-    """The exit code is 1, with one line on stderr, for a model that cannot be imported."""
-    warnings.simplefilter("ignore")
-    try:
-        files = convert(Path(source), Path(target), tuple(map(parse_input, shapes)) or None)
-    except DlasError as error:
-        print(error, file=sys.stderr)
+        print(lines[0], file=sys.stderr)
         return 1
-    print(json.dumps(files))
+    with Path(target).open("wb") as file:
+        module.write_bytecode(file)
     return 0
 
 

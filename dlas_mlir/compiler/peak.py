@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dlas_mlir import process
 from dlas_mlir.compiler import cache, tools
 from dlas_mlir.errors import DlasError
 from dlas_mlir.ir.target import Target
@@ -49,7 +50,7 @@ def _is_whole(vmfb: Path, sha256: str) -> bool:
 
 
 def _compile(mlir: Path, vmfb: Path, flags: tuple[str, ...]) -> None:
-    outcome = tools.run_tool([tools.iree_compile(), str(mlir), *flags, "-o", str(vmfb)])
+    outcome = process.run([tools.iree_compile(), str(mlir), *flags, "-o", str(vmfb)])
     if outcome.code:
         raise DlasError(f"the peak kernel does not compile: iree-compile {outcome.how()}: {outcome.stderr[:400]}")
 

@@ -1,11 +1,10 @@
-"""Runs a preset's pass pipeline on one file, in a process of its own: `python -m ... JSON`.
+"""Runs a preset's pass pipeline on one file, for a process of its own.
 
 The compiler is native code that may abort; and the process that asked for a cached artifact never loads it.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Iterator
@@ -26,17 +25,27 @@ _LAYER_OP = re.compile(r"linalg\.(depthwise_conv|conv|(batch_)?(matmul|matvec|ve
 
 
 def run(source: str, pipeline: str, bytecode: str | None, text: str | None) -> dict[str, Any]:
-    """Run `pipeline` on the file `source`, write bytecode and text where asked, return the layers."""
+    """Run `pipeline` on the file `source`, write bytecode and text where asked, return the layers.
+
+    The module is verified when it is read, and after each pass. Remarks and warnings go to stderr. Raises DlasError.
+    """
     with ir.Context() as context:
         context.allow_unregistered_dialects = True
         context.emit_error_diagnostics = True  # or those of passes that go on are lost
-        context.attach_diagnostic_handler(_tell)
-        checked = parse_pipeline(pipeline, context)
-        module = ir.Module.parseFile(source, context)
-        imported = count_layers(module)
-        checked.run(module)
-        sparsity.drop_encodings(module)
-        layers = read_layers(module)
+        said: list[str] = []
+        context.attach_diagnostic_handler(lambda info: said.append(render(from_mlir(info))) or True)
+        try:
+            checked = parse_pipeline(pipeline, context)
+            module = ir.Module.parseFile(source, context)
+            imported = count_layers(module)
+            checked.run(module)
+            sparsity.drop_encodings(module)
+            layers = read_layers(module)
+        except PassFailure as failure:
+            raise DlasError(str(failure) if failure.diagnostics else "\n".join(said)) from None
+        except ir.MLIRError as error:
+            raise DlasError("\n".join([*said, str(error)])) from None
+        print(*said, sep="\n", end="\n" if said else "", file=sys.stderr)
         if bytecode:
             with _written(bytecode) as file:
                 module.operation.write_bytecode(file)
@@ -54,12 +63,6 @@ def _written(path: str) -> Iterator[BinaryIO]:
             yield file
     except OSError as error:
         raise DlasError(f"cannot write {path}: {error.strerror or error}") from None
-
-
-def _tell(info: ir.Diagnostic) -> bool:
-    """Diagnostics go to stderr, which becomes the message when the pipeline fails."""
-    print(render(from_mlir(info)), file=sys.stderr)
-    return True
 
 
 def count_layers(module: ir.Module) -> int:
@@ -102,19 +105,3 @@ def _plain(attribute: ir.Attribute) -> Any:
     if isinstance(attribute, ir.StringAttr | ir.BoolAttr | ir.IntegerAttr | ir.FloatAttr):
         return attribute.value
     return str(attribute)
-
-
-def main() -> int:
-    """One JSON object as argument, one on stdout: with `error` and exit code 1 when the pipeline failed."""
-    try:
-        reply = run(**json.loads(sys.argv[1]))
-    except PassFailure as error:
-        reply = {"error": str(error) if error.diagnostics else ""}
-    except (DlasError, ir.MLIRError, OSError) as error:
-        reply = {"error": str(error)}
-    print(json.dumps(reply))
-    return 1 if "error" in reply else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,33 +1,11 @@
-"""The native tools: where they are, running them, and what to say when they fail or crash."""
+"""The native tools: where they are."""
 
 from __future__ import annotations
 
 import importlib.util
-import shlex
-import signal
-import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from dlas_mlir.errors import DlasError
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a tool ended; `signal` is the name of what killed it, or empty."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def signal(self) -> str:
-        return signal.Signals(-self.code).name if self.code < 0 else ""
-
-    def how(self) -> str:
-        """The words for a failure."""
-        return f"was killed by {self.signal}" if self.signal else f"failed with exit code {self.code}"
 
 
 def iree_compile() -> str:
@@ -38,12 +16,3 @@ def iree_compile() -> str:
         if binary.exists():
             return str(binary)
     raise DlasError("iree-compile is not installed: pip install iree-base-compiler")
-
-
-def run_tool(command: Sequence[str], *, timeout: float | None = None) -> Outcome:
-    """Run `command` without a shell. Raises DlasError when it is stopped after `timeout` seconds."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout)
-    except subprocess.TimeoutExpired:
-        raise DlasError(f"stopped after {timeout:g} s: {shlex.join(command)}") from None
-    return Outcome(done.returncode, done.stdout, done.stderr)

@@ -21,6 +21,7 @@ from torch_mlir.extras.fx_importer import ContextCache, FxImporter, FxImporterHo
 from torch_mlir.passmanager import PassManager
 
 from dlas_mlir.errors import DlasError
+from dlas_mlir.process import entering
 
 _LOWERING = (
     "builtin.module("
@@ -48,6 +49,7 @@ def export(model: nn.Module, inputs: tuple[Tensor, ...], name: str) -> ExportedP
     """torch.export with fixed shapes. Raises DlasError with PyTorch's reason."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
+        entering("torch.export")
         try:
             return torch.export.export(model, inputs)
         except Exception as error:  # torch.export raises whatever the model or the tracer raises
@@ -90,6 +92,7 @@ def write_linalg(program: ExportedProgram, path: Path, name: str) -> None:
     importer._cc = names
     try:
         importer.import_frozen_program(program, func_name="main")
+        _before_lowering(importer.module, path.with_name("torch.mlirbc"))
         with context:
             PassManager.parse(_LOWERING).run(importer.module.operation)
     except Exception as error:  # MLIRError, and what the importer raises for graphs that it does not know
@@ -98,6 +101,12 @@ def write_linalg(program: ExportedProgram, path: Path, name: str) -> None:
         handler.detach()
     with path.open("wb") as file:
         importer.module.operation.write_bytecode(file)
+
+
+def _before_lowering(module: ir.Module, path: Path) -> None:
+    """Say what comes, and keep what is lowered: torch-mlir may crash, or hang."""
+    again = ("torch-mlir-opt", str(path), f"--pass-pipeline={_LOWERING}", "-o", "/dev/null")
+    entering("torch-mlir's lowering", again=again, keep=path, write=module.operation.write_bytecode)
 
 
 def layer_name(node: fx.Node) -> str:

@@ -20,6 +20,7 @@ from dlas_mlir.errors import DlasError
 from dlas_mlir.models.architecture import quantization_of
 from dlas_mlir.models.count import count_parameters
 from dlas_mlir.models.fill import SEED, load_weights
+from dlas_mlir.process import entering
 
 from . import rounding, torch_import
 from .exported_file import load_exported
@@ -45,6 +46,7 @@ class TorchSource:
 
     def write_golden(self, path: Path) -> None:
         """Run the model in PyTorch, and write inputs and outputs as an .npz file."""
+        entering("PyTorch's own run of the model")
         with torch.no_grad():
             try:
                 outputs = pytree.tree_leaves(self.run(*[tensor.clone() for tensor in self.inputs]))
@@ -105,8 +107,9 @@ def load_factory(
     return model, _random(inputs) if inputs is not None else _example_inputs(model, spec)
 
 
-def from_exported_file(path: Path) -> TorchSource:
-    """An ExportedProgram, with the example inputs in the file if there are, else random ones."""
+def from_exported_file(path: Path, title: str | None = None) -> TorchSource:
+    """An ExportedProgram, with the example inputs in the file if there are, else random ones. `title` is what messages
+    call it instead of its path."""
     program = load_exported(path)
     placeholders = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
     users = [spec.arg.name for spec in program.graph_signature.input_specs if spec.kind == InputKind.USER_INPUT]
@@ -117,7 +120,7 @@ def from_exported_file(path: Path) -> TorchSource:
         program.example_inputs = pytree.tree_unflatten(inputs, _in_spec(program))
     parameters = sum(value.numel() for value in program.parameters())
     nonzeros = _nonzeros(program.parameters())
-    return TorchSource(str(path), program, _calls_with(program), inputs, parameters, nonzeros)
+    return TorchSource(title or str(path), program, _calls_with(program), inputs, parameters, nonzeros)
 
 
 def _nonzeros(parameters: Iterator[nn.Parameter]) -> int:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import math
-import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import torch
+import numpy as np
 from torch import nn
 
 from dlas_mlir.errors import DlasError
-from dlas_mlir.models.architecture import sizes_of
+from dlas_mlir.models.sizes import owner_of, sizes_of
 
+from .channels.rank import Unit, choose, producers, units_of
+from .channels.removal import remove, why_wrong
+from .channels.trace import Channels, output_dim, trace
 from .layers import matching, weight_layers
 from .step import Context, Step, check_range, tune
+
+# The classes that go from each unit, by the unit's layers.
+_Gone = Mapping[tuple[str, ...], np.ndarray]
+
+_EXCLUDED = "the recipe excludes it"
 
 
 @dataclass(frozen=True)
@@ -24,9 +29,10 @@ class ChannelPrune(Step):
     """Remove the channels with the smallest L1 norms, relative to their layer's mean, with all that depends on them.
 
     `ratio` is the share of channels to remove from the whole model, `max_ratio` the most from one layer (a global
-    ranking would empty some). What is left of a layer is a multiple of `round_to` channels. The outputs of the last
-    layer stay, and those of the layers that patterns of `exclude` match. With `iterations` above 1 the channels go
-    in equal parts, with `epochs` of fine-tuning after each.
+    ranking would empty some). What is left of a layer is a multiple of `round_to` channels. The channels that the
+    model gives as a result stay, those of the layers that patterns of `exclude` match, and those whose way through
+    the model cannot be followed; the last are reported. With `iterations` above 1 the channels go in equal parts,
+    with `epochs` of fine-tuning after each.
     """
 
     kind: ClassVar[str] = "channel-prune"
@@ -56,69 +62,126 @@ class ChannelPrune(Step):
         for name, layer in layers.items():
             if not layer.weight.isfinite().all():
                 raise DlasError(f"{name}: its weights are not all finite numbers; nothing can be ranked")
-        kept = {name for pattern in self.exclude for name in matching(pattern, layers, "exclude")}
-        kept.add(list(layers)[-1])
-        pruner = self._pruner(model, context, [layers[name] for name in layers if name in kept])
-        before = {name: sizes_of(module) for name, module in model.named_modules()}
+        names = dict.fromkeys([*producers(model).values(), *layers])
+        kept = {name for pattern in self.exclude for name in matching(pattern, names, "exclude")}
+        before = _shapes(model)
+        pruning = _Pruning(self, model, context, kept)
         for iteration in range(1, self.iterations + 1):
-            for group in pruner.step(interactive=True) or ():
-                self._limit(pruner, group).prune()
+            pruning.step(self.ratio * iteration / self.iterations)
             context.progress(f"channel-prune: iteration {iteration} of {self.iterations}")
             tune(model, context, self.epochs, self.learning_rate)
-        stored = context.architecture.setdefault("channels", {})
-        for name, module in model.named_modules():
-            sizes = sizes_of(module)
-            if sizes is not None and sizes != before[name]:
-                stored[name] = sizes
-        _check_runs(model, context)
-
-    def _limit(self, pruner: Any, group: Any) -> Any:
-        """The group with no more channels than `max_ratio` lets go: what torch-pruning takes at once has no limit."""
-        root, channels = group[0].dep.target.module, group[0].idxs
-        left = pruner.DG.get_out_channels(root)
-        share = pruner.layer_init_out_ch[root] * (1 - self.max_ratio)
-        least = math.ceil(share / self.round_to - 1e-9) * self.round_to
-        excess = len(channels) - max(left - least, 0)
-        if excess <= 0:
-            return group
-        # Each group of a grouped convolution loses the same ones.
-        groups = pruner._get_channel_groups(group)
-        whole = pruner.DG.get_pruning_group(root, group[0].dep.handler, list(range(left)))
-        importance = pruner.estimate_importance(whole)[channels].view(groups, -1).mean(0)
-        going = importance.argsort()[: importance.numel() - math.ceil(excess / groups)]
-        chosen = torch.tensor(channels).view(groups, -1)[:, going].flatten().tolist()
-        return pruner.DG.get_pruning_group(root, group[0].dep.handler, chosen)
-
-    def _pruner(self, model: nn.Module, context: Context, kept: list[nn.Module]) -> Any:
-        import torch_pruning
-
-        example_inputs: Any = context.example_inputs  # declared as one tensor
-        said = io.StringIO()  # it prints its warnings
-        try:
-            # The dependency graph is traced through autograd.
-            with torch.enable_grad(), warnings.catch_warnings(), contextlib.redirect_stdout(said):
-                warnings.simplefilter("ignore")
-                return torch_pruning.pruner.BasePruner(
-                    model,
-                    example_inputs,
-                    importance=torch_pruning.importance.MagnitudeImportance(p=1),
-                    global_pruning=True,
-                    pruning_ratio=self.ratio,
-                    max_pruning_ratio=self.max_ratio,
-                    iterative_steps=self.iterations,
-                    ignored_layers=kept,
-                    round_to=self.round_to,
-                )
-        except Exception as error:  # whatever the tracer raises for a model that it does not understand
-            raise DlasError(f"torch-pruning cannot find which channels depend on which: {error}") from None
+        _store(model, before, context)
+        pruning.report()
 
 
-def _check_runs(model: nn.Module, context: Context) -> None:
-    try:
-        with torch.no_grad():
-            model(*context.example_inputs)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise DlasError(
-            f"the model does not run with fewer channels ({reason}); exclude the layers concerned"
-        ) from None
+class _Pruning:
+    """One step of a recipe at work on a model."""
+
+    def __init__(self, settings: ChannelPrune, model: nn.Module, context: Context, kept: set[str]) -> None:
+        self.settings, self.model, self.context = settings, model, context
+        self.kept = {weight: _EXCLUDED for weight, name in producers(model).items() if name in kept}
+        # How many channels each unit had, and why some lose none.
+        self.initial: dict[tuple[str, ...], int] = {}
+        self.refused: dict[tuple[str, ...], str] = {}
+        self.stay: dict[str, str] = {}
+
+    def step(self, ratio: float) -> None:
+        """Remove channels until `ratio` of them all are gone."""
+        channels = trace(self.model, self.context.example_inputs, self.kept)
+        units = units_of(self.model, channels)
+        for unit in units:
+            self.initial.setdefault(unit.layers, len(unit.classes))
+            if self.initial[unit.layers] == 1 < unit.width:
+                self.refused[unit.layers] = "all its channels depend on one another"
+        if not self.stay:
+            self.stay = _reasons(self.model, channels)
+        gone = self._chosen(units, ratio)
+        while gone and (wrong := self._wrong(channels, gone, {})):
+            self.refused |= wrong
+            gone = self._chosen(units, ratio)
+        if gone:
+            remove(self.model, channels, _classes(gone))
+        elif not self._open(units):
+            raise DlasError("no layer has channels that can be removed: " + "; ".join(_lines(self._left())))
+
+    def _open(self, units: list[Unit]) -> list[Unit]:
+        return [unit for unit in units if unit.layers not in self.refused]
+
+    def _chosen(self, units: list[Unit], ratio: float) -> _Gone:
+        step = self.settings
+        return choose(self._open(units), ratio, step.max_ratio, step.round_to, self.initial)
+
+    def _wrong(self, channels: Channels, gone: _Gone, before: _Gone) -> dict[tuple[str, ...], str]:
+        """The units of `gone` that cannot go, after those of `before`, with the reasons."""
+        inputs = self.context.example_inputs
+        reason = why_wrong(self.model, inputs, channels, _classes({**before, **gone}))
+        if reason is None:
+            return {}
+        if len(gone) == 1:
+            return dict.fromkeys(gone, reason)
+        names = list(gone)
+        first, second = ({name: gone[name] for name in part} for part in _halves(names))
+        wrong = self._wrong(channels, first, before)
+        right = {name: classes for name, classes in first.items() if name not in wrong}
+        return wrong | self._wrong(channels, second, {**before, **right})
+
+    def _left(self) -> dict[str, str]:
+        """The layers that lose no channels though no recipe says so, with the reasons."""
+        refused = {layer: reason for layers, reason in self.refused.items() for layer in layers}
+        return {layer: why for layer, why in {**self.stay, **refused}.items() if why != _EXCLUDED}
+
+    def report(self) -> None:
+        """Tell the user, and the record, which layers keep their channels, and why."""
+        left = self._left()
+        for layer, reason in left.items():
+            self.context.left.append({"step": self.settings.kind, "layer": layer, "reason": reason})
+        if left:
+            self.context.report("\n".join(f"all channels stay of {line}" for line in _lines(left)))
+
+
+def _halves(names: list[tuple[str, ...]]) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+    middle = len(names) // 2
+    return names[:middle], names[middle:]
+
+
+def _classes(gone: _Gone) -> np.ndarray:
+    return np.concatenate([np.zeros(0, int), *gone.values()])
+
+
+def _reasons(model: nn.Module, channels: Channels) -> dict[str, str]:
+    """Why layers keep all their channels, by their names."""
+    found = {}
+    for weight, layer in producers(model).items():
+        classes = channels.classes.get((weight, output_dim(model, weight)))
+        if classes is None:
+            continue
+        reasons = [channels.stay.get(each) for each in classes.tolist()]
+        if all(reasons):
+            found[layer] = str(reasons[0])
+    return found
+
+
+def _lines(left: Mapping[str, str]) -> list[str]:
+    """One line for each reason."""
+    layers: dict[str, list[str]] = {}
+    for layer, reason in left.items():
+        layers.setdefault(reason, []).append(layer)
+    return [f"{', '.join(names)}: {reason}" for reason, names in layers.items()]
+
+
+def _shapes(model: nn.Module) -> dict[str, object]:
+    """The channel counts of layers and the shapes of parameters and buffers, by name."""
+    found: dict[str, object] = {name: sizes_of(module) for name, module in model.named_modules()}
+    return found | {name: tuple(value.shape) for name, value in model.state_dict().items()}
+
+
+def _store(model: nn.Module, before: Mapping[str, object], context: Context) -> None:
+    """Note what a checkpoint must say: the sizes of layers, and the shapes of tensors that belong to none of these."""
+    for name, module in model.named_modules():
+        sizes = sizes_of(module)
+        if sizes is not None and sizes != before[name]:
+            context.architecture.setdefault("channels", {})[name] = sizes
+    for name, value in model.state_dict().items():
+        owner, _ = owner_of(model, name)
+        if tuple(value.shape) != before[name] and sizes_of(owner) is None:
+            context.architecture.setdefault("tensors", {})[name] = list(value.shape)

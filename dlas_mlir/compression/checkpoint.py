@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,26 @@ from dlas_mlir.errors import DlasError
 from dlas_mlir.models.architecture import METADATA_KEY, read_metadata
 
 
-def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write `path` whole or not at all; `metadata` is what JSON can hold. Raises DlasError when it cannot."""
+def save(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, Any],
+    check: Callable[[Path], None] = lambda written: None,
+) -> None:
+    """Write `path` whole or not at all; `metadata` is what JSON can hold. Raises DlasError when it cannot.
+
+    `check` is given the file under its temporary name; what it raises passes, and then nothing is written.
+    """
     # safetensors neither takes tensors that share memory nor strides such as channels-last.
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     described = {METADATA_KEY: json.dumps(metadata, sort_keys=True)}
+
+    def write(temporary: Path) -> None:
+        save_file(whole, temporary, described)
+        check(temporary)
+
     try:
-        write_atomically(path, lambda temporary: save_file(whole, temporary, described))
+        write_atomically(path, write)
     except SafetensorError as error:
         raise DlasError(f"cannot write {path}: {error}") from None
 

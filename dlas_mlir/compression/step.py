@@ -28,7 +28,8 @@ class Context:
 
     `tune` and `calibration` are None where there is no data. `report` tells the user what outlasts the progress.
     `architecture` is what `models.architecture` applies
-    before the checkpoint is loaded: steps that change shapes or types note them there.
+    before the checkpoint is loaded: steps that change shapes or types note them there. `left` is for the record: what
+    a step had to leave as it was (`step`, `layer`, `reason`).
     """
 
     example_inputs: tuple[Tensor, ...]
@@ -37,6 +38,7 @@ class Context:
     calibration: Calibration | None = None
     report: Callable[[str], None] = lambda text: None
     architecture: dict[str, Any] = field(default_factory=dict)
+    left: list[dict[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """What compression does to a model's shapes and types: stored in a checkpoint, applied before it is loaded.
 
-The JSON object, whose keys are all optional: `channels` maps a layer to its sizes after channel pruning,
-`folded` maps a batch norm to the convolution that it was folded into, `half` is the element type of the model and
-the layers that stay in float32, `int8` the layers that stay in float32 (`keep`) and scale and zero point of each
-activation (`activations`).
+The JSON object, whose keys are all optional: `channels` maps a layer to its sizes after channel pruning, `tensors`
+a parameter or buffer that belongs to no such layer to its shape, `folded` maps a batch norm to the convolution that
+it was folded into, `half` is the element type of the model and the layers that stay in float32, `int8` the layers that
+stay in float32 (`keep`) and scale and zero point of each activation (`activations`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from dlas_mlir.errors import DlasError
+
+from .sizes import owner_of, replace, resize, share_again, shared_names
 
 # The one key of a checkpoint's metadata; its value is JSON.
 METADATA_KEY = "dlas"
@@ -58,11 +60,16 @@ def apply(model: nn.Module, architecture: Mapping[str, Any]) -> None:
     Raises DlasError when it is not of this model.
     """
     try:
-        unknown = set(architecture) - {"channels", "folded", "half", "int8"}
+        unknown = set(architecture) - {"channels", "tensors", "folded", "half", "int8"}
         if unknown:
             raise DlasError(f"unknown architecture key `{min(unknown)}`; a newer version may know it")
+        shared = shared_names(model)
         for name, sizes in architecture.get("channels", {}).items():
             resize(model.get_submodule(name), sizes)
+        for path, shape in architecture.get("tensors", {}).items():
+            owner, name = owner_of(model, path)
+            replace(owner, name, getattr(owner, name).detach().new_zeros(shape))
+        share_again(model, shared)
         for norm, convolution in architecture.get("folded", {}).items():
             remove_folded(model, convolution, norm)
         if "half" in architecture:
@@ -73,38 +80,6 @@ def apply(model: nn.Module, architecture: Mapping[str, Any]) -> None:
     except (ArithmeticError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DlasError(f"the stored architecture is not this model's: {reason}") from None
-
-
-def sizes_of(layer: nn.Module) -> dict[str, int] | None:
-    """The channel counts of a layer as `resize` takes them, None for a layer that has none."""
-    if isinstance(layer, _ConvNd):
-        return {"in": layer.in_channels, "out": layer.out_channels, "groups": layer.groups}
-    if isinstance(layer, nn.Linear):
-        return {"in": layer.in_features, "out": layer.out_features}
-    if isinstance(layer, _BatchNorm):
-        return {"out": layer.num_features}
-    return None
-
-
-def resize(layer: nn.Module, sizes: Mapping[str, int]) -> None:
-    """Give a convolution, linear layer or batch norm other channel counts. The values are undefined."""
-    outputs = sizes["out"]
-    if isinstance(layer, _ConvNd):
-        layer.in_channels, layer.out_channels, layer.groups = sizes["in"], outputs, sizes["groups"]
-        shape = [outputs, sizes["in"] // sizes["groups"], *layer.kernel_size]
-    elif isinstance(layer, nn.Linear):
-        layer.in_features, layer.out_features = sizes["in"], outputs
-        shape = [outputs, sizes["in"]]
-    elif isinstance(layer, _BatchNorm):
-        layer.num_features = outputs
-        shape = [outputs]
-    else:
-        raise ValueError(f"a {type(layer).__name__} has no channels to change")
-    for name in ("weight", "bias", "running_mean", "running_var"):
-        value = getattr(layer, name, None)
-        if isinstance(value, Tensor):
-            resized = value.detach().new_zeros(shape if name == "weight" else [outputs])
-            setattr(layer, name, nn.Parameter(resized) if isinstance(value, nn.Parameter) else resized)
 
 
 def remove_folded(model: nn.Module, convolution: str, norm: str) -> None:

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from .results import unchanged
+
 
 def count_parameters(model: nn.Module) -> int:
     """The number of parameters (buffers, such as running statistics, are not counted)."""
@@ -25,6 +27,6 @@ def count_macs(model: nn.Module, example_inputs: tuple[Any, ...]) -> int:
 def run_and_count_macs(model: nn.Module, example_inputs: tuple[Any, ...]) -> tuple[Any, int]:
     """The output of the model, without gradients, and what `count_macs` gives."""
     counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
+    with torch.no_grad(), unchanged(model), counter:
         output = model(*example_inputs)
     return output, counter.get_total_flops() // 2

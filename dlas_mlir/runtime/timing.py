@@ -30,36 +30,33 @@ def check(
     tolerance: float | None = None,
     element: str | None = None,
     limit: float = 0.0,
-    reference: str = "PyTorch",
 ) -> Check:
-    """Compare `outputs` with `expected`, one by one; `reference` is who computed those.
+    """Compare `outputs` with `expected`, one by one.
 
     Each may be off by what goes with `element`, the coarsest type that they were computed in (default: their own), or
     by `limit`, where rounding alone can do more in this network; `tolerance` replaces both.
     """
     if len(outputs) != len(expected):
-        return Check(False, None, f"{len(outputs)} outputs where {reference} has {len(expected)}")
+        return Check(False, None, f"{len(outputs)} outputs where PyTorch has {len(expected)}")
     worst = 0.0
     verified = True
     for i, (ours, theirs) in enumerate(zip(outputs, expected, strict=True)):
         if ours.shape != theirs.shape:
-            return Check(False, None, f"output {i} has shape {ours.shape} where {reference} has {theirs.shape}")
+            return Check(False, None, f"output {i} has shape {ours.shape} where PyTorch has {theirs.shape}")
         error = relative_error(ours, theirs)
         if not np.isfinite(theirs).all():
-            return Check(False, None, f"{reference}'s own output {i} is not finite: there is nothing to compare with")
+            return Check(False, None, f"PyTorch's own output {i} is not finite: there is nothing to compare with")
         if not math.isfinite(error):
-            return Check(False, None, f"output {i} is not finite where {reference}'s is")
+            return Check(False, None, f"output {i} is not finite where PyTorch's is")
         allowed = _limit(str(theirs.dtype), element, limit) if tolerance is None else tolerance
         verified = verified and error <= allowed
         worst = max(worst, error)
-    reason = "" if verified else f"the output is off by {worst:.2e} of {reference}'s largest value"
+    reason = "" if verified else f"the output is off by {worst:.2e} of PyTorch's largest value"
     return Check(verified, worst, reason)
 
 
 def _limit(own: str, element: str | None, limit: float) -> float:
-    """Outputs that are whole numbers are equal or wrong, but for codes of a quantized network."""
-    if own in ("int8", "uint8"):
-        return limit
+    """Outputs that are whole numbers are equal or wrong."""
     least = TOLERANCE.get(own, 0.0)
     return max(least, TOLERANCE.get(element or own, 0.0), limit) if least else least
 

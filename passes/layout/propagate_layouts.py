@@ -8,7 +8,6 @@ from typing import ClassVar, TypeAlias
 
 import numpy as np
 from iree.compiler import ir
-from iree.compiler.dialects import arith
 
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.base import Pass
@@ -232,21 +231,14 @@ def _pooling(op: ir.Operation) -> ir.Value | None:
         [fh, fw],
         [n, c, oh, ow, *lane],
     ]
-    combine = _COMBINE[op.name]
-    new = build.generic(
+    new = build.generic_like(
+        op,
         [op.operands[0] if packed is None else packed.source, window],
         destination if packed is None else _packed_destination(destination, 1, packed.tile),
-        maps,
+        [ir.AffineMap.get(parallel + 2, 0, exprs) for exprs in maps],
         ["parallel"] * parallel + ["reduction"] * 2,
-        lambda value, _, accumulator: combine(accumulator, value),
     )
     return new.results[0] if packed is None else build.unpack(new.results[0], [1], _shape(op.results[0]))
-
-
-_COMBINE: dict[str, Callable[[ir.Value, ir.Value], ir.Value]] = {
-    "linalg.pooling_nchw_max": arith.maximumf,
-    "linalg.pooling_nchw_sum": arith.addf,
-}
 
 
 def _pad(op: ir.Operation) -> ir.Value | None:

@@ -10,6 +10,9 @@ from dlas_mlir.ir.base import PassError
 from dlas_mlir.ir.kernel.build import splat
 from dlas_mlir.ir.kernel.region import scalar_constant
 
+# Operations whose result of 16 bits comes about without arithmetic in 16 bits.
+MOVING = frozenset({"arith.truncf", "arith.bitcast", "arith.select"})
+
 
 class BodyEmitter:
     """Clones the operations of a body for `lanes` lanes at a time, each distinct computation once."""
@@ -50,17 +53,29 @@ class BodyEmitter:
             return fused
         operands = [self._operand(value, values) for value in op.operands]
         attributes = {named.name: named.attr for named in _named(op)}
+        element = op.results[0].type
+        if not is_narrow_float(element) or op.name in MOVING:
+            return self._create(op.name, element, operands, attributes)
+        # No vectors of 16 bits can be computed with: iree-compile has no lowering for some operations on them.
+        f32 = ir.F32Type.get()
+        wide = [self._create("arith.extf", f32, [value]) if _is_narrow(value) else value for value in operands]
+        return self._create("arith.truncf", element, [self._create(op.name, f32, wide, attributes)])
+
+    def _create(
+        self, name: str, element: ir.Type, operands: list[ir.Value], attributes: dict[str, ir.Attribute] | None = None
+    ) -> ir.Value:
+        """An operation with one result, made once: `element` in each lane."""
         # By content: the attribute map itself prints as its address, and two predicates would be one now and then.
-        key = (op.name, *((name, str(attr)) for name, attr in attributes.items()), *operands)
+        key = (name, str(element), *((named, str(attr)) for named, attr in (attributes or {}).items()), *operands)
         if key not in self._done:
-            kind = ir.VectorType.get([self.lanes], op.results[0].type)
-            clone = ir.Operation.create(op.name, results=[kind], operands=operands, attributes=attributes)
-            self._done[key] = clone.result
+            kind = ir.VectorType.get([self.lanes], element)
+            created = ir.Operation.create(name, results=[kind], operands=operands, attributes=attributes)
+            self._done[key] = created.result
         return self._done[key]
 
     def _fused_multiply_add(self, op: ir.Operation, values: dict[ir.Value, ir.Value]) -> ir.Value | None:
         """a * b + c as one vector.fma when the body's accumulator (its last argument) is c."""
-        if op.name != "arith.addf":
+        if op.name != "arith.addf" or is_narrow_float(op.results[0].type):
             return None
         accumulator = op.block.arguments[-1]
         for addend, product in (op.operands, reversed(list(op.operands))):
@@ -70,6 +85,15 @@ class BodyEmitter:
                 c = self._operand(addend, values)
                 return ir.Operation.create("vector.fma", results=[c.type], operands=[a, b, c]).result
         return None
+
+
+def is_narrow_float(kind: ir.Type) -> bool:
+    """Whether `kind` is a floating-point type of 16 bits."""
+    return isinstance(kind, ir.F16Type | ir.BF16Type)
+
+
+def _is_narrow(vector: ir.Value) -> bool:
+    return is_narrow_float(ir.VectorType(vector.type).element_type)
 
 
 def _named(op: ir.Operation) -> list:

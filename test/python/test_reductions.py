@@ -1,0 +1,70 @@
+"""Sums: of 16-bit numbers against PyTorch, of many numbers against float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import dlas_mlir
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("DLAS_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+class Halves(nn.Module):
+    """Everything that sums or compares, of 16-bit numbers near 1.5 and 40 whose sums leave float16's range."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.conv, self.depthwise = nn.Conv2d(4, 32, 3), nn.Conv2d(4, 4, 3, groups=4)
+        self.grouped, self.transposed = nn.Conv2d(4, 16, 3, groups=2), nn.ConvTranspose2d(4, 8, 3)
+        self.fc, self.norm, self.groups = nn.Linear(57, 24), nn.LayerNorm(57), nn.GroupNorm(2, 4)
+        self.dtype = dtype
+        self.to(dtype)
+
+    def forward(self, wide: Tensor) -> dict[str, Tensor]:
+        x = wide.to(self.dtype)
+        small = x[:, :, :16]
+        results = {
+            "mean": (x + 40).mean((2, 3)),
+            "mean_of_rows": (x + 40).mean(3),
+            "mean_of_all": (x + 40).mean(),
+            "sum": x.sum((2, 3)),
+            "norm": x.norm(dim=3),
+            "variance": x.var((2, 3)),
+            "pool": F.avg_pool2d(x + 40, 50),
+            "pool_inside": F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
+            "adaptive": F.adaptive_avg_pool2d(x + 40, 1),
+            "highest": F.max_pool2d(x, 3, 2, 1),
+            "softmax": x.softmax(3),
+            "layer_norm": self.norm(x),
+            "group_norm": self.groups(x),
+            "conv": self.conv(small),
+            "depthwise": self.depthwise(small),
+            "grouped": self.grouped(small),
+            "transposed": self.transposed(small),
+            "linear": self.fc(x),
+            "product": x @ x.transpose(2, 3),
+            "gelu": F.gelu(x),
+            "gate": small * small.mean((2, 3), keepdim=True).sigmoid(),
+        }
+        return {name: value.float() for name, value in results.items()}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_sixteen_bits_are_summed_in_thirty_two(dtype: torch.dtype):
+    torch.manual_seed(0)
+    module = Halves(dtype).eval()
+    x = torch.rand(1, 4, 57, 57) + 1
+    ours = dlas_mlir.run(dlas_mlir.compile(module, preset="host/auto", example_inputs=(x,)))
+    with torch.no_grad():
+        wanted = module(x)
+    one_digit = 2.0 ** (-10 if dtype == torch.float16 else -7)
+    for (name, value), found in zip(wanted.items(), ours, strict=True):
+        off = np.abs(found - value.numpy()).max() / np.abs(value.numpy()).max()
+        assert off <= one_digit, name
