@@ -68,3 +68,39 @@ def test_sixteen_bits_are_summed_in_thirty_two(dtype: torch.dtype):
     for (name, value), found in zip(wanted.items(), ours, strict=True):
         off = np.abs(found - value.numpy()).max() / np.abs(value.numpy()).max()
         assert off <= one_digit, name
+
+
+class Sums(nn.Module):
+    """Long sums over each dimension and several, with contiguous results and without."""
+
+    def forward(self, x: Tensor, y: Tensor, z: Tensor) -> dict[str, Tensor]:
+        return {
+            "mean of images": x.mean((2, 3)),
+            "variance of images": x.var((2, 3)),
+            "pool": F.avg_pool2d(x, (97, 101)),
+            "mean of channels last": y.mean((0, 1)),
+            "mean of columns": z.mean(0),
+            "norm of columns": z.norm(dim=0),
+        }
+
+
+_NUMBERS = {
+    "between 0 and 1": torch.rand,
+    "between 100 and 101": lambda *shape: torch.rand(*shape) + 100,
+    "0.1": lambda *shape: torch.full(shape, 0.1),
+    "1 and -0.9": lambda *shape: (torch.arange(np.prod(shape)) % 2 * -1.9 + 1).view(*shape),
+}
+
+
+def test_long_sums_lose_no_digits():
+    x, y, z = (1, 16, 112, 113), (59, 61, 24), (5003, 7)
+    module, wide = Sums(), Sums().double()
+    artifact = dlas_mlir.compile(module, preset="host/auto", example_inputs=tuple(map(torch.rand, (x, y, z))))
+    for numbers, make in _NUMBERS.items():
+        torch.manual_seed(0)
+        inputs = [make(*shape) for shape in (x, y, z)]
+        ours = dlas_mlir.run(artifact, *(value.numpy() for value in inputs))
+        scale = max(float(value.abs().max()) for value in inputs)
+        for (name, wanted), found in zip(wide(*(value.double() for value in inputs)).items(), ours, strict=True):
+            off = np.abs(found - wanted.numpy()).max() / max(scale, np.abs(wanted.numpy()).max())
+            assert off < 1e-6, (name, numbers)

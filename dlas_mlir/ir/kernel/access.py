@@ -28,6 +28,12 @@ class Position:
         constants[loop] += extra
         return Position(self.values, tuple(constants))
 
+    def moved(self, loop: int, value: ir.Value) -> Position:
+        """This position with `loop` at the index `value`."""
+        values = list(self.values)
+        values[loop] = value
+        return Position(tuple(values), self.constants)
+
     def plus(self, offsets: Sequence[int]) -> Position:
         """This position, moved on by an offset for each loop."""
         return Position(self.values, tuple(a + b for a, b in zip(self.constants, offsets, strict=True)))

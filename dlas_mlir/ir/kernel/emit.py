@@ -26,6 +26,7 @@ from dlas_mlir.ir.base import PassError
 from dlas_mlir.ir.kernel import build, dot
 from dlas_mlir.ir.kernel.access import Position, Reader, write
 from dlas_mlir.ir.kernel.body import BodyEmitter
+from dlas_mlir.ir.kernel.cascade import Cascade, added, is_long_sum
 from dlas_mlir.ir.kernel.region import Access, Output, Region, Stage
 from dlas_mlir.ir.schedule import Schedule
 from dlas_mlir.ir.strides import Span
@@ -82,6 +83,7 @@ class Kernel:
         # The loop of a dot product is in the instruction.
         summed = {self.loops - 1} if region.root.dot else set()
         self.order_reduction = [loop for loop in schedule.order if loop in region.reductions and loop not in summed]
+        self.long_sum = is_long_sum(region.root, region.extents, region.reductions)
 
     def _captured(self) -> list[ir.Value]:
         """The tensors that the kernel reads, each once."""
@@ -264,7 +266,7 @@ class Kernel:
                 iv = build.affine_op("affine.min", [affine.dim(0), affine.constant(extent - step)], [iv])
             base = here.values[loop]
             absolute = iv if base is None else build.apply(affine.dim(0) + affine.dim(1), [base, iv])
-            return self._parallel(depth + 1, _moved(here, loop, absolute), _moved(inside, loop, iv), carried)
+            return self._parallel(depth + 1, here.moved(loop, absolute), inside.moved(loop, iv), carried)
 
         return build.for_loop(extent, step, tiles, body)
 
@@ -302,9 +304,21 @@ class Kernel:
 
     def _contract(self, here: Position, points: list[tuple[int, ...]], start: list[ir.Value]) -> list[ir.Value]:
         """The vectors of the root's result, one for each point."""
+        if self.order_reduction and self.long_sum:
+            return added(start, self._cascade(points, start[0].type).total(here))
         if self.order_reduction:
             return self._reduce(0, here, points, start)
         return self._evaluate(self.region.root, here, points, start, BodyEmitter(self.schedule.lanes), {})
+
+    def _cascade(self, points: list[tuple[int, ...]], vector: ir.Type) -> Cascade:
+        tile, extents = self.schedule.register_tile, self.region.extents
+        zero = build.splat(build.zero(ir.VectorType(vector).element_type), self.schedule.lanes)
+        return Cascade(
+            loops=tuple((loop, extents[loop] // tile[loop], tile[loop]) for loop in self.order_reduction),
+            unrolled=math.prod(tile[loop] for loop in self.order_reduction),
+            chain=lambda depth, here, sums: self._reduce(depth, here, points, sums),
+            zeros=[zero] * len(points),
+        )
 
     def _finish(
         self,
@@ -343,7 +357,7 @@ class Kernel:
             return self._reduce(depth + 1, here, points, accumulators)
 
         def body(iv: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
-            return self._reduce(depth + 1, _moved(here, loop, iv), points, carried)
+            return self._reduce(depth + 1, here.moved(loop, iv), points, carried)
 
         return build.for_loop(extent, step, accumulators, body)
 
@@ -402,12 +416,6 @@ class Kernel:
             )
             for i, loop in enumerate(self.region.out_loops)
         ]
-
-
-def _moved(position: Position, loop: int, value: ir.Value) -> Position:
-    values = list(position.values)
-    values[loop] = value
-    return Position(tuple(values), position.constants)
 
 
 def _load(argument: ir.Value, kind: ir.Type) -> ir.Value:
