@@ -12,7 +12,15 @@ from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.base import Pass
 from dlas_mlir.ir.build import identity
 from dlas_mlir.ir.evaluate import is_elementwise
-from dlas_mlir.ir.kernel.region import indexing_maps, is_plain_insertion, iterators
+from dlas_mlir.ir.kernel.region import (
+    fill_constant,
+    indexing_maps,
+    is_plain_insertion,
+    is_plain_padding,
+    is_plain_slice,
+    iterators,
+    stage_refusal,
+)
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,7 @@ def _copy_lone_padding(block: ir.Block) -> None:
     """Padding of what no kernel computes (a network's input) becomes a copy that is padded."""
     for op in list(block.operations):
         op = op.operation
-        if op.name != "tensor.pad" or len(op.operands) != 1:
+        if op.name != "tensor.pad" or not is_plain_padding(op):
             continue
         source = op.operands[0]
         if not isinstance(source.owner, ir.Block) and source.owner.operation.name == "linalg.generic":
@@ -120,7 +128,9 @@ class _FormDispatches:
                         self.group_of[identity(user)] = group
                         grown = True
         for member in group.members:
-            group.tails += [user for user in self._users(member.results[0]) if self._may_end(group, member, user)]
+            for user in self._users(member.results[0]):
+                if self._may_end(group, member, user):
+                    group.tails.append(user)
         places = [self.order[identity(op)] for op in (*group.members, *group.tails)]
         group.first, group.last = min(places), max(places)
         self.groups.append(group)
@@ -129,7 +139,7 @@ class _FormDispatches:
         """Whether `op` pads a result of the group, or inserts it into a buffer that the group neither reads nor waits
         for."""
         if op.name == "tensor.pad":
-            return True
+            return is_plain_padding(op)
         if op.name != "tensor.insert_slice" or op.operands[0] != member.results[0]:
             return False
         if not is_plain_insertion(op) or any(op.operands[1] in tail.operands for tail in group.tails):
@@ -210,19 +220,7 @@ def _has_reduction(op: ir.Operation) -> bool:
 
 
 def _can_be_root(op: ir.Operation) -> bool:
-    """A linalg.generic of static shape whose body is arithmetic and whose result is indexed plainly. Truth values are
-    for iree-compile, which stores them as bytes."""
-    if op.name != "linalg.generic" or len(op.results) != 1:
-        return False
-    kinds = [ir.RankedTensorType(value.type) for value in op.operands]
-    if not all(kind.has_static_shape and getattr(kind.element_type, "width", 1) >= 8 for kind in kinds):
-        return False
-    if ir.RankedTensorType(op.results[0].type).rank == 0:
-        return False
-    if not all(affine.is_dim(expr) or str(expr) == "0" for expr in indexing_maps(op)[-1].results):
-        return False
-    body = [inner.operation for inner in op.regions[0].blocks[0].operations]
-    return all(inner.name == "linalg.yield" or inner.name.split(".")[0] in ("arith", "math") for inner in body)
+    return op.name == "linalg.generic" and stage_refusal(op) is None
 
 
 def _form(group: _Group, order: dict[int, int]) -> None:
@@ -244,7 +242,9 @@ def _form(group: _Group, order: dict[int, int]) -> None:
             copied: dict[ir.Value, ir.Value] = {}
             for op in inner:
                 for operand in op.operands:
-                    _copy_source(operand, copied)
+                    # What is inserted into is updated in place, unless it is new.
+                    if op.name != "tensor.insert_slice" or _is_new(operand):
+                        _copy_source(operand, copied)
                 _clone(op, copied)
             ir.Operation.create("flow.return", operands=[copied[op.results[0]] for op in escaping])
     for op, result in zip(escaping, region.results, strict=True):
@@ -257,14 +257,23 @@ def _form(group: _Group, order: dict[int, int]) -> None:
 
 def _copy_source(value: ir.Value, copied: dict[ir.Value, ir.Value]) -> None:
     """Clone what a kernel reads through: slices, fills and the shapes of windows."""
-    owner = value.owner
-    if value in copied or isinstance(owner, ir.Block):
+    op = build.defining(value)
+    if value in copied or op is None or not _is_read_through(op):
         return
-    op = owner.operation
-    if op.name in ("tensor.extract_slice", "linalg.fill", "tensor.empty"):
-        for operand in op.operands:
-            _copy_source(operand, copied)
-        _clone(op, copied)
+    for operand in op.operands:
+        _copy_source(operand, copied)
+    _clone(op, copied)
+
+
+def _is_read_through(op: ir.Operation) -> bool:
+    if op.name == "tensor.extract_slice":
+        return is_plain_slice(op)
+    return op.name == "tensor.empty" or (op.name == "linalg.fill" and fill_constant(op) is not None)
+
+
+def _is_new(value: ir.Value) -> bool:
+    op = build.defining(value)
+    return op is not None and op.name == "tensor.empty"
 
 
 def _clone(op: ir.Operation, copied: dict[ir.Value, ir.Value]) -> None:

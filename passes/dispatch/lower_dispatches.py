@@ -9,7 +9,7 @@ from iree.compiler import ir
 
 from dlas_mlir.ir import build
 from dlas_mlir.ir.base import Pass, PassError, remark
-from dlas_mlir.ir.kernel import emit_kernel
+from dlas_mlir.ir.kernel import dissolve, emit_kernel
 from dlas_mlir.ir.kernel.region import scheduled_root
 from dlas_mlir.passes.primitive._lower import LAYER, MACS, PRIMITIVE
 
@@ -20,7 +20,8 @@ LAYERS = "dlas.layers"
 class LowerDispatchesPass(Pass):
     """Replace every scheduled flow.dispatch.region by flow.dispatch.workgroups with loops, vector loads and fused
     multiply-adds written out as the schedule says. So a schedule cannot get lost in the compiler: a region that
-    cannot become a kernel stays as it is, with a remark that says why.
+    cannot become a kernel is dissolved, and the compiler forms dispatches of its operations, with a remark that says
+    why.
 
     The module attribute `dlas.layers` lists the layers in the order of their dispatches: name, primitive and
     multiply-accumulates.
@@ -59,6 +60,7 @@ class LowerDispatchesPass(Pass):
                 kernel = emit_kernel(op)
             except PassError as error:
                 remark(op, f"left to the compiler's own schedule: {error}")
+                dissolve(op)
                 continue
             if layer is not None:
                 layers.append(layer)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from iree.compiler import ir
 
 from dlas_mlir.ir import affine
-from dlas_mlir.ir.kernel.region import indexing_maps, iterators, loop_extents, out_loops
+from dlas_mlir.ir.kernel.region import indexing_maps, loop_extents, out_loops, reduction_loops
 from dlas_mlir.ir.schedule import Schedule
 from dlas_mlir.ir.target import Target
 
@@ -43,7 +43,7 @@ class Loops:
         return Loops(
             extents=loop_extents(op),
             out=tuple(loop for loop in out_loops(maps[-1]) if loop is not None),
-            reductions=tuple(i for i, kind in enumerate(iterators(op)) if kind == "reduction"),
+            reductions=reduction_loops(op),
             inputs=tuple(tuple(maps[i].results) for i in used),
             sizes=tuple(_elements(kinds[i]) * _bits(kinds[i].element_type) // 8 for i in used),
             element_bits=bits,

@@ -10,7 +10,7 @@ import numpy as np
 from iree.compiler import ir
 
 from dlas_mlir.ir import affine
-from dlas_mlir.ir.kernel.region import indexing_maps, iterators, loop_extents, out_loops, shape_of
+from dlas_mlir.ir.kernel.region import indexing_maps, loop_extents, out_loops, reduction_loops, shape_of
 from dlas_mlir.ir.kernel.sparse import Sparse
 from dlas_mlir.ir.schedule import Schedule
 from dlas_mlir.ir.target import Target
@@ -55,10 +55,9 @@ class _Contraction:
 
     @staticmethod
     def of(op: ir.Operation) -> _Contraction:
-        maps, extents = indexing_maps(op), loop_extents(op)
-        reductions = tuple(i for i, kind in enumerate(iterators(op)) if kind == "reduction")
         sparse = Sparse.of(op)
         assert sparse is not None
+        maps, extents, reductions = indexing_maps(op), loop_extents(op), reduction_loops(op)
         weight_loops = set().union(*(affine.dims_of(expr) for expr in maps[1].results))
         out = [loop for loop in out_loops(maps[-1]) if loop is not None]
         channel = next(loop for loop in out if loop in weight_loops)

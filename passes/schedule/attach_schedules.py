@@ -8,8 +8,9 @@ from typing import ClassVar
 from iree.compiler import ir
 
 from dlas_mlir.ir import build
-from dlas_mlir.ir.base import Pass
-from dlas_mlir.ir.kernel import sparse
+from dlas_mlir.ir.base import Pass, remark
+from dlas_mlir.ir.kernel import dissolve, sparse
+from dlas_mlir.ir.kernel.region import stage_refusal
 from dlas_mlir.ir.schedule import ATTRIBUTE
 from dlas_mlir.ir.target import Target
 from dlas_mlir.passes.schedule._rules import schedule_for
@@ -19,7 +20,7 @@ from dlas_mlir.passes.schedule._sparse_rules import sparse_schedule_for
 @dataclass(frozen=True)
 class AttachSchedulesPass(Pass):
     """Attach `dlas.schedule` to the root of every dispatch region that has none, by a rule that knows the target's
-    registers and caches.
+    registers and caches. A region whose root cannot become a kernel is dissolved, with a remark that says why.
 
     Before:
     ```mlir
@@ -45,6 +46,12 @@ class AttachSchedulesPass(Pass):
                 continue
             inner = [inner.operation for inner in op.regions[0].blocks[0].operations]
             root = next((candidate for candidate in inner if candidate.name == "linalg.generic"), None)
-            if root is not None and ATTRIBUTE not in root.attributes:
-                rule = sparse_schedule_for if sparse.ATTRIBUTE in root.attributes else schedule_for
-                root.attributes[ATTRIBUTE] = rule(root, target).to_attr()
+            if root is None or ATTRIBUTE in root.attributes:
+                continue
+            if sparse.ATTRIBUTE in root.attributes:
+                root.attributes[ATTRIBUTE] = sparse_schedule_for(root, target).to_attr()
+            elif (why := stage_refusal(root)) is not None:
+                remark(op, f"left to the compiler's own schedule: {why}")
+                dissolve(op)
+            else:
+                root.attributes[ATTRIBUTE] = schedule_for(root, target).to_attr()

@@ -46,40 +46,83 @@ def _random(random: np.random.Generator, text: str) -> np.ndarray:
     return random.integers(-100, 100, sizes).astype(_DTYPES[kind])
 
 
-def tensor(shape: Sequence[int], kind: str = "f32") -> str:
-    """The text of a tensor type."""
-    return f"tensor<{'x'.join([*map(str, shape), kind])}>"
+def function(arguments: str, results: str, body: str) -> str:
+    """The text of a function: `arguments` and `results` are types (`2x40xf32`), separated by spaces; the arguments are
+    %0, %1, ... of `body`, whose last line says what is returned."""
+    taken = ", ".join(f"%{i}: tensor<{kind}>" for i, kind in enumerate(arguments.split()))
+    given = ", ".join(f"tensor<{kind}>" for kind in results.split())
+    *lines, last = body.strip().splitlines()
+    text = "\n".join([*lines, f"    return {last.strip()} : {given}"])
+    return f"""
+  func.func @NAME({taken}) -> ({given}) {{
+    {text}
+  }}"""
+
+
+def generic(result: str, inputs: str, out: str, maps: str, kinds: str, body: str) -> str:
+    """The text of a linalg.generic. `inputs` and `out` are values with types (`%0: 2x40xf32, ...`), `maps` the results
+    of the indexing maps, separated by semicolons, the last that of `out`; `kinds` has p or r for each loop. The
+    elements are %a, %b, ... and %o in `body`, whose last line (or part after a semicolon) says what is yielded."""
+    values = [text.split(": ") for text in [*inputs.split(", "), out] if text]
+    types = [f"tensor<{kind}>" for _, kind in values]
+    elements = [kind.split("x")[-1] for _, kind in values]
+    names = [*"abcdefg"[: len(values) - 1], "o"]
+    dims = ", ".join(f"d{i}" for i in range(len(kinds)))
+    listed = ", ".join(f"affine_map<({dims}) -> ({map_.strip()})>" for map_ in maps.split(";"))
+    iterators = ", ".join({"p": '"parallel"', "r": '"reduction"'}[kind] for kind in kinds)
+    *lines, last = (line.strip() for line in re.split("[;\n]", body.strip()))
+    reads = f"ins({', '.join(name for name, _ in values[:-1])} : {', '.join(types[:-1])})" if types[1:] else ""
+    return f"""
+    {result} = linalg.generic {{indexing_maps = [{listed}], iterator_types = [{iterators}]}}
+        {reads} outs({values[-1][0]} : {types[-1]}) {{
+    ^bb0({", ".join(f"%{name}: {kind}" for name, kind in zip(names, elements, strict=True))}):
+      {chr(10).join(lines)}
+      linalg.yield {last.strip()} : {elements[-1]}
+    }} -> {types[-1]}"""
+
+
+def empty(result: str, kind: str) -> str:
+    """The text of a tensor.empty."""
+    return f"\n    {result} = tensor.empty() : tensor<{kind}>"
+
+
+def fill(result: str, value: str, kind: str) -> str:
+    """The text of a tensor filled with `value`."""
+    element = kind.split("x")[-1]
+    return f"""
+    {result}_value = arith.constant {value} : {element}
+    {result}_empty = tensor.empty() : tensor<{kind}>
+    {result} = linalg.fill ins({result}_value : {element}) outs({result}_empty : tensor<{kind}>) -> tensor<{kind}>"""
 
 
 def read_case(name: str, source: tuple[int, ...], map_: str, result: tuple[int, ...]) -> Case:
     """y[d0, d1, ...] = -x[map]."""
+    x, y = ("x".join([*map(str, shape), "f32"]) for shape in (source, result))
     dims = ", ".join(f"d{i}" for i in range(len(result)))
-    kinds = ", ".join(['"parallel"'] * len(result))
-    x, y = tensor(source), tensor(result)
-    text = f"""
-  func.func @NAME(%x: {x}) -> {y} {{
-    %e = tensor.empty() : {y}
-    %c = linalg.generic {{indexing_maps = [affine_map<({dims}) -> ({map_})>, affine_map<({dims}) -> ({dims})>],
-        iterator_types = [{kinds}]}} ins(%x : {x}) outs(%e : {y}) {{
-    ^bb0(%a: f32, %o: f32):
-      %s = arith.negf %a : f32
-      linalg.yield %s : f32
-    }} -> {y}
-    return %c : {y}
-  }}"""
+    negated = generic(
+        "%y", f"%0: {x}", f"%e: {y}", f"{map_}; {dims}", "p" * len(result), "%s = arith.negf %a : f32; %s"
+    )
+    text = function(x, y, empty("%e", y) + negated + "\n%y")
 
     def expected(x: np.ndarray) -> np.ndarray:
         places = {f"d{i}": index for i, index in enumerate(np.indices(result))}
         python = re.sub(r"ceildiv (\d+)", r"// -\1 * -1", map_.replace("floordiv", "//").replace("mod", "%"))
         at = eval(f"[{python}]", places)
-        return -x[tuple(np.broadcast_to(index, result) for index in at)]
+        return np.broadcast_to(-x[tuple(np.broadcast_to(index, result) for index in at)], result)
 
-    return Case(name, text, (x[7:-1],), expected)
+    return Case(name, text, (x,), expected)
 
 
-def run_cases(cases: Sequence[Case], folder: Path, target: str = "x86-64-avx512") -> dict[str, list[np.ndarray]]:
-    """What each case returns with the kernels of `target`, compiled for this machine. All of them are one module, and
-    have as many kernels as they say."""
+@dataclass(frozen=True)
+class Outcome:
+    """What a case returns, and how many kernels of ours it has become."""
+
+    arrays: list[np.ndarray]
+    kernels: int
+
+
+def run_cases(cases: Sequence[Case], folder: Path, target: str = "x86-64-avx512") -> dict[str, Outcome]:
+    """The outcomes of `cases`, with the kernels of `target` compiled for this machine. All of them are one module."""
     assert len({case.name for case in cases}) == len(cases)
     path = folder / "cases.mlir"
     path.write_text("module {" + "".join(case.text.replace("@NAME", f"@{case.name}") for case in cases) + "\n}\n")
@@ -87,14 +130,12 @@ def run_cases(cases: Sequence[Case], folder: Path, target: str = "x86-64-avx512"
     flags = tuple(flag for flag in preset.iree_flags if not flag.startswith("--iree-llvmcpu-target-"))
     preset = dataclasses.replace(preset, iree_flags=(*flags, "--iree-llvmcpu-target-cpu=host"))
     lowered = folder / "kernels.mlir"
-    imported = Imported("cases", file_digest(path), path, 0, 0, None)
-    artifact = compile_imported(imported, preset, mlir_out=lowered)
+    artifact = compile_imported(Imported("cases", file_digest(path), path, 0, 0, None), preset, mlir_out=lowered)
     bodies = lowered.read_text().split("func.func ")[1:]
     made = {body[body.index("@") + 1 : body.index("(")]: body.count("flow.dispatch.workgroups(") for body in bodies}
-    assert made == {case.name: case.kernels for case in cases}
     found = {}
     for case in cases:
         session = Session(artifact.vmfb, resolve("local"), function=case.name)
-        found[case.name] = session(*case.arrays())
+        found[case.name] = Outcome(session(*case.arrays()), made[case.name])
         session.close()
     return found

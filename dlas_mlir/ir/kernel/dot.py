@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from iree.compiler import ir
 from iree.compiler.dialects import arith
 
+from dlas_mlir.ir import affine
 from dlas_mlir.ir.base import PassError
+from dlas_mlir.ir.strides import Span, offsets
 
 ATTRIBUTE = "dlas.dot"
 
@@ -58,6 +60,30 @@ def instruction_of(op: ir.Operation) -> Instruction | None:
     if name not in INSTRUCTIONS:
         raise PassError(f"`{ATTRIBUTE}`: there is no '{name}'; there are {', '.join(INSTRUCTIONS)}", op)
     return INSTRUCTIONS[name]
+
+
+def check(op: ir.Operation, instruction: Instruction, extents: Sequence[int]) -> None:
+    """Raise PassError unless the last loop of `op` sums what `instruction` does, neighbours of both operands."""
+    loop, width = len(extents) - 1, instruction.width
+    body = [inner.operation.name for inner in op.regions[0].blocks[0].operations]
+    float_body = ["arith.extf", "arith.extf", "arith.mulf", "arith.addf", "linalg.yield"]
+    body = ["arith.exti" if name in ("arith.extsi", "arith.extui") else name for name in body]
+    integer_body = ["arith.exti", "arith.exti", "arith.muli", "arith.addi", "linalg.yield"]
+    kinds = [str(ir.RankedTensorType(value.type).element_type) for value in op.operands]
+    fitting = {"bf16"} if instruction.floating else {f"i{bits}" for bits in (8, 16) if bits <= instruction.operand}
+    accumulator = "f32" if instruction.floating else "i32"
+    if body != (float_body if instruction.floating else integer_body) or len(kinds) != 3:
+        raise PassError(f"`{ATTRIBUTE}` is for the sum of products of two tensors", op)
+    if not {*kinds[:2]} <= fitting or kinds[2] != accumulator:
+        raise PassError(f"`{ATTRIBUTE}`: the instruction is not for sums of {' x '.join(kinds[:2])} in {kinds[2]}", op)
+    maps = [ir.AffineMapAttr(attr).value for attr in ir.ArrayAttr(op.attributes["indexing_maps"])]
+    spans = [*map(Span.of, extents[:-1]), Span(0, 0)]
+    for operand, map_ in zip(op.operands[:2], maps[:2], strict=True):
+        *outer, last = (offsets(expr, loop, extents[loop], spans) for expr in map_.results)
+        whole = last == tuple(range(width)) and all(found == (0,) * width for found in outer)
+        alone = affine.is_dim(map_.results[-1], loop)
+        if not whole or (alone and (len(outer) < 1 or ir.RankedTensorType(operand.type).shape[-1] != width)):
+            raise PassError(f"`{ATTRIBUTE}`: the last loop is not over {width} neighbours of both operands", op)
 
 
 def emit(instruction: Instruction, vectors: Sequence[ir.Value | None], accumulator: ir.Value) -> ir.Value:

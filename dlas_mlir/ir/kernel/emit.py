@@ -89,8 +89,9 @@ class Kernel:
         """The tensors that the kernel reads, each once."""
         accesses = [item for stage in self.region.stages for item in (*stage.inputs, stage.initial)]
         captured = list(dict.fromkeys(item.view.source for item in accesses if isinstance(item, Access)))
-        if any(output.into in captured for output in self.region.outputs if output.into is not None):
-            raise PassError("a buffer that is updated cannot be read by the same kernel", self.region.op)
+        updated = [output.into for output in self.region.outputs if output.into is not None]
+        if len(set(updated)) != len(updated) or set(updated) & set(captured):
+            raise PassError("a buffer that is updated cannot be read or updated again by a kernel", self.region.op)
         return captured
 
     # The operation around the kernel.
@@ -296,8 +297,7 @@ class Kernel:
         points = self._points()
         outer = self.reader.forget()
         root = self.region.root
-        start = [self._initial(root, here.plus(point)) for point in points] if root.initial is not None else []
-        values = self._contract(here, points, start)
+        values = self._contract(here, points, self._initial(root, here, points, {}))
         tiles = self._finish(here, inside, points, values, tiles)
         self.reader.restore(outer)
         return tiles
@@ -332,7 +332,7 @@ class Kernel:
         emitter = BodyEmitter(self.schedule.lanes)
         computed = {self.region.root.result: values}
         for stage in self.region.stages[1:]:
-            initial = [self._initial(stage, here.plus(point)) for point in points] if stage.initial is not None else []
+            initial = self._initial(stage, here, points, computed)
             computed[stage.result] = self._evaluate(stage, here, points, initial, emitter, computed)
         tiles = list(tiles)
         for place, output in enumerate(self.region.outputs):
@@ -340,11 +340,18 @@ class Kernel:
                 tiles[place] = self._write(output, tiles[place], inside.plus(point), value)
         return tiles
 
-    def _initial(self, stage: Stage, position: Position) -> ir.Value:
-        if isinstance(stage.initial, Access):
-            return self.reader.read(stage.initial, position)
-        assert stage.initial is not None
-        return build.splat(stage.initial, self.schedule.lanes)
+    def _initial(
+        self, stage: Stage, here: Position, points: list[tuple[int, ...]], computed: dict[ir.Value, list[ir.Value]]
+    ) -> list[ir.Value]:
+        """What the last argument of a stage's body is, for each point; nothing where it is not used."""
+        initial = stage.initial
+        if initial is None:
+            return []
+        if isinstance(initial, Access):
+            return [self.reader.read(initial, here.plus(point)) for point in points]
+        if isinstance(initial, ir.Value):
+            return computed[initial]
+        return [build.splat(initial, self.schedule.lanes) for _ in points]
 
     def _reduce(
         self, depth: int, here: Position, points: list[tuple[int, ...]], accumulators: list[ir.Value]
@@ -391,10 +398,10 @@ class Kernel:
             for item in stage.inputs:
                 if isinstance(item, Access):
                     arguments.append(self.reader.read(item, here.plus(point)))
-                elif item is None:
-                    arguments.append(None)
-                else:
+                elif isinstance(item, ir.Value):
                     arguments.append(computed[item][place])
+                else:
+                    arguments.append(None if item is None else build.splat(item, self.schedule.lanes))
             arguments.append(accumulators[place] if accumulators else None)
             if stage.dot is not None:
                 results.append(dot.emit(stage.dot, arguments[:-1], accumulators[place]))

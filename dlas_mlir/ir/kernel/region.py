@@ -1,21 +1,19 @@
-"""What a flow.dispatch.region computes, read off its operations.
-
-A region that can become a kernel holds, in this order: views (tensor.extract_slice with unit strides) of what it
-captures, one root linalg.generic on a filled or captured accumulator, element-wise linalg.generics on the root's
-iteration space, and tensor.pad of results.
-"""
+"""What a kernel computes: the parts of a flow.dispatch.region, and what an operation must be to be one of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from iree.compiler import ir
 
 from dlas_mlir.ir import affine
 from dlas_mlir.ir.base import PassError
-from dlas_mlir.ir.kernel import dot
 from dlas_mlir.ir.kernel.dot import Instruction
 from dlas_mlir.ir.schedule import ATTRIBUTE
+
+# The elements that vectors are computed of. Truth values are for iree-compile, which stores them as bytes.
+ELEMENTS = frozenset({"f16", "bf16", "f32", "f64", "i8", "i16", "i32", "i64"})
 
 
 @dataclass(frozen=True)
@@ -37,15 +35,18 @@ class Access:
     signed: bool = False
 
 
+# What a stage reads: a captured tensor, what an earlier stage has computed, or a scalar constant for all elements.
+Operand: TypeAlias = Access | ir.Value | ir.Attribute
+
+
 @dataclass(frozen=True)
 class Stage:
-    """A linalg.generic of the region. `inputs` holds an Access, or the value of an earlier stage, per block argument
-    but the last; `initial` is what the accumulator starts from (a scalar constant or an Access); `dot` is the
-    instruction that does the last loop."""
+    """A linalg.generic of the region. `inputs` holds an Operand for each block argument but the last, or None for one
+    that is not used; `initial` is what the last one starts from; `dot` is the instruction that does the last loop."""
 
     op: ir.Operation
-    inputs: tuple[Access | ir.Value | None, ...]
-    initial: ir.Attribute | Access | None
+    inputs: tuple[Operand | None, ...]
+    initial: Operand | None
     dot: Instruction | None = None
 
     @property
@@ -99,10 +100,38 @@ def iterators(op: ir.Operation) -> list[str]:
     return ["reduction" if "reduction" in str(kind) else "parallel" for kind in kinds]
 
 
+def is_plain_slice(op: ir.Operation) -> bool:
+    """Whether a tensor.extract_slice takes a value of full rank from a constant place with unit strides."""
+    strides = set(ir.DenseI64ArrayAttr(op.attributes["static_strides"]))
+    return len(op.operands) == 1 and strides == {1} and _same_rank(op.operands[0], op.results[0])
+
+
 def is_plain_insertion(op: ir.Operation) -> bool:
     """Whether a tensor.insert_slice puts a value of full rank at a constant place with unit strides."""
     strides = set(ir.DenseI64ArrayAttr(op.attributes["static_strides"]))
-    return len(op.operands) == 2 and strides == {1} and len(shape_of(op.operands[0])) == len(shape_of(op.operands[1]))
+    return len(op.operands) == 2 and strides == {1} and _same_rank(op.operands[0], op.operands[1])
+
+
+def is_plain_padding(op: ir.Operation) -> bool:
+    """Whether a tensor.pad puts constantly many elements of a constant around a value."""
+    sizes = [size for name in ("static_low", "static_high") for size in ir.DenseI64ArrayAttr(op.attributes[name])]
+    return len(op.operands) == 1 and min(sizes, default=0) >= 0 and padding_value(op) is not None
+
+
+def padding_value(op: ir.Operation) -> ir.Attribute | None:
+    """The scalar constant that a tensor.pad puts around a value; None where it is none."""
+    return scalar_constant(op.regions[0].blocks[0].operations[-1].operands[0])
+
+
+def _same_rank(a: ir.Value, b: ir.Value) -> bool:
+    return ir.RankedTensorType(a.type).rank == ir.RankedTensorType(b.type).rank
+
+
+def fill_constant(op: ir.Operation) -> ir.Attribute | None:
+    """The scalar constant that a linalg.fill puts everywhere; None where it is none or is converted."""
+    value = scalar_constant(op.operands[0])
+    same = ir.RankedTensorType(op.operands[1].type).element_type == op.operands[0].type
+    return value if same else None
 
 
 def shape_of(value: ir.Value) -> list[int]:
@@ -111,6 +140,62 @@ def shape_of(value: ir.Value) -> list[int]:
     if not kind.has_static_shape:
         raise PassError(f"dynamic shapes are not supported: {kind}", getattr(value, "owner", None))
     return list(kind.shape)
+
+
+def reduction_loops(op: ir.Operation) -> tuple[int, ...]:
+    """The reductions of a linalg.generic. A loop that the result is indexed by is none, whatever it is called."""
+    out = set().union(*(affine.dims_of(expr) for expr in indexing_maps(op)[-1].results), set())
+    return tuple(i for i, kind in enumerate(iterators(op)) if kind == "reduction" and i not in out)
+
+
+def stage_refusal(op: ir.Operation) -> str | None:
+    """Why a linalg.generic cannot be a stage of a kernel, or None."""
+    if len(op.results) != 1:
+        return "a linalg.generic with several results cannot be part of a kernel"
+    if not all(isinstance(value.type, ir.RankedTensorType) for value in op.operands):
+        return "a linalg.generic that reads something else than tensors cannot be part of a kernel"
+    kinds = [ir.RankedTensorType(value.type) for value in op.operands]
+    for kind in kinds:
+        if not kind.has_static_shape:
+            return f"dynamic shapes are not supported: {kind}"
+        if 0 in kind.shape:
+            return f"{kind} has no elements"
+        if str(kind.element_type) not in ELEMENTS:
+            return f"vectors of {kind.element_type} are not supported"
+    return _result_refusal(op) or _body_refusal(op)
+
+
+def _result_refusal(op: ir.Operation) -> str | None:
+    map_ = indexing_maps(op)[-1]
+    try:
+        loops = out_loops(map_)
+    except PassError as error:
+        return error.message
+    used = [loop for loop in loops if loop is not None]
+    if not used:
+        return "a result of one element without a loop cannot be part of a kernel"
+    if len(set(used)) != len(used):
+        return f"a result indexed by {map_} cannot be part of a kernel"
+    if any(loop is None and size != 1 for loop, size in zip(loops, shape_of(op.results[0]), strict=True)):
+        return "a result of which a part is not written cannot be part of a kernel"
+    extents = loop_extents(op)
+    if any(extents[i] > 1 for i, kind in enumerate(iterators(op)) if kind == "parallel" and i not in used):
+        return "a parallel loop that writes the same elements again cannot be part of a kernel"
+    return None
+
+
+def _body_refusal(op: ir.Operation) -> str | None:
+    own = set(op.regions[0].blocks[0].arguments)
+    for inner in op.regions[0].blocks[0].operations:
+        inner = inner.operation
+        if any(value not in own and scalar_constant(value) is None for value in inner.operands):
+            return "a kernel's body may only use its arguments and constants"
+        if inner.name == "linalg.yield":
+            continue
+        if inner.regions or len(inner.results) != 1 or inner.name.split(".")[0] not in ("arith", "math"):
+            return f"'{inner.name}' in a body cannot be vectorised"
+        own.add(inner.results[0])
+    return None
 
 
 def loop_extents(op: ir.Operation) -> tuple[int, ...]:
@@ -148,153 +233,6 @@ def scalar_constant(value: ir.Value) -> ir.Attribute | None:
     if isinstance(attr, ir.DenseElementsAttr) and attr.is_splat:
         return attr.get_splat_value()
     return None
-
-
-def read_region(op: ir.Operation) -> Region:
-    """Take a dispatch region apart. Raises PassError when an operation has no place in a kernel."""
-    region = Region(op)
-    reader = _Reader(region)
-    for inner in op.regions[0].blocks[0].operations:
-        reader.read(inner.operation)
-    if not region.stages:
-        raise PassError("a dispatch region without a scheduled linalg.generic", op)
-    return region
-
-
-class _Reader:
-    def __init__(self, region: Region) -> None:
-        self.region = region
-        self.views: dict[ir.Value, View] = {}
-        self.fills: dict[ir.Value, ir.Attribute] = {}
-        self.pads: dict[ir.Value, ir.Operation] = {}
-        self.inserts: dict[ir.Value, ir.Operation] = {}
-        self.computed: set[ir.Value] = set()
-
-    def read(self, op: ir.Operation) -> None:
-        match op.name:
-            case "tensor.empty" | "arith.constant":
-                pass
-            case "tensor.extract_slice":
-                self._slice(op)
-            case "linalg.fill":
-                value = scalar_constant(op.operands[0])
-                if value is None:
-                    raise PassError("a fill with something else than a constant", op)
-                self.fills[op.results[0]] = value
-            case "linalg.generic":
-                self._generic(op)
-            case "tensor.pad":
-                self.pads[op.results[0]] = op
-            case "tensor.insert_slice":
-                self.inserts[op.results[0]] = op
-            case "flow.return":
-                self.region.outputs = [self._output(value) for value in op.operands]
-            case _:
-                raise PassError(f"'{op.name}' cannot be part of a kernel", op)
-
-    def _view(self, value: ir.Value) -> View:
-        return self.views.get(value) or View(value, (0,) * len(shape_of(value)))
-
-    def _slice(self, op: ir.Operation) -> None:
-        offsets = tuple(ir.DenseI64ArrayAttr(op.attributes["static_offsets"]))
-        strides = tuple(ir.DenseI64ArrayAttr(op.attributes["static_strides"]))
-        ranks = len(shape_of(op.operands[0])), len(shape_of(op.results[0]))
-        if len(op.operands) != 1 or set(strides) != {1} or ranks[0] != ranks[1]:
-            raise PassError(
-                "only a slice with constant offsets, unit strides and full rank can be part of a kernel", op
-            )
-        base = self._view(op.operands[0])
-        combined = tuple(a + b for a, b in zip(base.offsets, offsets, strict=True))
-        self.views[op.results[0]] = View(base.source, combined)
-
-    def _generic(self, op: ir.Operation) -> None:
-        region = self.region
-        if len(op.results) != 1:
-            raise PassError("a linalg.generic with several results cannot be part of a kernel", op)
-        maps = indexing_maps(op)
-        out = maps[-1].results
-        if not region.stages:
-            region.extents = loop_extents(op)
-            region.reductions = tuple(i for i, kind in enumerate(iterators(op)) if kind == "reduction")
-            region.out_loops = out_loops(maps[-1])
-            loops = [affine.dim(i) for i in range(maps[0].n_dims)]
-        else:
-            if any(kind == "reduction" for kind in iterators(op)):
-                raise PassError("a second reduction cannot be part of a kernel", op)
-            # Loop i of this stage is the loop of the root that the same result dimension runs over.
-            loops = [affine.constant(0)] * maps[0].n_dims
-            for expr, loop in zip(out, region.out_loops, strict=True):
-                if loop is not None and affine.is_dim(expr):
-                    loops[affine.dim_position(expr)] = affine.dim(loop)
-        self._add_stage(op, maps, loops)
-
-    def _add_stage(self, op: ir.Operation, maps: list[ir.AffineMap], loops: list[ir.AffineExpr]) -> None:
-        count = len(self.region.extents)
-
-        def access(value: ir.Value, map_: ir.AffineMap) -> Access:
-            exprs = tuple(affine.substitute(expr, loops, count) for expr in map_.results)
-            return Access(self._view(value), exprs)
-
-        block = op.regions[0].blocks[0]
-        inputs: list[Access | ir.Value | None] = []
-        for value, map_, argument in zip(op.operands, maps, block.arguments, strict=True):
-            if not list(argument.uses):
-                inputs.append(None)
-            elif value in self.computed:
-                inputs.append(value)
-            else:
-                inputs.append(access(value, map_))
-        destination = op.operands[len(op.operands) - 1]
-        initial: ir.Attribute | Access | None = None
-        if inputs[-1] is not None:
-            initial = self.fills.get(destination) or access(destination, maps[-1])
-        instruction = dot.instruction_of(op)
-        if instruction is not None:
-            inputs = [*_summed(op, inputs[:-1], instruction, count - 1), inputs[-1]]
-        self.region.stages.append(Stage(op, tuple(inputs[:-1]), initial, instruction))
-        self.computed.add(op.results[0])
-
-    def _output(self, value: ir.Value) -> Output:
-        kind = ir.RankedTensorType(value.type)
-        zeros = (0,) * kind.rank
-        if value in self.inserts:
-            return self._inserted(self.inserts[value], kind)
-        pad = self.pads.get(value)
-        if pad is None:
-            return Output(value, zeros, zeros, None, kind, zeros)
-        fill = scalar_constant(pad.regions[0].blocks[0].operations[-1].operands[0])
-        if fill is None:
-            raise PassError("only padding with a constant can be part of a kernel", pad)
-        low = tuple(ir.DenseI64ArrayAttr(pad.attributes["static_low"]))
-        high = tuple(ir.DenseI64ArrayAttr(pad.attributes["static_high"]))
-        return Output(pad.operands[0], low, high, fill, kind, zeros)
-
-    def _inserted(self, op: ir.Operation, kind: ir.RankedTensorType) -> Output:
-        offsets = tuple(ir.DenseI64ArrayAttr(op.attributes["static_offsets"]))
-        source, destination = op.operands[0], op.operands[1]
-        if not is_plain_insertion(op):
-            raise PassError("only an insertion at a constant place with unit strides can be part of a kernel", op)
-        zeros = (0,) * kind.rank
-        owner = destination.owner
-        fresh = not isinstance(owner, ir.Block) and owner.operation.name == "tensor.empty"
-        return Output(source, zeros, zeros, None, kind, offsets, None if fresh else destination)
-
-
-def _summed(
-    op: ir.Operation, inputs: list[Access | ir.Value | None], instruction: Instruction, loop: int
-) -> list[Access | ir.Value | None]:
-    """The operands of a dot product over `loop`, each read from its first element on."""
-    loops = [affine.dim(i) for i in range(loop)] + [affine.constant(0)]
-    found: list[Access | ir.Value | None] = []
-    for item, argument in zip(inputs, op.regions[0].blocks[0].arguments, strict=False):
-        if not isinstance(item, Access):
-            raise PassError("a dot product reads two tensors", op)
-        exprs = [affine.substitute(expr, loops, loop + 1) for expr in item.exprs]
-        if affine.is_dim(item.exprs[-1], loop):
-            # [..., lanes, width]: neighbours in one dimension.
-            exprs = [*exprs[:-2], exprs[-2] * instruction.width]
-        found.append(Access(item.view, tuple(exprs), instruction, dot.is_signed(argument)))
-    return found
 
 
 def scheduled_root(op: ir.Operation) -> ir.Operation | None:

@@ -6,8 +6,8 @@ from iree.compiler import ir
 
 from dlas_mlir.ir.kernel import sparse
 from dlas_mlir.ir.kernel.emit import Kernel
-from dlas_mlir.ir.kernel.region import read_region
-from dlas_mlir.ir.schedule import Schedule
+from dlas_mlir.ir.kernel.read_region import read_region
+from dlas_mlir.ir.schedule import ATTRIBUTE, Schedule
 
 
 def emit_kernel(region_op: ir.Operation) -> ir.Operation:
@@ -30,3 +30,19 @@ def emit_kernel(region_op: ir.Operation) -> ir.Operation:
         old.replace_all_uses_with(new)
     region_op.erase()
     return op
+
+
+def dissolve(region_op: ir.Operation) -> None:
+    """Put the operations of a dispatch region where it stands: the compiler forms dispatches of its own."""
+    returned: list[ir.Value] = []
+    for inner in list(region_op.regions[0].blocks[0].operations):
+        inner = inner.operation
+        if inner.name == "flow.return":
+            returned = list(inner.operands)
+            continue
+        if ATTRIBUTE in inner.attributes:
+            del inner.attributes[ATTRIBUTE]
+        inner.move_before(region_op)
+    for old, new in zip(region_op.results, returned, strict=True):
+        old.replace_all_uses_with(new)
+    region_op.erase()

@@ -34,7 +34,16 @@ from dlas_mlir.ir.base import PassError
 from dlas_mlir.ir.kernel import build
 from dlas_mlir.ir.kernel.access import Position, Reader
 from dlas_mlir.ir.kernel.emit import Kernel
-from dlas_mlir.ir.kernel.region import Access, Output, Region, shape_of
+from dlas_mlir.ir.kernel.region import (
+    Access,
+    Output,
+    Region,
+    indexing_maps,
+    out_loops,
+    reduction_loops,
+    shape_of,
+    stage_refusal,
+)
 from dlas_mlir.ir.schedule import Schedule
 from dlas_mlir.ir.strides import Form, Span, form_of
 
@@ -65,7 +74,42 @@ class Sparse:
             raise PassError(f"`{ATTRIBUTE}` is not a dictionary with block and nonzeros: {error}", op) from None
         if found.block < 1:
             raise PassError(f"`{ATTRIBUTE}`: block must be at least 1", op)
+        if (why := _no_contraction(op)) is not None:
+            raise PassError(f"`{ATTRIBUTE}` is for sums of products of activations and constant weights: {why}", op)
         return found
+
+
+def _no_contraction(op: ir.Operation) -> str | None:
+    """Why `op` is no contraction that a kernel of non-zeros can do, or None."""
+    if op.name != "linalg.generic" or len(op.operands) != 3:
+        return "this does not read two tensors"
+    if (why := stage_refusal(op)) is not None:
+        return why
+    if any(str(ir.RankedTensorType(value.type).element_type) != "f32" for value in op.operands):
+        return "these are not f32"
+    if not _multiplies_and_adds(op.regions[0].blocks[0]):
+        return "its body is another"
+    weights, result = indexing_maps(op)[1:]
+    channels = [loop for loop in out_loops(result) if loop is not None and _depends_on(weights, loop)]
+    pixels = [loop for loop in out_loops(result) if loop is not None and loop not in channels[:1]]
+    if not (channels and pixels and reduction_loops(op)):
+        return "it has no loops over output channels, pixels and what is summed"
+    return None
+
+
+def _depends_on(map_: ir.AffineMap, loop: int) -> bool:
+    """Whether the weights that `map_` reads depend on `loop`."""
+    return any(loop in affine.dims_of(expr) for expr in map_.results)
+
+
+def _multiplies_and_adds(body: ir.Block) -> bool:
+    operations = [op.operation for op in body.operations]
+    if [op.name for op in operations] != ["arith.mulf", "arith.addf", "linalg.yield"]:
+        return False
+    product, total, end = operations
+    data, weight, accumulator = body.arguments
+    summed = set(total.operands) == {accumulator, product.results[0]}
+    return set(product.operands) == {data, weight} and summed and end.operands[0] == total.results[0]
 
 
 def count_blocks(array: np.ndarray, block: int) -> int:
@@ -290,7 +334,7 @@ class SparseKernel(Kernel):
         points, root = self._points(), self.region.root
         outer = self.reader.forget()
         if first:
-            start = [self._initial(root, here.plus(point)) for point in points]
+            start = self._initial(root, here, points, {})
         else:
             start = [self._sum(tiles[0], inside.plus(point)) for point in points]
         sums = self._nonzeros(number, here, points, start)

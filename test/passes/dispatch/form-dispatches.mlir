@@ -173,6 +173,87 @@ func.func @gather(%x: tensor<4x4xf32>, %at: tensor<4x4xindex>) -> tensor<4x4xf32
   return %z : tensor<4x4xf32>
 }
 
+// A buffer that is filled is updated in place, by one insertion of each region; a fill that is read is in the region.
+// CHECK-LABEL: func.func @insertion_into_a_fill
+// CHECK: %[[FILL:.*]] = linalg.fill {{.*}} -> tensor<4x10xf32>
+// CHECK: %[[Y:.*]]:2 = flow.dispatch.region -> (tensor<4x4xf32>, tensor<4x10xf32>)
+// CHECK: linalg.fill {{.*}} -> tensor<4xf32>
+// CHECK: tensor.insert_slice {{.*}} into %[[FILL]][0, 2]
+// CHECK: flow.return
+// CHECK: tensor.insert_slice %[[Y]]#0 into %[[FILL]][0, 6]
+func.func @insertion_into_a_fill(%x: tensor<4x4xf32>) -> (tensor<4x10xf32>, tensor<4x10xf32>) {
+  %two = arith.constant 2.0 : f32
+  %e = tensor.empty() : tensor<4x4xf32>
+  %b = tensor.empty() : tensor<4x10xf32>
+  %r = tensor.empty() : tensor<4xf32>
+  %k = linalg.fill ins(%two : f32) outs(%b : tensor<4x10xf32>) -> tensor<4x10xf32>
+  %row = linalg.fill ins(%two : f32) outs(%r : tensor<4xf32>) -> tensor<4xf32>
+  %y = linalg.generic {indexing_maps = [#id, #row, #id], iterator_types = ["parallel", "parallel"]} ins(%x, %row : tensor<4x4xf32>, tensor<4xf32>) outs(%e : tensor<4x4xf32>) {
+  ^bb0(%p: f32, %q: f32, %o: f32):
+    %s = arith.addf %p, %q : f32
+    linalg.yield %s : f32
+  } -> tensor<4x4xf32>
+  %1 = tensor.insert_slice %y into %k[0, 2] [4, 4] [1, 1] : tensor<4x4xf32> into tensor<4x10xf32>
+  %2 = tensor.insert_slice %y into %k[0, 6] [4, 4] [1, 1] : tensor<4x4xf32> into tensor<4x10xf32>
+  return %1, %2 : tensor<4x10xf32>, tensor<4x10xf32>
+}
+
+// What a kernel cannot read through stays outside: slices with strides, fills with what is computed. So does padding with
+// what is computed.
+// CHECK-LABEL: func.func @outside
+// CHECK: %[[SLICE:.*]] = tensor.extract_slice %arg0[0, 0] [4, 4] [1, 2]
+// CHECK: %[[FILL:.*]] = linalg.fill ins(%arg1
+// CHECK: %[[Y:.*]] = flow.dispatch.region -> (tensor<4x4xf32>)
+// CHECK: linalg.generic {{.*}} ins(%[[SLICE]], %[[FILL]]
+// CHECK: flow.return
+// CHECK: tensor.pad %[[Y]]
+func.func @outside(%x: tensor<4x8xf32>, %c: f32) -> tensor<6x4xf32> {
+  %e = tensor.empty() : tensor<4x4xf32>
+  %slice = tensor.extract_slice %x[0, 0] [4, 4] [1, 2] : tensor<4x8xf32> to tensor<4x4xf32>
+  %k = linalg.fill ins(%c : f32) outs(%e : tensor<4x4xf32>) -> tensor<4x4xf32>
+  %y = linalg.generic {indexing_maps = [#id, #id, #id], iterator_types = ["parallel", "parallel"]} ins(%slice, %k : tensor<4x4xf32>, tensor<4x4xf32>) outs(%e : tensor<4x4xf32>) {
+  ^bb0(%p: f32, %q: f32, %o: f32):
+    %s = arith.addf %p, %q : f32
+    linalg.yield %s : f32
+  } -> tensor<4x4xf32>
+  %p = tensor.pad %y low[1, 0] high[1, 0] {
+  ^bb0(%i: index, %j: index):
+    tensor.yield %c : f32
+  } : tensor<4x4xf32> to tensor<6x4xf32>
+  return %p : tensor<6x4xf32>
+}
+
+// Results of one element, scalars among the operands and in bodies are left to the compiler.
+// CHECK-LABEL: func.func @no_loops
+// CHECK-NOT: flow.dispatch.region
+// CHECK: return
+func.func @no_loops(%x: tensor<4x8xf32>, %c: f32) -> (tensor<1xf32>, tensor<4x8xf32>, tensor<4x8xf32>, tensor<0x8xf32>) {
+  %e = tensor.empty() : tensor<1xf32>
+  %k = linalg.fill ins(%c : f32) outs(%e : tensor<1xf32>) -> tensor<1xf32>
+  %1 = linalg.generic {indexing_maps = [#id, affine_map<(d0, d1) -> (0)>], iterator_types = ["reduction", "reduction"]} ins(%x : tensor<4x8xf32>) outs(%k : tensor<1xf32>) {
+  ^bb0(%p: f32, %o: f32):
+    %s = arith.addf %p, %o : f32
+    linalg.yield %s : f32
+  } -> tensor<1xf32>
+  %e2 = tensor.empty() : tensor<4x8xf32>
+  %2 = linalg.generic {indexing_maps = [#id, affine_map<(d0, d1) -> ()>, #id], iterator_types = ["parallel", "parallel"]} ins(%x, %c : tensor<4x8xf32>, f32) outs(%e2 : tensor<4x8xf32>) {
+  ^bb0(%p: f32, %q: f32, %o: f32):
+    %s = arith.addf %p, %q : f32
+    linalg.yield %s : f32
+  } -> tensor<4x8xf32>
+  %3 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e2 : tensor<4x8xf32>) {
+  ^bb0(%p: f32, %o: f32):
+    %s = arith.addf %p, %c : f32
+    linalg.yield %s : f32
+  } -> tensor<4x8xf32>
+  %e4 = tensor.empty() : tensor<0x8xf32>
+  %4 = linalg.generic {indexing_maps = [#id], iterator_types = ["parallel", "parallel"]} outs(%e4 : tensor<0x8xf32>) {
+  ^bb0(%o: f32):
+    linalg.yield %o : f32
+  } -> tensor<0x8xf32>
+  return %1, %2, %3, %4 : tensor<1xf32>, tensor<4x8xf32>, tensor<4x8xf32>, tensor<0x8xf32>
+}
+
 // Dynamic shapes, results without dimensions, truth values, and bodies that are more than arithmetic are left to the compiler.
 // CHECK-LABEL: func.func @left_alone
 // CHECK-NOT: flow.dispatch.region

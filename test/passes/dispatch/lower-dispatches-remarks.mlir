@@ -1,7 +1,11 @@
-// Regions that do not become kernels stay as they are, with a remark that says why.
+// Regions that cannot become kernels are dissolved, with a remark that says why.
 // RUN: %dlas_opt %s --split-input-file --verify-diagnostics --dlas-lower-dispatches
 // RUN: %dlas_opt %s --split-input-file --dlas-lower-dispatches 2>/dev/null | FileCheck %s
 
+// CHECK-NOT: flow.dispatch
+// CHECK-NOT: dlas.schedule
+// CHECK-LABEL: func.func @without_a_schedule
+// CHECK: flow.dispatch.region
 // CHECK-NOT: flow.dispatch.workgroups
 
 // A schedule that was written by hand is checked against the loops, and one that is wrong is named.
@@ -193,9 +197,158 @@ func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
 
 // -----
 
-// Without a schedule nothing is meant to become a kernel.
+// What a kernel computes is in registers: nothing else of it can be read.
+#id = affine_map<(d0, d1) -> (d0, d1)>
+#reversed = affine_map<(d0, d1) -> (3 - d0, d1)>
+func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
+  // expected-remark@+1 {{left to the compiler's own schedule: a kernel reads its own results only where they are computed}}
+  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
+    %e = tensor.empty() : tensor<4x8xf32>
+    %0 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
+      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+    ^bb0(%p: f32, %o: f32):
+      %s = arith.negf %p : f32
+      linalg.yield %s : f32
+    } -> tensor<4x8xf32>
+    %1 = linalg.generic {indexing_maps = [#reversed, #id], iterator_types = ["parallel", "parallel"]} ins(%0 : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %s = arith.negf %p : f32
+      linalg.yield %s : f32
+    } -> tensor<4x8xf32>
+    flow.return %1 : tensor<4x8xf32>
+  }
+  return %y : tensor<4x8xf32>
+}
+
+// -----
+
 #id = affine_map<(d0, d1) -> (d0, d1)>
 func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
+  // expected-remark@+1 {{left to the compiler's own schedule: a kernel does not read its own results back}}
+  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
+    %e = tensor.empty() : tensor<4x8xf32>
+    %0 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
+      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+    ^bb0(%p: f32, %o: f32):
+      %s = arith.negf %p : f32
+      linalg.yield %s : f32
+    } -> tensor<4x8xf32>
+    %t = tensor.extract_slice %0[0, 0] [4, 8] [1, 1] : tensor<4x8xf32> to tensor<4x8xf32>
+    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%t : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %s = arith.negf %p : f32
+      linalg.yield %s : f32
+    } -> tensor<4x8xf32>
+    flow.return %1 : tensor<4x8xf32>
+  }
+  return %y : tensor<4x8xf32>
+}
+
+// -----
+
+#id = affine_map<(d0, d1) -> (d0, d1)>
+func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<6x8xf32> {
+  // expected-remark@+1 {{left to the compiler's own schedule: a kernel inserts its results into nothing that it makes itself}}
+  %y = flow.dispatch.region -> (tensor<6x8xf32>) {
+    %e = tensor.empty() : tensor<4x8xf32>
+    %zero = arith.constant 0.0 : f32
+    %b = tensor.empty() : tensor<6x8xf32>
+    %k = linalg.fill ins(%zero : f32) outs(%b : tensor<6x8xf32>) -> tensor<6x8xf32>
+    %0 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
+      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+    ^bb0(%p: f32, %o: f32):
+      %s = arith.negf %p : f32
+      linalg.yield %s : f32
+    } -> tensor<4x8xf32>
+    %1 = tensor.insert_slice %0 into %k[1, 0] [4, 8] [1, 1] : tensor<4x8xf32> into tensor<6x8xf32>
+    flow.return %1 : tensor<6x8xf32>
+  }
+  return %y : tensor<6x8xf32>
+}
+
+// -----
+
+#id = affine_map<(d0, d1) -> (d0, d1)>
+func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
+  // expected-remark@+1 {{left to the compiler's own schedule: a kernel returns nothing but what it computes}}
+  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
+    %e = tensor.empty() : tensor<4x8xf32>
+    %zero = arith.constant 0.0 : f32
+    %1 = linalg.fill ins(%zero : f32) outs(%e : tensor<4x8xf32>) -> tensor<4x8xf32>
+    %0 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
+      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+    ^bb0(%p: f32, %o: f32):
+      %s = arith.negf %p : f32
+      linalg.yield %s : f32
+    } -> tensor<4x8xf32>
+    flow.return %1 : tensor<4x8xf32>
+  }
+  return %y : tensor<4x8xf32>
+}
+
+// -----
+
+// Which of four rows stands in the end is not said.
+#id = affine_map<(d0, d1) -> (d0, d1)>
+#column = affine_map<(d0, d1) -> (d1)>
+func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<8xf32> {
+  // expected-remark@+1 {{left to the compiler's own schedule: a parallel loop that writes the same elements again cannot be part of a kernel}}
+  %y = flow.dispatch.region -> (tensor<8xf32>) {
+    %e = tensor.empty() : tensor<4x8xf32>
+    %r = tensor.empty() : tensor<8xf32>
+    %1 = linalg.generic {indexing_maps = [#id, #column], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%r : tensor<8xf32>)
+      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+    ^bb0(%p: f32, %o: f32):
+      %s = arith.negf %p : f32
+      linalg.yield %s : f32
+    } -> tensor<8xf32>
+    flow.return %1 : tensor<8xf32>
+  }
+  return %y : tensor<8xf32>
+}
+
+// -----
+
+// An instruction for something else.
+#id = affine_map<(d0, d1) -> (d0, d1)>
+func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
+  // expected-remark@+1 {{left to the compiler's own schedule: `dlas.dot` is for the sum of products of two tensors}}
+  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
+    %e = tensor.empty() : tensor<4x8xf32>
+    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
+      attrs = {dlas.dot = "vpdpbusd", dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+    ^bb0(%p: f32, %o: f32):
+      %s = arith.negf %p : f32
+      linalg.yield %s : f32
+    } -> tensor<4x8xf32>
+    flow.return %1 : tensor<4x8xf32>
+  }
+  return %y : tensor<4x8xf32>
+}
+
+// -----
+
+#id = affine_map<(d0, d1) -> (d0, d1)>
+func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
+  // expected-remark@+1 {{left to the compiler's own schedule: `dlas.dot`: there is no 'mul'; there are vpdpbusd}}
+  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
+    %e = tensor.empty() : tensor<4x8xf32>
+    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
+      attrs = {dlas.dot = "mul", dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+    ^bb0(%p: f32, %o: f32):
+      %s = arith.negf %p : f32
+      linalg.yield %s : f32
+    } -> tensor<4x8xf32>
+    flow.return %1 : tensor<4x8xf32>
+  }
+  return %y : tensor<4x8xf32>
+}
+
+// -----
+
+// Without a schedule nothing is meant to become a kernel.
+#id = affine_map<(d0, d1) -> (d0, d1)>
+func.func @without_a_schedule(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
   %y = flow.dispatch.region -> (tensor<4x8xf32>) {
     %e = tensor.empty() : tensor<4x8xf32>
     %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>) {

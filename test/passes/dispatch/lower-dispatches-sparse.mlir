@@ -142,10 +142,12 @@ func.func @overlapping_workgroups(%x: tensor<1x4x3x4xf32>) -> tensor<1x2x3x4xf32
 #weights = affine_map<(d0, d1, d2, d3, d4) -> (d1, d4)>
 #out = affine_map<(d0, d1, d2, d3, d4) -> (d0, d1, d2, d3)>
 
-// Weights that come from outside have no zeros to skip: the region is left as it is.
+// Weights that come from outside have no zeros to skip: the region is dissolved.
 // REMARK: remark: left to the compiler's own schedule: the weights of a sparse contraction are not constant
 // CHECK-LABEL: func.func @not_constant
-// CHECK: flow.dispatch.region
+// CHECK-NOT: flow.dispatch
+// CHECK: %[[Y:.*]] = linalg.generic
+// CHECK: return %[[Y]]
 func.func @not_constant(%x: tensor<1x2x1x4xf32>, %w: tensor<2x2xf32>) -> tensor<1x2x1x4xf32> {
   %zero = arith.constant 0.0 : f32
   %y = flow.dispatch.region -> (tensor<1x2x1x4xf32>) {
@@ -163,4 +165,26 @@ func.func @not_constant(%x: tensor<1x2x1x4xf32>, %w: tensor<2x2xf32>) -> tensor<
     flow.return %1 : tensor<1x2x1x4xf32>
   }
   return %y : tensor<1x2x1x4xf32>
+}
+
+// -----
+
+// The attribute is for contractions only.
+// REMARK: remark: left to the compiler's own schedule: `dlas.sparse` is for sums of products of activations and constant weights: this does not read two tensors
+// CHECK-LABEL: func.func @no_contraction
+// CHECK-NOT: flow.dispatch
+#id = affine_map<(d0, d1) -> (d0, d1)>
+func.func @no_contraction(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
+  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
+    %e = tensor.empty() : tensor<4x8xf32>
+    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
+      attrs = {dlas.sparse = {block = 1 : i64, nonzeros = 3 : i64},
+               dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+    ^bb0(%p: f32, %o: f32):
+      %s = math.absf %p : f32
+      linalg.yield %s : f32
+    } -> tensor<4x8xf32>
+    flow.return %1 : tensor<4x8xf32>
+  }
+  return %y : tensor<4x8xf32>
 }

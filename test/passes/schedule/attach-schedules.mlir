@@ -1,4 +1,5 @@
-// RUN: %dlas_opt %s --split-input-file --dlas-attach-schedules | FileCheck %s
+// RUN: %dlas_opt %s --split-input-file --dlas-attach-schedules 2>%t | FileCheck %s
+// RUN: FileCheck %s --check-prefix=REMARK < %t
 // RUN: not %dlas_opt %s --split-input-file --dlas-attach-schedules=rule=fast 2>&1 | FileCheck %s --check-prefix=NAME
 
 // NAME: error: `dlas-attach-schedules` has no option `rule`; it has none
@@ -116,6 +117,53 @@ func.func @gpu(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
   %y = flow.dispatch.region -> (tensor<4x8xf32>) {
     %e = tensor.empty() : tensor<4x8xf32>
     %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %t = arith.negf %p : f32
+      linalg.yield %t : f32
+    } -> tensor<4x8xf32>
+    flow.return %1 : tensor<4x8xf32>
+  }
+  return %y : tensor<4x8xf32>
+}
+}
+
+// -----
+
+// A region without an operation that a kernel can be made of is dissolved.
+// REMARK: remark: left to the compiler's own schedule: 'linalg.index' in a body cannot be vectorised
+// CHECK-LABEL: func.func @no_kernel
+// CHECK-NOT: flow.dispatch.region
+// CHECK: %[[Y:.*]] = linalg.generic
+// CHECK: return %[[Y]]
+#id = affine_map<(d0, d1) -> (d0, d1)>
+module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
+func.func @no_kernel() -> tensor<4x8xi32> {
+  %y = flow.dispatch.region -> (tensor<4x8xi32>) {
+    %e = tensor.empty() : tensor<4x8xi32>
+    %1 = linalg.generic {indexing_maps = [#id], iterator_types = ["parallel", "parallel"]} outs(%e : tensor<4x8xi32>) {
+    ^bb0(%o: i32):
+      %i = linalg.index 0 : index
+      %j = arith.index_cast %i : index to i32
+      linalg.yield %j : i32
+    } -> tensor<4x8xi32>
+    flow.return %1 : tensor<4x8xi32>
+  }
+  return %y : tensor<4x8xi32>
+}
+}
+
+// -----
+
+// A loop of the result is none of a sum, whatever it is called.
+// CHECK-LABEL: func.func @called_reduction
+// CHECK: dlas.schedule = {{.*}} order = array<i64: 0, 1>
+// CHECK-SAME: vector = 1 : i64
+#id = affine_map<(d0, d1) -> (d0, d1)>
+module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
+func.func @called_reduction(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
+  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
+    %e = tensor.empty() : tensor<4x8xf32>
+    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["reduction", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>) {
     ^bb0(%p: f32, %o: f32):
       %t = arith.negf %p : f32
       linalg.yield %t : f32

@@ -1,0 +1,210 @@
+"""Take a flow.dispatch.region apart.
+
+A region that can become a kernel holds, in this order: views (tensor.extract_slice with unit strides) of what it
+captures, one root linalg.generic on a filled or captured accumulator, element-wise linalg.generics on the root's
+iteration space, and paddings and insertions of results. Whatever else it holds is refused.
+"""
+
+from __future__ import annotations
+
+from iree.compiler import ir
+
+from dlas_mlir.ir import affine
+from dlas_mlir.ir.base import PassError
+from dlas_mlir.ir.build import defining
+from dlas_mlir.ir.kernel import build, dot
+from dlas_mlir.ir.kernel.region import (
+    ELEMENTS,
+    Access,
+    Operand,
+    Output,
+    Region,
+    Stage,
+    View,
+    fill_constant,
+    indexing_maps,
+    is_plain_insertion,
+    is_plain_padding,
+    is_plain_slice,
+    iterators,
+    loop_extents,
+    out_loops,
+    padding_value,
+    reduction_loops,
+    scalar_constant,
+    shape_of,
+    stage_refusal,
+)
+
+
+def read_region(op: ir.Operation) -> Region:
+    """Take a dispatch region apart. Raises PassError when an operation has no place in a kernel."""
+    region = Region(op)
+    reader = _Reader(region)
+    for inner in op.regions[0].blocks[0].operations:
+        reader.read(inner.operation)
+    if not region.stages:
+        raise PassError("a dispatch region without a scheduled linalg.generic", op)
+    return region
+
+
+class _Reader:
+    def __init__(self, region: Region) -> None:
+        self.region = region
+        self.views: dict[ir.Value, View] = {}
+        # Tensors of the region that hold one value everywhere.
+        self.constants: dict[ir.Value, ir.Attribute] = {}
+        self.fresh: set[ir.Value] = set()
+        self.tails: dict[ir.Value, ir.Operation] = {}
+        self.computed: set[ir.Value] = set()
+
+    def read(self, op: ir.Operation) -> None:
+        match op.name:
+            case "tensor.empty":
+                # Nobody may rely on what stands in it.
+                element = ir.RankedTensorType(op.results[0].type).element_type
+                if str(element) in ELEMENTS:
+                    self.constants[op.results[0]] = build.zero(element)
+                self.fresh.add(op.results[0])
+            case "arith.constant":
+                if (value := scalar_constant(op.results[0])) is not None:
+                    self.constants[op.results[0]] = value
+            case "tensor.extract_slice":
+                self._slice(op)
+            case "linalg.fill":
+                value = fill_constant(op)
+                if value is None:
+                    raise PassError("a fill with something else than a constant", op)
+                self.constants[op.results[0]] = value
+            case "linalg.generic":
+                self._generic(op)
+            case "tensor.pad" | "tensor.insert_slice":
+                self.tails[op.results[0]] = op
+            case "flow.return":
+                self.region.outputs = [self._output(value) for value in op.operands]
+            case _:
+                raise PassError(f"'{op.name}' cannot be part of a kernel", op)
+
+    def _is_inside(self, value: ir.Value) -> bool:
+        op = defining(value)
+        return op is not None and op.block == self.region.op.regions[0].blocks[0]
+
+    def _view(self, value: ir.Value) -> View:
+        if value not in self.views and self._is_inside(value):
+            raise PassError("a kernel does not read its own results back", defining(value))
+        return self.views.get(value) or View(value, (0,) * len(shape_of(value)))
+
+    def _slice(self, op: ir.Operation) -> None:
+        source = op.operands[0]
+        if source in self.constants:
+            self.constants[op.results[0]] = self.constants[source]
+            return
+        if not is_plain_slice(op):
+            raise PassError(
+                "only a slice with constant offsets, unit strides and full rank can be part of a kernel", op
+            )
+        base = self._view(source)
+        offsets = ir.DenseI64ArrayAttr(op.attributes["static_offsets"])
+        combined = tuple(a + b for a, b in zip(base.offsets, offsets, strict=True))
+        self.views[op.results[0]] = View(base.source, combined)
+
+    def _generic(self, op: ir.Operation) -> None:
+        region = self.region
+        if (why := stage_refusal(op)) is not None:
+            raise PassError(why, op)
+        maps = indexing_maps(op)
+        if not region.stages:
+            region.extents = loop_extents(op)
+            region.reductions = reduction_loops(op)
+            region.out_loops = out_loops(maps[-1])
+            loops = [affine.dim(i) for i in range(maps[0].n_dims)]
+        else:
+            loops = self._root_loops(op, maps)
+        self._add_stage(op, maps, loops)
+
+    def _root_loops(self, op: ir.Operation, maps: list[ir.AffineMap]) -> list[ir.AffineExpr]:
+        """For each loop of a later stage the loop of the root that the same dimension of the result runs over."""
+        region = self.region
+        if any(kind == "reduction" for kind in iterators(op)):
+            raise PassError("a second reduction cannot be part of a kernel", op)
+        if shape_of(op.results[0]) != shape_of(region.root.result):
+            raise PassError("a result of another shape cannot be part of a kernel", op)
+        loops = [affine.constant(0)] * maps[0].n_dims
+        for expr, loop in zip(maps[-1].results, region.out_loops, strict=True):
+            if loop is not None and affine.is_dim(expr):
+                loops[affine.dim_position(expr)] = affine.dim(loop)
+        return loops
+
+    def _add_stage(self, op: ir.Operation, maps: list[ir.AffineMap], loops: list[ir.AffineExpr]) -> None:
+        region = self.region
+        first = not region.stages
+        inputs: list[Operand | None] = []
+        for value, map_, argument in zip(op.operands, maps, op.regions[0].blocks[0].arguments, strict=True):
+            used = bool(list(argument.uses)) or (first and region.reductions and len(inputs) == len(maps) - 1)
+            inputs.append(self._operand(op, value, map_, loops) if used else None)
+        instruction = dot.instruction_of(op)
+        if instruction is not None:
+            inputs = [*_dot_operands(op, inputs[:-1], instruction, region.extents), inputs[-1]]
+        region.stages.append(Stage(op, tuple(inputs[:-1]), inputs[-1], instruction))
+        self.computed.add(op.results[0])
+
+    def _operand(self, op: ir.Operation, value: ir.Value, map_: ir.AffineMap, loops: list[ir.AffineExpr]) -> Operand:
+        if value in self.constants:
+            return self.constants[value]
+        count = len(self.region.extents)
+        exprs = tuple(affine.substitute(expr, loops, count) for expr in map_.results)
+        if value not in self.computed:
+            return Access(self._view(value), exprs)
+        here = [affine.constant(0) if loop is None else affine.dim(loop) for loop in self.region.out_loops]
+        units = [size == 1 for size in shape_of(value)]
+        if any(a != b and not unit for a, b, unit in zip(exprs, here, units, strict=True)):
+            raise PassError("a kernel reads its own results only where they are computed", op)
+        return value
+
+    def _output(self, value: ir.Value) -> Output:
+        kind = ir.RankedTensorType(value.type)
+        zeros = (0,) * kind.rank
+        op = self.tails.get(value)
+        if op is None:
+            if value not in self.computed:
+                raise PassError("a kernel returns nothing but what it computes", self.region.op)
+            return Output(value, zeros, zeros, None, kind, zeros)
+        if op.operands[0] not in self.computed:
+            raise PassError("only what a kernel computes can be padded or inserted by it", op)
+        return self._padded(op, kind) if op.name == "tensor.pad" else self._inserted(op, kind)
+
+    def _padded(self, op: ir.Operation, kind: ir.RankedTensorType) -> Output:
+        if not is_plain_padding(op):
+            raise PassError("only padding with a constant can be part of a kernel", op)
+        low, high = (tuple(ir.DenseI64ArrayAttr(op.attributes[name])) for name in ("static_low", "static_high"))
+        return Output(op.operands[0], low, high, padding_value(op), kind, (0,) * kind.rank)
+
+    def _inserted(self, op: ir.Operation, kind: ir.RankedTensorType) -> Output:
+        offsets = tuple(ir.DenseI64ArrayAttr(op.attributes["static_offsets"]))
+        source, destination = op.operands[0], op.operands[1]
+        if not is_plain_insertion(op):
+            raise PassError("only an insertion at a constant place with unit strides can be part of a kernel", op)
+        zeros = (0,) * kind.rank
+        if destination in self.fresh:
+            return Output(source, zeros, zeros, None, kind, offsets)
+        if self._is_inside(destination):
+            raise PassError("a kernel inserts its results into nothing that it makes itself", op)
+        return Output(source, zeros, zeros, None, kind, offsets, destination)
+
+
+def _dot_operands(
+    op: ir.Operation, inputs: list[Operand | None], instruction: dot.Instruction, extents: tuple[int, ...]
+) -> list[Operand | None]:
+    """The operands of a dot product over the last loop, each read from its first element on."""
+    dot.check(op, instruction, extents)
+    loop = len(extents) - 1
+    first = [affine.dim(i) for i in range(loop)] + [affine.constant(0)]
+    found: list[Operand | None] = []
+    for item, argument in zip(inputs, op.regions[0].blocks[0].arguments, strict=False):
+        assert isinstance(item, Access)
+        exprs = [affine.substitute(expr, first, loop + 1) for expr in item.exprs]
+        if affine.is_dim(item.exprs[-1], loop):
+            # [..., lanes, width]: neighbours in one dimension.
+            exprs = [*exprs[:-2], exprs[-2] * instruction.width]
+        found.append(Access(item.view, tuple(exprs), instruction, dot.is_signed(argument)))
+    return found
