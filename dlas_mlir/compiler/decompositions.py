@@ -1,0 +1,168 @@
+"""Operations that torch-mlir does not lower, or lowers wrongly, in terms of others that it does.
+
+`table` is what `ExportedProgram.run_decompositions` takes: torch-mlir's own, and ours on top. A decomposition of ours
+that returns NotImplemented leaves the operation as it is. All shapes are known when they run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch_mlir.extras.fx_decomp_util import get_decomposition_table
+
+_aten = torch.ops.aten
+# torch-mlir dies of products and remainders of these.
+_SMALL_INTEGERS = (torch.int8, torch.uint8, torch.int16)
+_SMALL_INTEGER_OPERATIONS = (
+    _aten.mul.Tensor,
+    _aten.mul.Scalar,
+    _aten.remainder.Tensor,
+    _aten.remainder.Scalar,
+    _aten.fmod.Tensor,
+    _aten.fmod.Scalar,
+    _aten.floor_divide.default,
+    _aten.div.Tensor_mode,
+    _aten.div.Scalar_mode,
+    _aten.mm.default,
+    _aten.bmm.default,
+)
+
+
+def table() -> dict[Any, Callable[..., Any]]:
+    """All decompositions, by operation."""
+    found: dict[Any, Callable[..., Any]] = dict(get_decomposition_table())
+    found[_aten.roll.default] = roll
+    found[_aten.convolution.default] = convolution
+    for operation in _SMALL_INTEGER_OPERATIONS:
+        found[operation] = _in_32_bits(operation, found.get(operation))
+    return found
+
+
+def roll(x: Tensor, shifts: Sequence[int], dims: Sequence[int] = ()) -> Tensor:
+    """torch.roll as concatenations of slices, whose sizes are all known: torch-mlir's are not."""
+    if not dims:
+        return roll(x.reshape(-1), shifts, (0,)).reshape(x.shape)
+    for shift, dim in zip(shifts, dims, strict=True):
+        size = x.shape[dim]
+        behind = shift % size if size else 0
+        if behind:
+            x = torch.cat((x.narrow(dim, size - behind, behind), x.narrow(dim, 0, size - behind)), dim)
+    return x.clone()
+
+
+def convolution(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+) -> Any:
+    """Transposed convolutions in groups become convolutions, three-dimensional ones in groups two-dimensional ones."""
+    if groups == 1:
+        return NotImplemented
+    spatial = x.dim() - 2
+    stride, padding, dilation = (_for_each(value, spatial) for value in (stride, padding, dilation))
+    if transposed:
+        spread = _spread(x, weight, stride, padding, dilation, _for_each(output_padding, spatial))
+        ones, zeros = [1] * spatial, [0] * spatial
+        turned = _turned(weight, groups)
+        return _aten.convolution.default(spread, turned, bias, ones, zeros, dilation, False, zeros, groups)
+    if spatial == 3:
+        return _convolution_by_planes(x, weight, bias, stride, padding, dilation, groups)
+    return NotImplemented
+
+
+def _spread(
+    x: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    output_padding: Sequence[int],
+) -> Tensor:
+    """The input of a transposed convolution with its zeros: between the elements, and around them."""
+    for dim, (size, step) in enumerate(zip(x.shape[2:], stride, strict=True), 2):
+        if step > 1:  # [.., s, ..] -> [.., s, step, ..] -> [.., s * step, ..], whose last step - 1 are too many
+            x = functional.pad(x.unsqueeze(dim + 1), [0, 0] * (x.dim() - 1 - dim) + [0, step - 1])
+            x = x.flatten(dim, dim + 1).narrow(dim, 0, (size - 1) * step + 1)
+    pads: list[int] = []
+    for dim in reversed(range(len(stride))):
+        before = dilation[dim] * (weight.shape[2 + dim] - 1) - padding[dim]
+        after = before + output_padding[dim]
+        cut = max(-before, 0)
+        x = x.narrow(2 + dim, cut, x.shape[2 + dim] - cut - max(-after, 0))
+        pads += [max(before, 0), max(after, 0)]
+    return functional.pad(x, pads)
+
+
+def _turned(weight: Tensor, groups: int) -> Tensor:
+    """[Cin, Cout/g, ..] of a transposed convolution as the [Cout, Cin/g, ..] of the convolution that it is."""
+    inputs, outputs, *window = weight.shape
+    weight = weight.reshape(groups, inputs // groups, outputs, *window).transpose(1, 2)
+    weight = weight.reshape(groups * outputs, inputs // groups, *window)
+    return weight.flip(list(range(2, weight.dim())))
+
+
+def _convolution_by_planes(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> Tensor:
+    """A three-dimensional convolution as the sum of two-dimensional ones, one for each plane of the window.
+
+    The planes of the result are a part of the batch meanwhile.
+    """
+    if padding[0]:
+        x = functional.pad(x, [0, 0, 0, 0, padding[0], padding[0]])
+    batch, channels, depth, *_ = x.shape
+    planes = weight.shape[2]
+    depth_out = (depth - dilation[0] * (planes - 1) - 1) // stride[0] + 1
+    total: Tensor | None = None
+    for plane in range(planes):
+        first = plane * dilation[0]
+        taken = x[:, :, first : first + (depth_out - 1) * stride[0] + 1 : stride[0]]
+        taken = taken.transpose(1, 2).reshape(batch * depth_out, channels, *x.shape[3:])
+        part = _aten.convolution.default(
+            taken, weight[:, :, plane], bias, stride[1:], padding[1:], dilation[1:], False, [0, 0], groups
+        )
+        total = part if total is None else total + part
+        bias = None
+    assert total is not None
+    return total.reshape(batch, depth_out, *total.shape[1:]).transpose(1, 2).contiguous()
+
+
+def _for_each(value: Sequence[int], spatial: int) -> list[int]:
+    """One number for each spatial dimension: PyTorch lets one stand for all."""
+    return list(value) * spatial if len(value) == 1 else list(value)
+
+
+def _in_32_bits(operation: Any, otherwise: Callable[..., Any] | None) -> Callable[..., Any]:
+    """`operation` on small integers, computed in 32 bits and cut off: the same by arithmetic modulo 2^n."""
+
+    def decomposed(*arguments: Any, **keywords: Any) -> Any:
+        tensors = [value for value in arguments if isinstance(value, Tensor)]
+        true_quotient = "rounding_mode" in keywords and keywords["rounding_mode"] is None
+        element = _result_type(arguments) if tensors and not true_quotient else None
+        if element not in _SMALL_INTEGERS:
+            return otherwise(*arguments, **keywords) if otherwise else NotImplemented
+        wide = [value.to(torch.int32) if isinstance(value, Tensor) else value for value in arguments]
+        return operation(*wide, **keywords).to(element)
+
+    return decomposed
+
+
+def _result_type(arguments: Sequence[Any]) -> torch.dtype:
+    values = [value for value in arguments if isinstance(value, Tensor | int | float | bool)]
+    return torch.result_type(values[0], values[1])
