@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dlas_mlir.benchmark import Protocol, bench_rows
-from dlas_mlir.compiler import cache
 from dlas_mlir.compiler.artifact import Artifact
-from dlas_mlir.compiler.driver import compile_model
+from dlas_mlir.compiler.driver import Clock, compile_imported, compile_model, write_copy
+from dlas_mlir.compiler.importer import Imported, import_source
+from dlas_mlir.compiler.input_spec import parse_input
+from dlas_mlir.compiler.presets import load_preset
+from dlas_mlir.errors import DlasError
 from dlas_mlir.process import LIMIT
 from dlas_mlir.profiling import profile_artifact
 from dlas_mlir.runtime.client import Worker
@@ -19,6 +23,7 @@ from dlas_mlir.runtime.devices import resolve
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from torch.export import ExportedProgram
 
 Progress = Callable[[str], None]
 
@@ -28,10 +33,10 @@ def _quiet(_: str) -> None:
 
 
 def compile(
-    model: str | Path | nn.Module,
+    model: str | Path | nn.Module | ExportedProgram,
     *,
     preset: str,
-    example_inputs: Sequence[Tensor] | None = None,
+    example_inputs: Sequence[Any] | Tensor | None = None,
     threads: int = 1,
     inputs: tuple[str, ...] | None = None,
     weights: Path | str | None = None,
@@ -42,17 +47,20 @@ def compile(
 ) -> Artifact:
     """Compile a model for `preset` ("target/recipe"), or find the artifact in the cache.
 
-    `model` is a zoo name, `package.module:factory`, a file, or an nn.Module with `example_inputs`. `inputs`
+    `model` is a zoo name, `package.module:factory`, a file, an ExportedProgram, or an nn.Module, which is compiled
+    in eval mode and left as it is. `example_inputs` are what an nn.Module is called with: a tensor, or a tuple of
+    tensors and of numbers, which are constants in what is compiled; it may have them as its `example_inputs`. `inputs`
     are shapes such as ("1x3x224x224xf32",); `weights` a state_dict file; `output` receives a copy of the
-    .vmfb, `mlir` the module after the pass pipeline. Importing, the passes and iree-compile are each stopped after
+    .vmfb, `mlir` the module after the pass pipeline. What is compiled takes the tensors among the inputs and returns
+    those among the outputs, one after the other. Importing, the passes and iree-compile are each stopped after
     `timeout` seconds (None: never). Raises DlasError.
     """
-    with cache.workspace() as scratch:
-        named = isinstance(model, str | Path)
+    if isinstance(model, str | Path):
+        if example_inputs is not None:
+            raise DlasError(f"example_inputs goes with an nn.Module; {model} has its own (inputs gives their shapes)")
         return compile_model(
-            model if named else _exported(model, example_inputs, scratch),
+            str(model),
             preset,
-            name=None if named else type(model).__name__,
             threads=threads,
             inputs=inputs,
             weights=weights,
@@ -61,23 +69,50 @@ def compile(
             progress=progress,
             timeout=timeout,
         )
+    if weights is not None:
+        raise DlasError("weights goes with a model that is named; load them into the module: load_state_dict")
+    chosen, clock = load_preset(preset, threads=threads), Clock(progress)
+    with clock.stage(f"import {type(model).__name__}", "import"):
+        imported = _imported(model, example_inputs, inputs, timeout)
+    mlir_out = Path(mlir) if mlir is not None else None
+    artifact = compile_imported(imported, chosen, mlir_out=mlir_out, clock=clock, timeout=timeout)
+    if output is not None:
+        write_copy(artifact, Path(output))
+    return artifact
 
 
-def _exported(model: nn.Module, example_inputs: Sequence[Tensor] | None, folder: Path) -> Path:
-    """A module of the caller's as a file that the importer takes, named by its class."""
-    import torch
+def _imported(
+    model: nn.Module | ExportedProgram,
+    example_inputs: Sequence[Any] | Tensor | None,
+    inputs: tuple[str, ...] | None,
+    timeout: float | None,
+) -> Imported:
+    from torch import nn
+    from torch.export import ExportedProgram
 
-    from dlas_mlir.compiler.torch_source import trace
-    from dlas_mlir.errors import DlasError
+    from dlas_mlir.compiler import torch_source
 
-    given = example_inputs if example_inputs is not None else getattr(model, "example_inputs", None)
     name = type(model).__name__
-    if given is None:
-        raise DlasError(f"example_inputs is needed to compile a {name}: the tensors that it is called with")
-    program = trace(model.eval(), tuple(given), name)
-    path = folder / f"{name}.pt2"
-    torch.export.save(program, path)
-    return path
+    if isinstance(model, ExportedProgram):
+        if example_inputs is not None or inputs is not None:
+            raise DlasError("an ExportedProgram has its own inputs: leave out example_inputs and inputs")
+        return import_source(torch_source.from_program(model, name), timeout=timeout)
+    if not isinstance(model, nn.Module):
+        raise DlasError(f"a {name} cannot be compiled: give a name, a file, an nn.Module or an ExportedProgram")
+    shapes = tuple(map(parse_input, inputs)) if inputs is not None else None
+    with _in_eval_mode(model):
+        return import_source(torch_source.from_module(model, example_inputs, shapes), timeout=timeout)
+
+
+@contextmanager
+def _in_eval_mode(model: nn.Module) -> Iterator[None]:
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 def run(artifact: Artifact, *inputs: np.ndarray, threads: int = 1) -> list[np.ndarray]:

@@ -30,6 +30,17 @@ _SMALL_INTEGER_OPERATIONS = (
     _aten.mm.default,
     _aten.bmm.default,
 )
+# Operations that take images with or without a batch, by the rank of those with one.
+_BATCHED = {
+    _aten.max_pool2d_with_indices.default: 4,
+    _aten.max_pool3d_with_indices.default: 5,
+    _aten.adaptive_max_pool2d.default: 4,
+    _aten.adaptive_max_pool3d.default: 5,
+    _aten.avg_pool2d.default: 4,
+    _aten.avg_pool3d.default: 5,
+    _aten._adaptive_avg_pool2d.default: 4,
+    _aten._adaptive_avg_pool3d.default: 5,
+}
 
 
 def table() -> dict[Any, Callable[..., Any]]:
@@ -39,6 +50,8 @@ def table() -> dict[Any, Callable[..., Any]]:
     found[_aten.convolution.default] = convolution
     for operation in _SMALL_INTEGER_OPERATIONS:
         found[operation] = _in_32_bits(operation, found.get(operation))
+    for operation, rank in _BATCHED.items():
+        found[operation] = _with_batch(operation, rank, found.get(operation))
     return found
 
 
@@ -146,6 +159,18 @@ def _convolution_by_planes(
 def _for_each(value: Sequence[int], spatial: int) -> list[int]:
     """One number for each spatial dimension: PyTorch lets one stand for all."""
     return list(value) * spatial if len(value) == 1 else list(value)
+
+
+def _with_batch(operation: Any, rank: int, otherwise: Callable[..., Any] | None) -> Callable[..., Any]:
+    """`operation` on a batch of one, where it is given none."""
+
+    def decomposed(x: Tensor, *arguments: Any, **keywords: Any) -> Any:
+        if x.dim() == rank:
+            return otherwise(x, *arguments, **keywords) if otherwise else NotImplemented
+        results = operation(x.unsqueeze(0), *arguments, **keywords)
+        return results.squeeze(0) if isinstance(results, Tensor) else tuple(result.squeeze(0) for result in results)
+
+    return decomposed
 
 
 def _in_32_bits(operation: Any, otherwise: Callable[..., Any] | None) -> Callable[..., Any]:

@@ -38,7 +38,6 @@ def compile_model(
     threads: int = 1,
     inputs: tuple[str, ...] | None = None,
     weights: Path | str | None = None,
-    name: str | None = None,
     output: Path | str | None = None,
     mlir_out: Path | str | None = None,
     progress: Callable[[str], None] = lambda _: None,
@@ -53,14 +52,19 @@ def compile_model(
     """
     chosen = load_preset(preset, threads=threads) if isinstance(preset, str) else preset
     clock = Clock(progress)
-    with clock.stage(f"import {name or spec}", "import"):
-        imported = import_model(str(spec), inputs=inputs, weights=weights, name=name, timeout=timeout)
+    with clock.stage(f"import {spec}", "import"):
+        imported = import_model(str(spec), inputs=inputs, weights=weights, timeout=timeout)
     artifact = compile_imported(
         imported, chosen, mlir_out=Path(mlir_out) if mlir_out else None, clock=clock, timeout=timeout
     )
     if output:
-        _copy(artifact.vmfb, Path(output))
+        write_copy(artifact, Path(output))
     return artifact
+
+
+def write_copy(artifact: Artifact, output: Path) -> None:
+    """Write the .vmfb to `output`. Raises DlasError."""
+    _copy(artifact.vmfb, output)
 
 
 def compile_imported(

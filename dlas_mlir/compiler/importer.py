@@ -7,7 +7,7 @@ import os
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dlas_mlir import models, process
 from dlas_mlir.errors import DlasError
@@ -16,11 +16,17 @@ from . import cache
 from .factory import find_module_file, split_factory
 from .input_spec import InputSpec, parse_input
 
+if TYPE_CHECKING:
+    from .torch_source import TorchSource
+
 WITHOUT_TORCH = (".onnx", ".mlir", ".mlirbc")
 # What an import leaves in its folder.
 MODULE, GOLDEN = "module.mlirbc", "golden.npz"
+# What a model of the caller's is handed over as, in the torch dialect.
+TORCH = "torch.mlirbc"
 _FILE_KINDS = (".pt2", *WITHOUT_TORCH)
 _IMPORT = "dlas_mlir.compiler.import_process"
+_LOWERING = "dlas_mlir.compiler.torch_lowering"
 # What takes seconds to load.
 _TORCH = "dlas_mlir.compiler.torch_source"
 # The files of this package that do not decide what is imported; a change of any other makes the cached ones stale.
@@ -71,17 +77,11 @@ class Request:
     spec: str
     inputs: tuple[InputSpec, ...] | None
     weights: Path | None
-    given_name: str | None = None
 
     @property
     def name(self) -> str:
         """What reports call the model."""
-        return self.given_name or (Path(self.spec).stem if self.kind.startswith(".") else self.spec)
-
-    @property
-    def title(self) -> str:
-        """What messages call it: a file of the user's by its path."""
-        return self.given_name or self.spec
+        return Path(self.spec).stem if self.kind.startswith(".") else self.spec
 
 
 def import_model(
@@ -89,7 +89,6 @@ def import_model(
     *,
     inputs: tuple[str, ...] | None = None,
     weights: str | Path | None = None,
-    name: str | None = None,
     timeout: float | None = process.LIMIT,
 ) -> Imported:
     """Import a model, or find it in the cache (without importing torch, in milliseconds).
@@ -97,21 +96,19 @@ def import_model(
     `spec` is a name of the zoo, `package.module:factory` (a callable without arguments that returns an
     nn.Module), or a .pt2, .onnx, .mlir or .mlirbc file. `inputs`, such as ("1x3x224x224xf32",), are for a
     factory whose module has no `example_inputs`, and change a zoo model's. `weights` is a state_dict file
-    for the zoo or a factory; `name` is what a file that is not the user's own is called instead.
+    for the zoo or a factory.
 
     The import is done in a process of its own, where it may take `timeout` seconds (None: any time).
     The cache sees a change of the zoo, of the files that a file refers to, of the Python files that a factory's
     module imported (installed packages by their folder alone), and of `weights`; data that a factory reads by itself
     it does not see. Raises DlasError for all that a user can mend.
     """
-    request = request_for(spec, inputs, Path(weights) if weights is not None else None, name)
+    request = request_for(spec, inputs, Path(weights) if weights is not None else None)
     directory = cache.entry("import", _key(request))
     return _cached(request, directory) or _produce(request, inputs, directory, timeout)
 
 
-def request_for(
-    spec: str, inputs: tuple[str, ...] | None = None, weights: Path | None = None, name: str | None = None
-) -> Request:
+def request_for(spec: str, inputs: tuple[str, ...] | None = None, weights: Path | None = None) -> Request:
     """What `import_model` is asked for. Raises DlasError for what cannot be."""
     parsed = tuple(map(parse_input, inputs)) if inputs is not None else None
     kind = "zoo"
@@ -127,7 +124,7 @@ def request_for(
             raise DlasError(f"--weights goes with a model of the zoo or a factory; {spec} has its own weights")
         if inputs is not None:
             raise DlasError(f"--input goes with a model of the zoo or a factory; {spec} has its own inputs")
-    return Request(kind, spec, parsed, weights, name)
+    return Request(kind, spec, parsed, weights)
 
 
 def _key(request: Request) -> str:
@@ -192,14 +189,50 @@ def _produce(request: Request, inputs: tuple[str, ...] | None, directory: Path, 
             "spec": request.spec,
             "inputs": inputs,
             "weights": str(request.weights) if request.weights else None,
-            "name": request.given_name,
             "folder": str(folder),
         }
         made = _imported(request, arguments, timeout)
-        path, key = cache.publish(folder / MODULE, directory)
-        golden, golden_key = cache.publish(folder / GOLDEN, directory) if _has_golden(request) else (None, None)
+        _publish(request.name, folder, directory, made)
+    done = _cached(request, directory)
+    if done is None or _key(request) != directory.name:
+        raise DlasError(f"{request.spec} changed while it was imported; run the command again")
+    return done
+
+
+def import_source(source: TorchSource, *, timeout: float | None = process.LIMIT) -> Imported:
+    """Import a model that the caller holds: PyTorch runs in this process, torch-mlir in one of its own.
+
+    It is lowered each time, and the entry is found by what came out. Raises DlasError.
+    """
+    from .torch_source import one_thread
+
+    with cache.workspace() as folder:
+        with one_thread():
+            source.write_golden(folder / GOLDEN)
+            notes = source.write_torch(folder / TORCH)
+        arguments = {"name": source.name, "folder": str(folder), "notes": vars(notes)}
+        what = f"the import of {source.name}"
+        try:
+            made = process.call(f"{_IMPORT}:lower", arguments, what=what, timeout=timeout, preload=[_IMPORT, _LOWERING])
+        except process.Died as died:
+            raise _death(source.name, died, ["torch-mlir-opt", str(cache.keep(folder / TORCH))]) from None
+        made |= {"parameters": source.parameters, "nonzeros": source.nonzeros}
+        digests = [cache.file_digest(folder / name) for name in (MODULE, GOLDEN)]
+        directory = cache.entry("import", cache.digest("source", source.name, digests))
+        _publish(source.name, folder, directory, made)
+    done = _cached(Request("source", source.name, None, None), directory)
+    if done is None:
+        raise DlasError(f"the cache entry {directory} changed while it was written; run the command again")
+    return done
+
+
+def _publish(name: str, folder: Path, directory: Path, made: dict[str, Any]) -> None:
+    """Move what an import left in `folder` into the entry `directory`, and write down what it is."""
+    path, key = cache.publish(folder / MODULE, directory)
+    has_golden = (folder / GOLDEN).exists()
+    golden, golden_key = cache.publish(folder / GOLDEN, directory) if has_golden else (None, None)
     facts = {
-        "name": request.name,
+        "name": name,
         "key": key,
         "module": path.name,
         "golden_sha256": golden_key,
@@ -207,29 +240,22 @@ def _produce(request: Request, inputs: tuple[str, ...] | None, directory: Path, 
         **made,
     }
     cache.write_record(directory / _FACTS, facts)
-    done = _cached(request, directory)
-    if done is None or _key(request) != directory.name:
-        raise DlasError(f"{request.title} changed while it was imported; run the command again")
-    return done
-
-
-def _has_golden(request: Request) -> bool:
-    return request.kind not in WITHOUT_TORCH
 
 
 def _imported(request: Request, arguments: dict[str, Any], timeout: float | None) -> dict[str, Any]:
     """What `import_process.run` returns. Raises its DlasError, and one that says how to see a crash again."""
     preload = [_IMPORT] if request.kind in WITHOUT_TORCH else [_TORCH, _IMPORT]
-    what = f"the import of {request.title}"
+    what = f"the import of {request.spec}"
     try:
         return process.call(f"{_IMPORT}:run", arguments, what=what, timeout=timeout, preload=preload)
     except process.Died as died:
-        if died.keep is not None and died.keep.exists():
-            kept = str(cache.keep(died.keep))
-            again = [kept if word == str(died.keep) else word for word in died.again]
-        else:
-            # A file that is called by another name is not the user's, and about to go.
-            spec = request.spec if request.given_name is None else str(cache.keep(Path(request.spec)))
-            again = ["python", "-m", _IMPORT, json.dumps({**arguments, "spec": spec, "folder": "."})]
-        title = "" if request.title in died.what else f"{request.title}: "
-        raise DlasError(f"{title}{died}\nreproduce with: {shlex.join(again)}") from None
+        raise _death(request.spec, died, ["python", "-m", _IMPORT, json.dumps({**arguments, "folder": "."})]) from None
+
+
+def _death(name: str, died: process.Died, again: list[str]) -> DlasError:
+    """How an import died, with a command that shows it again: that for its last step if it has one, else `again`."""
+    if died.keep is not None and died.keep.exists():
+        kept = str(cache.keep(died.keep))
+        again = [kept if word == str(died.keep) else word for word in died.again]
+    title = "" if name in died.what else f"{name}: "
+    return DlasError(f"{title}{died}\nreproduce with: {shlex.join(again)}")

@@ -19,8 +19,9 @@ from torch.export import ExportedProgram
 from dlas_mlir.errors import DlasError
 
 from ._torchao import FixedQParamsObserver, convert_pt2e, prepare_pt2e
+from .layers import layer_name
 from .quantizer import ACTIVATIONS, Int8Quantizer
-from .torch_import import export, layer_name
+from .torch_import import export
 
 _NORM = torch.ops.aten._native_batch_norm_legit_no_training.default
 OBSERVERS = tuple(ACTIVATIONS)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import fx
 
-_TORCH = str(Path(torch.__file__).parent)
+_TORCH = str(Path(torch.__file__).resolve().parent)
 
 
 def layer_name(node: fx.Node) -> str:
@@ -32,5 +32,6 @@ def describe(node: fx.Node) -> str:
 def source_line(node: fx.Node | None) -> str:
     """` (FILE:LINE)` of the model's own code, PyTorch's where there is none; nothing where neither is known."""
     frames = re.findall(r'File "([^"]+)", line (\d+)', (node.meta.get("stack_trace") or "") if node else "")
-    own = [frame for frame in frames if not frame[0].startswith(_TORCH)] or frames
+    written = [frame for frame in frames if not frame[0].startswith("<")]  # not code that PyTorch generated
+    own = [frame for frame in written if not frame[0].startswith(_TORCH)] or written
     return f" ({own[-1][0]}:{own[-1][1]})" if own else ""

@@ -6,7 +6,7 @@ What cannot become so is refused here, with operation, layer and line.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch.utils import _pytree as pytree
 from dlas_mlir.errors import DlasError
 
 from .decompositions import table
-from .layers import describe, layer_name, source_line
+from .layers import describe, source_line
 
 _aten = torch.ops.aten
 _TYPES = (
@@ -35,16 +35,19 @@ _TYPES = (
 )
 _ASSERTIONS = (_aten._assert_tensor_metadata.default, _aten._assert_scalar.default, _aten._assert_async.msg)
 # What only moves the elements of a tensor, and is done at once where that is a parameter.
-_MOVES = (
-    _aten.permute.default,
-    _aten.transpose.int,
-    _aten.flip.default,
-    _aten.view.default,
-    _aten.reshape.default,
-    _aten.select.int,
-    _aten.slice.Tensor,
-    _aten.clone.default,
-)
+_MOVES: dict[Any, Callable[..., Tensor]] = {
+    operation: operation
+    for operation in (
+        _aten.permute.default,
+        _aten.transpose.int,
+        _aten.flip.default,
+        _aten.view.default,
+        _aten.reshape.default,
+        _aten.select.int,
+        _aten.slice.Tensor,
+        _aten.clone.default,
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -65,13 +68,14 @@ class Prepared:
 def prepare(program: ExportedProgram, name: str) -> Prepared:
     """`program`, which stays as it is, ready to be imported. Raises DlasError for what cannot be compiled."""
     check(program, name)
-    remarks = tuple(_remarks(program, name))
+    remarks = [*_narrowed(program, name)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             program = program.run_decompositions(table())
         except Exception as error:  # whatever a decomposition raises
             raise DlasError(f"torch.export cannot decompose {name}: {first_line(error)}") from None
+    remarks += _left_out(program, name)  # only now does the signature tell
     _keep_results(program)
     _keep_tensor_inputs(program)
     for node in list(program.graph.nodes):
@@ -81,7 +85,7 @@ def prepare(program: ExportedProgram, name: str) -> Prepared:
     names = _bind_state(program)
     _move_weights(program.graph, names)
     inputs = [node for node in program.graph.nodes if node.op == "placeholder"]
-    return Prepared(program, _unsigned(inputs), _unsigned(_output(program).args[0]), names, remarks)
+    return Prepared(program, _unsigned(inputs), _unsigned(_output(program).args[0]), names, tuple(remarks))
 
 
 def check(program: ExportedProgram, name: str) -> None:
@@ -123,7 +127,7 @@ def _problem(value: Tensor) -> str | None:
     return None
 
 
-def _remarks(program: ExportedProgram, name: str) -> Iterator[str]:
+def _left_out(program: ExportedProgram, name: str) -> Iterator[str]:
     signature = program.graph_signature
     buffers = sorted(set(signature.buffers_to_mutate.values()))
     if buffers:
@@ -134,6 +138,9 @@ def _remarks(program: ExportedProgram, name: str) -> Iterator[str]:
         users = _user_inputs(program)
         listed = ", ".join(f"input {users[node]}" for node in written)
         yield f"{name}: remark: forward writes to {listed}; what is compiled leaves it alone, and returns the results"
+
+
+def _narrowed(program: ExportedProgram, name: str) -> Iterator[str]:
     double = next((node for node in program.graph.nodes if node.op == "call_function" and _is_double(node)), None)
     if double is not None:
         yield f"{name}: remark: {describe(double)} computes in float64; what is compiled does so in float32"
@@ -212,25 +219,27 @@ def _move_weights(graph: fx.Graph, names: dict[int, str]) -> None:
     for node in list(graph.nodes):
         if node.target is not _aten.convolution.default or not isinstance(node.args[1], fx.Node):
             continue
-        moved = _moved(node.args[1], names)
-        if moved is not None:
-            node.args = (node.args[0], moved, *node.args[2:])
+        moved = _moved(node.args[1])
+        if moved is None:
+            continue
+        value, source = moved
+        if id(source) in names:
+            names[id(value)] = names[id(source)]
+        node.args = (node.args[0], value, *node.args[2:])
     graph.eliminate_dead_code()
 
 
 @torch.no_grad()
-def _moved(value: Any, names: dict[int, str]) -> Tensor | None:
-    if isinstance(value, Tensor):
-        return value
-    if not isinstance(value, fx.Node) or value.target not in _MOVES:
+def _moved(node: Any) -> tuple[Tensor, Tensor] | None:
+    """What `node` is, and the parameter that it was: None where it is no moved parameter."""
+    if isinstance(node, Tensor):
+        return node, node
+    move = _MOVES.get(node.target) if isinstance(node, fx.Node) else None
+    found = _moved(node.args[0]) if move is not None else None
+    if move is None or found is None:
         return None
-    source = _moved(value.args[0], names)
-    if source is None:
-        return None
-    moved = value.target(source, *value.args[1:], **value.kwargs).contiguous()  # pyright: ignore[reportCallIssue]
-    if id(source) in names:
-        names[id(moved)] = names[id(source)]
-    return moved
+    value, source = found
+    return move(value, *node.args[1:], **node.kwargs).contiguous(), source
 
 
 def _unsigned(nodes: Any) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind
+from torch.export.graph_signature import ConstantArgument, InputKind
 from torch.utils import _pytree as pytree
 
 from dlas_mlir import models
@@ -22,15 +22,21 @@ from dlas_mlir.models.count import count_parameters
 from dlas_mlir.models.fill import SEED, load_weights
 from dlas_mlir.process import entering
 
-from . import rounding, torch_import
+from . import rounding, torch_import, torch_lowering
+from .arguments import Arguments, copies, example_arguments
 from .exported_file import load_exported
 from .factory import call_factory, source_files, split_factory
 from .input_spec import InputSpec, spec_of
+from .program import check as check_program
+from .program import first_line
 
 
 @dataclass(frozen=True)
 class TorchSource:
-    """A traced model. `nonzeros` are those of its `parameters`, `files` the user's Python files it was made from."""
+    """A traced model. `nonzeros` are those of its `parameters`, `files` the user's Python files it was made from.
+
+    `run` is the model in PyTorch as a function of the `inputs`. It may change its `buffers`, which are put back then.
+    """
 
     name: str
     program: ExportedProgram
@@ -39,30 +45,52 @@ class TorchSource:
     parameters: int
     nonzeros: int = 0
     files: tuple[Path, ...] = ()
+    buffers: tuple[Tensor, ...] = ()
 
     def write_linalg(self, path: Path) -> None:
-        """Write bytecode of linalg on tensors."""
-        torch_import.write_linalg(self.program, path, self.name)
+        """Write bytecode of linalg on tensors, and what it is lowered from beside it. Raises DlasError."""
+        source = path.with_name("torch.mlirbc")
+        torch_lowering.lower(source, path, self.name, self.write_torch(source))
+
+    def write_torch(self, path: Path) -> torch_lowering.Notes:
+        """Write bytecode of the torch dialect; what is returned goes with it to `torch_lowering.lower`."""
+        return torch_import.write_torch(self.program, path, self.name)
 
     def write_golden(self, path: Path) -> None:
         """Run the model in PyTorch, and write inputs and outputs as an .npz file."""
         entering("PyTorch's own run of the model")
-        with torch.no_grad():
-            try:
-                outputs = pytree.tree_leaves(self.run(*[tensor.clone() for tensor in self.inputs]))
-            except Exception as error:  # whatever the model raises
-                raise DlasError(f"{self.name} fails in PyTorch: {torch_import.first_line(error)}") from None
-        if not all(isinstance(output, Tensor) for output in outputs):
-            raise DlasError(f"{self.name} returns something that is no tensor; wrap it so that it returns tensors")
+        outputs = self._outputs()
         arrays = {f"input_{index}": _to_numpy(tensor) for index, tensor in enumerate(self.inputs)}
         arrays |= {f"output_{index}": _to_numpy(tensor) for index, tensor in enumerate(outputs)}
         # What the outputs can be held to, which their own type does not tell.
-        element = _coarsest(self.program)
-        arrays["element"] = np.array(str(element).removeprefix("torch."))
-        if element == torch.int8:
-            arrays["limit"] = np.array(rounding.limit(self.run, self.inputs, outputs))
+        arrays["element"] = np.array(str(_coarsest(self.program)).removeprefix("torch."))
+        if _is_quantized(self.program):
+            with self._buffers_kept():
+                arrays["limit"] = np.array(rounding.limit(self.run, self.inputs, outputs))
         with path.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
+
+    def _outputs(self) -> list[Tensor]:
+        """What PyTorch returns: the tensors of it, as the compiled function does."""
+        with torch.no_grad(), self._buffers_kept():
+            try:
+                returned = pytree.tree_leaves(self.run(*copies(self.inputs)))
+            except Exception as error:  # whatever the model raises
+                raise DlasError(f"{self.name} fails in PyTorch: {first_line(error)}") from None
+            outputs = [value.clone() for value in returned if isinstance(value, Tensor)]
+        if not outputs:
+            raise DlasError(f"{self.name} returns no tensor: there is nothing to compile")
+        return outputs
+
+    @contextmanager
+    def _buffers_kept(self) -> Iterator[None]:
+        before = copies(self.buffers)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for buffer, value in zip(self.buffers, before, strict=True):
+                    buffer.copy_(value)
 
 
 @contextmanager
@@ -80,13 +108,13 @@ def from_zoo(name: str, inputs: tuple[InputSpec, ...] | None, weights: Path | No
     """A model of the zoo, with the zoo's input unless another is given."""
     model = models.build(name, weights)
     specs = inputs or (InputSpec(models.lookup(name).input_shape, "f32"),)
-    return _from_module(model, _random(specs), name)
+    return _from_module(model, Arguments.of(_random(specs)), name)
 
 
 def from_factory(spec: str, inputs: tuple[InputSpec, ...] | None, weights: Path | None) -> TorchSource:
     """The module that a factory returns, with its example inputs or random ones of the shapes `inputs`."""
-    model, values = load_factory(spec, inputs, weights)
-    return _from_module(model, values, spec, tuple(source_files(split_factory(spec)[0])))
+    model, arguments = _load(spec, inputs, weights)
+    return _from_module(model, arguments, spec, tuple(source_files(split_factory(spec)[0])))
 
 
 def load_factory(
@@ -96,6 +124,11 @@ def load_factory(
 
     Raises DlasError when the factory fails, the weights do not fit or nothing says what the inputs are.
     """
+    model, arguments = _load(spec, inputs, weights)
+    return model, arguments.tensors
+
+
+def _load(spec: str, inputs: tuple[InputSpec, ...] | None, weights: Path | None) -> tuple[nn.Module, Arguments]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         model = call_factory(spec)
@@ -104,38 +137,58 @@ def load_factory(
     model.eval()
     if weights is not None:
         load_weights(model, weights)
-    return model, _random(inputs) if inputs is not None else _example_inputs(model, spec)
+    return model, _arguments(model, inputs, f"the module that {spec}() returned")
 
 
-def from_exported_file(path: Path, title: str | None = None) -> TorchSource:
-    """An ExportedProgram, with the example inputs in the file if there are, else random ones. `title` is what messages
-    call it instead of its path."""
-    program = load_exported(path)
+def from_module(model: nn.Module, example_inputs: Any, inputs: tuple[InputSpec, ...] | None) -> TorchSource:
+    """A module of the caller's, which must be in eval mode; named by its class.
+
+    Its inputs are `example_inputs`, random ones of the shapes `inputs`, or the module's own. Raises DlasError.
+    """
+    name = type(model).__name__
+    if example_inputs is not None:
+        return _from_module(model, example_arguments(example_inputs, f"the {name}"), name)
+    return _from_module(model, _arguments(model, inputs, f"the {name}"), name)
+
+
+def _arguments(model: nn.Module, inputs: tuple[InputSpec, ...] | None, owner: str) -> Arguments:
+    if inputs is not None:
+        return Arguments.of(_random(inputs))
+    return example_arguments(getattr(model, "example_inputs", None), owner)
+
+
+def from_exported_file(path: Path) -> TorchSource:
+    """An ExportedProgram in a file. Raises DlasError when it cannot be read."""
+    return from_program(load_exported(path), str(path))
+
+
+def from_program(program: ExportedProgram, name: str) -> TorchSource:
+    """An ExportedProgram, with its example inputs if it has them, else random ones."""
+    check_program(program, name)
+    in_spec = _in_spec(program)
     placeholders = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
-    users = [spec.arg.name for spec in program.graph_signature.input_specs if spec.kind == InputKind.USER_INPUT]
-    inputs = tuple(pytree.tree_leaves(program.example_inputs or ()))
-    if len(inputs) != len(users) or not all(isinstance(value, Tensor) for value in inputs):
-        inputs = _random(tuple(spec_of(placeholders[name].meta["val"]) for name in users))
-        # torch.export itself goes wrong later where the file has none.
-        program.example_inputs = pytree.tree_unflatten(inputs, _in_spec(program))
-    parameters = sum(value.numel() for value in program.parameters())
+    users = [spec.arg for spec in program.graph_signature.input_specs if spec.kind == InputKind.USER_INPUT]
+    leaves = pytree.tree_leaves(program.example_inputs or ())
+    if len(leaves) != len(users):
+        generator = torch.Generator().manual_seed(SEED)
+        leaves = [
+            argument.value
+            if isinstance(argument, ConstantArgument)
+            else spec_of(placeholders[argument.name].meta["val"]).random(generator)
+            for argument in users
+        ]
+        # torch.export itself goes wrong later where the program has none.
+        program.example_inputs = pytree.tree_unflatten(leaves, in_spec)
+    arguments = Arguments(tuple(leaves), in_spec)
+    module = program.module(check_guards=False)
+    buffers = tuple(module.buffers())
     nonzeros = _nonzeros(program.parameters())
-    return TorchSource(title or str(path), program, _calls_with(program), inputs, parameters, nonzeros)
+    parameters = sum(value.numel() for value in program.parameters())
+    return TorchSource(name, program, arguments.caller(module), arguments.tensors, parameters, nonzeros, (), buffers)
 
 
 def _nonzeros(parameters: Iterator[nn.Parameter]) -> int:
     return sum(int(value.count_nonzero()) for value in parameters)
-
-
-def _calls_with(program: ExportedProgram) -> Callable[..., Any]:
-    module = program.module(check_guards=False)
-    in_spec = _in_spec(program)
-
-    def run(*inputs: Tensor) -> Any:
-        arguments, keywords = pytree.tree_unflatten(inputs, in_spec)
-        return module(*arguments, **keywords)
-
-    return run
 
 
 def _in_spec(program: ExportedProgram) -> pytree.TreeSpec:
@@ -145,7 +198,7 @@ def _in_spec(program: ExportedProgram) -> pytree.TreeSpec:
     return spec
 
 
-def trace(model: nn.Module, inputs: tuple[Tensor, ...], name: str) -> ExportedProgram:
+def trace(model: nn.Module, inputs: tuple[Any, ...], name: str) -> ExportedProgram:
     """The model as torch.export gives it, in integers if it is a quantized one. Raises DlasError."""
     quantization = quantization_of(model)
     if quantization is None:
@@ -155,22 +208,14 @@ def trace(model: nn.Module, inputs: tuple[Tensor, ...], name: str) -> ExportedPr
     return program_of(model, quantization, inputs, name)
 
 
-def _from_module(model: nn.Module, inputs: tuple[Tensor, ...], name: str, files: tuple[Path, ...] = ()) -> TorchSource:
-    program = trace(model, inputs, name)
-    run = model if quantization_of(model) is None else _calls_with(program)
-    return TorchSource(name, program, run, inputs, count_parameters(model), _nonzeros(model.parameters()), files)
-
-
-def _example_inputs(model: nn.Module, spec: str) -> tuple[Tensor, ...]:
-    values = getattr(model, "example_inputs", None)
-    if not isinstance(values, tuple) or not all(isinstance(value, Tensor) for value in values):
-        raise DlasError(
-            f"{spec}() returned a module without inputs: set its `example_inputs` to a tuple of tensors, "
-            "or give --input 1x3x224x224xf32"
-        )
-    for value in values:
-        spec_of(value)
-    return values
+def _from_module(model: nn.Module, arguments: Arguments, name: str, files: tuple[Path, ...] = ()) -> TorchSource:
+    program = trace(model, arguments.positional, name)
+    check_program(program, name)
+    run = model if quantization_of(model) is None else program.module(check_guards=False)
+    nonzeros = _nonzeros(model.parameters())
+    buffers = tuple(run.buffers())
+    parameters = count_parameters(model)
+    return TorchSource(name, program, arguments.caller(run), arguments.tensors, parameters, nonzeros, files, buffers)
 
 
 def _random(specs: tuple[InputSpec, ...]) -> tuple[Tensor, ...]:
@@ -179,12 +224,14 @@ def _random(specs: tuple[InputSpec, ...]) -> tuple[Tensor, ...]:
 
 
 def _coarsest(program: ExportedProgram) -> torch.dtype:
-    """The floating-point type with the fewest digits that anything is computed in, int8 for a quantized program."""
-    if any("quantized_decomposed" in str(node.target) for node in program.graph.nodes):
-        return torch.int8
+    """The floating-point type with the fewest digits that anything is computed in."""
     values = [node.meta.get("val") for node in program.graph.nodes]
     found = {value.dtype for value in values if isinstance(value, Tensor) and value.is_floating_point()}
     return max(found, key=lambda dtype: torch.finfo(dtype).eps, default=torch.float64)
+
+
+def _is_quantized(program: ExportedProgram) -> bool:
+    return any("quantized_decomposed" in str(node.target) for node in program.graph.nodes)
 
 
 def _to_numpy(tensor: Tensor) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 from dlas_mlir.errors import DlasError
 from dlas_mlir.runtime.devices import Device
 from dlas_mlir.runtime.timing import Check
-from dlas_mlir.runtime.worker import load_golden, sorted_keys
+from dlas_mlir.runtime.worker import load_golden, save_arrays, sorted_keys
 
 
 class Worker:
@@ -61,12 +61,12 @@ class Worker:
         return self._request("sample", min_seconds=min_seconds, min_count=min_count, warmup=warmup)["ns"]
 
     def run(self, inputs: list[np.ndarray] | None = None) -> list[np.ndarray]:
-        """The outputs for `inputs`, or for the inputs it was loaded with."""
+        """The outputs for `inputs`, or for the inputs it was loaded with; bfloat16 goes in and out as float32."""
         with tempfile.TemporaryDirectory() as folder:
             given = ""
             if inputs is not None:
                 given = f"{folder}/in.npz"
-                np.savez(given, **{f"input_{i}": array for i, array in enumerate(inputs)})  # pyright: ignore
+                save_arrays(given, {f"input_{i}": array for i, array in enumerate(inputs)})
             self._request("run", inputs=given, outputs=f"{folder}/out.npz")
             arrays = load_golden(f"{folder}/out.npz")
         return [arrays[key] for key in sorted_keys(arrays, "output_")]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from dlas_mlir.errors import DlasError
@@ -16,6 +17,7 @@ from dlas_mlir.runtime.devices import LOCAL_DRIVERS, Device, open_device, withou
 
 _DTYPES = {
     "f16": "float16",
+    "bf16": "bfloat16",
     "f32": "float32",
     "f64": "float64",
     "i1": "bool",
@@ -26,11 +28,15 @@ _DTYPES = {
     "ui8": "uint8",
     "si8": "int8",
 }
+# One argument in the declaration of a function; `encoding` is there where its integers are unsigned.
+_ARGUMENT = re.compile(
+    r"%\w+: tensor<(?P<type>[^<>]*)>(?: \{[^{}]*iree\.abi\.encoding = tensor<(?P<encoding>[^<>]*)>[^{}]*\})?"
+)
 
 
 @dataclass(frozen=True)
 class TensorType:
-    """Static shape and numpy element type of one argument."""
+    """Static shape and element type of one argument: numpy's name, or bfloat16."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -38,9 +44,9 @@ class TensorType:
     def example(self, seed: int = 0) -> np.ndarray:
         """An array of this type, the same for the same seed."""
         random = np.random.default_rng(seed)
-        if np.dtype(self.dtype).kind == "f":
-            return random.standard_normal(self.shape).astype(self.dtype)
-        return random.integers(0, 2, self.shape).astype(self.dtype)
+        if self.dtype.startswith(("float", "bfloat")):
+            return np.asarray(random.standard_normal(self.shape)).astype(self.dtype)
+        return np.asarray(random.integers(0, 2, self.shape)).astype(self.dtype)
 
 
 class Session:
@@ -81,19 +87,25 @@ class Session:
         """The types of the arguments. Raises DlasError for a dynamic shape."""
         declaration = self._handles["main"].reflection.get("iree.abi.declaration", "")
         arguments = declaration.partition("->")[0]
-        return [_tensor_type(text) for text in re.findall(r"tensor<([^<>]*)>", arguments)]
+        return [_tensor_type(found["encoding"] or found["type"]) for found in _ARGUMENT.finditer(arguments)]
 
     def prepare(self, arrays: Sequence[np.ndarray]) -> Any:
-        """Arguments in device memory, for `invoke`. Raises DlasError when the function takes others."""
+        """Arguments in device memory, for `invoke`. Raises DlasError when the function takes others.
+
+        float32 is rounded where the function takes bfloat16, which numpy itself has not.
+        """
         import iree.runtime as rt
 
         expected = self.inputs
+        given = [TensorType(array.shape, str(array.dtype)) for array in arrays]
+        if len(expected) == len(arrays):
+            arrays = [_rounded(array, to) for array, to in zip(arrays, expected, strict=True)]
         got = [TensorType(array.shape, str(array.dtype)) for array in arrays]
         if expected and got != expected:
-            raise DlasError(f"the function takes {_describe(expected)}, not {_describe(got)}")
+            raise DlasError(f"the function takes {_describe(expected)}, not {_describe(given)}")
         packed = rt.VmVariantList(len(arrays))
         for array in arrays:
-            on_device = rt.asdevicearray(self._handles["device"], np.asarray(array, order="C"))
+            on_device = rt.asdevicearray(self._handles["device"], array)
             packed.push_ref(on_device._buffer_view.ref)
         return packed
 
@@ -142,6 +154,10 @@ def _tensor_type(text: str) -> TensorType:
     if element not in _DTYPES:
         raise DlasError(f"an argument has the element type {element}, which numpy does not have")
     return TensorType(tuple(map(int, sizes)), _DTYPES[element])
+
+
+def _rounded(array: np.ndarray, to: TensorType) -> np.ndarray:
+    return array.astype(ml_dtypes.bfloat16) if (array.dtype, to.dtype) == (np.float32, "bfloat16") else array
 
 
 def _describe(types: Sequence[TensorType]) -> str:

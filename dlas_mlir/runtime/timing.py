@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import gc
-import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns
 
@@ -13,6 +12,10 @@ import numpy as np
 
 # What rounding alone may do to a whole network, by the coarsest element type that it computes in.
 TOLERANCE = {"float64": 1e-4, "float32": 1e-4, "float16": 2e-2, "bfloat16": 5e-2}
+
+
+# Elements that are compared at a time, so that large outputs are not held in double precision as a whole.
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -34,25 +37,56 @@ def check(
     """Compare `outputs` with `expected`, one by one.
 
     Each may be off by what goes with `element`, the coarsest type that they were computed in (default: their own), or
-    by `limit`, where rounding alone can do more in this network; `tolerance` replaces both.
+    by `limit`, where rounding alone can do more in this network; `tolerance` replaces both. Infinities and NaN are
+    equal to themselves, and not compared where there is nothing else.
     """
     if len(outputs) != len(expected):
         return Check(False, None, f"{len(outputs)} outputs where PyTorch has {len(expected)}")
     worst = 0.0
     verified = True
     for i, (ours, theirs) in enumerate(zip(outputs, expected, strict=True)):
-        if ours.shape != theirs.shape:
-            return Check(False, None, f"output {i} has shape {ours.shape} where PyTorch has {theirs.shape}")
+        if reason := _differ(ours, theirs):
+            return Check(False, None, f"output {i} {reason}")
         error = relative_error(ours, theirs)
-        if not np.isfinite(theirs).all():
-            return Check(False, None, f"PyTorch's own output {i} is not finite: there is nothing to compare with")
-        if not math.isfinite(error):
-            return Check(False, None, f"output {i} is not finite where PyTorch's is")
         allowed = _limit(str(theirs.dtype), element, limit) if tolerance is None else tolerance
         verified = verified and error <= allowed
         worst = max(worst, error)
     reason = "" if verified else f"the output is off by {worst:.2e} of PyTorch's largest value"
     return Check(verified, worst, reason)
+
+
+def _differ(ours: np.ndarray, theirs: np.ndarray) -> str | None:
+    """What is wrong besides the size of finite numbers."""
+    if ours.shape != theirs.shape:
+        return f"has shape {ours.shape} where PyTorch has {theirs.shape}"
+    if _kind(ours) != _kind(theirs):
+        return f"is {ours.dtype} where PyTorch has {theirs.dtype}"
+    finite = False
+    for a, b in _blocks(ours, theirs):
+        of_ours, of_theirs = np.isfinite(a), np.isfinite(b)
+        finite |= bool(of_theirs.any())
+        if (of_ours & ~of_theirs).any():
+            return "is finite where PyTorch's is not"
+        # A difference of infinities is no number.
+        if (of_theirs & ~of_ours).any() or not np.array_equal(a[~of_ours], b[~of_ours], equal_nan=True):
+            return "is not finite where PyTorch's is" if (of_theirs & ~of_ours).any() else "has other infinities or NaN"
+    if theirs.size and not finite:
+        return "has no finite value in PyTorch: there is nothing to compare with"
+    return None
+
+
+def _kind(array: np.ndarray) -> str:
+    """Floating-point types are compared by value; whole numbers have their own type or are wrong."""
+    return "f" if array.dtype.kind in "fV" else str(array.dtype)
+
+
+def _blocks(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Both in double precision (whole numbers in their own), some elements at a time."""
+    a, b = a.reshape(-1), b.reshape(-1)
+    exact = a.dtype.kind in "iub" and a.dtype == b.dtype
+    for start in range(0, a.size, _BLOCK):
+        parts = a[start : start + _BLOCK], b[start : start + _BLOCK]
+        yield parts if exact else (parts[0].astype(np.float64), parts[1].astype(np.float64))
 
 
 def _limit(own: str, element: str | None, limit: float) -> float:
@@ -62,12 +96,17 @@ def _limit(own: str, element: str | None, limit: float) -> float:
 
 
 def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """max|a-b| / max|b| in double precision; the absolute error where the reference is all zero."""
-    if theirs.size == 0:
-        return 0.0
-    a, b = ours.astype(np.float64), theirs.astype(np.float64)
-    scale = float(np.abs(b).max())
-    return float(np.abs(a - b).max()) / (scale or 1.0)
+    """max|a-b| / max|b| over what is finite in `theirs`; the absolute error where the reference is all zero."""
+    largest = scale = 0.0
+    for a, b in _blocks(ours, theirs):
+        # Neighbours near 2^63 are one number in double precision.
+        least = 1.0 if a.dtype.kind in "iu" else 0.0
+        finite, differ = np.isfinite(b), a != b
+        scale = max(scale, float(np.abs(b[finite].astype(np.float64)).max(initial=0.0)))
+        apart = np.abs(a[finite & differ].astype(np.float64) - b[finite & differ].astype(np.float64))
+        if apart.size:
+            largest = max(largest, float(apart.max()), least)
+    return largest / (scale or 1.0)
 
 
 def sample(call: Callable[[], object], *, min_seconds: float = 0.2, min_count: int = 5, warmup: int = 2) -> list[int]:

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from dlas_mlir.errors import DlasError
@@ -53,7 +54,7 @@ class _Server:
             arrays = load_golden(inputs)
             arguments = self.session.prepare([arrays[key] for key in sorted_keys(arrays, "input_")])
         results = self.session.fetch(self.session.invoke(arguments))
-        np.savez(outputs, **{f"output_{i}": array for i, array in enumerate(results)})  # pyright: ignore
+        save_arrays(outputs, {f"output_{i}": array for i, array in enumerate(results)})
         return {}
 
     def run_each(self, inputs: str, outputs: str) -> dict:
@@ -69,6 +70,13 @@ def load_golden(path: str | None) -> dict[str, np.ndarray]:
         return {}
     with np.load(path, allow_pickle=False) as arrays:
         return {key: arrays[key] for key in arrays.files}
+
+
+def save_arrays(path: str, arrays: dict[str, np.ndarray]) -> None:
+    """Write an .npz file, bfloat16 as the float32 that it is exactly: files of numpy's have no bfloat16."""
+    narrow = [key for key, array in arrays.items() if array.dtype == ml_dtypes.bfloat16]
+    plain = {**arrays, **{key: arrays[key].astype(np.float32) for key in narrow}}
+    np.savez(path, allow_pickle=False, **plain)  # pyright: ignore[reportArgumentType]
 
 
 def golden_limits(arrays: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -59,10 +59,47 @@ def test_what_cannot_be_compared_is_wrong(ours, reason):
     assert reason in result.reason
 
 
-def test_a_reference_that_is_not_finite_is_named():
-    result = check([f32([1, np.nan])], [f32([1, np.nan])])
+def test_a_reference_without_a_finite_value_is_named():
+    result = check([f32([np.nan, np.nan])], [f32([np.nan, np.nan])])
     assert (result.verified, result.max_rel_error) == (False, None)
-    assert "PyTorch's own output 0 is not finite" in result.reason
+    assert "output 0 has no finite value in PyTorch" in result.reason
+
+
+INF, NAN = np.inf, np.nan
+
+
+@pytest.mark.parametrize(
+    ("ours", "verified"),
+    [
+        ([1, INF, -INF, NAN], True),
+        ([1.01, INF, -INF, NAN], False),
+        ([1, -INF, -INF, NAN], False),
+        ([1, 3e38, -INF, NAN], False),
+        ([1, INF, NAN, NAN], False),
+        ([1, INF, -INF, 0], False),
+        ([NAN, INF, -INF, NAN], False),
+    ],
+)
+def test_infinities_are_equal_to_themselves(ours, verified):
+    assert check([f32(ours)], [f32([1, INF, -INF, NAN])]).verified is verified
+
+
+def test_finite_values_beside_infinities_are_held_to_the_largest_finite_one():
+    assert check([f32([100.001, 1, -INF])], [f32([100, 1.001, -INF])]).max_rel_error == pytest.approx(1e-5, rel=0.1)
+
+
+def test_whole_numbers_have_their_own_type_or_are_wrong():
+    result = check([np.array([-56], np.int8)], [np.array([200], np.uint8)])
+    assert (result.verified, result.reason) == (False, "output 0 is int8 where PyTorch has uint8")
+    # Neighbours in int64 that are one number in double precision.
+    assert not check([np.array([2**60 + 1])], [np.array([2**60])]).verified
+
+
+def test_blocks_of_large_outputs_are_all_compared():
+    theirs = np.ones(2_500_000, np.float32)
+    ours = theirs.copy()
+    ours[-1] = 1.5
+    assert check([ours], [theirs]).max_rel_error == 0.5
 
 
 def test_the_worst_output_counts():

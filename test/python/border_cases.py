@@ -1,0 +1,132 @@
+"""Small models whose inputs, outputs, state or operations are special, for one process: each is checked as it is run.
+
+`CASES` maps a name to a function that gives a module and the arguments that it is called with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Call(nn.Module):
+    """A function of the inputs, with layers and buffers that it may use."""
+
+    def __init__(self, function: Callable[..., Any], **parts: nn.Module | Tensor) -> None:
+        super().__init__()
+        for name, part in parts.items():
+            if isinstance(part, Tensor):
+                self.register_buffer(name, part)
+            else:
+                self.add_module(name, part)
+        self._function = function
+
+    def forward(self, *inputs: Any) -> Any:
+        return self._function(self, *inputs)
+
+
+def _count(m: Any, x: Tensor) -> Tensor:
+    m.calls += 1
+    return m.linear(x) * m.calls
+
+
+def _no_grad(m: Any, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        y = m.linear(x)
+    return y * 2
+
+
+def _in_place(m: Any, x: Tensor) -> Tensor:
+    y = m.conv(x).clone()
+    y[:, :2] = 0
+    y[:, 2:4, ::2, 1::3] += 1
+    y[..., -1].mul_(2)
+    return F.relu_(y).roll((1, -2), (2, 3))
+
+
+class Unsaved(nn.Module):
+    """A buffer that is in no state_dict, as those of rotary embeddings are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.arange(4.0), persistent=False)
+        self.weight = nn.Parameter(torch.randn(4))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return x * self.table, x, self.weight.detach()
+
+
+def _floats(*shape: int) -> Tensor:
+    return torch.randn(shape)
+
+
+def _codes(dtype: torch.dtype) -> Tensor:
+    values = torch.arange(-128, 128, 7) if dtype.is_signed else torch.arange(0, 256, 7)
+    return values.to(dtype)
+
+
+def _small_integers(m: Any, x: Tensor) -> tuple[Tensor, ...]:
+    return x * 3, x * x, x // 3, x % 3, x + 100, (x.float() / 2).to(x.dtype)
+
+
+def _layers(layer: Callable[[], nn.Module], *shape: int) -> tuple[nn.Module, tuple[Any, ...]]:
+    return layer(), (_floats(*shape),)
+
+
+CASES: dict[str, Callable[[], tuple[nn.Module, tuple[Any, ...]]]] = {
+    "unsigned codes": lambda: (
+        Call(lambda m, x: ((x.float() + 0.5).to(torch.uint8), x, x.float() / 255)),
+        (_codes(torch.uint8).reshape(1, 37),),
+    ),
+    "int8": lambda: (Call(_small_integers), (_codes(torch.int8),)),
+    "int16": lambda: (Call(_small_integers), (_codes(torch.int8).to(torch.int16) * 100,)),
+    "uint8": lambda: (Call(_small_integers), (_codes(torch.uint8),)),
+    "int8 product": lambda: (Call(lambda m, x: x @ x), (_codes(torch.int8)[:36].reshape(6, 6),)),
+    "bfloat16 in and out": lambda: (
+        Call(lambda m, x: m.linear(x), linear=nn.Linear(4, 3)).bfloat16(),
+        (_floats(2, 4).bfloat16(),),
+    ),
+    "float16 in and out": lambda: (
+        Call(lambda m, x: m.linear(x), linear=nn.Linear(4, 3)).half(),
+        (_floats(2, 4).half(),),
+    ),
+    "rank 0": lambda: (
+        Call(lambda m, x, t, i: (x * t + i, t + 1, i)),
+        (_floats(2, 3), torch.tensor(0.5), torch.tensor(3)),
+    ),
+    "updated buffer": lambda: (Call(_count, linear=nn.Linear(4, 3), calls=torch.zeros(())), (_floats(2, 4),)),
+    "overwritten input": lambda: (Call(lambda m, x, y: x.copy_(y) + 1), (_floats(2, 4), _floats(2, 4))),
+    "unsaved buffer": lambda: (Unsaved(), (_floats(2, 4),)),
+    "named tuple": lambda: (Call(lambda m, x: torch.sort(x, dim=1)), (_floats(2, 4),)),
+    "nothing among the outputs": lambda: (
+        Call(lambda m, x: {"a": x + 1, "b": None, "c": 3, "d": [x * 2]}),
+        (_floats(2, 4),),
+    ),
+    "numbers among the inputs": lambda: (
+        Call(lambda m, x, k, pair: x * k + pair[0] * pair[1]),
+        (_floats(2, 4), 3, (_floats(4), 0.5)),
+    ),
+    "no_grad": lambda: (Call(_no_grad, linear=nn.Linear(4, 3)), (_floats(2, 4),)),
+    "fake quantization": lambda: (
+        Call(lambda m, x: torch.fake_quantize_per_tensor_affine(x, 0.1, 0, -128, 127)),
+        (_floats(6, 4),),
+    ),
+    "in place": lambda: (Call(_in_place, conv=nn.Conv2d(3, 6, 3)), (_floats(1, 3, 9, 10),)),
+    "roll": lambda: (Call(lambda m, x: (x.roll((1, -2), (2, 3)), x.roll(3), x.roll(7, 0))), (_floats(2, 4, 6, 5),)),
+    "adaptive max pool": lambda: _layers(lambda: nn.AdaptiveMaxPool2d((7, 5)), 1, 3, 10, 16),
+    "transposed groups": lambda: _layers(lambda: nn.ConvTranspose2d(8, 12, (4, 3), 2, 1, 1, groups=4), 1, 8, 5, 6),
+    "transposed depthwise": lambda: _layers(lambda: nn.ConvTranspose2d(6, 6, 3, (2, 1), 3, groups=6), 1, 6, 5, 9),
+    "transposed in one dimension": lambda: _layers(lambda: nn.ConvTranspose1d(8, 4, 4, 2, 1, groups=2), 2, 8, 9),
+    "transposed in three dimensions": lambda: _layers(lambda: nn.ConvTranspose3d(4, 6, 3, 2, groups=2), 1, 4, 3, 4, 3),
+    "groups in three dimensions": lambda: _layers(
+        lambda: nn.Conv3d(8, 12, 3, (1, 2, 1), (1, 0, 1), (1, 1, 2), groups=4), 2, 8, 4, 7, 7
+    ),
+    "depthwise in three dimensions": lambda: _layers(
+        lambda: nn.Conv3d(6, 6, (3, 1, 1), padding=(1, 0, 0), groups=6), 1, 6, 4, 5, 5
+    ),
+    "unbatched": lambda: _layers(lambda: nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(2)), 3, 9, 9),
+}

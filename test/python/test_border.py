@@ -1,0 +1,141 @@
+"""What crosses the border between PyTorch and a compiled function: types, state, structure; and rare operations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from border_cases import CASES, Call
+from torch import nn
+from torch.utils import _pytree as pytree
+
+import dlas_mlir
+from dlas_mlir.compiler import torch_source
+from dlas_mlir.compiler.importer import import_source
+from dlas_mlir.errors import DlasError
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("DLAS_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def compiled(module, inputs, preset="host/auto"):
+    return dlas_mlir.compile(module, preset=preset, example_inputs=inputs)
+
+
+def pytorchs(module, inputs):
+    """What PyTorch returns, as the arrays that a compiled function gives."""
+    inputs = pytree.tree_map(lambda value: value.clone() if isinstance(value, torch.Tensor) else value, inputs)
+    with torch.no_grad():
+        outputs = [value for value in pytree.tree_leaves(module(*inputs)) if isinstance(value, torch.Tensor)]
+    return [(value.float() if value.dtype == torch.bfloat16 else value).numpy() for value in outputs]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_same_as_in_pytorch(name):
+    torch.manual_seed(0)
+    module, inputs = CASES[name]()
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    ours = dlas_mlir.run(compiled(module.train(), inputs))
+    assert all(part.training for part in module.modules())
+    assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
+    wanted = pytorchs(module.eval(), inputs)
+    assert [(array.shape, array.dtype) for array in ours] == [(array.shape, array.dtype) for array in wanted]
+    for array, want in zip(ours, wanted, strict=True):
+        narrow = any(word in name for word in ("bfloat16", "float16"))
+        atol = (2e-2 if narrow else 1e-5) * np.abs(want).max(initial=0) if want.dtype.kind == "f" else 0
+        np.testing.assert_allclose(array, want, rtol=0, atol=atol)
+
+
+def test_other_inputs_than_the_examples():
+    module = Call(lambda m, x, y: (x * 2, y + 1, y))
+    examples = (torch.zeros(3, dtype=torch.bfloat16), torch.zeros(2, dtype=torch.uint8))
+    given = np.array([0.5, 1.0, -3.0], np.float32), np.array([200, 255], np.uint8)
+    doubled, more, same = dlas_mlir.run(compiled(module, examples), *given)
+    np.testing.assert_array_equal(doubled, 2 * given[0])
+    np.testing.assert_array_equal(more, np.array([201, 0], np.uint8))
+    np.testing.assert_array_equal(same, given[1])
+    with pytest.raises(DlasError, match="takes 3 bfloat16, 2 uint8, not 3 float32, 2 int8"):
+        dlas_mlir.run(compiled(module, examples), given[0], given[1].astype(np.int8))
+
+
+def test_a_bare_tensor_and_an_exported_program():
+    linear, x = nn.Linear(4, 3), torch.randn(2, 4)
+    program = torch.export.export(linear.eval(), (x,))
+    for artifact in (compiled(linear, x), dlas_mlir.compile(program, preset="host/auto")):
+        np.testing.assert_allclose(dlas_mlir.run(artifact)[0], linear(x).detach().numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"example_inputs": None}, r"the Linear has no inputs: `example_inputs` must be a tensor"),
+        ({"example_inputs": 3}, r"the Linear has no inputs"),
+        ({"example_inputs": (3,)}, r"the Linear has no inputs"),
+        ({"example_inputs": (torch.zeros(2, 4),), "weights": "x.pt"}, "load_state_dict"),
+        ({"example_inputs": (torch.zeros(2, 4, dtype=torch.complex64),)}, "inputs of type complex64 are not supported"),
+    ],
+)
+def test_what_cannot_be_called(arguments, message):
+    with pytest.raises(DlasError, match=message):
+        dlas_mlir.compile(nn.Linear(4, 3), preset="host/auto", **arguments)
+
+
+class Double(nn.Module):
+    def forward(self, x):
+        return x * 2
+
+
+class Branch(nn.Module):
+    def forward(self, x):
+        return torch.cond(x.sum() > 0, lambda x: x + 1, lambda x: x - 1, (x,))
+
+
+@pytest.mark.parametrize(
+    ("module", "inputs", "message"),
+    [
+        (Call(lambda m, x: torch.fft.rfft(x).abs()), (torch.zeros(8),), r"aten.fft_rfft.default of .*is complex"),
+        (Double(), (torch.zeros(3, dtype=torch.float64),), r"Double: input 0 is float64, .* call .float\(\)"),
+        (Call(lambda m, x: x.double()), (torch.zeros(3),), r"Call: output 0 is float64, .* return it as .float\(\)"),
+        (Call(lambda m, x: x.nonzero()), (torch.zeros(3),), r"nonzero \(.*\) has a size that is not fixed"),
+        (Call(lambda m, x: 3), (torch.zeros(3),), "Call returns no tensor"),
+        (Branch(), (torch.zeros(3),), r"operation cond of cond \(.*test_border.py:\d+\) cannot be lowered"),
+    ],
+)  # fmt: skip
+def test_what_is_refused_at_import(module, inputs, message):
+    with pytest.raises(DlasError, match=message):
+        import_source(torch_source.from_module(module, inputs, None))
+
+
+@pytest.mark.parametrize(
+    ("name", "remark"),
+    [
+        (
+            "updated buffer",
+            "remark: forward updates `calls`; what is compiled starts from the same values at each call",
+        ),
+        ("overwritten input", "remark: forward writes to input 0; what is compiled leaves it alone"),
+    ],
+)
+def test_what_is_left_out_is_remarked(name, remark, capsys):
+    module, inputs = CASES[name]()
+    import_source(torch_source.from_module(module, inputs, None))
+    assert remark in capsys.readouterr().err
+
+
+def test_double_precision_inside_is_remarked(capsys):
+    import_source(torch_source.from_module(Call(lambda m, x: x.double().sin().float()), (torch.zeros(3),), None))
+    assert "aten._to_copy.default" in (error := capsys.readouterr().err) or "aten.to" in error
+    assert "computes in float64" in error
+
+
+def test_weights_that_are_turned_are_constants():
+    """No operation is left between a grouped transposed convolution and its weights."""
+    module, inputs = CASES["transposed groups"]()
+    imported = import_source(torch_source.from_module(module, inputs, None))
+    from iree.compiler import ir
+
+    text = str(ir.Module.parseFile(str(imported.path), ir.Context()))
+    assert "dense_resource<weight>" in text
+    assert "linalg.index" not in text
