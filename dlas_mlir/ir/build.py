@@ -107,14 +107,23 @@ def generic_like(
 
 def copy_body(source: ir.Block, target: ir.Block, arguments: Sequence[ir.Value] | None = None) -> None:
     """Clone the operations of `source` into `target`, with `arguments` (default: the target's) for its arguments."""
-    mapping = dict(zip(source.arguments, arguments or target.arguments, strict=True))
     with ir.InsertionPoint(target):
-        for inner in source.operations:
-            clone = inner.operation.clone()
-            for place, value in enumerate(inner.operation.operands):
-                if value in mapping:
-                    clone.operands[place] = mapping[value]
-            mapping.update(zip(inner.operation.results, clone.results, strict=True))
+        ir.Operation.create("linalg.yield", operands=[inline_body(source, arguments or list(target.arguments))])
+
+
+def inline_body(source: ir.Block, arguments: Sequence[ir.Value]) -> ir.Value:
+    """Clone the operations of `source` to the insertion point, with `arguments` for its arguments, and return what it
+    yields."""
+    mapping = dict(zip(source.arguments, arguments, strict=True))
+    *body, end = source.operations
+    for inner in body:
+        clone = inner.operation.clone()
+        for place, value in enumerate(inner.operation.operands):
+            if value in mapping:
+                clone.operands[place] = mapping[value]
+        mapping.update(zip(inner.operation.results, clone.results, strict=True))
+    (yielded,) = end.operation.operands
+    return mapping.get(yielded, yielded)
 
 
 def _generic_shell(

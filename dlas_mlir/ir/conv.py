@@ -78,6 +78,11 @@ class Convolution:
         return pixels * self.out_channels * self.group_in * self.kernel[0] * self.kernel[1]
 
     @property
+    def result_nchw(self) -> list[int]:
+        """The shape of the result in canonical form, [N, K, OH, OW]."""
+        return [self.batch, self.out_channels, *self.out_size]
+
+    @property
     def input(self) -> ir.Value:
         """The input; of an integer convolution the codes, as they were before they were widened."""
         return _codes(self.op.operands[0])
@@ -127,8 +132,11 @@ class Convolution:
         """The input as [N, C, H, W], built at the insertion point."""
         form = _FORMS[self.op.name][0]
         value = self.input
-        if form == "ngchw" and (source := _expanded_from(value)) is not None:
-            return source
+        source = build.defining(value)
+        if form == "ngchw" and source is not None and source.name == "tensor.expand_shape":
+            image = [self.batch, self.in_channels, *self.in_size]
+            if _shape(source.operands[0]) == image:
+                return source.operands[0]
         return _canonical(value, form, ("n", "gc", "h", "w"))
 
     def weights_oihw(self) -> ir.Value:
@@ -152,37 +160,49 @@ class Convolution:
         return weights.reshape([sizes[x] for x in letters]).transpose([letters.index(x) for x in self.weights_form])
 
     def multiply_accumulate(self, a: ir.Value, b: ir.Value, accumulator: ir.Value) -> ir.Value:
-        """The scalar accumulator + a * b for an element of the input and one of the weights."""
-        if isinstance(accumulator.type, ir.FloatType):
-            return build.multiply_accumulate(a, b, accumulator)
-        for place, value in ((0, a), (1, b)):
-            found = quant.narrow(self.op.operands[place])
-            if found is not None:
-                extend = arith.extsi if found[1] else arith.extui
-                a, b = (extend(accumulator.type, value), b) if place == 0 else (a, extend(accumulator.type, value))
-        return arith.addi(accumulator, arith.muli(a, b))
+        """The scalar accumulator + a * b for an element of the input and one of the weights, by the operation's own
+        body: it says how types are converted."""
+        block = self.op.regions[0].blocks[0]
+        wide = [
+            value if found is None else (arith.extsi if found[1] else arith.extui)(argument.type, value)
+            for argument, value, found in zip(
+                block.arguments, (a, b), (quant.narrow(operand) for operand in self.op.operands), strict=False
+            )
+        ]
+        return build.inline_body(block, [*wide, accumulator])
+
+    def is_signed(self, place: int) -> bool:
+        """Whether integers of the input (0) or of the weights (1) are signed."""
+        found = quant.narrow(self.op.operands[place])
+        argument = self.op.regions[0].blocks[0].arguments[place]
+        return found[1] if found is not None else all(user.name != "arith.extui" for user in build.users(argument))
 
     def bias(self, constants: Constants) -> np.ndarray | None:
         """What the initial accumulator holds per output channel; None when that is not known, or differs in one."""
-        op, channels = build.defining(self.initial), self.out_channels
+        uniform = self.uniform_initial()
+        if uniform is not None:
+            return np.full(self.out_channels, uniform.value)  # type: ignore[attr-defined]
+        op = build.defining(self.initial)
         _, out_dims = self.output_channel_dims()
-        if op is not None and op.name == "tensor.expand_shape":
-            op, out_dims = build.defining(op.operands[0]), out_dims[:1]
-        if op is None:
+        if op is not None and op.name == "tensor.expand_shape" and _shape(op.operands[0]) == self.result_nchw:
+            op, out_dims = build.defining(op.operands[0]), [1]
+        if op is None or op.name != "linalg.broadcast":
             return None
-        if op.name == "linalg.fill":
-            value = scalar_constant(op.operands[0])
-            return None if value is None else np.full(channels, value.value)  # type: ignore[attr-defined]
-        array = None
-        if op.name == "linalg.broadcast":
-            added = list(ir.DenseI64ArrayAttr(op.attributes["dimensions"]))
-            if [i for i in range(ir.RankedTensorType(op.results[0].type).rank) if i not in added] == out_dims:
-                array = constants.read(op.operands[0])
-        elif op.name == "arith.constant":
-            array = constants.read(op.results[0])
-            if array is not None and array.size and np.all(array == array.flat[0]):
-                array = np.full(channels, array.flat[0])
-        return array.reshape(-1) if array is not None and array.size == channels else None
+        added = list(ir.DenseI64ArrayAttr(op.attributes["dimensions"]))
+        if [i for i in range(len(_shape(op.results[0]))) if i not in added] != out_dims:
+            return None
+        array = constants.read(op.operands[0])
+        return None if array is None else array.reshape(-1)
+
+    def uniform_initial(self) -> ir.Attribute | None:
+        """The constant that every element of the initial accumulator is; None where there is none, or not known."""
+        op = build.defining(self.initial)
+        while op is not None and op.name in ("tensor.expand_shape", "tensor.collapse_shape"):
+            op = build.defining(op.operands[0])
+        if op is None or op.name not in ("linalg.fill", "arith.constant"):
+            return None
+        attr = scalar_constant(op.operands[0] if op.name == "linalg.fill" else op.results[0])
+        return attr if isinstance(attr, ir.FloatAttr | ir.IntegerAttr) else None
 
     def channels_end(self) -> tuple[ir.Value, int] | None:
         """Where the output channels are whole: the result, or behind the collapse of [G, K/G], and their dimension."""
@@ -193,7 +213,8 @@ class Convolution:
         users = build.users(end)
         if out_dims != [1, 2] or len(users) != 1 or users[0].name != "tensor.collapse_shape":
             return None
-        return users[0].results[0], 1
+        whole = users[0].results[0]
+        return (whole, 1) if _shape(whole) == self.result_nchw else None
 
     def initial_nchw(self) -> ir.Value:
         """The initial accumulator as [N, K, OH, OW], built at the insertion point."""
@@ -224,12 +245,8 @@ def _codes(value: ir.Value) -> ir.Value:
     return value if found is None else found[0]
 
 
-def _expanded_from(value: ir.Value) -> ir.Value | None:
-    owner = value.owner
-    if isinstance(owner, ir.Block) or owner.operation.name != "tensor.expand_shape":
-        return None
-    source = owner.operation.operands[0]
-    return source if ir.RankedTensorType(source.type).rank == 4 else None
+def _shape(value: ir.Value) -> list[int]:
+    return list(ir.RankedTensorType(value.type).shape)
 
 
 def _canonical(value: ir.Value, form: str, wanted: tuple[str, ...]) -> ir.Value:
@@ -287,11 +304,12 @@ def _from_nchw(value: ir.Value, form: str, kind: ir.RankedTensorType, groups: in
 
 
 def view(op: ir.Operation) -> Convolution | None:
-    """The convolution view of `op`, or None when it is no convolution or linear layer of static shape."""
+    """The convolution view of `op`, or None when it is no convolution or linear layer of real numbers with a static
+    shape."""
     if op.name not in _FORMS or len(op.results) != 1:
         return None
     kinds = [ir.RankedTensorType(value.type) for value in op.operands]
-    if not all(kind.has_static_shape for kind in kinds):
+    if not all(kind.has_static_shape and _is_real(kind.element_type) for kind in kinds):
         return None
     if op.name == LINEAR and not _plain_matmul(op):
         return None
@@ -312,6 +330,10 @@ def view(op: ir.Operation) -> Convolution | None:
         element=build.element_type(_codes(op.operands[0])),
         accumulator=kinds[2].element_type,
     )
+
+
+def _is_real(element: ir.Type) -> bool:
+    return isinstance(element, ir.FloatType | ir.IntegerType)
 
 
 def _plain_matmul(op: ir.Operation) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 from iree.compiler import ir
+from iree.compiler.dialects import arith
 
 from dlas_mlir.ir import build, conv
 from dlas_mlir.ir.base import Pass, PassError
@@ -42,12 +44,10 @@ class LowerPrimitivePass(Pass):
 
     def run(self, module: ir.Module) -> None:
         target = Target.of(module)
-        for op in build.operations(module):
-            if PRIMITIVE not in op.attributes or ir.StringAttr(op.attributes[PRIMITIVE]).value != self.primitive:
-                continue
-            convolution = conv.view(op)
-            if convolution is None:
-                continue
+        # Lowering one may erase others that are no convolutions (the collapse of groups behind it).
+        marked = [op for op in build.operations(module) if marked_with(op) == self.primitive]
+        for convolution in [found for op in marked if (found := conv.view(op)) is not None]:
+            op = convolution.op
             if reason := self.why_not(convolution, target):
                 raise PassError(f"'{self.primitive}' cannot do {convolution.describe()}: {reason}", op)
             with ir.InsertionPoint(op), op.location:
@@ -63,15 +63,15 @@ def mark(op: ir.Operation | ir.OpView, convolution: conv.Convolution) -> None:
     attributes[MACS] = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), convolution.macs)
 
 
-def is_filled_with_zero(value: ir.Value) -> bool:
-    """Whether `value` (or what it reshapes) is a linalg.fill of zero."""
-    owner = value.owner
-    if isinstance(owner, ir.Block):
-        return False
-    op = owner.operation
-    if op.name in ("tensor.expand_shape", "tensor.collapse_shape"):
-        return is_filled_with_zero(op.operands[0])
-    if op.name != "linalg.fill" or isinstance(op.operands[0].owner, ir.Block):
-        return False
-    constant = op.operands[0].owner.operation
-    return constant.name == "arith.constant" and constant.attributes["value"].value == 0
+def marked_with(op: ir.Operation) -> str | None:
+    """The primitive that `op` is marked with."""
+    return ir.StringAttr(op.attributes[PRIMITIVE]).value if PRIMITIVE in op.attributes else None
+
+
+def initial(convolution: conv.Convolution, shape: list[int], laid_out: Callable[[ir.Value], ir.Value]) -> ir.Value:
+    """The initial accumulator as a tensor of `shape`: a fill where all its elements are one constant, else what
+    `laid_out` makes of it as [N, K, OH, OW]."""
+    uniform = convolution.uniform_initial()
+    if uniform is not None:
+        return build.fill(arith.constant(convolution.accumulator, uniform), shape)
+    return laid_out(convolution.initial_nchw())

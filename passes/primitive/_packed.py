@@ -9,7 +9,7 @@ from iree.compiler.dialects import arith
 
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.conv import Convolution
-from dlas_mlir.passes.primitive._lower import is_filled_with_zero, mark
+from dlas_mlir.passes.primitive._lower import initial, mark
 
 # The loops, parallel ones first. CI is the block of input channels, C the channel in it.
 N, KB, OH, OW, K, CI, FH, FW, C = range(9)
@@ -72,51 +72,59 @@ def _finish(
     kinds: list[str],
 ) -> ir.Value:
     n, k, (oh, ow) = convolution.batch, convolution.out_channels, convolution.out_size
+    shape = [n, -(-k // k_tile), oh, ow, k_tile]
+    start = initial(convolution, shape, lambda value: build.pack(value, [1], [k_tile]))
     if convolution.depthwise and sums_in_float(convolution):
-        return _depthwise_sums_in_float(convolution, k_tile, inputs, maps, kinds)
-    if is_filled_with_zero(convolution.initial):
-        start = build.fill(build.zero(convolution.accumulator), [n, -(-k // k_tile), oh, ow, k_tile])
-    else:
-        start = build.pack(convolution.initial_nchw(), [1], [k_tile])
+        sums = _depthwise_sums_in_float(convolution, start, inputs, maps, kinds)
+        return build.unpack(sums, [1], [n, k, oh, ow])
     generic = build.generic(inputs, start, maps, kinds, convolution.multiply_accumulate)
     mark(generic, convolution)
     return build.unpack(generic.results[0], [1], [n, k, oh, ow])
 
 
 def sums_in_float(convolution: Convolution) -> bool:
-    """Whether the sums of products of 8-bit codes are exact in float32, which has 24 bits."""
+    """Whether the operands are 8-bit codes, added in 32 bits, whose sums are exact in float32, which has 24 bits."""
     taps = convolution.kernel[0] * convolution.kernel[1] * convolution.group_in
-    return str(convolution.element) == "i8" and taps * 255 * 128 < 2**24
+    kinds = [convolution.element, build.element_type(convolution.weights), convolution.accumulator]
+    return [str(kind) for kind in kinds] == ["i8", "i8", "i32"] and taps * 255 * 255 < 2**24
 
 
 def _depthwise_sums_in_float(
     convolution: Convolution,
-    k_tile: int,
+    start: ir.Value,
     inputs: list[ir.Value],
     maps: list[list[ir.AffineExpr]],
     kinds: list[str],
 ) -> ir.Value:
     """Codes are converted to float32 once and then multiplied and added by one instruction, where integers would need
     two: without a sum over channels there is nothing for a dot product."""
-    n, k, (oh, ow) = convolution.batch, convolution.out_channels, convolution.out_size
-    f32, i32 = ir.F32Type.get(), ir.IntegerType.get_signless(32)
-    shape = [n, -(-k // k_tile), oh, ow, k_tile]
-    start = build.fill(build.zero(f32), shape)
+    f32, i32 = ir.F32Type.get(), convolution.accumulator
+    shape = list(ir.RankedTensorType(start.type).shape)
+    to_float = [arith.sitofp if convolution.is_signed(place) else arith.uitofp for place in range(2)]
 
     def body(a: ir.Value, b: ir.Value, accumulator: ir.Value) -> ir.Value:
-        return build.multiply_accumulate(arith.uitofp(f32, a), arith.sitofp(f32, b), accumulator)
+        return build.multiply_accumulate(to_float[0](f32, a), to_float[1](f32, b), accumulator)
 
-    generic = build.generic(inputs, start, maps, kinds, body)
+    generic = build.generic(inputs, build.fill(build.zero(f32), shape), maps, kinds, body)
     mark(generic, convolution)
+    uniform = convolution.uniform_initial()
+
+    def integer(total: ir.Value, *first: ir.Value) -> ir.Value:
+        whole = arith.fptosi(i32, total)
+        if uniform is None:
+            return arith.addi(first[0], whole)
+        return arith.addi(arith.constant(i32, uniform), whole) if uniform.value else whole  # type: ignore[attr-defined]
+
+    added = [start] if uniform is None else []
     identity = [affine.dim(i) for i in range(5)]
     sums = build.generic(
-        [generic.results[0]],
+        [generic.results[0], *added],
         build.empty(shape, i32),
-        [identity, identity],
+        [identity] * (2 + len(added)),
         ["parallel"] * 5,
-        lambda total, _: arith.fptosi(i32, total),
+        integer,
     )
-    return build.unpack(sums.results[0], [1], [n, k, oh, ow])
+    return sums.results[0]
 
 
 def dense_channels(c_tile: int, k_tile: int, in_channels: int) -> Channels:

@@ -13,7 +13,7 @@ from dlas_mlir.ir.conv import Convolution
 from dlas_mlir.ir.kernel import sparse
 from dlas_mlir.ir.kernel.region import scalar_constant
 from dlas_mlir.ir.target import Target
-from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, is_filled_with_zero, mark
+from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, initial, mark
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,7 @@ def group_channel(convolution: Convolution, k: ir.AffineExpr, c: ir.AffineExpr, 
 
 def start_nchw(convolution: Convolution) -> ir.Value:
     """The initial accumulator [N, K, OH, OW]."""
-    if not is_filled_with_zero(convolution.initial):
-        return convolution.initial_nchw()
-    shape = [convolution.batch, convolution.out_channels, *convolution.out_size]
-    return build.fill(build.zero(convolution.accumulator), shape)
+    return initial(convolution, convolution.result_nchw, lambda value: value)
 
 
 def columns_apart(data: ir.Value, stride: int) -> ir.Value:

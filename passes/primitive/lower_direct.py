@@ -11,7 +11,7 @@ from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.base import option
 from dlas_mlir.ir.conv import Convolution
 from dlas_mlir.ir.target import Target
-from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, is_filled_with_zero, mark
+from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, initial, mark
 from dlas_mlir.passes.primitive._packed import KB, C, Channels, K, packed_convolution, unpacked_input_convolution
 
 _floor = ir.AffineExpr.get_floor_div
@@ -87,11 +87,7 @@ def _nchw(convolution: Convolution) -> ir.Value:
         if convolution.group_in == convolution.group_out == 1:
             channel = k
     maps = [[n, channel, *_pixel(convolution, (oh, ow), (fh, fw))], [k, c, fh, fw], [n, k, oh, ow]]
-    if is_filled_with_zero(convolution.initial):
-        shape = [convolution.batch, convolution.out_channels, *convolution.out_size]
-        start = build.fill(build.zero(convolution.accumulator), shape)
-    else:
-        start = convolution.initial_nchw()
+    start = initial(convolution, convolution.result_nchw, lambda value: value)
     return _loops(convolution, convolution.input_nchw(), convolution.weights_oihw(), maps, start)
 
 
@@ -108,11 +104,11 @@ def _channels_last_by_groups(convolution: Convolution) -> ir.Value:
     row, column = _pixel(convolution, (oh, ow), (fh, fw))
     maps = [[n, affine.constant(0), row, column, g * size_in + c], [g, fh, fw, c, k], [n, oh, ow, g, k]]
     shape = [convolution.batch, *convolution.out_size, groups, size_out]
-    if is_filled_with_zero(convolution.initial):
-        start = build.fill(build.zero(convolution.accumulator), shape)
-    else:
-        last = build.transpose(convolution.initial_nchw(), [0, 2, 3, 1])
-        start = build.expand(last, [[0], [1], [2], [3, 4]], shape)
+    start = initial(
+        convolution,
+        shape,
+        lambda value: build.expand(build.transpose(value, [0, 2, 3, 1]), [[0], [1], [2], [3, 4]], shape),
+    )
     result = build.collapse(_loops(convolution, data, weights, maps, start), [[0], [1], [2], [3, 4]])
     unpacked = [convolution.batch, convolution.out_channels, *convolution.out_size]
     packed = [shape[0], 1, *shape[1:3], convolution.out_channels]

@@ -11,7 +11,7 @@ from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.base import option
 from dlas_mlir.ir.conv import Convolution
 from dlas_mlir.ir.target import Target
-from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, is_filled_with_zero, mark
+from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, initial, mark
 
 
 @dataclass(frozen=True)
@@ -127,17 +127,15 @@ def _matmul(convolution: Convolution, a: ir.Value, panel: int, grouped: bool) ->
         shape = [pixels, _shape(weights)[0], panel]
         maps = [[m, d], [kb, d, k], [m, kb, k]]
         kinds = ["parallel"] * 3 + ["reduction"]
-    start = build.fill(build.zero(convolution.accumulator), shape)
-    if not is_filled_with_zero(convolution.initial):
-        start = _start(convolution, shape, panel)
+    start = initial(convolution, shape, lambda value: _start(value, shape, panel))
     generic = build.generic([a, weights], start, maps, kinds, convolution.multiply_accumulate)
     mark(generic, convolution)
     return generic.results[0]
 
 
-def _start(convolution: Convolution, shape: list[int], panel: int) -> ir.Value:
+def _start(value: ir.Value, shape: list[int], panel: int) -> ir.Value:
     """The initial accumulator [N, K, OH, OW] in the layout of the product."""
-    last = build.transpose(convolution.initial_nchw(), [0, 2, 3, 1])
+    last = build.transpose(value, [0, 2, 3, 1])
     pixels = build.collapse(last, [[0, 1, 2], [3]])
     packed = build.pack(pixels, [1], [panel])
     return packed if len(shape) == 3 else build.expand(packed, [[0], [1, 2], [3]], shape)
@@ -149,7 +147,7 @@ def _panels(convolution: Convolution, a: ir.Value, panel: int) -> ir.Value:
     _, r, s, c = _shape(weights)
     depth = _shape(a)[-1] // (r * s)
     if depth != c:
-        weights = build.pad(weights, [0] * 4, [0, 0, 0, depth - c], build.zero(convolution.element))
+        weights = build.pad(weights, [0] * 4, [0, 0, 0, depth - c], build.zero(build.element_type(weights)))
     return build.pack(build.collapse(weights, [[0], [1, 2, 3]]), [0], [panel])
 
 
