@@ -153,8 +153,13 @@ def multiply_accumulate(a: ir.Value, b: ir.Value, accumulator: ir.Value) -> ir.V
     return arith.addf(accumulator, arith.mulf(a, b))
 
 
-def pack(source: ir.Value, dims: Sequence[int], tiles: Sequence[int]) -> ir.Value:
-    """linalg.pack of `dims` into inner `tiles`, padded with zeros where a tile does not divide."""
+# On a linalg.pack: nothing that is computed for a real element depends on what it is padded with.
+UNREAD_FILLER = "dlas.unread_filler"
+
+
+def pack(source: ir.Value, dims: Sequence[int], tiles: Sequence[int], *, unread: bool = False) -> ir.Value:
+    """linalg.pack of `dims` into inner `tiles`, padded with zeros where a tile does not divide; `unread` says that its
+    readers do not look at that padding."""
     kind = ir.RankedTensorType(source.type)
     shape = list(kind.shape)
     padded = any(shape[dim] % tile for dim, tile in zip(dims, tiles, strict=True))
@@ -162,7 +167,7 @@ def pack(source: ir.Value, dims: Sequence[int], tiles: Sequence[int]) -> ir.Valu
         shape[dim] = -(-shape[dim] // tile)
     destination = empty([*shape, *tiles], kind.element_type)
     operands = [source, destination] + ([zero(kind.element_type)] if padded else [])
-    return ir.Operation.create(
+    op = ir.Operation.create(
         "linalg.pack",
         results=[destination.type],
         operands=operands,
@@ -172,7 +177,10 @@ def pack(source: ir.Value, dims: Sequence[int], tiles: Sequence[int]) -> ir.Valu
             "static_inner_tiles": i64s(tiles),
             "operandSegmentSizes": ir.DenseI32ArrayAttr.get([1, 1, int(padded), 0]),
         },
-    ).result
+    )
+    if padded and unread:
+        op.attributes[UNREAD_FILLER] = ir.UnitAttr.get()
+    return op.result
 
 
 def unpack(source: ir.Value, dims: Sequence[int], shape: Sequence[int]) -> ir.Value:

@@ -23,6 +23,7 @@ _DTYPES = {
     "f16": np.float16,
     "f32": np.float32,
     "f64": np.float64,
+    "i1": np.bool_,
     "i8": np.int8,
     "i16": np.int16,
     "i32": np.int32,
@@ -66,7 +67,8 @@ class Constants:
         kind = ir.RankedTensorType(value.type)
         if not isinstance(attr, ir.DenseElementsAttr):
             flat = self._resource(_resource_key(attr), value.owner).view(dtype_of(kind.element_type))
-            return flat.reshape(kind.shape)
+            # Truth values may be stored as bits.
+            return flat.reshape(kind.shape) if flat.size == np.prod(kind.shape) else None
         if attr.is_splat:
             scalar = attr.get_splat_value()
             return np.full(kind.shape, scalar.value, dtype_of(kind.element_type))  # type: ignore[attr-defined]
@@ -93,7 +95,7 @@ def constant(array: np.ndarray, hint: str = "dlas") -> ir.Value:
     kind = ir.RankedTensorType.get(array.shape, ir.Type.parse(element))
     # iree-compile may pull a small constant into a dispatch, and there cannot widen a resource of bf16.
     small = array.size <= (_LARGEST_DENSE_BF16 if element == "bf16" else 16)
-    if small or (array == array.flat[0]).all():
+    if element == "i1" or small or (array == array.flat[0]).all():
         attr = ir.DenseElementsAttr.get(array, type=kind.element_type, shape=array.shape)
         return arith.constant(kind, attr)
     attr = ir.DenseResourceElementsAttr.get_from_buffer(array, f"{hint}_{next(_counter)}", kind)

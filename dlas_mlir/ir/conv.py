@@ -325,11 +325,26 @@ def view(op: ir.Operation) -> Convolution | None:
         in_size=(data.get("h", 1), data.get("w", 1)),
         out_size=(out.get("h", 1), out.get("w", 1)),
         kernel=(weights.get("h", 1), weights.get("w", 1)),
-        strides=_pair(op, "strides"),
-        dilations=_pair(op, "dilations"),
+        strides=pair(op, "strides"),
+        dilations=pair(op, "dilations"),
         element=build.element_type(_codes(op.operands[0])),
         accumulator=kinds[2].element_type,
     )
+
+
+def is_layer(op: ir.Operation) -> bool:
+    """Whether `op` is one of the named convolutions and matrix products, of whatever types and shapes."""
+    return op.name in _FORMS and len(op.results) == 1
+
+
+def why_no_view(op: ir.Operation) -> str:
+    """What is special about a layer that has no view."""
+    kinds = [ir.RankedTensorType(value.type) for value in op.operands]
+    if not all(_is_real(kind.element_type) for kind in kinds):
+        return f"{op.name} on numbers of type {kinds[0].element_type}"
+    if not all(kind.has_static_shape for kind in kinds):
+        return f"{op.name} on dynamic shapes"
+    return f"{op.name} with other indexing maps than its plain ones"
 
 
 def _is_real(element: ir.Type) -> bool:
@@ -346,7 +361,8 @@ def _plain_matmul(op: ir.Operation) -> bool:
     )
 
 
-def _pair(op: ir.Operation, name: str) -> tuple[int, int]:
+def pair(op: ir.Operation, name: str) -> tuple[int, int]:
+    """The attribute `strides` or `dilations` of a convolution or pooling, ones where it is left out."""
     if name not in op.attributes:
         return (1, 1)
     values = [int(value) for value in ir.DenseIntElementsAttr(op.attributes[name])]

@@ -32,6 +32,7 @@ _FUNCTIONS: dict[str, Callable] = {
     "arith.select": np.where,
     "arith.andi": np.bitwise_and,
     "arith.ori": np.bitwise_or,
+    "arith.xori": np.bitwise_xor,
     "math.sqrt": np.sqrt,
     "math.rsqrt": lambda x: (1 / np.sqrt(x)).astype(x.dtype),
     "math.exp": np.exp,
@@ -44,14 +45,19 @@ _FUNCTIONS: dict[str, Callable] = {
     "math.erf": lambda x: _ERF(x).astype(x.dtype),
     "math.fma": lambda a, b, c: a * b + c,
 }
-_CONVERSIONS = {
-    "arith.truncf",
-    "arith.extf",
-    "arith.sitofp",
-    "arith.fptosi",
-    "arith.extsi",
-    "arith.trunci",
+# Of truth values, which have one bit: sums wrap around.
+_FUNCTIONS_OF_BITS: dict[str, Callable] = {
+    "arith.addi": np.logical_xor,
+    "arith.subi": np.logical_xor,
+    "arith.muli": np.logical_and,
+    "arith.maxui": np.logical_or,
+    "arith.minui": np.logical_and,
+    # The true one is -1.
+    "arith.maxsi": np.logical_and,
+    "arith.minsi": np.logical_or,
 }
+_CONVERSIONS = {"arith.truncf", "arith.extf", "arith.fptosi"}
+_SIGNED_CONVERSIONS = {"arith.sitofp", "arith.extsi"}
 _UNSIGNED_CONVERSIONS = {"arith.uitofp", "arith.extui"}
 _COMPARISONS = {
     "eq": np.equal,
@@ -87,6 +93,11 @@ def _unsigned(array: np.ndarray) -> np.ndarray:
     return array if array.dtype == np.bool_ else array.view(f"u{array.dtype.itemsize}")
 
 
+def _signed(array: np.ndarray) -> np.ndarray:
+    """Signless integers as signed ones."""
+    return -array.astype(np.int8) if array.dtype == np.bool_ else array
+
+
 class CannotEvaluate(Exception):
     """The body has an operation that the evaluator does not know, or an assertion that fails."""
 
@@ -103,7 +114,7 @@ def evaluate_body(block: ir.Block, arguments: Sequence[np.ndarray | None]) -> np
         attr = scalar_constant(value)
         if attr is None:
             raise CannotEvaluate(f"{value} is neither an argument nor a constant")
-        return np.asarray(attr.value, dtype_of(value.type))  # type: ignore[attr-defined]
+        return np.asarray(attr.value, _dtype(value.type))  # type: ignore[attr-defined]
 
     for op in block.operations:
         op = op.operation
@@ -121,16 +132,27 @@ def evaluate_body(block: ir.Block, arguments: Sequence[np.ndarray | None]) -> np
     raise CannotEvaluate("no linalg.yield")
 
 
+def _dtype(kind: ir.Type) -> np.dtype:
+    try:
+        return dtype_of(kind)
+    except KeyError:
+        raise CannotEvaluate(f"numpy has no {kind}") from None
+
+
 def _apply(op: ir.Operation, inputs: list[np.ndarray]) -> np.ndarray:
+    kind = _dtype(op.results[0].type)
     if op.name in _CONVERSIONS:
-        return inputs[0].astype(dtype_of(op.results[0].type))
+        return inputs[0].astype(kind)
+    if op.name in _SIGNED_CONVERSIONS:
+        return _signed(inputs[0]).astype(kind)
     if op.name in _UNSIGNED_CONVERSIONS:
-        return _unsigned(inputs[0]).astype(dtype_of(op.results[0].type))
+        return _unsigned(inputs[0]).astype(kind)
+    if op.name == "arith.trunci":
+        return (inputs[0] & 1).astype(kind) if kind == np.bool_ else inputs[0].astype(kind)
     if op.name == "arith.fptoui":
-        kind = np.dtype(dtype_of(op.results[0].type))
         return inputs[0].astype(np.int64).astype(kind)
     if op.name == "arith.bitcast":
-        return inputs[0].view(dtype_of(op.results[0].type))
+        return inputs[0].view(kind)
     if op.name == "arith.cmpf":
         predicate = _CMPF[ir.IntegerAttr(op.attributes["predicate"]).value]
         unordered = np.isnan(inputs[0]) | np.isnan(inputs[1])
@@ -140,6 +162,8 @@ def _apply(op: ir.Operation, inputs: list[np.ndarray]) -> np.ndarray:
         return compared | unordered if predicate[0] == "u" else compared & ~unordered
     if op.name not in _FUNCTIONS:
         raise CannotEvaluate(op.name)
+    if kind == np.bool_ and op.name in _FUNCTIONS_OF_BITS:
+        return _FUNCTIONS_OF_BITS[op.name](*inputs)
     return _FUNCTIONS[op.name](*inputs)
 
 
@@ -147,7 +171,9 @@ def is_elementwise(op: ir.Operation) -> bool:
     """Whether `op` is a linalg.generic with one result, parallel loops only and a plain permutation as output map."""
     if op.name != "linalg.generic" or len(op.results) != 1 or "reduction" in iterators(op):
         return False
-    return all(affine.is_dim(expr) for expr in indexing_maps(op)[-1].results)
+    out = indexing_maps(op)[-1]
+    dims = [affine.dim_position(expr) for expr in out.results if affine.is_dim(expr)]
+    return len(dims) == len(out.results) and sorted(dims) == list(range(out.n_dims))
 
 
 def evaluate_elementwise(op: ir.Operation, arrays: Sequence[np.ndarray | None]) -> np.ndarray:
@@ -161,7 +187,7 @@ def evaluate_elementwise(op: ir.Operation, arrays: Sequence[np.ndarray | None]) 
     value = np.broadcast_to(value, extents)
     order = [affine.dim_position(expr) for expr in maps[-1].results]
     kind = ir.RankedTensorType(op.results[0].type)
-    return np.ascontiguousarray(value.transpose(order)).astype(dtype_of(kind.element_type), copy=False)
+    return np.ascontiguousarray(value.transpose(order)).astype(_dtype(kind.element_type), copy=False)
 
 
 def _align(array: np.ndarray, map_: ir.AffineMap, loops: int) -> np.ndarray:

@@ -72,15 +72,21 @@ class _Chain:
         if found is None:
             return False
         name, other, flipped = found
-        if name == "arith.addf":
-            self.shift = self.shift + other
-        elif name == "arith.subf":
-            sign = -1.0 if flipped else 1.0
-            self.scale, self.shift = sign * self.scale, sign * self.shift - sign * other
-        elif name == "arith.mulf":
-            self.scale, self.shift = self.scale * other, self.shift * other
-        else:
-            self.scale, self.shift = self.scale / other, self.shift / other
+        scale, shift = self.scale, self.shift
+        with np.errstate(all="ignore"):
+            if name == "arith.addf":
+                shift = shift + other
+            elif name == "arith.subf":
+                sign = -1.0 if flipped else 1.0
+                scale, shift = sign * scale, sign * shift - sign * other
+            elif name == "arith.mulf":
+                scale, shift = scale * other, shift * other
+            else:
+                scale, shift = scale / other, shift / other
+        # What is infinite must meet the sum, not each weight.
+        if not (np.isfinite(scale).all() and np.isfinite(shift).all()):
+            return False
+        self.scale, self.shift = scale, shift
         self.end = users[0].results[0]
         self.length += 1
         return True
@@ -118,9 +124,15 @@ def _channel_values(
     if place is None:
         attr = scalar_constant(value)
         return None if attr is None else np.asarray(attr.value, np.float64)  # type: ignore[attr-defined]
-    used = set().union(*(affine.dims_of(expr) for expr in maps[place].results)) if maps[place].results else set()
-    array = constants.read(op.operands[place]) if used <= {dim} else None
-    return None if array is None else array.astype(np.float64).reshape(-1)
+    array, exprs = constants.read(op.operands[place]), maps[place].results
+    if array is None or any(affine.dims_of(expr) - {dim} for expr in exprs):
+        return None
+    point = [0] * maps[place].n_dims
+    values = np.empty(ir.RankedTensorType(op.results[0].type).shape[dim], np.float64)
+    for channel in range(values.size):
+        point[dim] = channel
+        values[channel] = array[tuple(affine.evaluate(expr, point) for expr in exprs)]
+    return values
 
 
 def _fold_into_weights(convolution: conv.Convolution, constants: Constants) -> None:
@@ -142,12 +154,15 @@ def _fold_into_weights(convolution: conv.Convolution, constants: Constants) -> N
         pass
     if chain.length == 0 and not np.any(bias):
         return
+    shape = [weights.shape[i] if i in weight_dims else 1 for i in range(weights.ndim)]
+    scale = chain.scale.reshape([weights.shape[i] for i in weight_dims]).transpose(np.argsort(weight_dims))
+    with np.errstate(over="ignore"):
+        scaled = (weights * scale.reshape(shape)).astype(weights.dtype)
+    if np.isfinite(weights).all() and not np.isfinite(scaled).all():
+        return
     with ir.InsertionPoint(op), op.location:
         if np.any(chain.scale != 1.0):
-            shape = [weights.shape[i] if i in weight_dims else 1 for i in range(weights.ndim)]
-            scale = chain.scale.reshape([weights.shape[i] for i in weight_dims]).transpose(np.argsort(weight_dims))
-            scaled = weights * scale.reshape(shape)
-            convolution.set_weights(constant(scaled.astype(weights.dtype), "weights"))
+            convolution.set_weights(constant(scaled, "weights"))
         if np.any(bias):
             kind = ir.RankedTensorType(op.operands[2].type)
             op.operands[2] = build.fill(build.zero(kind.element_type), kind.shape)

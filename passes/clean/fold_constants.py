@@ -137,6 +137,8 @@ def _evaluate_pad(op: ir.Operation, read: Read) -> np.ndarray | None:
     if array is None or value is None or len(op.operands) != 1:
         return None
     padding = list(zip(_i64s(op, "static_low"), _i64s(op, "static_high"), strict=True))
+    if any(size < 0 for sides in padding for size in sides):
+        return None
     fill = np.asarray(value.value, dtype_of(value.type))  # type: ignore[attr-defined]
     return np.pad(array, padding, constant_values=fill)
 
@@ -148,7 +150,7 @@ def _evaluate_slice(op: ir.Operation, read: Read) -> np.ndarray | None:
     if array is None:
         return None
     places = zip(_i64s(op, "static_offsets"), _i64s(op, "static_sizes"), _i64s(op, "static_strides"), strict=True)
-    index = tuple(slice(start, start + (size - 1) * step + 1, step) for start, size, step in places)
+    index = tuple(slice(start, start + size * step, step) for start, size, step in places)
     return array[index].reshape(_result_shape(op))
 
 

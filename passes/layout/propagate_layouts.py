@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-import numpy as np
 from iree.compiler import ir
+from iree.compiler.dialects import arith
 
-from dlas_mlir.ir import affine, build
+from dlas_mlir.ir import affine, build, conv
 from dlas_mlir.ir.base import Pass
-from dlas_mlir.ir.constants import dtype_of, is_constant
-from dlas_mlir.ir.evaluate import CannotEvaluate, evaluate_body
+from dlas_mlir.ir.constants import is_constant
 from dlas_mlir.ir.kernel import sparse
-from dlas_mlir.ir.kernel.region import indexing_maps, iterators
-from dlas_mlir.passes.layout._relayout import inner_dims, pack_by_transpose, relayout, unpack_by_transpose
+from dlas_mlir.ir.kernel.region import indexing_maps, iterators, scalar_constant
+from dlas_mlir.passes.layout._relayout import inner_dims, is_static, pack_by_transpose, relayout, unpack_by_transpose
+from dlas_mlir.passes.primitive._lower import check_lowered
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,10 @@ class PropagateLayoutsPass(Pass):
 
     An operation that reads a packed and an unpacked value gets the latter packed, unless it stands between sparse
     contractions, which compute and read NCHW: then the former is unpacked. The filler lanes of a partial block
-    hold values that nothing reads; an operation that could turn them into infinities or NaNs stays unpacked.
+    hold values that nothing reads, whatever they are; an operation that divides integers, which traps, stays unpacked.
+    A pack whose padding somebody reads (one without `dlas.unread_filler`) does not vanish.
+
+    A layer that is still marked with a primitive is an error: the pass that lowers it is missing in the pipeline.
 
     Before:
     ```mlir
@@ -50,6 +53,8 @@ class PropagateLayoutsPass(Pass):
 
     def run(self, module: ir.Module) -> None:
         for op in build.operations(module):
+            check_lowered(op)
+        for op in build.operations(module):
             _rewrite(op, _HANDLERS)
         build.erase_dead(module)
         for op in build.operations(module):
@@ -62,7 +67,7 @@ _Handlers: TypeAlias = "dict[str, Callable[[ir.Operation], ir.Value | None]]"
 
 def _rewrite(op: ir.Operation, handlers: _Handlers) -> None:
     handler = handlers.get(op.name)
-    if handler is None:
+    if handler is None or not is_static(op):
         return
     with ir.InsertionPoint(op), op.location:
         replacement = handler(op)
@@ -102,7 +107,7 @@ def _as_packed(value: ir.Value, dim: int, tile: int) -> ir.Value:
     packed = _packed(value)
     if packed is not None and (packed.dim, packed.tile) == (dim, tile):
         return packed.source
-    return build.pack(value, [dim], [tile])
+    return build.pack(value, [dim], [tile], unread=True)
 
 
 def _cancel(op: ir.Operation) -> ir.Value | None:
@@ -111,8 +116,10 @@ def _cancel(op: ir.Operation) -> ir.Value | None:
     tiles = list(ir.DenseI64ArrayAttr(op.attributes["static_inner_tiles"]))
     if packed is None or inner_dims(op) != [packed.dim]:
         return None
+    if packed.shape[packed.dim] % tiles[0] and build.UNREAD_FILLER not in op.attributes:
+        return None
     if tiles == [packed.tile]:
-        return packed.source
+        return packed.source if packed.source.type == op.results[0].type else None
     return relayout(packed.source, packed.dim, _shape(op.results[0])[packed.dim], tiles[0])
 
 
@@ -128,7 +135,7 @@ def _generic(op: ir.Operation) -> ir.Value | None:
     places = [_plain_place(map_, loop) for map_ in maps]
     if places[-1] is None or any(place is None and _uses(map_, loop) for place, map_ in zip(places, maps, strict=True)):
         return None
-    if extent % tile and not _safe_on_filler(op):
+    if not _may_be_packed(op, loop, partial=extent % tile != 0):
         return None
     if any(_from_sparse(value) for value in inputs) and _to_sparse(op.results[0]):
         return None
@@ -187,18 +194,21 @@ def _uses(map_: ir.AffineMap, loop: int) -> bool:
     return any(loop in affine.dims_of(expr) for expr in map_.results)
 
 
-def _safe_on_filler(op: ir.Operation) -> bool:
-    """Whether the body stays finite on zeros and on a range of other values, as filler lanes may hold."""
-    block = op.regions[0].blocks[0]
-    rng = np.random.default_rng(0)
-    try:
-        samples = [
-            np.concatenate([np.zeros(1), rng.uniform(-16, 16, 255)]).astype(dtype_of(argument.type))
-            for argument in block.arguments
-        ]
-        return bool(np.all(np.isfinite(evaluate_body(block, samples))))
-    except (CannotEvaluate, KeyError):
+def _may_be_packed(op: ir.Operation, loop: int, partial: bool) -> bool:
+    """Whether the body means the same where `loop` is in blocks: it does not ask for the loop's index, and, on the
+    filler lanes of a partial block, nothing traps."""
+    if not all(isinstance(build.element_type(value), ir.FloatType | ir.IntegerType) for value in op.operands):
         return False
+    for inner in op.regions[0].blocks[0].operations:
+        inner = inner.operation
+        if inner.name == "linalg.index" and ir.IntegerAttr(inner.attributes["dim"]).value == loop:
+            return False
+        if len(inner.regions) or (partial and inner.name in _TRAPPING):
+            return False
+    return True
+
+
+_TRAPPING = {f"arith.{name}" for name in ("divsi", "divui", "remsi", "remui", "ceildivsi", "ceildivui", "floordivsi")}
 
 
 def _packed_destination(value: ir.Value, dim: int, tile: int) -> ir.Value:
@@ -217,12 +227,9 @@ def _pooling(op: ir.Operation) -> ir.Value | None:
     """A linalg.generic, of which kernels are made: of packed channels, or as it is."""
     packed = _packed(op.operands[0])
     window, destination = op.operands[1], op.operands[2]
-    static = all(ir.RankedTensorType(value.type).has_static_shape for value in op.operands)
-    if not static or (packed is not None and packed.dim != 1):
+    if packed is not None and packed.dim != 1:
         return None
-    strides, dilations = (
-        [int(x) for x in ir.DenseIntElementsAttr(op.attributes[name])] for name in ("strides", "dilations")
-    )
+    strides, dilations = conv.pair(op, "strides"), conv.pair(op, "dilations")
     parallel = 4 if packed is None else 5
     n, c, oh, ow, *lane = (affine.dim(i) for i in range(parallel))
     fh, fw = affine.dim(parallel), affine.dim(parallel + 1)
@@ -246,10 +253,11 @@ def _pad(op: ir.Operation) -> ir.Value | None:
     if packed is None or len(op.operands) != 1:
         return None
     low, high = (list(ir.DenseI64ArrayAttr(op.attributes[name])) for name in ("static_low", "static_high"))
-    value = op.regions[0].blocks[0].operations[-1].operands[0]
-    if low[packed.dim] or high[packed.dim] or isinstance(value.owner, ir.Block):
+    value = scalar_constant(op.regions[0].blocks[0].operations[-1].operands[0])
+    if low[packed.dim] or high[packed.dim] or value is None:
         return None
-    padded = build.pad(packed.source, [*low, 0], [*high, 0], value)
+    filler = arith.constant(build.element_type(packed.source), value)
+    padded = build.pad(packed.source, [*low, 0], [*high, 0], filler)
     return build.unpack(padded, [packed.dim], _shape(op.results[0]))
 
 
@@ -277,7 +285,7 @@ def _concat(op: ir.Operation) -> ir.Value | None:
 def _collapse(op: ir.Operation) -> ir.Value | None:
     """[N, C, 1, 1] to [N, C]."""
     packed = _packed(op.operands[0])
-    if packed is None or packed.dim != 1 or packed.shape[2:] != (1, 1) or len(_shape(op.results[0])) != 2:
+    if packed is None or packed.dim != 1 or packed.shape[2:] != (1, 1) or _reassociation(op) != [[0], [1, 2, 3]]:
         return None
     flat = build.collapse(packed.source, [[0], [1], [2, 3, 4]])
     return build.unpack(flat, [1], _shape(op.results[0]))
@@ -287,11 +295,16 @@ def _expand(op: ir.Operation) -> ir.Value | None:
     """[N, C] to [N, C, 1, 1]."""
     packed = _packed(op.operands[0])
     shape = _shape(op.results[0])
-    if packed is None or packed.dim != 1 or len(packed.shape) != 2 or len(shape) != 4 or shape[2:] != [1, 1]:
+    if packed is None or packed.dim != 1 or _reassociation(op) != [[0], [1, 2, 3]] or shape[2:] != [1, 1]:
         return None
     blocks = _shape(packed.source)
     image = build.expand(packed.source, [[0], [1], [2, 3, 4]], [blocks[0], blocks[1], 1, 1, packed.tile])
     return build.unpack(image, [1], shape)
+
+
+def _reassociation(op: ir.Operation) -> list[list[int]]:
+    groups = ir.ArrayAttr(op.attributes["reassociation"])
+    return [[ir.IntegerAttr(i).value for i in ir.ArrayAttr(group)] for group in groups]
 
 
 def _unpack_left_over(op: ir.Operation) -> ir.Value | None:

@@ -68,6 +68,18 @@ def marked_with(op: ir.Operation) -> str | None:
     return ir.StringAttr(op.attributes[PRIMITIVE]).value if PRIMITIVE in op.attributes else None
 
 
+def check_lowered(op: ir.Operation) -> None:
+    """Raise PassError where `op` is a layer that is still to be lowered."""
+    name = marked_with(op)
+    if name is not None and op.name != "linalg.generic":
+        layer = ir.StringAttr(op.attributes[LAYER]).value if LAYER in op.attributes else conv.layer_name(op)
+        raise PassError(
+            f"layer '{layer}' is marked with the primitive '{name}', and nothing has lowered it: dlas-lower-{name} "
+            "belongs in the pipeline before this pass",
+            op,
+        )
+
+
 def initial(convolution: conv.Convolution, shape: list[int], laid_out: Callable[[ir.Value], ir.Value]) -> ir.Value:
     """The initial accumulator as a tensor of `shape`: a fill where all its elements are one constant, else what
     `laid_out` makes of it as [N, K, OH, OW]."""

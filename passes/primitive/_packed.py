@@ -19,7 +19,9 @@ KINDS = ["parallel"] * 5 + ["reduction"] * 4
 @dataclass(frozen=True)
 class Channels:
     """Which input channels an output channel reads: `block` and `inner` index the packed input (over the loops),
-    `c_tile` is the block of input channels of the layout, `blocks` and `depth` are the extents of CI and C."""
+    `c_tile` is the block of input channels of the layout, `blocks` and `depth` are the extents of CI and C.
+
+    No real output may read a filler lane, not even to multiply it by zero: it may hold an infinity or a NaN."""
 
     c_tile: int
     k_tile: int
@@ -37,7 +39,7 @@ def spatial(convolution: Convolution) -> tuple[ir.AffineExpr, ir.AffineExpr]:
 
 def packed_convolution(convolution: Convolution, channels: Channels, weights: ir.Value) -> ir.Value:
     """Build the packed form of `convolution` for `weights` [K/k, CI, R, S, C, k]; returns [N, K, OH, OW]."""
-    data = build.pack(convolution.input_nchw(), [1], [channels.c_tile])
+    data = channels_of_block(build.pack(convolution.input_nchw(), [1], [channels.c_tile], unread=True), channels)
     row, column = spatial(convolution)
     dim = affine.dim
     maps = [
@@ -46,6 +48,14 @@ def packed_convolution(convolution: Convolution, channels: Channels, weights: ir
         [dim(N), dim(KB), dim(OH), dim(OW), dim(K)],
     ]
     return _finish(convolution, channels.k_tile, [data, weights], maps, KINDS)
+
+
+def channels_of_block(data: ir.Value, channels: Channels) -> ir.Value:
+    """The packed input without the lanes behind those that the loop C runs over, where it runs over lanes."""
+    shape = list(ir.RankedTensorType(data.type).shape)
+    if not affine.is_dim(channels.inner, C) or channels.depth == shape[-1]:
+        return data
+    return build.extract_slice(data, [0] * len(shape), [*shape[:-1], channels.depth])
 
 
 def unpacked_input_convolution(convolution: Convolution, k_tile: int) -> ir.Value:
@@ -73,7 +83,7 @@ def _finish(
 ) -> ir.Value:
     n, k, (oh, ow) = convolution.batch, convolution.out_channels, convolution.out_size
     shape = [n, -(-k // k_tile), oh, ow, k_tile]
-    start = initial(convolution, shape, lambda value: build.pack(value, [1], [k_tile]))
+    start = initial(convolution, shape, lambda value: build.pack(value, [1], [k_tile], unread=True))
     if convolution.depthwise and sums_in_float(convolution):
         sums = _depthwise_sums_in_float(convolution, start, inputs, maps, kinds)
         return build.unpack(sums, [1], [n, k, oh, ow])

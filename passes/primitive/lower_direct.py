@@ -59,8 +59,8 @@ class LowerDirectPass(LowerPrimitivePass):
             return unpacked_input_convolution(convolution, k_tile)
         c_tile = -(-convolution.in_channels // lanes) * lanes
         if convolution.groups == 1:
-            channels = Channels(c_tile, k_tile, 1, c_tile, affine.dim(KB), affine.dim(C))
-            weights = build.pack(convolution.weights_oihw(), [1, 0], [c_tile, k_tile])
+            channels = Channels(c_tile, k_tile, 1, convolution.in_channels, affine.dim(KB), affine.dim(C))
+            weights = build.pack(convolution.weights_oihw(), [1, 0], [convolution.in_channels, k_tile])
         else:
             size_in, size_out = convolution.group_in, convolution.group_out
             # The filler lanes of the output read as if there were more groups.

@@ -65,16 +65,18 @@ class LowerGemmPass(LowerPrimitivePass):
     def _convolution(self, convolution: Convolution, panel: int, target: Target) -> ir.Value:
         n, k, (oh, ow) = convolution.batch, convolution.out_channels, convolution.out_size
         data = convolution.input_nchw()
-        # Channels last, as one block; a multiple of the lanes so that neighbours share the layout.
+        # Channels last, as one block; a multiple of the lanes so that neighbours share the layout. What fills it up is
+        # not read.
         few = convolution.in_channels <= 4
         grouped = convolution.groups > 1
         lanes = target.lanes() or 1
-        depth = convolution.in_channels if few or grouped else -(-convolution.in_channels // lanes) * lanes
-        last = build.pack(data, [1], [depth])
+        width = convolution.in_channels if few or grouped else -(-convolution.in_channels // lanes) * lanes
+        last = build.pack(data, [1], [width], unread=True)
+        depth = convolution.in_channels
         if _reads_input_as_it_is(convolution) and not grouped:
-            a = build.collapse(last, [[0, 1, 2, 3], [4]])
+            a = _first_channels(build.collapse(last, [[0, 1, 2, 3], [4]]), depth)
         else:
-            columns = _im2col(convolution, last, depth // convolution.groups)
+            columns = _im2col(convolution, _first_channels(last, depth), depth // convolution.groups)
             a = build.collapse(columns, [[0, 1, 2], [3], [4, 5, 6]] if grouped else [[0, 1, 2], [3, 4, 5]])
         c = _matmul(convolution, a, panel, grouped)
         channels = list(range(1, ir.RankedTensorType(c.type).rank))
@@ -82,6 +84,12 @@ class LowerGemmPass(LowerPrimitivePass):
         width = ir.RankedTensorType(wide.type).shape[1]
         image = build.expand(wide, [[0, 1, 2, 3], [4]], [n, 1, oh, ow, width])
         return build.unpack(image, [1], [n, k, oh, ow])
+
+
+def _first_channels(value: ir.Value, count: int) -> ir.Value:
+    """The first `count` of the last dimension."""
+    shape = _shape(value)
+    return value if shape[-1] == count else build.extract_slice(value, [0] * len(shape), [*shape[:-1], count])
 
 
 def _reads_input_as_it_is(convolution: Convolution) -> bool:
@@ -113,7 +121,7 @@ def _im2col(convolution: Convolution, data: ir.Value, depth: int) -> ir.Value:
 def _matmul(convolution: Convolution, a: ir.Value, panel: int, grouped: bool) -> ir.Value:
     """[M, (G,) D] x [K/k, D, k] to [M, (G,) K/k, k]."""
     dim = affine.dim
-    weights = _panels(convolution, a, panel)
+    weights = _panels(convolution, panel)
     pixels = ir.RankedTensorType(a.type).shape[0]
     if grouped:
         m, g, kb, k, d = (dim(i) for i in range(5))
@@ -137,17 +145,13 @@ def _start(value: ir.Value, shape: list[int], panel: int) -> ir.Value:
     """The initial accumulator [N, K, OH, OW] in the layout of the product."""
     last = build.transpose(value, [0, 2, 3, 1])
     pixels = build.collapse(last, [[0, 1, 2], [3]])
-    packed = build.pack(pixels, [1], [panel])
+    packed = build.pack(pixels, [1], [panel], unread=True)
     return packed if len(shape) == 3 else build.expand(packed, [[0], [1, 2], [3]], shape)
 
 
-def _panels(convolution: Convolution, a: ir.Value, panel: int) -> ir.Value:
-    """Weights as [K/k, D, k], D in the order R, S, C of im2col, with zeros for padded channels."""
+def _panels(convolution: Convolution, panel: int) -> ir.Value:
+    """Weights as [K/k, D, k], D in the order R, S, C of im2col."""
     weights = build.transpose(convolution.weights_oihw(), [0, 2, 3, 1])
-    _, r, s, c = _shape(weights)
-    depth = _shape(a)[-1] // (r * s)
-    if depth != c:
-        weights = build.pad(weights, [0] * 4, [0, 0, 0, depth - c], build.zero(build.element_type(weights)))
     return build.pack(build.collapse(weights, [[0], [1, 2, 3]]), [0], [panel])
 
 

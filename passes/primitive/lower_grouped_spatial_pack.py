@@ -26,10 +26,11 @@ class LowerGroupedSpatialPackPass(LowerPrimitivePass):
     After Gibson et al., "Optimizing Grouped Convolutions on Edge Devices" (ASAP 2020), groups are no loop of their
     own here: the blocks of output channels are, and each knows the block of input channels that its group starts
     at. So no data is laid out again between grouped and ungrouped layers. There are three forms:
-    - groups of whole blocks: an output block reads the blocks of its group;
+    - groups of whole output blocks: an output block reads the channels of its group;
     - groups within a block (4 channels in blocks of 16, say): lane k reads channel c of its own group, by a shuffle;
-    - all others: an output block reads the band of blocks that its channels' groups touch, with zero weights between
-      them; the weights must be constants.
+      what an output block reads lies in one input block;
+    - all others, of integers with constant weights: an output block reads the band of blocks that its channels' groups
+      touch, with zero weights between them. (Zero times an infinity of another group would be NaN.)
 
     Before:
     ```mlir
@@ -55,26 +56,23 @@ class LowerGroupedSpatialPackPass(LowerPrimitivePass):
         block = self.block or target.lanes()
         if not block:
             return "the target has no CPU vectors and no block is given"
-        if _whole_blocks(convolution, block) or _within_block(convolution, block):
+        if _exact(convolution, block) is not None:
             return None
+        if not isinstance(convolution.element, ir.IntegerType):
+            return f"groups of {convolution.group_in}->{convolution.group_out} channels straddle blocks of {block}"
         if is_constant(convolution.weights):
             return None
         return f"groups of {convolution.group_in}->{convolution.group_out} channels need constant weights"
 
     def lower(self, convolution: Convolution, target: Target) -> ir.Value:
         block = self.block or target.lanes()
-        if _whole_blocks(convolution, block):
-            in_blocks, out_blocks = convolution.group_in // block, convolution.group_out // block
-            start = _floor(affine.dim(KB), out_blocks) * in_blocks + affine.dim(CI)
-            channels = Channels(block, block, in_blocks, block, start, affine.dim(C))
-            weights = build.pack(convolution.weights_oihw(), [1, 0], [block, block])
-        elif _within_block(convolution, block):
-            size = convolution.group_in
-            inner = _floor(affine.dim(K), size) * size + affine.dim(C)
-            channels = Channels(block, block, 1, size, affine.dim(KB), inner)
-            weights = build.pack(convolution.weights_oihw(), [1, 0], [size, block])
-        else:
-            channels, weights = _banded(convolution, block)
+        channels = _exact(convolution, block)
+        # In a band integers are added by dot products, of which a shuffle has none.
+        even = _whole_blocks(convolution, block) or convolution.group_in == convolution.group_out
+        banded = isinstance(convolution.element, ir.IntegerType) and is_constant(convolution.weights) and not even
+        if channels is None or banded:
+            return packed_convolution(convolution, *_banded(convolution, block))
+        weights = build.pack(convolution.weights_oihw(), [1, 0], [channels.depth, block])
         return packed_convolution(convolution, channels, weights)
 
 
@@ -82,8 +80,30 @@ def _whole_blocks(convolution: Convolution, block: int) -> bool:
     return convolution.group_in % block == 0 and convolution.group_out % block == 0
 
 
-def _within_block(convolution: Convolution, block: int) -> bool:
-    return convolution.group_in == convolution.group_out and block % convolution.group_in == 0
+def _exact(convolution: Convolution, block: int) -> Channels | None:
+    """The channels that each output channel's group has, and no others; None where they straddle blocks."""
+    size_in, size_out = convolution.group_in, convolution.group_out
+    k, kb, c = affine.dim(K), affine.dim(KB), affine.dim(C)
+    if _whole_blocks(convolution, block):
+        start = _floor(kb, size_out // block) * (size_in // block) + affine.dim(CI)
+        return Channels(block, block, size_in // block, block, start, c)
+    if size_out % block == 0:
+        group = _floor(kb, size_out // block)
+        if block % size_in == 0:
+            parts = block // size_in
+            return Channels(block, block, 1, size_in, _floor(group, parts), (group % parts) * size_in + c)
+        channel = group * size_in + c
+        return Channels(block, block, 1, size_in, _floor(channel, block), channel % block)
+    if block % size_out:
+        return None
+    # Several groups in an output block, which read `span` channels.
+    span = block // size_out * size_in
+    if block % span:
+        return None
+    inner = _floor(k, size_out) * size_in + c
+    if span == block:
+        return Channels(block, block, 1, size_in, kb, inner)
+    return Channels(block, block, 1, size_in, _floor(kb, block // span), (kb % (block // span)) * span + inner)
 
 
 def _bands(convolution: Convolution, block: int) -> tuple[list[int], int]:

@@ -13,7 +13,7 @@ from dlas_mlir.ir import build, conv, sparsity
 from dlas_mlir.ir.base import Pass, PassError, option, remark, warning
 from dlas_mlir.ir.registry import all_pass_names, pass_class
 from dlas_mlir.ir.target import Target
-from dlas_mlir.passes.primitive._lower import LAYER, PRIMITIVE, LowerPrimitivePass
+from dlas_mlir.passes.primitive._lower import LAYER, PRIMITIVE, LowerPrimitivePass, marked_with
 
 _PREFIX = "dlas-lower-"
 
@@ -69,6 +69,8 @@ class SelectPrimitivePass(Pass):
             if convolution is not None:
                 layers.add(conv.layer_name(op))
                 self._select(convolution, target, choices)
+            elif conv.is_layer(op):
+                self._leave(op)
         if unknown := [layer for layer in choices if layer not in layers]:
             warning(module.operation, f"choices {self.choices}: there is no layer {', '.join(map(repr, unknown))}")
 
@@ -87,6 +89,14 @@ class SelectPrimitivePass(Pass):
                 f"choices {self.choices}: an object from layer names to primitives is wanted", module.operation
             )
         return choices
+
+    def _leave(self, op: ir.Operation) -> None:
+        """A layer that no primitive knows is iree-compile's."""
+        reason = f"layer '{conv.layer_name(op)}': no primitive does {conv.why_no_view(op)}"
+        if marked_with(op) is not None:
+            raise PassError(reason, op)
+        if self.primitive:
+            remark(op, f"{reason}; it is left to iree-compile")
 
     def _select(self, convolution: conv.Convolution, target: Target, choices: dict[str, str]) -> None:
         op, layer = convolution.op, conv.layer_name(convolution.op)

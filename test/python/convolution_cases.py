@@ -278,6 +278,9 @@ _NASTY: tuple[tuple[tuple[str, ...], dict], ...] = (
     (("nchw", "gemm", "grouped-spatial-pack"), {"inputs": 72, "outputs": 72, "groups": 3, "stride": (2, 2)}),
     (("nchw", "gemm", "grouped-spatial-pack"), {"inputs": 48, "outputs": 24, "groups": 2}),
     (("direct", "nchw", "gemm", "grouped-spatial-pack"), {"inputs": 12, "outputs": 64, "groups": 4}),
+    (("direct", "nchw", "gemm", "grouped-spatial-pack"), {"inputs": 16, "outputs": 64, "groups": 2}),
+    (("direct", "nchw", "gemm", "grouped-spatial-pack"), {"inputs": 48, "outputs": 96, "groups": 12, "stride": (2, 1)}),
+    (("direct", "nchw", "gemm", "grouped-spatial-pack"), {"inputs": 40, "outputs": 64, "groups": 2, "batch": 2}),
     (("nchw", "grouped-spatial-pack"), {"inputs": 6, "outputs": 10, "groups": 2}),
     (("nchw", "grouped-spatial-pack"), {"inputs": 21, "outputs": 49, "groups": 7, "size": (7, 7)}),
     # Depthwise, with multipliers, and far more lanes than channels.
@@ -382,8 +385,17 @@ class Grid:
         return groups * size_in, groups * pick((size_in, size_in, pick((4, 8, 12, 16, 20)))), groups
 
 
-def applies(case: Case, lanes: int) -> bool:
-    """Whether the primitive says that it does such convolutions, on a target with vectors of `lanes`."""
+def _straddles(case: Case, lanes: int) -> bool:
+    """Whether the groups of a block of output channels lie across blocks of input channels."""
+    size_in, size_out = case.inputs // case.groups, case.outputs // case.groups
+    if size_out % lanes == 0:
+        return False
+    return lanes % size_out != 0 or lanes % (lanes // size_out * size_in) != 0
+
+
+def applies(case: Case, lanes: int, integers: bool = False) -> bool:
+    """Whether the primitive says that it does such convolutions (of floats, or of `integers`), on a target with vectors
+    of `lanes`."""
     group = case.outputs // case.groups
     depthwise = case.groups > 1 and case.groups == case.inputs
     match case.primitive:
@@ -396,7 +408,7 @@ def applies(case: Case, lanes: int) -> bool:
         case "spatial-pack":
             return not case.linear and case.groups == 1
         case "grouped-spatial-pack":
-            return case.groups > 1
+            return case.groups > 1 and (integers or not _straddles(case, lanes))
         case "depthwise":
             return depthwise and lanes % group == 0
         case "sparse-direct" | "sparse-spatial-pack":
@@ -417,10 +429,10 @@ def nasty() -> list[Case]:
     return [replace(case, zeros=case.zeros or 0.8) if case.primitive in SPARSE else case for case in cases]
 
 
-def grid() -> list[Case]:
-    """All cases: the written ones and the drawn ones."""
+def grid(lanes: int = 16, integers: bool = False) -> list[Case]:
+    """All cases, the written ones and the drawn ones, that their primitives apply to."""
     cases = nasty()
     for primitive, count in _COUNTS.items():
         generator = Grid(seed=len(primitive))
         cases += [generator.draw(primitive) for _ in range(count)]
-    return cases
+    return [case for case in cases if applies(case, lanes, integers)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from convolution_cases import Case, applies, grid
+from convolution_cases import Case, grid
 from grid_runner import Figures, compiled, preset_for
 from narrow_cases import CodesCase, Modules, RoundedCase, bare
 
@@ -29,10 +29,9 @@ def _cache(tmp_path, monkeypatch):
     monkeypatch.setenv("DLAS_CACHE", str(tmp_path / "cache"))
 
 
-def modules(lanes: int, step: int) -> list[list[Case]]:
+def modules(lanes: int, step: int, integers: bool) -> list[list[Case]]:
     """Every `step`th case of the grid, the convolution alone, in modules of mixed primitives."""
-    kept = (case for case in grid() if not case.primitive.startswith(("nchw", "sparse-")))
-    cases = [case for case in kept if applies(case, lanes)][::step]
+    cases = [case for case in grid(lanes, integers) if not case.primitive.startswith(("nchw", "sparse-"))][::step]
     return [[bare(case) for case in cases[i : i + _PER_MODULE]] for i in range(0, len(cases), _PER_MODULE)]
 
 
@@ -56,7 +55,7 @@ def int8_modules() -> list:
     found = []
     for name, (feature, figures) in _DOTS.items():
         missing = bool(feature) and feature not in cpu_features()
-        for i, cases in enumerate(modules(figures.lanes, 4 if name == "vpdpbusd" else 12)):
+        for i, cases in enumerate(modules(figures.lanes, 4 if name == "vpdpbusd" else 12, True)):
             skip = pytest.mark.skipif(missing, reason=f"this CPU has no {feature}")
             found.append(pytest.param(figures, cases, id=f"{name}-{i}", marks=skip))
     return found
@@ -75,7 +74,7 @@ def test_codes_are_those_of_integer_arithmetic(figures, cases, tmp_path):
     assert not wrong, "\n".join(["codes differ:", *wrong])
 
 
-@pytest.mark.parametrize("cases", modules(16, 8), ids=lambda cases: f"from-{cases[0].primitive}")
+@pytest.mark.parametrize("cases", modules(16, 8, False), ids=lambda cases: f"from-{cases[0].primitive}")
 @pytest.mark.skipif("avx512_bf16" not in cpu_features(), reason="this CPU has no avx512_bf16")
 def test_bfloat16_operands(cases, tmp_path):
     cases = [dataclasses.replace(case, activation="none") for case in cases]

@@ -258,3 +258,77 @@ func.func @wider_accumulator(%x: tensor<1x2x3x3xbf16>) -> tensor<1x2x3x3xbf16> {
   } -> tensor<1x2x3x3xbf16>
   return %1 : tensor<1x2x3x3xbf16>
 }
+
+// A bias is taken as its map reads it: element 0 for all channels, one element for two, from the last to the first.
+// CHECK-LABEL: func.func @other_maps
+// CHECK: linalg.matmul
+// CHECK: arith.constant dense<[6.000000e+00, 5.000000e+00, 5.000000e+00, 4.000000e+00]>
+// CHECK: arith.addf
+// CHECK-NOT: linalg.generic {
+// CHECK: return
+func.func @other_maps(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
+  %w = arith.constant dense<1.0> : tensor<4x4xf32>
+  %b = arith.constant dense<[1.0, 2.0, 3.0, 4.0]> : tensor<4xf32>
+  %c = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<2x4xf32>
+  %z = linalg.fill ins(%c : f32) outs(%e : tensor<2x4xf32>) -> tensor<2x4xf32>
+  %y = linalg.matmul ins(%x, %w : tensor<2x4xf32>, tensor<4x4xf32>) outs(%z : tensor<2x4xf32>) -> tensor<2x4xf32>
+  %1 = linalg.generic {indexing_maps = [#id2, affine_map<(d0, d1) -> (0)>, #id2], iterator_types = ["parallel", "parallel"]} ins(%y, %b : tensor<2x4xf32>, tensor<4xf32>) outs(%e : tensor<2x4xf32>) {
+  ^bb0(%u: f32, %v: f32, %o: f32):
+    %s = arith.addf %u, %v : f32
+    linalg.yield %s : f32
+  } -> tensor<2x4xf32>
+  %2 = linalg.generic {indexing_maps = [#id2, affine_map<(d0, d1) -> (d1 floordiv 2)>, #id2], iterator_types = ["parallel", "parallel"]} ins(%1, %b : tensor<2x4xf32>, tensor<4xf32>) outs(%e : tensor<2x4xf32>) {
+  ^bb0(%u: f32, %v: f32, %o: f32):
+    %s = arith.addf %u, %v : f32
+    linalg.yield %s : f32
+  } -> tensor<2x4xf32>
+  %3 = linalg.generic {indexing_maps = [#id2, affine_map<(d0, d1) -> (-d1 + 3)>, #id2], iterator_types = ["parallel", "parallel"]} ins(%2, %b : tensor<2x4xf32>, tensor<4xf32>) outs(%e : tensor<2x4xf32>) {
+  ^bb0(%u: f32, %v: f32, %o: f32):
+    %s = arith.addf %u, %v : f32
+    linalg.yield %s : f32
+  } -> tensor<2x4xf32>
+  return %3 : tensor<2x4xf32>
+}
+
+// The collapse behind a grouped convolution that joins the batch with the groups leaves no channels to go by.
+// CHECK-LABEL: func.func @another_collapse
+// CHECK: tensor.collapse_shape {{.*}} {{\[\[}}0, 1], [2], [3], [4]]
+// CHECK: linalg.generic
+// CHECK: return
+func.func @another_collapse(%x: tensor<1x2x3x2x2xf32>) -> tensor<2x2x2x2xf32> {
+  %w = arith.constant dense<1.0> : tensor<2x2x3x1x1xf32>
+  %b = arith.constant dense<[1.0, 2.0]> : tensor<2xf32>
+  %c = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<1x2x2x2x2xf32>
+  %z = linalg.fill ins(%c : f32) outs(%e : tensor<1x2x2x2x2xf32>) -> tensor<1x2x2x2x2xf32>
+  %y = linalg.conv_2d_ngchw_gfchw ins(%x, %w : tensor<1x2x3x2x2xf32>, tensor<2x2x3x1x1xf32>) outs(%z : tensor<1x2x2x2x2xf32>) -> tensor<1x2x2x2x2xf32>
+  %f = tensor.collapse_shape %y [[0, 1], [2], [3], [4]] : tensor<1x2x2x2x2xf32> into tensor<2x2x2x2xf32>
+  %e1 = tensor.empty() : tensor<2x2x2x2xf32>
+  %r = linalg.generic {indexing_maps = [#id, affine_map<(d0, d1, d2, d3) -> (d1)>, #id], iterator_types = ["parallel", "parallel", "parallel", "parallel"]} ins(%f, %b : tensor<2x2x2x2xf32>, tensor<2xf32>) outs(%e1 : tensor<2x2x2x2xf32>) {
+  ^bb0(%u: f32, %v: f32, %o: f32):
+    %s = arith.mulf %u, %v : f32
+    linalg.yield %s : f32
+  } -> tensor<2x2x2x2xf32>
+  return %r : tensor<2x2x2x2xf32>
+}
+
+// An infinite scale is for sums, not for each weight.
+// CHECK-LABEL: func.func @infinite_scale
+// CHECK: linalg.matmul
+// CHECK: arith.mulf
+// CHECK: return
+func.func @infinite_scale(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
+  %w = arith.constant dense<1.0> : tensor<4x4xf32>
+  %b = arith.constant dense<0x7F800000> : tensor<4xf32>
+  %c = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<2x4xf32>
+  %z = linalg.fill ins(%c : f32) outs(%e : tensor<2x4xf32>) -> tensor<2x4xf32>
+  %y = linalg.matmul ins(%x, %w : tensor<2x4xf32>, tensor<4x4xf32>) outs(%z : tensor<2x4xf32>) -> tensor<2x4xf32>
+  %1 = linalg.generic {indexing_maps = [#id2, affine_map<(d0, d1) -> (d1)>, #id2], iterator_types = ["parallel", "parallel"]} ins(%y, %b : tensor<2x4xf32>, tensor<4xf32>) outs(%e : tensor<2x4xf32>) {
+  ^bb0(%u: f32, %v: f32, %o: f32):
+    %s = arith.mulf %u, %v : f32
+    linalg.yield %s : f32
+  } -> tensor<2x4xf32>
+  return %1 : tensor<2x4xf32>
+}

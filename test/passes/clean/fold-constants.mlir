@@ -113,3 +113,41 @@ func.func @kept(%x: tensor<2xf32>) -> (tensor<2xf32>, tensor<2x4xf32>, tensor<2x
   } -> tensor<f32>
   return %1, %2, %3, %4 : tensor<2xf32>, tensor<2x4xf32>, tensor<2xf32>, tensor<f32>
 }
+
+// Truth values: one bit, which is -1 as a signed number and 1 as an unsigned one.
+// CHECK-LABEL: func.func @truth_values
+// CHECK-DAG: %[[BITS:.*]] = arith.constant dense<[false, true]> : tensor<2xi1>
+// CHECK-DAG: %[[SIGNED:.*]] = arith.constant dense<[0, -1]> : tensor<2xi32>
+// CHECK-DAG: %[[UNSIGNED:.*]] = arith.constant dense<[0, 1]> : tensor<2xi32>
+// CHECK-DAG: %[[SELECTED:.*]] = arith.constant dense<[-1.000000e+00, 0.000000e+00]> : tensor<2xf32>
+// CHECK: return %[[BITS]], %[[SIGNED]], %[[UNSIGNED]], %[[SELECTED]]
+#one = affine_map<(d0) -> (d0)>
+func.func @truth_values() -> (tensor<2xi1>, tensor<2xi32>, tensor<2xi32>, tensor<2xf32>) {
+  %k = arith.constant dense<[-1.0, 2.0]> : tensor<2xf32>
+  %zero = arith.constant 0.0 : f32
+  %e1 = tensor.empty() : tensor<2xi1>
+  %m = linalg.generic {indexing_maps = [#one, #one], iterator_types = ["parallel"]} ins(%k : tensor<2xf32>) outs(%e1 : tensor<2xi1>) {
+  ^bb0(%v: f32, %o: i1):
+    %p = arith.cmpf ogt, %v, %zero : f32
+    linalg.yield %p : i1
+  } -> tensor<2xi1>
+  %e = tensor.empty() : tensor<2xi32>
+  %s = linalg.generic {indexing_maps = [#one, #one], iterator_types = ["parallel"]} ins(%m : tensor<2xi1>) outs(%e : tensor<2xi32>) {
+  ^bb0(%v: i1, %o: i32):
+    %p = arith.extsi %v : i1 to i32
+    linalg.yield %p : i32
+  } -> tensor<2xi32>
+  %u = linalg.generic {indexing_maps = [#one, #one], iterator_types = ["parallel"]} ins(%s : tensor<2xi32>) outs(%e : tensor<2xi32>) {
+  ^bb0(%v: i32, %o: i32):
+    %t = arith.trunci %v : i32 to i1
+    %p = arith.extui %t : i1 to i32
+    linalg.yield %p : i32
+  } -> tensor<2xi32>
+  %e2 = tensor.empty() : tensor<2xf32>
+  %f = linalg.generic {indexing_maps = [#one, #one, #one], iterator_types = ["parallel"]} ins(%k, %m : tensor<2xf32>, tensor<2xi1>) outs(%e2 : tensor<2xf32>) {
+  ^bb0(%v: f32, %c: i1, %o: f32):
+    %p = arith.select %c, %zero, %v : f32
+    linalg.yield %p : f32
+  } -> tensor<2xf32>
+  return %m, %s, %u, %f : tensor<2xi1>, tensor<2xi32>, tensor<2xi32>, tensor<2xf32>
+}

@@ -1,5 +1,8 @@
 // RUN: %dlas_opt %s --split-input-file --dlas-propagate-layouts | FileCheck %s
 // RUN: not %dlas_opt %s --split-input-file --dlas-propagate-layouts=tile=16 2>&1 | FileCheck %s --check-prefix=NAME
+// RUN: not %dlas_opt %S/Inputs/not-lowered.mlir --dlas-propagate-layouts 2>&1 | FileCheck %s --check-prefix=FORGOTTEN
+
+// FORGOTTEN: not-lowered.mlir:3:8: error: layer 'conv1' is marked with the primitive 'winograd', and nothing has lowered it: dlas-lower-winograd belongs in the pipeline before this pass
 
 // NAME: error: `dlas-propagate-layouts` has no option `tile`; it has none
 
@@ -199,32 +202,32 @@ func.func @concatenation(%x: tensor<1x2x2x2x4xf32>, %y: tensor<1x8x2x2xf32>, %z:
 
 // -----
 
-// A filler lane holds zero, and one divided by it would be infinite: with a partial block that stays unpacked. There is no
+// A filler lane holds zero, and an integer divided by it would trap: with a partial block that stays unpacked. There is no
 // filler in a whole block.
-// CHECK-LABEL: func.func @unsafe
+// CHECK-LABEL: func.func @traps
 // CHECK: linalg.transpose ins(%arg0 {{.*}} permutation = [0, 1, 4, 2, 3]
-// CHECK: tensor.extract_slice {{.*}} to tensor<1x7x2x2xf32>
-// CHECK: linalg.generic {{.*}} outs({{.*}} : tensor<1x7x2x2xf32>)
+// CHECK: tensor.extract_slice {{.*}} to tensor<1x7x2x2xi32>
+// CHECK: linalg.generic {{.*}} outs({{.*}} : tensor<1x7x2x2xi32>)
 // CHECK: linalg.generic {{.*}} ins(%arg1
 
 #id = affine_map<(d0, d1, d2, d3) -> (d0, d1, d2, d3)>
-func.func @unsafe(%x: tensor<1x2x2x2x4xf32>, %whole: tensor<1x1x2x2x4xf32>) -> (tensor<1x7x2x2xf32>, tensor<1x4x2x2xf32>) {
-  %one = arith.constant 1.0 : f32
-  %e = tensor.empty() : tensor<1x7x2x2xf32>
-  %u = linalg.unpack %x inner_dims_pos = [1] inner_tiles = [4] into %e : tensor<1x2x2x2x4xf32> -> tensor<1x7x2x2xf32>
-  %y = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel", "parallel", "parallel"]} ins(%u : tensor<1x7x2x2xf32>) outs(%e : tensor<1x7x2x2xf32>) {
-  ^bb0(%a: f32, %o: f32):
-    %s = arith.divf %one, %a : f32
-    linalg.yield %s : f32
-  } -> tensor<1x7x2x2xf32>
-  %e1 = tensor.empty() : tensor<1x4x2x2xf32>
-  %v = linalg.unpack %whole inner_dims_pos = [1] inner_tiles = [4] into %e1 : tensor<1x1x2x2x4xf32> -> tensor<1x4x2x2xf32>
-  %z = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel", "parallel", "parallel"]} ins(%v : tensor<1x4x2x2xf32>) outs(%e1 : tensor<1x4x2x2xf32>) {
-  ^bb0(%a: f32, %o: f32):
-    %s = arith.divf %one, %a : f32
-    linalg.yield %s : f32
-  } -> tensor<1x4x2x2xf32>
-  return %y, %z : tensor<1x7x2x2xf32>, tensor<1x4x2x2xf32>
+func.func @traps(%x: tensor<1x2x2x2x4xi32>, %whole: tensor<1x1x2x2x4xi32>) -> (tensor<1x7x2x2xi32>, tensor<1x4x2x2xi32>) {
+  %one = arith.constant 1 : i32
+  %e = tensor.empty() : tensor<1x7x2x2xi32>
+  %u = linalg.unpack %x inner_dims_pos = [1] inner_tiles = [4] into %e : tensor<1x2x2x2x4xi32> -> tensor<1x7x2x2xi32>
+  %y = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel", "parallel", "parallel"]} ins(%u : tensor<1x7x2x2xi32>) outs(%e : tensor<1x7x2x2xi32>) {
+  ^bb0(%a: i32, %o: i32):
+    %s = arith.divsi %one, %a : i32
+    linalg.yield %s : i32
+  } -> tensor<1x7x2x2xi32>
+  %e1 = tensor.empty() : tensor<1x4x2x2xi32>
+  %v = linalg.unpack %whole inner_dims_pos = [1] inner_tiles = [4] into %e1 : tensor<1x1x2x2x4xi32> -> tensor<1x4x2x2xi32>
+  %z = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel", "parallel", "parallel"]} ins(%v : tensor<1x4x2x2xi32>) outs(%e1 : tensor<1x4x2x2xi32>) {
+  ^bb0(%a: i32, %o: i32):
+    %s = arith.divsi %one, %a : i32
+    linalg.yield %s : i32
+  } -> tensor<1x4x2x2xi32>
+  return %y, %z : tensor<1x7x2x2xi32>, tensor<1x4x2x2xi32>
 }
 
 // -----
@@ -322,4 +325,99 @@ func.func @behind_sparse(%x: tensor<1x8x2x2xf32>, %r: tensor<1x2x2x2x4xf32>, %ze
     linalg.yield %t : f32
   } -> tensor<1x8x2x2xf32>
   return %2 : tensor<1x8x2x2xf32>
+}
+
+// -----
+
+// What a body does with the index of a channel is not what it would do with that of a block.
+#id = affine_map<(d0, d1, d2, d3) -> (d0, d1, d2, d3)>
+// CHECK-LABEL: func.func @index_of_channels
+// CHECK: linalg.transpose ins(%arg0
+// CHECK: linalg.generic {{.*}} outs({{.*}} : tensor<1x8x2x2xf32>)
+// CHECK: linalg.index 1
+// CHECK-LABEL: func.func @index_of_rows
+// CHECK: linalg.generic {{.*}} ins(%arg0 : tensor<1x2x2x2x4xf32>)
+// CHECK: linalg.index 2
+func.func @index_of_channels(%x: tensor<1x2x2x2x4xf32>) -> tensor<1x8x2x2xf32> {
+  %e = tensor.empty() : tensor<1x8x2x2xf32>
+  %u = linalg.unpack %x inner_dims_pos = [1] inner_tiles = [4] into %e : tensor<1x2x2x2x4xf32> -> tensor<1x8x2x2xf32>
+  %y = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel", "parallel", "parallel"]} ins(%u : tensor<1x8x2x2xf32>) outs(%e : tensor<1x8x2x2xf32>) {
+  ^bb0(%a: f32, %o: f32):
+    %i = linalg.index 1 : index
+    %j = arith.index_cast %i : index to i32
+    %k = arith.sitofp %j : i32 to f32
+    %s = arith.addf %a, %k : f32
+    linalg.yield %s : f32
+  } -> tensor<1x8x2x2xf32>
+  return %y : tensor<1x8x2x2xf32>
+}
+
+func.func @index_of_rows(%x: tensor<1x2x2x2x4xf32>) -> tensor<1x8x2x2xf32> {
+  %e = tensor.empty() : tensor<1x8x2x2xf32>
+  %u = linalg.unpack %x inner_dims_pos = [1] inner_tiles = [4] into %e : tensor<1x2x2x2x4xf32> -> tensor<1x8x2x2xf32>
+  %y = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel", "parallel", "parallel"]} ins(%u : tensor<1x8x2x2xf32>) outs(%e : tensor<1x8x2x2xf32>) {
+  ^bb0(%a: f32, %o: f32):
+    %i = linalg.index 2 : index
+    %j = arith.index_cast %i : index to i32
+    %k = arith.sitofp %j : i32 to f32
+    %s = arith.addf %a, %k : f32
+    linalg.yield %s : f32
+  } -> tensor<1x8x2x2xf32>
+  return %y : tensor<1x8x2x2xf32>
+}
+
+// -----
+
+// Reshapes that are no flattening of 1x1 images.
+// CHECK-LABEL: func.func @other_reshapes
+// CHECK: %[[U:.*]] = tensor.extract_slice {{.*}} to tensor<6x1xf32>
+// CHECK: tensor.expand_shape %[[U]] {{\[\[}}0, 1], [2, 3]] output_shape [2, 3, 1, 1]
+// CHECK: %[[V:.*]] = tensor.expand_shape {{.*}} into tensor<2x6x1x1xf32>
+// CHECK: tensor.collapse_shape %[[V]] {{\[\[}}0, 1], [2, 3]]
+func.func @other_reshapes(%x: tensor<6x1x4xf32>, %y: tensor<2x2x1x1x4xf32>) -> (tensor<2x3x1x1xf32>, tensor<12x1xf32>) {
+  %e = tensor.empty() : tensor<6x1xf32>
+  %u = linalg.unpack %x inner_dims_pos = [1] inner_tiles = [4] into %e : tensor<6x1x4xf32> -> tensor<6x1xf32>
+  %r = tensor.expand_shape %u [[0, 1], [2, 3]] output_shape [2, 3, 1, 1] : tensor<6x1xf32> into tensor<2x3x1x1xf32>
+  %e1 = tensor.empty() : tensor<2x6x1x1xf32>
+  %v = linalg.unpack %y inner_dims_pos = [1] inner_tiles = [4] into %e1 : tensor<2x2x1x1x4xf32> -> tensor<2x6x1x1xf32>
+  %c = tensor.collapse_shape %v [[0, 1], [2, 3]] : tensor<2x6x1x1xf32> into tensor<12x1xf32>
+  return %r, %c : tensor<2x3x1x1xf32>, tensor<12x1xf32>
+}
+
+// -----
+
+// A pack that is padded with something keeps its padding, unless nobody reads it.
+// CHECK-LABEL: func.func @padding_of_a_pack
+// CHECK: %[[ONE:.*]] = arith.constant 1.000000e+00
+// CHECK: tensor.pad %arg0 low[0, 0, 0, 0] high[0, 1, 0, 0]
+// CHECK: tensor.yield %[[ONE]]
+// CHECK: %[[KEPT:.*]] = linalg.transpose {{.*}} permutation = [0, 2, 3, 1]
+// CHECK: tensor.pad {{.*}} high[0, 1, 0, 0]
+// CHECK: return %{{.*}}, %{{.*}}, %arg1
+func.func @padding_of_a_pack(%x: tensor<1x3x2x2xf32>, %y: tensor<1x1x2x2x4xf32>)
+    -> (tensor<1x1x2x2x4xf32>, tensor<1x1x2x2x4xf32>, tensor<1x1x2x2x4xf32>) {
+  %one = arith.constant 1.0 : f32
+  %d = tensor.empty() : tensor<1x1x2x2x4xf32>
+  %p = linalg.pack %x padding_value(%one : f32) inner_dims_pos = [1] inner_tiles = [4] into %d : tensor<1x3x2x2xf32> -> tensor<1x1x2x2x4xf32>
+  %e = tensor.empty() : tensor<1x3x2x2xf32>
+  %u = linalg.unpack %y inner_dims_pos = [1] inner_tiles = [4] into %e : tensor<1x1x2x2x4xf32> -> tensor<1x3x2x2xf32>
+  %q = linalg.pack %u padding_value(%one : f32) inner_dims_pos = [1] inner_tiles = [4] into %d : tensor<1x3x2x2xf32> -> tensor<1x1x2x2x4xf32>
+  %r = linalg.pack %u padding_value(%one : f32) inner_dims_pos = [1] inner_tiles = [4] into %d {dlas.unread_filler} : tensor<1x3x2x2xf32> -> tensor<1x1x2x2x4xf32>
+  return %p, %q, %r : tensor<1x1x2x2x4xf32>, tensor<1x1x2x2x4xf32>, tensor<1x1x2x2x4xf32>
+}
+
+// -----
+
+// Pooling computes as the named operation does, in the types that it has.
+// CHECK-LABEL: func.func @pooling_of_integers
+// CHECK: linalg.generic {{.*}} ins(%arg0, %{{.*}} : tensor<1x3x4x5xi8>, tensor<3x3xi8>)
+// CHECK: arith.maxsi %{{.*}}, %{{.*}} : i8
+// CHECK: linalg.generic {{.*}} ins(%arg0, %{{.*}} : tensor<1x3x4x5xi8>, tensor<3x3xi8>)
+// CHECK: arith.extsi %{{.*}} : i8 to i32
+// CHECK: arith.addi %{{.*}}, %{{.*}} : i32
+func.func @pooling_of_integers(%x: tensor<1x3x4x5xi8>, %start: tensor<1x3x2x3xi8>, %zeros: tensor<1x3x2x3xi32>) -> (tensor<1x3x2x3xi8>, tensor<1x3x2x3xi32>) {
+  %window = tensor.empty() : tensor<3x3xi8>
+  %m = linalg.pooling_nchw_max ins(%x, %window : tensor<1x3x4x5xi8>, tensor<3x3xi8>) outs(%start : tensor<1x3x2x3xi8>) -> tensor<1x3x2x3xi8>
+  %s = linalg.pooling_nchw_sum ins(%x, %window : tensor<1x3x4x5xi8>, tensor<3x3xi8>) outs(%zeros : tensor<1x3x2x3xi32>) -> tensor<1x3x2x3xi32>
+  return %m, %s : tensor<1x3x2x3xi8>, tensor<1x3x2x3xi32>
 }

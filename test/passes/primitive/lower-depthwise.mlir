@@ -50,3 +50,23 @@ func.func @channels_last(%x: tensor<1x4x4x4xf32>, %w: tensor<3x3x4x2xf32>, %star
   return %y : tensor<1x2x2x4x2xf32>
 }
 }
+
+// -----
+
+// Codes are multiplied as floats, with the sign that they have; the sums start from what they are to start from.
+// CHECK-LABEL: func.func @codes
+// CHECK: linalg.generic
+// CHECK: arith.sitofp {{.*}} : i8 to f32
+// CHECK: arith.sitofp {{.*}} : i8 to f32
+// CHECK: linalg.generic
+// CHECK: %[[SUM:.*]] = arith.fptosi
+// CHECK: arith.addi %{{.*}}, %[[SUM]] : i32
+module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+func.func @codes(%x: tensor<1x4x3x3xi8>, %w: tensor<4x3x3xi8>) -> tensor<1x4x1x1xi32> {
+  %c = arith.constant 5 : i32
+  %e = tensor.empty() : tensor<1x4x1x1xi32>
+  %z = linalg.fill ins(%c : i32) outs(%e : tensor<1x4x1x1xi32>) -> tensor<1x4x1x1xi32>
+  %r = linalg.depthwise_conv_2d_nchw_chw {dlas.primitive = "depthwise"} ins(%x, %w : tensor<1x4x3x3xi8>, tensor<4x3x3xi8>) outs(%z : tensor<1x4x1x1xi32>) -> tensor<1x4x1x1xi32>
+  return %r : tensor<1x4x1x1xi32>
+}
+}

@@ -4,13 +4,15 @@
 
 // LAYOUT: error: `layout`: expected nhwc or nchw, found `chwn`
 
-// Channels last is one block of all channels, a multiple of the lanes.
+// Channels last is one block of all channels, a multiple of the lanes; those that fill it up are not read.
 // CHECK-LABEL: func.func @dense
-// CHECK: linalg.pack %arg1 padding_value{{.*}} inner_dims_pos = [1, 0] inner_tiles = [8, 8] {{.*}} -> tensor<1x1x3x3x8x8xf32>
-// CHECK: linalg.pack %arg0 padding_value{{.*}} inner_dims_pos = [1] inner_tiles = [8] {{.*}} -> tensor<1x1x6x6x8xf32>
+// CHECK: linalg.pack %arg1 padding_value{{.*}} inner_dims_pos = [1, 0] inner_tiles = [5, 8] {{.*}} -> tensor<1x1x3x3x5x8xf32>
+// CHECK: %[[X:.*]] = linalg.pack %arg0 padding_value{{.*}} inner_dims_pos = [1] inner_tiles = [8] {{.*}}dlas.unread_filler{{.*}} -> tensor<1x1x6x6x8xf32>
+// CHECK: %[[READ:.*]] = tensor.extract_slice %[[X]][0, 0, 0, 0, 0] [1, 1, 6, 6, 5]
 // CHECK: linalg.generic
 // CHECK-SAME: (d0, d1, d2 + d6, d3 + d7, d8)>
 // CHECK-SAME: -> (d1, d5, d6, d7, d8, d4)>
+// CHECK-SAME: ins(%[[READ]]
 // CHECK-SAME: dlas.primitive = "direct"
 // CHECK: linalg.unpack {{.*}} tensor<1x1x4x4x8xf32> -> tensor<1x6x4x4xf32>
 

@@ -43,13 +43,25 @@ func.func @f(%x: tensor<1x2x4x3x3xf32>, %w: tensor<2x3x4x1x1xf32>, %start: tenso
 
 // -----
 
-// Bands of blocks are computed from the weights' values.
+// Zeros between the groups of a band would meet what is infinite in another group.
 module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
 func.func @f(%x: tensor<1x2x4x3x3xf32>, %w: tensor<2x3x4x1x1xf32>, %start: tensor<1x2x3x3x3xf32>) -> tensor<1x2x3x3x3xf32> {
-  // expected-error@+1 {{'grouped-spatial-pack' cannot do 1x1 8->6 @3x3 groups 2: groups of 4->3 channels need constant weights}}
+  // expected-error@+1 {{'grouped-spatial-pack' cannot do 1x1 8->6 @3x3 groups 2: groups of 4->3 channels straddle blocks of 4}}
   %y = linalg.conv_2d_ngchw_gfchw {dlas.primitive = "grouped-spatial-pack"}
       ins(%x, %w : tensor<1x2x4x3x3xf32>, tensor<2x3x4x1x1xf32>) outs(%start : tensor<1x2x3x3x3xf32>) -> tensor<1x2x3x3x3xf32>
   return %y : tensor<1x2x3x3x3xf32>
+}
+}
+
+// -----
+
+// Of integers bands are built, from the weights' values.
+module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+func.func @f(%x: tensor<1x2x4x3x3xi32>, %w: tensor<2x3x4x1x1xi32>, %start: tensor<1x2x3x3x3xi32>) -> tensor<1x2x3x3x3xi32> {
+  // expected-error@+1 {{'grouped-spatial-pack' cannot do 1x1 8->6 @3x3 groups 2: groups of 4->3 channels need constant weights}}
+  %y = linalg.conv_2d_ngchw_gfchw {dlas.primitive = "grouped-spatial-pack"}
+      ins(%x, %w : tensor<1x2x4x3x3xi32>, tensor<2x3x4x1x1xi32>) outs(%start : tensor<1x2x3x3x3xi32>) -> tensor<1x2x3x3x3xi32>
+  return %y : tensor<1x2x3x3x3xi32>
 }
 }
 
