@@ -17,12 +17,13 @@ from rich.console import Console
 
 from benchmarks import report
 from benchmarks.peers import OTHERS, module_of
-from benchmarks.rounds import Protocol, compare, start
+from benchmarks.rounds import compare, start
 from benchmarks.stats import add_ratios
 from benchmarks.worker import Worker
 from benchmarks.workload import Case
 from dlas_mlir.benchmark import peak_gflops
 from dlas_mlir.errors import DlasError
+from dlas_mlir.measure.rounds import Protocol
 
 ROOT = Path(__file__).resolve().parents[1]
 # So small that what it takes is the runtime's cost of a call.
@@ -55,13 +56,13 @@ def parser(
     add("--runtimes", nargs="+", default=default, help=f"presets and runtimes (default: {' '.join(default)})")
     counts = " ".join(map(str, threads))
     add("--threads", nargs="+", type=int, default=[*threads], help=f"numbers of threads (default: {counts})")
-    add("--rounds", type=int, default=Protocol.rounds, help="turns of each runtime (default: %(default)s)")
-    add("--retries", type=int, default=Protocol.retries, help="of a disturbed turn (default: %(default)s)")
+    add("--rounds", type=int, default=10, help="turns of each runtime (default: %(default)s)")
+    add("--retries", type=int, default=3, help="of a disturbed turn (default: %(default)s)")
     add("--turn", type=float, default=turn, help="seconds of a turn, after its warm-up (default: %(default)s)")
     add(
         "--settle",
         type=float,
-        default=Protocol.settle_s,
+        default=0.05,
         help="seconds of rest before it (default: %(default)s)",
     )
     add("--output", type=Path, default=Path(stem), help="files to write, without .json (default: %(default)s)")
@@ -73,7 +74,13 @@ def _protocol(options: argparse.Namespace) -> Protocol:
         raise DlasError("--rounds must be at least 1; --retries, --turn and --settle must not be negative")
     for runtime in options.runtimes:
         module_of(runtime)
-    return Protocol(options.rounds, options.retries, options.turn, options.settle)
+    return Protocol(
+        rounds=options.rounds,
+        max_rounds=2 * options.rounds,
+        retries=options.retries,
+        min_seconds=options.turn,
+        settle_seconds=options.settle,
+    )
 
 
 def export(
@@ -131,7 +138,7 @@ def measure(
                 for number, spec in enumerate(specs):
                     for worker in workers:
                         if not worker.alive or (number and not net):
-                            worker.restart()
+                            worker.renew()
                     case = cases[spec]
                     if isinstance(case, str):
                         records += [_failed(spec, worker, case) for worker in workers]

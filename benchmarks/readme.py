@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 from benchmarks.common import ROOT
-from benchmarks.stats import geomean
 from dlas_mlir.compiler.cache import write_atomically
 from dlas_mlir.errors import DlasError
+from dlas_mlir.measure.stats import geomean
 
 BEGIN, END = "<!-- results:begin", "<!-- results:end -->"
 OURS = "host/auto"

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 
 from benchmarks.peers import is_ours
-from benchmarks.worker import Turn
-from dlas_mlir.runtime.timing import Timing
-
-# The part of its CPU time that a process may wait for before its times are not its own.
-DISTURBED = 0.02
+from dlas_mlir.measure.stats import Timing, geomean
+from dlas_mlir.measure.turn import Turn
 
 
 def summary(turns: Sequence[Turn], macs: int, overhead_ms: float = 0.0) -> dict[str, float | int | bool]:
     """The figures of one runtime, from the nanoseconds of each call of its turns less its cost of a call."""
-    overhead = int(overhead_ms * 1e6)
-    timing = Timing.of([[max(ns - overhead, 1) for ns in turn.samples] for turn in turns])
-    waited = sum(turn.waited for turn in turns) / len(turns)
-    return {
-        **vars(timing),
-        "overhead_ms": overhead_ms,
-        "waited": waited,
-        "disturbed": waited > DISTURBED,
-        "gflops": 2 * macs / timing.median_ms / 1e6,
-    }
-
-
-def geomean(values: Iterable[float]) -> float | None:
-    """Geometric mean; None of nothing."""
-    logs = [math.log(value) for value in values]
-    return math.exp(sum(logs) / len(logs)) if logs else None
+    timing = Timing.of(turns, overhead_ms)
+    return {**asdict(timing), "overhead_ms": overhead_ms, "gflops": 2 * macs / timing.median_ms / 1e6}
 
 
 def add_ratios(records: list[dict]) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import multiprocessing
 import os
 import time
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,12 @@ from typing import Any
 from benchmarks.peers import Loaded, peer
 from benchmarks.workload import Case
 from dlas_mlir.errors import DlasError
-from dlas_mlir.runtime.timing import check, sample
+from dlas_mlir.measure.turn import Turn, take_turn
+from dlas_mlir.runtime.timing import check
 from dlas_mlir.runtime.worker import golden_limits, load_golden, sorted_keys
 
-MIN_CALLS = 3
 LOAD_TIMEOUT_S = 900
 TURN_TIMEOUT_S = 300
-
-
-@dataclass(frozen=True)
-class Turn:
-    """Nanoseconds of each call, and the part of its CPU time that the process had to wait for."""
-
-    samples: list[int]
-    waited: float
 
 
 def _load(runtime: str, threads: int, case: Case) -> tuple[Loaded, dict]:
@@ -51,22 +42,6 @@ def _load(runtime: str, threads: int, case: Case) -> tuple[Loaded, dict]:
     }
 
 
-def run_delay_ns() -> int:
-    """How long this process's threads have waited for a CPU that something else had; 0 where nothing tells."""
-    total = 0
-    for entry in Path("/proc/self/task").glob("*/schedstat"):
-        with contextlib.suppress(OSError, ValueError, IndexError):  # a thread may end meanwhile
-            total += int(entry.read_text().split()[1])
-    return total
-
-
-def _turn(loaded: Loaded, seconds: float, threads: int) -> Turn:
-    start, waited = time.perf_counter_ns(), run_delay_ns()
-    samples = sample(loaded.call, min_seconds=seconds, min_count=MIN_CALLS)
-    wall, waited = time.perf_counter_ns() - start, run_delay_ns() - waited
-    return Turn(samples, waited / (wall * threads))
-
-
 def _serve(connection: Connection, runtime: str, threads: int, cpus: list[int], log: str) -> None:
     os.environ |= {"OMP_NUM_THREADS": str(threads), "TORCHINDUCTOR_COMPILE_THREADS": "1"}
     if hasattr(os, "sched_setaffinity"):
@@ -87,7 +62,7 @@ def _serve(connection: Connection, runtime: str, threads: int, cpus: list[int], 
                     loaded = None  # the last workload's memory goes before the next one's comes
                 loaded, answer = _load(runtime, threads, argument)
             elif request == "turn" and loaded is not None:
-                answer = _turn(loaded, argument, threads)
+                answer = take_turn(loaded.call, threads=threads, **argument)
             else:
                 break
         except Exception as error:  # whatever a runtime raises is its result, not the end of the run
@@ -107,6 +82,7 @@ class Worker:
         self.threads = threads
         self._cpus = cpus
         self._log = directory / f"{runtime.replace('/', '-')}-{threads}.log"
+        self._case: Case | None = None
         self._start()
 
     def _start(self) -> None:
@@ -118,10 +94,18 @@ class Worker:
         self._process.start()
         theirs.close()
 
-    def restart(self) -> None:
-        """A fresh process in the place of this one."""
+    def renew(self) -> None:
+        """A fresh process in the place of this one, with nothing loaded."""
         self.stop()
+        self._case = None
         self._start()
+
+    def restart(self) -> None:
+        """What is loaded, in a fresh process."""
+        case = self._case
+        self.renew()
+        if case is not None:
+            self.load(case)
 
     def _ask(self, request: str, argument: object, timeout: float) -> Any:
         try:
@@ -140,10 +124,11 @@ class Worker:
         return answer
 
     def load(self, case: Case) -> dict:
+        self._case = case
         return self._ask("load", case, LOAD_TIMEOUT_S)
 
-    def turn(self, seconds: float) -> Turn:
-        return self._ask("turn", seconds, TURN_TIMEOUT_S)
+    def turn(self, *, min_seconds: float, min_count: int) -> Turn:
+        return self._ask("turn", {"min_seconds": min_seconds, "min_count": min_count}, TURN_TIMEOUT_S)
 
     @property
     def alive(self) -> bool:

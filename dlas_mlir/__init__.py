@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dlas_mlir.api import bench, compile, profile, run
-    from dlas_mlir.benchmark import Protocol
     from dlas_mlir.compiler.artifact import Artifact
     from dlas_mlir.errors import DlasError
+    from dlas_mlir.measure.rounds import Protocol
 
 __all__ = ["Artifact", "DlasError", "Protocol", "bench", "compile", "profile", "run"]
 
 _HOMES = {
     "Artifact": "dlas_mlir.compiler.artifact",
     "DlasError": "dlas_mlir.errors",
-    "Protocol": "dlas_mlir.benchmark",
+    "Protocol": "dlas_mlir.measure.rounds",
 }
 
 

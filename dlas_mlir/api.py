@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlas_mlir.benchmark import Protocol, bench_rows
+from dlas_mlir.benchmark import Request, bench_rows
 from dlas_mlir.compiler.artifact import Artifact
 from dlas_mlir.compiler.driver import Clock, compile_imported, compile_model, write_copy
 from dlas_mlir.compiler.importer import Imported, import_source
 from dlas_mlir.compiler.input_spec import parse_input
 from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.errors import DlasError
+from dlas_mlir.measure.rounds import Protocol
 from dlas_mlir.process import LIMIT
 from dlas_mlir.profiling import profile_artifact
 from dlas_mlir.runtime.client import Worker
@@ -126,6 +127,8 @@ def bench(
     *,
     presets: Sequence[str] = ("host/auto",),
     threads: Sequence[int] = (1,),
+    streams: int = 1,
+    batch: int | None = None,
     inputs: tuple[str, ...] | None = None,
     weights: Path | str | None = None,
     dense: bool = False,
@@ -134,13 +137,20 @@ def bench(
 ) -> list[dict[str, Any]]:
     """Check and time models x presets x threads, interleaved; one dict each, with `error` for what fails.
 
-    An Artifact is timed as it is, and `presets` is for the models that are named. With `dense`, the model without
-    `weights` is timed too.
+    An Artifact is timed as it is, and `presets` is for the models that are named. `streams` callers call at the same
+    time, each with `threads`; `batch` is that of a zoo model. With `dense`, the model without `weights` is timed too.
     """
-    listed = [models] if isinstance(models, str | Artifact) else models
-    return bench_rows(
-        listed, presets, threads, inputs=inputs, weights=weights, dense=dense, protocol=protocol, progress=progress
+    request = Request(
+        models=(models,) if isinstance(models, str | Artifact) else tuple(models),
+        presets=tuple(presets),
+        threads=tuple(threads),
+        streams=streams,
+        batch=batch,
+        inputs=inputs,
+        weights=Path(weights) if weights is not None else None,
+        dense=dense,
     )
+    return bench_rows(request, protocol, progress=progress)
 
 
 def profile(

@@ -33,7 +33,7 @@ def profile_artifact(
     device = resolve(artifact.driver, threads)
     progress(f"time {artifact.model}")
     with Worker(artifact.vmfb, device, artifact.golden) as worker:
-        call_ms = statistics.median(worker.sample(min_seconds=0.3, min_count=5)) / 1e6
+        call_ms = statistics.median(worker.turn(min_seconds=0.3, min_count=5).ns) / 1e6
     calls = max(5, min(500, int(seconds * 1e3 / call_ms)))
     progress(f"profile {artifact.model}, {calls} calls")
     golden = load_golden(str(artifact.golden) if artifact.golden else None)

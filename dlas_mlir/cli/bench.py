@@ -64,7 +64,24 @@ def add_parser(subparsers: Any) -> None:
         default="rows",
         help="a list of objects, or the same list in google-benchmark's report (default: %(default)s)",
     )
-    parser.add_argument("--rounds", type=positive_int, default=5, metavar="N", help="default: %(default)s")
+    parser.add_argument("--store", type=Path, metavar="FILE", help="add a record of each to a store, see dlas records")
+    parser.add_argument("--streams", type=positive_int, default=1, metavar="N", help="callers at the same time")
+    parser.add_argument("--batch", type=positive_int, metavar="N", help="of a zoo model (others: --input)")
+    parser.add_argument("--rounds", type=positive_int, default=6, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--max-rounds",
+        type=positive_int,
+        default=20,
+        metavar="N",
+        help="for those that cannot yet be told from the fastest (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--starts",
+        type=positive_int,
+        default=2,
+        metavar="N",
+        help="processes that share the rounds (default: %(default)s)",
+    )
     parser.add_argument(
         "--min-time", type=positive_float, default=0.2, metavar="S", help="seconds a round (default: %(default)s)"
     )
@@ -74,26 +91,43 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a table and write JSON. Raises DlasError."""
+    """Print a table, write JSON and records. Raises DlasError."""
+    from contextlib import ExitStack
+
     from dlas_mlir import benchmark
     from dlas_mlir.compiler.cache import write_atomically
+    from dlas_mlir.measure import rows as flat
+    from dlas_mlir.measure.rounds import Protocol
+    from dlas_mlir.measure.store import Store
+    from dlas_mlir.speedup import add_actual
 
     if args.json:
         check_writable(args.json)
-    protocol = benchmark.Protocol(args.rounds, args.min_time, tolerance=args.tolerance)
-    with progress() as show:
-        rows = benchmark.bench_rows(
-            args.models,
-            args.presets,
-            args.threads,
-            inputs=shapes(args),
-            weights=args.weights,
-            dense=args.dense,
-            protocol=protocol,
-            progress=show,
-        )
+    request = benchmark.Request(
+        models=tuple(args.models),
+        presets=tuple(args.presets),
+        threads=tuple(args.threads),
+        streams=args.streams,
+        batch=args.batch,
+        inputs=shapes(args),
+        weights=args.weights,
+        dense=args.dense,
+    )
+    protocol = Protocol(
+        rounds=args.rounds,
+        max_rounds=max(args.rounds, args.max_rounds),
+        starts=args.starts,
+        min_seconds=args.min_time,
+        tolerance=args.tolerance,
+    )
+    with ExitStack() as stack:
+        keep = stack.enter_context(Store(args.store)).add if args.store else lambda _: None
+        show = stack.enter_context(progress())
+        records = benchmark.bench(request, protocol, progress=show, keep=keep)
+    rows = [flat.row(record) for record in records]
+    add_actual(rows)
     if args.json:
-        report = rows if args.json_layout == "rows" else benchmark.google_benchmark(rows)
+        report = rows if args.json_layout == "rows" else flat.google_benchmark(rows)
         write_atomically(args.json, json.dumps(report, indent=1) + "\n")
     _print(rows)
     return 1 if any("error" in row for row in rows) else 0
@@ -104,6 +138,11 @@ def _print(rows: list[dict[str, Any]]) -> None:
     peaks = {row["threads"]: row["peak_gflops"] for row in rows if row.get("peak_gflops")}
     measured = ", ".join(f"{peak:.0f} GFLOP/s with {threads}" for threads, peak in sorted(peaks.items()))
     title = f"{cpu}" + (f"; measured peak by threads: {measured}" if measured else "")
+    noise = max((row["noise"] for row in rows if row["noise"] is not None), default=None)
+    if noise is not None:
+        title += f"; two starts of the same differ by {noise:.1%}"
+    if any(row.get("disturbed") for row in rows):
+        title += "; ~ marks times that other processes disturbed"
     compressed = any(row.get("dense") is False for row in rows)
     if compressed:
         title += "; speed-ups are over the dense fp32 model: what MACs and peak let expect, and the actual one"
@@ -138,7 +177,7 @@ def _cells(row: dict[str, Any], baseline: float | None) -> dict[str, str]:
         "weights": row["weights"] or "-",
         "preset": row["preset"],
         "threads": str(row["threads"]),
-        "median ms": number("median_ms", 3),
+        "median ms": ("~ " if row.get("disturbed") else "") + number("median_ms", 3),
         "IQR ms": number("iqr_ms", 3),
         "speed-up": f"{baseline / row['median_ms']:.2f}x" if baseline and row["median_ms"] else "-",
         "expected": number("expected_speedup", 2, end="x"),

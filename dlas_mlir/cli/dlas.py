@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from dlas_mlir.cli import bench, compile, compress, evaluate, models, presets, profile, run, train
+from dlas_mlir.cli import bench, compile, compress, evaluate, models, presets, profile, records, run, train
 from dlas_mlir.cli.console import Parser
 from dlas_mlir.errors import DlasError
 
@@ -18,7 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands; `args.run(args)` runs the chosen one."""
     parser = Parser(prog="dlas", description="Compile, run and time neural networks with MLIR and IREE.")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    for command in (compile, run, bench, profile, train, compress, evaluate, models, presets):
+    for command in (compile, run, bench, records, profile, train, compress, evaluate, models, presets):
         command.add_parser(subparsers)
     return parser
 

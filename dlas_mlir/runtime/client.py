@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from dlas_mlir.errors import DlasError
+from dlas_mlir.measure.turn import Turn
 from dlas_mlir.runtime.devices import Device
 from dlas_mlir.runtime.timing import Check
 from dlas_mlir.runtime.worker import load_golden, save_arrays, sorted_keys
@@ -30,7 +31,12 @@ class Worker:
         `timeout` is in seconds, for each request.
         """
         self._artifact = artifact
+        self._device = device
+        self._golden = golden
         self._timeout = timeout
+        self._launch()
+
+    def _launch(self) -> None:
         self._log = tempfile.TemporaryFile(mode="w+", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-m", "dlas_mlir.runtime.worker"],
@@ -42,11 +48,11 @@ class Worker:
         try:
             self._request(
                 "load",
-                artifact=str(artifact),
-                driver=device.driver,
-                threads=device.threads,
-                cpus=device.cpus,
-                golden=str(golden) if golden else None,
+                artifact=str(self._artifact),
+                driver=self._device.driver,
+                threads=self._device.threads,
+                cpus=self._device.cpus,
+                golden=str(self._golden) if self._golden else None,
             )
         except BaseException:
             self.close()
@@ -56,9 +62,14 @@ class Worker:
         """Compare the outputs for the golden inputs with the golden outputs."""
         return Check(**self._request("check", tolerance=tolerance))
 
-    def sample(self, *, min_seconds: float, min_count: int, warmup: int = 2) -> list[int]:
-        """Nanoseconds per call, see `timing.sample`."""
-        return self._request("sample", min_seconds=min_seconds, min_count=min_count, warmup=warmup)["ns"]
+    def turn(self, *, min_seconds: float, min_count: int) -> Turn:
+        """Time calls, see `take_turn`."""
+        return Turn(**self._request("turn", min_seconds=min_seconds, min_count=min_count))
+
+    def restart(self) -> None:
+        """The same artifact in a fresh process."""
+        self.close()
+        self._launch()
 
     def run(self, inputs: list[np.ndarray] | None = None) -> list[np.ndarray]:
         """The outputs for `inputs`, or for the inputs it was loaded with; bfloat16 goes in and out as float32."""

@@ -48,6 +48,16 @@ def resolve(driver: str, threads: int = 1) -> Device:
     return Device("local-sync" if threads == 1 else "local-task", threads, tuple(available[:threads]))
 
 
+def resolve_streams(driver: str, threads: int, streams: int) -> list[Device]:
+    """A device for each of `streams` callers at the same time, on CPUs of its own. Raises DlasError for more threads
+    than this process may use CPUs."""
+    if driver not in LOCAL_DRIVERS:
+        return [Device(driver, threads)] * streams
+    every = resolve(driver, threads * streams).cpus
+    kind = resolve(driver, threads).driver
+    return [Device(kind, threads, every[i * threads : (i + 1) * threads]) for i in range(streams)]
+
+
 def usable_cpus() -> list[int]:
     """The logical CPUs of this process, one of every physical core first."""
     allowed = sorted(os.sched_getaffinity(0))

@@ -1,12 +1,9 @@
-"""The timing protocol: check first, warm up, repeat, and report a median with its spread."""
+"""Whether outputs are what PyTorch computes."""
 
 from __future__ import annotations
 
-import gc
-import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from time import perf_counter_ns
 
 import numpy as np
 
@@ -107,48 +104,3 @@ def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
         if apart.size:
             largest = max(largest, float(apart.max()), least)
     return largest / (scale or 1.0)
-
-
-def sample(call: Callable[[], object], *, min_seconds: float = 0.2, min_count: int = 5, warmup: int = 2) -> list[int]:
-    """Nanoseconds of every call, after `warmup` calls that are not counted, until both minima are reached."""
-    for _ in range(warmup):
-        call()
-    samples: list[int] = []
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        end = perf_counter_ns() + int(min_seconds * 1e9)
-        now = 0
-        while len(samples) < min_count or now < end:
-            start = perf_counter_ns()
-            call()
-            now = perf_counter_ns()
-            samples.append(now - start)
-    finally:
-        if enabled:
-            gc.enable()
-    return samples
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Milliseconds per call: the median over the rounds' medians, and the spread of all samples."""
-
-    median_ms: float
-    iqr_ms: float
-    min_ms: float
-    samples: int
-    rounds: int
-
-    @staticmethod
-    def of(rounds: Sequence[Sequence[int]]) -> Timing:
-        """Summarise rounds of nanosecond samples, none of them empty."""
-        pooled = np.array([ns for samples in rounds for ns in samples]) / 1e6
-        low, high = np.percentile(pooled, [25, 75])
-        return Timing(
-            median_ms=statistics.median(statistics.median(samples) for samples in rounds) / 1e6,
-            iqr_ms=float(high - low),
-            min_ms=float(pooled.min()),
-            samples=len(pooled),
-            rounds=len(rounds),
-        )

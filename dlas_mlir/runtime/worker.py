@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ import ml_dtypes
 import numpy as np
 
 from dlas_mlir.errors import DlasError
+from dlas_mlir.measure.turn import take_turn
 from dlas_mlir.runtime.devices import Device
 from dlas_mlir.runtime.session import Session
-from dlas_mlir.runtime.timing import check, sample
+from dlas_mlir.runtime.timing import check
 
 
 class _Server:
@@ -26,9 +28,11 @@ class _Server:
 
     session: Session
     arguments: Any
+    threads: int
 
     def load(self, artifact: str, driver: str, threads: int, cpus: list[int], golden: str | None) -> dict:
         device = Device(driver, threads, tuple(cpus))
+        self.threads = threads
         self.session = Session(Path(artifact), device, pin=True)
         self.arrays = load_golden(golden)
         inputs = [self.arrays[key] for key in sorted_keys(self.arrays, "input_")]
@@ -42,10 +46,10 @@ class _Server:
         expected = [self.arrays[key] for key in sorted_keys(self.arrays, "output_")]
         return vars(check(outputs, expected, tolerance, **golden_limits(self.arrays)))
 
-    def sample(self, min_seconds: float, min_count: int, warmup: int) -> dict:
-        call = self.session.invoke
-        arguments = self.arguments
-        return {"ns": sample(lambda: call(arguments), min_seconds=min_seconds, min_count=min_count, warmup=warmup)}
+    def turn(self, min_seconds: float, min_count: int) -> dict:
+        call, arguments = self.session.invoke, self.arguments
+        turn = take_turn(lambda: call(arguments), threads=self.threads, min_seconds=min_seconds, min_count=min_count)
+        return asdict(turn)
 
     def run(self, inputs: str, outputs: str) -> dict:
         """Call with the arrays of an .npz file (the loaded inputs when empty); write the results to one."""

@@ -66,8 +66,7 @@ def test_a_model_with_a_layer_in_float32_is_equal_to_pytorch(tmp_path: Path, ele
     done.save(tmp_path / "half.safetensors")
     presets = ["host/stock", "host/auto"] if element == "float16" else ["host/auto", "host/gemm", "host/direct"]
     protocol = benchmark.Protocol(rounds=1, min_seconds=0.001, min_count=1)
-    rows = benchmark.bench_rows(
-        ["imported_model:kinds"], presets, [1], weights=tmp_path / "half.safetensors", protocol=protocol
-    )
+    request = benchmark.Request(("imported_model:kinds",), tuple(presets), weights=tmp_path / "half.safetensors")
+    rows = benchmark.bench_rows(request, protocol)
     assert [row.get("error") for row in rows] == [None] * len(presets)
     assert all(row["verified"] and row["max_rel_error"] < 1e-2 for row in rows)

@@ -153,7 +153,7 @@ def test_weights_are_imported_as_bytes(tmp_path: Path, program):
 def test_artifacts_are_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: Compressed, preset: str):
     monkeypatch.setenv("DLAS_CACHE", str(tmp_path))
     artifact = dlas.compile(done.model, preset=preset, example_inputs=INPUTS)
-    (row,) = dlas.bench(artifact, protocol=dlas.benchmark.Protocol(rounds=1, min_seconds=0.01))
+    (row,) = dlas.bench(artifact, protocol=dlas.Protocol(rounds=1, min_seconds=0.01))
     assert row["verified"], row
 
 

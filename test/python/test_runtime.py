@@ -137,7 +137,9 @@ def test_threads_of_a_device_do_not_preempt_one_another(double):
 def test_worker(double, golden, threads):
     with Worker(double, resolve("local", threads), golden) as worker:
         assert worker.check().verified
-        assert len(worker.sample(min_seconds=0, min_count=3)) == 3
+        assert len(worker.turn(min_seconds=0, min_count=3).ns) == 3
+        worker.restart()
+        assert worker.turn(min_seconds=0, min_count=3).cpu_ns > 0
         np.testing.assert_array_equal(worker.run()[1], 2 * Y)
         np.testing.assert_array_equal(worker.run([X + 1, Y])[0], 2 * X + 2)
         with pytest.raises(DlasError, match="the function takes"):

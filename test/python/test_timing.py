@@ -1,11 +1,11 @@
-"""What counts as equal to PyTorch, and how samples become a median and a spread."""
+"""What counts as equal to PyTorch."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from dlas_mlir.runtime.timing import Timing, check, relative_error, sample
+from dlas_mlir.runtime.timing import check, relative_error
 
 
 def f32(values):
@@ -105,17 +105,6 @@ def test_blocks_of_large_outputs_are_all_compared():
 def test_the_worst_output_counts():
     one, other = f32([1.0]), f32([1.5])
     assert check([one, other], [one, one]).max_rel_error == 0.5
-
-
-def test_median_is_over_the_rounds():
-    timing = Timing.of([[1_000_000, 3_000_000, 2_000_000], [10_000_000], [4_000_000]])
-    assert timing == Timing(median_ms=4.0, iqr_ms=2.0, min_ms=1.0, samples=5, rounds=3)
-
-
-def test_sampling_reaches_the_count_after_the_warmup():
-    calls = []
-    assert len(sample(lambda: calls.append(1), min_seconds=0, min_count=4, warmup=3)) == 4
-    assert len(calls) == 7
 
 
 def test_the_limit_is_that_of_the_coarsest_type_in_the_computation():

@@ -1,0 +1,1 @@
+"""The one measurement core: turns and rounds, statistics, records and the store that keeps them."""

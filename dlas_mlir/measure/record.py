@@ -1,0 +1,191 @@
+"""`Record`: one measurement or failure, with what was run (the six layers of DLAS), how, and where.
+
+A record has one canonical form in JSON. Fields are only ever added, each with a default; `SCHEMA` counts what breaks
+that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import msgspec
+
+from dlas_mlir.errors import DlasError
+from dlas_mlir.measure.rounds import Protocol
+from dlas_mlir.measure.turn import Turn
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Layer 1: what the accuracy was measured on."""
+
+    name: str
+    images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """Layer 2. `inputs` are types such as `1x3x224x224xf32`; `macs` are multiply-accumulates of one call, zeros
+    included, and `dense_macs` those of the model before it was compressed."""
+
+    name: str
+    inputs: tuple[str, ...] = ()
+    batch: int = 1
+    parameters: int = 0
+    macs: int = 0
+    dense_macs: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimization:
+    """Layer 3: the checkpoint, by name and content, and what it left. `element` is the type that the recipe rounds to.
+    `effective_macs` are those of weights that are not zero, by the type that they can be done in; `dense` says that
+    this is the uncompressed model in fp32, `expected_speedup` what the arithmetic lets expect over that."""
+
+    weights: str | None = None
+    weights_sha256: str | None = None
+    element: str = ""
+    nonzeros: int = 0
+    weight_bytes: int = 0
+    effective_macs: dict[str, int] = field(default_factory=dict)
+    dense: bool | None = None
+    expected_speedup: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One layer that became a kernel: its primitive, its multiply-accumulates and its schedule as text."""
+
+    name: str
+    primitive: str
+    macs: int
+    schedule: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Algorithm:
+    """Layer 4: the recipe, and what it came to for each layer."""
+
+    recipe: str
+    primitives: dict[str, int] = field(default_factory=dict)
+    layers: tuple[Layer, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Software:
+    """Layer 5: what compiled and ran it. `runtime` is `iree` for what we compile; `preset` is `TARGET/RECIPE`."""
+
+    runtime: str = "iree"
+    preset: str = ""
+    target: str = ""
+    flags: tuple[str, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+    artifact_sha256: str | None = None
+    compile_seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """Layer 6. `cpus` are the logical CPUs that the threads are pinned to; `streams` the callers at the same time;
+    `peak_gflops` the FMA rate measured with as many threads."""
+
+    device: str
+    threads: int = 1
+    streams: int = 1
+    cpu: str = ""
+    cpus: tuple[int, ...] = ()
+    host: str = ""
+    peak_gflops: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """Distance from the reference: `max_rel_error` is the largest max|a-b| / max|b|, None if not finite."""
+
+    verified: bool
+    max_rel_error: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """The share of images whose class was right, in percent."""
+
+    top1: float
+    top5: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """What went wrong, and at which stage."""
+
+    stage: Literal["import", "compile", "load", "check", "time"]
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One measurement. Without `turns` nothing was timed, and `failure` or `check` says why."""
+
+    schema: int = SCHEMA
+    model: Model
+    dataset: Dataset | None = None
+    optimization: Optimization = field(default_factory=Optimization)
+    algorithm: Algorithm
+    software: Software = field(default_factory=Software)
+    hardware: Hardware
+    protocol: Protocol = field(default_factory=Protocol)
+    turns: tuple[Turn, ...] = ()
+    noise: float | None = None
+    check: Check | None = None
+    accuracy: Accuracy | None = None
+    failure: Failure | None = None
+    run: str = ""  # the same for all that took turns with each other
+    date: str = ""
+
+    @property
+    def name(self) -> str:
+        """What reports call it, as google-benchmark would."""
+        hardware, optimization = self.hardware, self.optimization
+        weights = f"/weights:{optimization.weights}" if optimization.weights else ""
+        batch = f"/batch:{self.model.batch}" if self.model.batch > 1 else ""
+        streams = f"/streams:{hardware.streams}" if hardware.streams > 1 else ""
+        return f"{self.model.name}/{self.software.preset}{weights}{batch}/threads:{hardware.threads}{streams}"
+
+    @property
+    def error(self) -> str | None:
+        """What went wrong, in a line; None where all went well."""
+        return self.failure.message if self.failure else None
+
+    @property
+    def workload(self) -> str:
+        """The hash of what was run, the preset and the software left out: records of which it is the same may be
+        compared with each other."""
+        hardware = replace(self.hardware, peak_gflops=None, host="", cpus=())
+        model = (self.model.name, self.model.inputs, self.model.batch)
+        return _digest([model, self.optimization.weights_sha256 or self.optimization.weights, hardware])
+
+    @property
+    def key(self) -> str:
+        """The hash of what was run and by what: a second record of it is the same thing measured again."""
+        return _digest([self.workload, self.software.runtime, self.software.preset, self.algorithm.recipe])
+
+    def to_json(self) -> bytes:
+        """The canonical form: keys in order, no white space."""
+        return msgspec.json.encode(self, order="deterministic")
+
+    @staticmethod
+    def from_json(text: bytes | str, where: str = "record") -> Record:
+        """Read a record back. Raises DlasError that names the key that is wrong."""
+        try:
+            return msgspec.json.decode(text, type=Record)
+        except msgspec.DecodeError as error:
+            raise DlasError(f"{where}: {error}") from None
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()[:32]
