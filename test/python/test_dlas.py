@@ -294,7 +294,7 @@ def test_python_interface_takes_a_module():
     assert artifact.model == "Sequential"
     (output,) = dlas.run(artifact, x.numpy())
     np.testing.assert_allclose(output, model(x).detach().numpy(), rtol=1e-4, atol=1e-5)
-    with pytest.raises(dlas.DlasError, match="example_inputs is needed to compile a Sequential"):
+    with pytest.raises(dlas.DlasError, match="the Sequential has no inputs: `example_inputs` must be"):
         dlas.compile(model, preset="host/stock")
 
 
