@@ -20,7 +20,7 @@ from dlas_mlir.ir.kernel.region import Access, Stage
 # One chain for each block, of some 16 additions.
 _CHAIN = 16
 # From how many additions on a sum is made in blocks. Contractions are shorter but for a few, and bound by arithmetic.
-_LONG, _LONG_CONTRACTION = 256, 65536
+_LONG, _LONG_CONTRACTION = 64, 65536
 
 
 def is_long_sum(root: Stage, extents: tuple[int, ...], reductions: tuple[int, ...]) -> bool:

@@ -1,0 +1,107 @@
+// RUN: %dlas_opt %s --split-input-file --dlas-split-reductions --canonicalize --cse | FileCheck %s
+// RUN: not %dlas_opt %s --split-input-file --dlas-split-reductions=length=0 2>&1 | FileCheck %s --check-prefix=OPTION
+// OPTION: error: {{.*}}`length`
+
+// Rows of 768 neighbours: 16 lanes, which are added up to the initial value.
+// CHECK-DAG: #[[READ:.*]] = affine_map<(d0, d1, d2) -> (d0, d1 + d2 * 16)>
+// CHECK-DAG: #[[INNER:.*]] = affine_map<(d0, d1, d2) -> (d2)>
+// CHECK-LABEL: func.func @rows
+// CHECK: %[[ZEROS:.*]] = linalg.fill {{.*}} -> tensor<64x16xf32>
+// CHECK: %[[PARTIAL:.*]] = linalg.generic {indexing_maps = [#[[READ]], #[[INNER]], #{{.*}}], iterator_types = ["parallel", "parallel", "reduction"]} ins(%arg0, %{{.*}} : tensor<64x768xf32>, tensor<48xf32>) outs(%[[ZEROS]] : tensor<64x16xf32>)
+// CHECK: arith.mulf
+// CHECK: arith.addf
+// CHECK: %[[SUM:.*]] = linalg.generic {{.*}}iterator_types = ["parallel", "reduction"]} ins(%[[PARTIAL]] : tensor<64x16xf32>) outs(%arg1 : tensor<64xf32>)
+// CHECK-NOT: arith.mulf
+// CHECK: return %[[SUM]]
+module attributes {dlas.target = {name = "x", vector_bits = 512 : i64, vector_registers = 32 : i64}} {
+  func.func @rows(%x: tensor<64x768xf32>, %start: tensor<64xf32>) -> tensor<64xf32> {
+    %y = linalg.generic {indexing_maps = [affine_map<(a, b) -> (a, b)>, affine_map<(a, b) -> (a)>], iterator_types = ["parallel", "reduction"]} ins(%x : tensor<64x768xf32>) outs(%start : tensor<64xf32>) {
+    ^bb0(%in: f32, %out: f32):
+      %s = arith.mulf %in, %in : f32
+      %a = arith.addf %s, %out : f32
+      linalg.yield %a : f32
+    } -> tensor<64xf32>
+    return %y : tensor<64xf32>
+  }
+}
+
+// -----
+
+// Everything: parts for threads, a loop for the one result, and first what sixteen lanes do not divide.
+// CHECK-LABEL: func.func @everything
+// CHECK: %[[REST:.*]] = tensor.extract_slice %arg0[4000000] [3] [1]
+// CHECK: %[[START:.*]] = linalg.generic {{.*}} ins(%[[REST]] : tensor<3xf32>) outs(%arg1 : tensor<f32>)
+// CHECK: %[[WHOLE:.*]] = tensor.extract_slice %arg0[0] [4000000] [1]
+// CHECK: %[[PARTIAL:.*]] = linalg.generic {{.*}}iterator_types = ["parallel", "parallel", "reduction"]} ins(%[[WHOLE]], %{{.*}} outs({{.*}} : tensor<[[PARTS:[0-9]+]]x64xf32>)
+// CHECK: %[[ONE:.*]] = tensor.expand_shape %[[START]] [] output_shape [1] : tensor<f32> into tensor<1xf32>
+// CHECK: %[[SUM:.*]] = linalg.generic {{.*}}iterator_types = ["parallel", "reduction", "reduction"]} ins(%[[PARTIAL]] : tensor<[[PARTS]]x64xf32>) outs(%[[ONE]] : tensor<1xf32>)
+// CHECK: tensor.collapse_shape %[[SUM]] [] : tensor<1xf32> into tensor<f32>
+module attributes {dlas.target = {name = "x", vector_bits = 512 : i64, vector_registers = 32 : i64}} {
+  func.func @everything(%x: tensor<4000003xf32>, %start: tensor<f32>) -> tensor<f32> {
+    %y = linalg.generic {indexing_maps = [affine_map<(a) -> (a)>, affine_map<(a) -> ()>], iterator_types = ["reduction"]} ins(%x : tensor<4000003xf32>) outs(%start : tensor<f32>) {
+    ^bb0(%in: f32, %out: f32):
+      %a = arith.addf %in, %out : f32
+      linalg.yield %a : f32
+    } -> tensor<f32>
+    return %y : tensor<f32>
+  }
+}
+
+// -----
+
+// The highest of each image starts from the lowest there is.
+// CHECK-LABEL: func.func @maximum
+// CHECK: %[[LOWEST:.*]] = arith.constant 0xFF800000 : f32
+// CHECK: linalg.fill ins(%[[LOWEST]] : f32)
+// CHECK: ins(%arg0, %{{.*}} : tensor<2x8x32x32xf32>, tensor<32x2xf32>) outs({{.*}} : tensor<2x8x16xf32>)
+// CHECK: arith.maximumf
+// CHECK: ins({{.*}} : tensor<2x8x16xf32>) outs(%arg1 : tensor<2x8xf32>)
+// CHECK: arith.maximumf
+module attributes {dlas.target = {name = "x", vector_bits = 512 : i64, vector_registers = 32 : i64}} {
+  func.func @maximum(%x: tensor<2x8x32x32xf32>, %start: tensor<2x8xf32>) -> tensor<2x8xf32> {
+    %y = linalg.generic {indexing_maps = [affine_map<(n, c, h, w) -> (n, c, h, w)>, affine_map<(n, c, h, w) -> (n, c)>], iterator_types = ["parallel", "parallel", "reduction", "reduction"]} ins(%x : tensor<2x8x32x32xf32>) outs(%start : tensor<2x8xf32>) {
+    ^bb0(%in: f32, %out: f32):
+      %a = arith.maximumf %in, %out : f32
+      linalg.yield %a : f32
+    } -> tensor<2x8xf32>
+    return %y : tensor<2x8xf32>
+  }
+}
+
+// -----
+
+// Left alone: what is short, whose results are neighbours, a contraction, and what uses its accumulator otherwise.
+// CHECK-LABEL: func.func @others
+// CHECK: ins(%arg0 : tensor<64x196xf32>) outs(%arg1 : tensor<64xf32>)
+// CHECK: ins(%arg2 : tensor<768x64xf32>) outs(%arg1 : tensor<64xf32>)
+// CHECK: ins(%arg3, %arg4 : tensor<64x512xf32>, tensor<32x512xf32>) outs(%arg5 : tensor<64x32xf32>)
+// CHECK: ins(%arg3 : tensor<64x512xf32>) outs(%arg1 : tensor<64xf32>)
+// CHECK-NOT: linalg.generic
+module attributes {dlas.target = {name = "x", vector_bits = 512 : i64, vector_registers = 32 : i64}} {
+  func.func @others(%x: tensor<64x196xf32>, %start: tensor<64xf32>, %columns: tensor<768x64xf32>, %a: tensor<64x512xf32>, %b: tensor<32x512xf32>, %c: tensor<64x32xf32>)
+      -> (tensor<64xf32>, tensor<64xf32>, tensor<64x32xf32>, tensor<64xf32>) {
+    %0 = linalg.generic {indexing_maps = [affine_map<(a, b) -> (a, b)>, affine_map<(a, b) -> (a)>], iterator_types = ["parallel", "reduction"]} ins(%x : tensor<64x196xf32>) outs(%start : tensor<64xf32>) {
+    ^bb0(%in: f32, %out: f32):
+      %s = arith.addf %in, %out : f32
+      linalg.yield %s : f32
+    } -> tensor<64xf32>
+    %1 = linalg.generic {indexing_maps = [affine_map<(a, b) -> (b, a)>, affine_map<(a, b) -> (a)>], iterator_types = ["parallel", "reduction"]} ins(%columns : tensor<768x64xf32>) outs(%start : tensor<64xf32>) {
+    ^bb0(%in: f32, %out: f32):
+      %s = arith.addf %in, %out : f32
+      linalg.yield %s : f32
+    } -> tensor<64xf32>
+    %2 = linalg.generic {indexing_maps = [affine_map<(a, b, k) -> (a, k)>, affine_map<(a, b, k) -> (b, k)>, affine_map<(a, b, k) -> (a, b)>], iterator_types = ["parallel", "parallel", "reduction"]} ins(%a, %b : tensor<64x512xf32>, tensor<32x512xf32>) outs(%c : tensor<64x32xf32>) {
+    ^bb0(%in: f32, %in1: f32, %out: f32):
+      %p = arith.mulf %in, %in1 : f32
+      %s = arith.addf %p, %out : f32
+      linalg.yield %s : f32
+    } -> tensor<64x32xf32>
+    %3 = linalg.generic {indexing_maps = [affine_map<(a, b) -> (a, b)>, affine_map<(a, b) -> (a)>], iterator_types = ["parallel", "reduction"]} ins(%a : tensor<64x512xf32>) outs(%start : tensor<64xf32>) {
+    ^bb0(%in: f32, %out: f32):
+      %h = arith.mulf %out, %out : f32
+      %s = arith.addf %h, %out : f32
+      linalg.yield %s : f32
+    } -> tensor<64xf32>
+    return %0, %1, %2, %3 : tensor<64xf32>, tensor<64xf32>, tensor<64x32xf32>, tensor<64xf32>
+  }
+}
