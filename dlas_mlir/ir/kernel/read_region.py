@@ -201,7 +201,8 @@ def _dot_operands(
     first = [affine.dim(i) for i in range(loop)] + [affine.constant(0)]
     found: list[Operand | None] = []
     for item, argument in zip(inputs, op.regions[0].blocks[0].arguments, strict=False):
-        assert isinstance(item, Access)
+        if not isinstance(item, Access):
+            raise PassError("a dot product reads two tensors, not a value that fills one", op)
         exprs = [affine.substitute(expr, first, loop + 1) for expr in item.exprs]
         if affine.is_dim(item.exprs[-1], loop):
             # [..., lanes, width]: neighbours in one dimension.

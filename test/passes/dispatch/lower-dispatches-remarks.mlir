@@ -346,6 +346,30 @@ func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
 
 // -----
 
+// A dot product loads its operands from tensors; what is filled with one number is none.
+func.func @dot_of_a_fill(%w: tensor<16x4xi8>, %start: tensor<16xi32>) -> tensor<16xi32> {
+  %x = arith.constant 3 : i8
+  // expected-remark@+1 {{left to the compiler's own schedule: a dot product reads two tensors, not a value that fills one}}
+  %y = flow.dispatch.region -> (tensor<16xi32>) {
+    %e = tensor.empty() : tensor<4xi8>
+    %f = linalg.fill ins(%x : i8) outs(%e : tensor<4xi8>) -> tensor<4xi8>
+    %1 = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d1)>, affine_map<(d0, d1) -> (d0, d1)>, affine_map<(d0, d1) -> (d0)>], iterator_types = ["parallel", "reduction"]}
+      ins(%f, %w : tensor<4xi8>, tensor<16x4xi8>) outs(%start : tensor<16xi32>)
+      attrs = {dlas.dot = "vpdpbusd", dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 16, 1>, order = array<i64: 0, 1>, vector = 0 : i64, lanes = 16 : i64}} {
+    ^bb0(%a: i8, %b: i8, %acc: i32):
+      %p = arith.extui %a : i8 to i32
+      %q = arith.extsi %b : i8 to i32
+      %m = arith.muli %p, %q : i32
+      %s = arith.addi %acc, %m : i32
+      linalg.yield %s : i32
+    } -> tensor<16xi32>
+    flow.return %1 : tensor<16xi32>
+  }
+  return %y : tensor<16xi32>
+}
+
+// -----
+
 // Without a schedule nothing is meant to become a kernel.
 #id = affine_map<(d0, d1) -> (d0, d1)>
 func.func @without_a_schedule(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {

@@ -71,6 +71,9 @@ class _Run:
                     self._failure(str(first + i), case, variant, outcome, runner)
         finally:
             worker.close()
+        for i, outcome in enumerate(outcomes):
+            if outcome.kind == "aside":
+                self._say({"aside": first + i, "variant": str(variant), "detail": outcome.detail})
         counts = Counter(outcome.kind for outcome in outcomes)
         self._write({"block": number, "variant": str(variant), "counts": counts}, counts, time.monotonic() - start)
 
@@ -88,14 +91,16 @@ class _Run:
         last = runner.run([Case.of(program)], variant)[0]
         detail = "\n".join(f"// {line}" for line in f"{last.kind}: {last.detail[-2500:]}".splitlines())
         file.write_text(f"// {variant}\n{main_text(program)}{detail}\n")
+        self._say({"failure": file.name, "kind": outcome.kind, "program": repr(program)})
+
+    def _say(self, entry: dict) -> None:
         with self.lock, self.log.open("a") as log:
-            log.write(json.dumps({"failure": file.name, "kind": outcome.kind, "program": repr(program)}) + "\n")
+            log.write(json.dumps(entry) + "\n")
 
     def _write(self, entry: dict, counts: Counter[str], seconds: float) -> None:
+        self._say(entry)
         with self.lock:
             self.counts.update(counts)
-            with self.log.open("a") as log:
-                log.write(json.dumps(entry) + "\n")
             shown = ", ".join(f"{kind} {count}" for kind, count in sorted(self.counts.items()))
             print(f"block {entry['block']} {entry['variant']} {seconds:.0f} s: {dict(counts)} | {shown}", flush=True)
 

@@ -154,11 +154,11 @@ class Builder:
         if way == "constant":
             return ("c", self.integer(0, size - 1)), []
         if way == "floordiv":
-            by = self.choose((2, 3, 4, 8))
+            by = self.choose((2, 3, 4, 8, 24))
             return ("floordiv", d, ("c", by)), [max(1, size * by - self.integer(0, by - 1))]
         if way == "mod":
             by = self.integer(1, size)
-            return ("mod", d, ("c", by)), [min(40, by * self.integer(1, 3) + self.integer(0, 2))]
+            return ("mod", d, ("c", by)), [by * self.integer(1, 7) + self.integer(0, 2)]
         if way == "window" and size > 1:
             stride, window = self.integer(1, 2), self.integer(1, min(3, size))
             return ("+", ("*", d, ("c", stride)), loop(first + 1)), [(size - window) // stride + 1, window]
