@@ -131,6 +131,7 @@ class _FormDispatches:
             for user in self._users(member.results[0]):
                 if self._may_end(group, member, user):
                     group.tails.append(user)
+        group.tails = [tail for tail in group.tails if not self._is_updated_with_own(group, tail)]
         places = [self.order[identity(op)] for op in (*group.members, *group.tails)]
         group.first, group.last = min(places), max(places)
         self.groups.append(group)
@@ -146,6 +147,17 @@ class _FormDispatches:
             return False
         read = {_viewed(value) for inner in group.members for value in inner.operands}
         return op.operands[1] not in read and not self._depends_on([op.operands[1]], group)
+
+    def _is_updated_with_own(self, group: _Group, tail: ir.Operation) -> bool:
+        """Whether another result of the group is inserted into that of `tail`. iree-compile would place the one in the
+        buffer of the other, and a dispatch cannot have one of its results as the place of another."""
+        updates = [
+            user
+            for member in group.members
+            for user in self._users(member.results[0])
+            if user.name == "tensor.insert_slice" and user not in group.tails and user.operands[0] == member.results[0]
+        ]
+        return any(identity(tail) in _makers(update.operands[1]) for update in updates)
 
     def _may_join(self, group: _Group, op: ir.Operation) -> bool:
         root_shape = ir.RankedTensorType(group.root.results[0].type).shape
@@ -205,6 +217,17 @@ class _FormDispatches:
             if other.last > first > other.first:
                 first = other.first
         return first
+
+
+def _makers(value: ir.Value) -> set[int]:
+    """What `value` is made by, and what made that which it is another form of."""
+    found: set[int] = set()
+    while (op := build.defining(value)) is not None and op.name.startswith("tensor."):
+        found.add(identity(op))
+        if not len(op.operands):
+            break
+        value = op.operands[1 if op.name == "tensor.insert_slice" else 0]
+    return found
 
 
 def _viewed(value: ir.Value) -> ir.Value:

@@ -272,6 +272,30 @@ RESULTS = [
         lambda x, _: (with_parts((2, 0, -x)), with_parts((5, 20, -x)), with_parts((2, 0, -x), (5, 20, -x))),
         "9x40xf32 9x40xf32 9x40xf32",
     ),
+    matrix(
+        "inserted_into_its_own_padding",
+        f"""
+        %k = arith.constant 3.0 : f32
+        {NEGATIVE}
+        %p = tensor.pad %n low[1, 0] high[2, 0] {{
+        ^bb0(%i: index, %j: index):
+          tensor.yield %k : f32
+        }} : tensor<4x20xf32> to tensor<7x20xf32>
+        %y = tensor.insert_slice %n into %p[2, 0] [4, 20] [1, 1] : tensor<4x20xf32> into tensor<7x20xf32>
+        %y""",
+        lambda x, _: np.concatenate([np.full((1, 20), 3), -x[:1], -x, np.full((1, 20), 3)]).astype(np.float32),
+        "7x20xf32",
+    ),
+    matrix(
+        "inserted_twice_into_one_buffer",
+        f"""
+        {fill("%k", "3.0", "9x40xf32")} {NEGATIVE}
+        %y = tensor.insert_slice %n into %k[2, 0] [4, 20] [1, 1] : tensor<4x20xf32> into tensor<9x40xf32>
+        %z = tensor.insert_slice %n into %y[5, 20] [4, 20] [1, 1] : tensor<4x20xf32> into tensor<9x40xf32>
+        %z""",
+        lambda x, _: with_parts((2, 0, -x), (5, 20, -x)),
+        "9x40xf32",
+    ),
     Case(
         "inserted_into_an_argument_that_is_returned",
         function(

@@ -106,13 +106,30 @@ func.func @input(%x: tensor<4x4xf32>) -> tensor<6x6xf32> {
   return %p : tensor<6x6xf32>
 }
 
-// A value is inserted into a buffer as it is computed; the second insertion waits for the first.
-// CHECK-LABEL: func.func @insertion
+// A value is inserted into a buffer as it is computed, but not where it is to be inserted into that once more:
+// iree-compile would place one result of the dispatch in the other.
+// CHECK-LABEL: func.func @insertion(
 // CHECK: %[[Y:.*]]:2 = flow.dispatch.region -> (tensor<4x4xf32>, tensor<4x10xf32>)
 // CHECK: tensor.insert_slice {{.*}}[0, 2]
 // CHECK: flow.return
-// CHECK: tensor.insert_slice %[[Y]]#0 into %[[Y]]#1[0, 6]
-func.func @insertion(%x: tensor<4x4xf32>) -> tensor<4x10xf32> {
+// CHECK: return %[[Y]]#1, %[[Y]]#0
+func.func @insertion(%x: tensor<4x4xf32>) -> (tensor<4x10xf32>, tensor<4x4xf32>) {
+  %e = tensor.empty() : tensor<4x4xf32>
+  %b = tensor.empty() : tensor<4x10xf32>
+  %y = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x4xf32>) outs(%e : tensor<4x4xf32>) {
+  ^bb0(%p: f32, %o: f32):
+    %s = arith.negf %p : f32
+    linalg.yield %s : f32
+  } -> tensor<4x4xf32>
+  %1 = tensor.insert_slice %y into %b[0, 2] [4, 4] [1, 1] : tensor<4x4xf32> into tensor<4x10xf32>
+  return %1, %y : tensor<4x10xf32>, tensor<4x4xf32>
+}
+
+// CHECK-LABEL: func.func @insertion_twice
+// CHECK: %[[Y:.*]] = flow.dispatch.region -> (tensor<4x4xf32>)
+// CHECK: %[[FIRST:.*]] = tensor.insert_slice %[[Y]] into %{{.*}}[0, 2]
+// CHECK: tensor.insert_slice %[[Y]] into %[[FIRST]][0, 6]
+func.func @insertion_twice(%x: tensor<4x4xf32>) -> tensor<4x10xf32> {
   %e = tensor.empty() : tensor<4x4xf32>
   %b = tensor.empty() : tensor<4x10xf32>
   %y = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x4xf32>) outs(%e : tensor<4x4xf32>) {
