@@ -351,10 +351,10 @@ func.func @dot_of_a_fill(%w: tensor<16x4xi8>, %start: tensor<16xi32>) -> tensor<
   %x = arith.constant 3 : i8
   // expected-remark@+1 {{left to the compiler's own schedule: a dot product reads two tensors, not a value that fills one}}
   %y = flow.dispatch.region -> (tensor<16xi32>) {
-    %e = tensor.empty() : tensor<4xi8>
-    %f = linalg.fill ins(%x : i8) outs(%e : tensor<4xi8>) -> tensor<4xi8>
-    %1 = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d1)>, affine_map<(d0, d1) -> (d0, d1)>, affine_map<(d0, d1) -> (d0)>], iterator_types = ["parallel", "reduction"]}
-      ins(%f, %w : tensor<4xi8>, tensor<16x4xi8>) outs(%start : tensor<16xi32>)
+    %e = tensor.empty() : tensor<1x4xi8>
+    %f = linalg.fill ins(%x : i8) outs(%e : tensor<1x4xi8>) -> tensor<1x4xi8>
+    %1 = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (0, d1)>, affine_map<(d0, d1) -> (d0, d1)>, affine_map<(d0, d1) -> (d0)>], iterator_types = ["parallel", "reduction"]}
+      ins(%f, %w : tensor<1x4xi8>, tensor<16x4xi8>) outs(%start : tensor<16xi32>)
       attrs = {dlas.dot = "vpdpbusd", dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 16, 1>, order = array<i64: 0, 1>, vector = 0 : i64, lanes = 16 : i64}} {
     ^bb0(%a: i8, %b: i8, %acc: i32):
       %p = arith.extui %a : i8 to i32
