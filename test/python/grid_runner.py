@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from convolution_cases import Case, Cases
 from torch import nn
+from traced import write_linalg
 
-from dlas_mlir.compiler import torch_import
 from dlas_mlir.compiler.artifact import Artifact
 from dlas_mlir.compiler.cache import file_digest
 from dlas_mlir.compiler.driver import compile_imported
@@ -124,7 +124,7 @@ def run_cases(cases: Sequence[Case], figures: Figures, folder: Path, threads: in
 def compiled(module: nn.Module, inputs: tuple[torch.Tensor, ...], preset: Preset, folder: Path) -> Artifact:
     """The module by way of the importer, in `folder`."""
     path = folder / "module.mlirbc"
-    torch_import.write_linalg(torch_import.export(module, inputs, "grid"), path, "grid")
+    write_linalg(module, inputs, path, "grid")
     return compile_imported(Imported("grid", file_digest(path), path, 0, 0, None), preset)
 
 

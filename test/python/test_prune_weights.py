@@ -9,8 +9,8 @@ import pytest
 import torch
 from iree.compiler import ir
 from torch import Tensor, nn
+from traced import write_linalg
 
-from dlas_mlir.compiler import torch_import
 from dlas_mlir.compression.compress import compress_module
 from dlas_mlir.compression.layers import weight_layers
 from dlas_mlir.compression.pruning import Prune
@@ -43,7 +43,7 @@ def small() -> nn.Module:
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("small") / "module.mlirbc"
-    torch_import.write_linalg(torch_import.export(small(), INPUTS, "small"), path, "small")
+    write_linalg(small(), INPUTS, path, "small")
     return path
 
 

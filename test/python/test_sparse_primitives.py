@@ -13,10 +13,10 @@ from encoded_layers import BSR, CSR, LAYERS, NM, Layer, by_pytorch, convolution_
 from grid_runner import TOLERANCE, with_options
 from iree.compiler import ir
 from torch import Tensor, nn
+from traced import write_linalg
 
 import dlas_mlir
 from dlas_mlir.cli.dlas import main
-from dlas_mlir.compiler import torch_import
 from dlas_mlir.compiler.cache import file_digest
 from dlas_mlir.compiler.driver import compile_imported
 from dlas_mlir.compiler.importer import Imported
@@ -134,7 +134,7 @@ def test_auto_mixes_sparse_and_dense_layers(tmp_path, monkeypatch, structure: st
     step = Prune(0.9, structure=structure, scope="layer", skip=("last", "depthwise"), exclude=("stem",))
     compress_module(model, inputs, [step])
     path = tmp_path / "small.mlirbc"
-    torch_import.write_linalg(torch_import.export(model, inputs, "small"), path, "small")
+    write_linalg(model, inputs, path, "small")
     artifact = compile_imported(Imported("small", file_digest(path), path, 0, 0, None), load_preset("host/auto"))
     found = {layer["layer"] for layer in artifact.layers if layer["primitive"].startswith("sparse-")}
     assert found == {"conv1", "conv2", "pointwise", "grouped"}
