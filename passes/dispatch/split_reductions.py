@@ -12,6 +12,7 @@ from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.base import Pass, option
 from dlas_mlir.ir.kernel.region import indexing_maps, iterators, scalar_constant
 from dlas_mlir.ir.target import Target
+from dlas_mlir.passes.dispatch._generalize import generalized, summands
 from dlas_mlir.passes.dispatch._reduction import Reduction
 
 # The widest row of partial results in vectors, and the most that are left to combine.
@@ -21,7 +22,7 @@ _MAX_PARTIAL = 1024
 _FEW_RESULTS = 8
 _MAX_PARTS = 16
 _MIN_PART = 256
-# A single number is not computed by a kernel of ours, which would add more than this in blocks.
+# What no kernel of ours computes (a single number, named operations) is added in one chain; ours makes blocks of more.
 _ONE_CHAIN = 64
 
 
@@ -34,7 +35,8 @@ class SplitReductionsPass(Pass):
 
     Whatever a row of lanes does not divide is reduced first, and is what the others start from. The result of rank 0
     gets one dimension, for a kernel. Contractions, short reductions and those whose results are neighbours themselves
-    are left as they are.
+    are left as they are. Named reductions (pooling, linalg.reduce, linalg.dot) of more than 64 elements become a
+    linalg.generic, of which kernels are made.
 
     Before:
     ```mlir
@@ -60,7 +62,7 @@ class SplitReductionsPass(Pass):
         if not target.vector_bits:
             return
         for op in build.operations(module):
-            self._split(op, target)
+            self._split(_generalized_if_long(op), target)
         build.erase_dead(module)
 
     def _split(self, op: ir.Operation, target: Target) -> ir.Value | None:
@@ -100,6 +102,16 @@ class SplitReductionsPass(Pass):
             part = build.generic_like(op, inputs, destination, indexing_maps(op), iterators(op))
             destination = self._split(part, target) or part.results[0]
         return destination
+
+
+def _generalized_if_long(op: ir.Operation) -> ir.Operation:
+    if summands(op) <= _ONE_CHAIN:
+        return op
+    with ir.InsertionPoint(op), op.location:
+        generic = generalized(op)
+    op.results[0].replace_all_uses_with(generic.results[0])
+    op.erase()
+    return generic
 
 
 def _results(reduction: Reduction) -> int:

@@ -105,3 +105,37 @@ module attributes {dlas.target = {name = "x", vector_bits = 512 : i64, vector_re
     return %0, %1, %2, %3 : tensor<64xf32>, tensor<64xf32>, tensor<64x32xf32>, tensor<64xf32>
   }
 }
+
+// -----
+
+// Named operations with many summands become generic, and are split where they can be.
+// CHECK-LABEL: func.func @named
+// CHECK: linalg.generic {{.*}}iterator_types = ["parallel", "parallel", "parallel", "parallel", "reduction", "reduction"]} ins(%arg0, %{{.*}} : tensor<1x40x40x8xf32>, tensor<9x9xf32>)
+// CHECK: linalg.pooling_nhwc_sum {{.*}}tensor<3x3xf32>
+// CHECK: ins(%arg1, %{{.*}} : tensor<4x1024xf32>, tensor<{{.*}}xf32>) outs({{.*}} : tensor<4x{{.*}}xf32>)
+// CHECK: outs(%arg2 : tensor<4xf32>)
+// CHECK: ins(%arg3, %arg3, %{{.*}} : tensor<1024xf32>, tensor<1024xf32>, tensor<{{.*}}xf32>)
+// CHECK-NOT: linalg.dot
+module attributes {dlas.target = {name = "x", vector_bits = 512 : i64, vector_registers = 32 : i64}} {
+  func.func @named(%x: tensor<1x40x40x8xf32>, %y: tensor<4x1024xf32>, %start: tensor<4xf32>, %v: tensor<1024xf32>)
+      -> (tensor<1x16x16x8xf32>, tensor<1x19x19x8xf32>, tensor<4xf32>, tensor<f32>) {
+    %zero = arith.constant 0.0 : f32
+    %large = tensor.empty() : tensor<9x9xf32>
+    %small = tensor.empty() : tensor<3x3xf32>
+    %e0 = tensor.empty() : tensor<1x16x16x8xf32>
+    %f0 = linalg.fill ins(%zero : f32) outs(%e0 : tensor<1x16x16x8xf32>) -> tensor<1x16x16x8xf32>
+    %0 = linalg.pooling_nhwc_sum {strides = dense<2> : tensor<2xi64>, dilations = dense<1> : tensor<2xi64>} ins(%x, %large : tensor<1x40x40x8xf32>, tensor<9x9xf32>) outs(%f0 : tensor<1x16x16x8xf32>) -> tensor<1x16x16x8xf32>
+    %e1 = tensor.empty() : tensor<1x19x19x8xf32>
+    %f1 = linalg.fill ins(%zero : f32) outs(%e1 : tensor<1x19x19x8xf32>) -> tensor<1x19x19x8xf32>
+    %1 = linalg.pooling_nhwc_sum {strides = dense<2> : tensor<2xi64>, dilations = dense<1> : tensor<2xi64>} ins(%x, %small : tensor<1x40x40x8xf32>, tensor<3x3xf32>) outs(%f1 : tensor<1x19x19x8xf32>) -> tensor<1x19x19x8xf32>
+    %2 = linalg.reduce ins(%y : tensor<4x1024xf32>) outs(%start : tensor<4xf32>) dimensions = [1]
+      (%in: f32, %out: f32) {
+        %s = arith.addf %in, %out : f32
+        linalg.yield %s : f32
+      }
+    %e3 = tensor.empty() : tensor<f32>
+    %f3 = linalg.fill ins(%zero : f32) outs(%e3 : tensor<f32>) -> tensor<f32>
+    %3 = linalg.dot ins(%v, %v : tensor<1024xf32>, tensor<1024xf32>) outs(%f3 : tensor<f32>) -> tensor<f32>
+    return %0, %1, %2, %3 : tensor<1x16x16x8xf32>, tensor<1x19x19x8xf32>, tensor<4xf32>, tensor<f32>
+  }
+}

@@ -1,0 +1,56 @@
+"""Named reductions as a linalg.generic: of that kernels are made, and it can be split."""
+
+from __future__ import annotations
+
+import math
+
+from iree.compiler import ir
+
+from dlas_mlir.ir import affine, build
+
+_POOLING = "linalg.pooling_"
+
+
+def summands(op: ir.Operation) -> int:
+    """How many elements a pooling, linalg.reduce or linalg.dot combines into one; 0 for any other operation and for a
+    dynamic shape."""
+    if op.name not in ("linalg.reduce", "linalg.dot") and not op.name.startswith(_POOLING):
+        return 0
+    kinds = [ir.RankedTensorType(value.type) for value in op.operands]
+    if len(op.results) != 1 or not all(kind.has_static_shape for kind in kinds):
+        return 0
+    if op.name.startswith(_POOLING):
+        return math.prod(kinds[1].shape)
+    return math.prod(kinds[0].shape) // max(1, math.prod(kinds[-1].shape))
+
+
+def generalized(op: ir.Operation) -> ir.Operation:
+    """A linalg.generic that does what `op`, of which `summands` are known, does."""
+    *inputs, destination = op.operands
+    maps, kinds = _pooling(op) if op.name.startswith(_POOLING) else _reduce(op)
+    return build.generic_like(
+        op, inputs, destination, [ir.AffineMap.get(len(kinds), 0, exprs) for exprs in maps], kinds
+    )
+
+
+def _pooling(op: ir.Operation) -> tuple[list[list[ir.AffineExpr]], list[str]]:
+    """The maps of `linalg.pooling_<letters>_...`: a loop for each letter, and one for each dimension of the window."""
+    letters = op.name.removeprefix(_POOLING).split("_")[0]
+    spatial = [place for place, letter in enumerate(letters) if letter not in "nc"]
+    window = [affine.dim(len(letters) + i) for i in range(len(spatial))]
+    read = [affine.dim(place) for place in range(len(letters))]
+    for i, place in enumerate(spatial):
+        stride, dilation = (list(ir.DenseIntElementsAttr(op.attributes[name]))[i] for name in ("strides", "dilations"))
+        read[place] = read[place] * int(stride) + window[i] * int(dilation)
+    written = [affine.dim(place) for place in range(len(letters))]
+    return [read, window, written], ["parallel"] * len(letters) + ["reduction"] * len(window)
+
+
+def _reduce(op: ir.Operation) -> tuple[list[list[ir.AffineExpr]], list[str]]:
+    rank = ir.RankedTensorType(op.operands[0].type).rank
+    loops = [affine.dim(i) for i in range(rank)]
+    if op.name == "linalg.dot":
+        return [loops, loops, []], ["reduction"]
+    reduced = set(ir.DenseI64ArrayAttr(op.attributes["dimensions"]))
+    kinds = ["reduction" if i in reduced else "parallel" for i in range(rank)]
+    return [loops, [loop for i, loop in enumerate(loops) if i not in reduced]], kinds
