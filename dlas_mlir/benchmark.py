@@ -221,9 +221,10 @@ class _Bench:
             entry.fail(stage, error)
 
     def _check(self, entry: _Entry, artifact: Artifact) -> None:
-        if artifact.golden is None:
-            return
         record = entry.record
+        if artifact.golden is None:
+            entry.record = replace(record, check=records.Check(verified=False, reason=artifact.unchecked))
+            return
         self.progress(f"check {record.model.name} for {record.software.preset}, threads {record.hardware.threads}")
         tolerance = self.protocol.tolerance
         if tolerance is None and record.optimization.element:

@@ -161,6 +161,8 @@ def _print(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         if "error" in row:
             print(f"error: {row['name']}: {row['error']}")
+    for model, reason in {row["model"]: row["unchecked"] for row in rows if row.get("unchecked")}.items():
+        print(f"note: {model} is not checked: {reason}")
 
 
 def _cells(row: dict[str, Any], baseline: float | None) -> dict[str, str]:

@@ -13,7 +13,7 @@ from dlas_mlir.compiler.cache import file_digest, read_record
 from dlas_mlir.errors import DlasError
 
 # Not written beside the .vmfb: they are where the files lie here and what happened this time.
-_LOCAL = ("vmfb", "golden", "cached")
+_LOCAL = ("vmfb", "golden", "unchecked", "cached")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Artifact:
     `parameters`, `weight_bytes` what the constants take in the .vmfb. `golden` is an .npz of inputs and PyTorch's
     outputs (None when there is no PyTorch model), `primitives` the number of layers by primitive, `layers` one dict
     per convolution or linear layer (layer, primitive, macs), `dispatches` what a call runs, with the layer it comes
-    from (name, layer), `seconds` the time of each stage when it was compiled.
+    from (name, layer), `seconds` the time of each stage when it was compiled. `unchecked` says why `golden` is None.
     """
 
     vmfb: Path
@@ -46,6 +46,7 @@ class Artifact:
     versions: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     cached: bool = False
+    unchecked: str = ""
 
     def facts(self) -> dict[str, Any]:
         """The record that stands beside the .vmfb, as JSON can hold it."""
@@ -59,7 +60,7 @@ def weight_bytes(vmfb: Path) -> int:
         return sum(entry.file_size for entry in archive.infolist() if entry.filename.startswith("_const"))
 
 
-def load_artifact(record: Path, golden: Path | None) -> Artifact | None:
+def load_artifact(record: Path, golden: Path | None, unchecked: str = "") -> Artifact | None:
     """The artifact that stands in the cache beside its `record`, or None when it is not there whole."""
     values = read_record(record)
     if values is None:
@@ -67,7 +68,7 @@ def load_artifact(record: Path, golden: Path | None) -> Artifact | None:
     vmfb = record.with_name(values.pop("file"))
     for name in ("layers", "dispatches", "flags"):
         values[name] = tuple(values[name])
-    artifact = Artifact(vmfb=vmfb, golden=golden, cached=True, **values)
+    artifact = Artifact(vmfb=vmfb, golden=golden, unchecked=unchecked, cached=True, **values)
     try:
         return artifact if file_digest(vmfb) == artifact.sha256 else None
     except DlasError:

@@ -78,7 +78,7 @@ def compile_imported(
     """Compile what is imported already; see `compile_model`."""
     clock = clock or Clock(lambda _: None)
     folder = cache.entry("artifact", artifact_key(imported, preset))
-    found = load_artifact(folder / _RECORD, imported.golden)
+    found = load_artifact(folder / _RECORD, imported.golden, imported.unchecked)
     if found and not mlir_out:
         return found
     job = _Job(imported, preset, timeout)
@@ -104,6 +104,7 @@ def compile_imported(
         effective_macs=imported.effective_macs,
         weight_bytes=weight_bytes(vmfb),
         golden=imported.golden,
+        unchecked=imported.unchecked,
         primitives=_primitives(layers) or {"stock": report["imported_layers"]},
         layers=tuple(layers),
         dispatches=tuple(dispatches),

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlas_mlir.errors import DlasError
 from dlas_mlir.process import entering
 
 from . import cache, mlir_import, work
-from .importer import GOLDEN, MODULE, TORCH, WITHOUT_TORCH, Request, request_for
+from .importer import GOLDEN, MLIR, MODULE, ONNX, TORCH, Request, request_for
 
 if TYPE_CHECKING:
     from .torch_source import TorchSource
@@ -26,17 +28,19 @@ def run(spec: str, inputs: list[str] | None, weights: str | None, folder: str) -
     """
     request = request_for(spec, tuple(inputs) if inputs is not None else None, Path(weights) if weights else None)
     module = Path(folder) / MODULE
-    source = None if request.kind in WITHOUT_TORCH else _trace(request, Path(folder) / GOLDEN)
-    if source is None:
+    if request.kind == ONNX:
+        entering(f"the import of {request.spec}")
+        files = _import_onnx(Path(request.spec), module, request)
+        return _read(module, request.name) | {"sources": files}
+    if request.kind in MLIR:
         entering(f"the import of {request.spec}")
         mlir_import.write_linalg(Path(request.spec), module)
-    else:
-        source.write_linalg(module)
-    known = _read(module, request.name)
-    if source is None:
-        return known
+        return _read(module, request.name)
+    source = _trace(request, Path(folder) / GOLDEN)
+    source.write_linalg(module)
     files = {str(file): cache.file_digest(file) for file in source.files}
-    return known | {"parameters": source.parameters, "nonzeros": source.nonzeros, "sources": files}
+    known = {"parameters": source.parameters, "nonzeros": source.nonzeros, "sources": files}
+    return _read(module, request.name) | known
 
 
 def lower(name: str, folder: str, notes: dict[str, Any]) -> dict[str, Any]:
@@ -63,6 +67,16 @@ def _read(module: Path, name: str) -> dict[str, Any]:
         "nonzeros": counted.nonzeros,
         "sources": {},
     }
+
+
+def _import_onnx(path: Path, module: Path, request: Request) -> dict[str, str]:
+    """Write an .onnx file as linalg; returns the digests of the files that it refers to, by the names that it has."""
+    if find_spec("onnx") is None:
+        raise DlasError(f"{path} needs the onnx package: install dlas-mlir[onnx]")
+    from . import onnx_import
+
+    files = onnx_import.convert(path, module, request.inputs)
+    return {name: cache.file_digest(path.absolute().parent / name) for name in files}
 
 
 def _trace(request: Request, golden: Path) -> TorchSource:

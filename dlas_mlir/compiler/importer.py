@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING, Any
 from dlas_mlir import models, process
 from dlas_mlir.errors import DlasError
 
-from . import cache
+from . import cache, onnx_check
 from .factory import find_module_file, split_factory
 from .input_spec import InputSpec, parse_input
 
 if TYPE_CHECKING:
     from .torch_source import TorchSource
 
-WITHOUT_TORCH = (".onnx", ".mlir", ".mlirbc")
+ONNX = ".onnx"
+MLIR = (".mlir", ".mlirbc")
 # What an import leaves in its folder.
 MODULE, GOLDEN = "module.mlirbc", "golden.npz"
 # What a model of the caller's is handed over as, in the torch dialect.
 TORCH = "torch.mlirbc"
-_FILE_KINDS = (".pt2", *WITHOUT_TORCH)
+_FILE_KINDS = (".pt2", ONNX, *MLIR)
 _IMPORT = "dlas_mlir.compiler.import_process"
 _LOWERING = "dlas_mlir.compiler.torch_lowering"
 # What takes seconds to load.
@@ -52,11 +53,12 @@ class Imported:
     """A model as the compiler takes it.
 
     `path` is bytecode of linalg on tensors with a function `main`; `key` is the hash of its content. `macs`
-    are multiply-accumulates of one call. `golden` is an .npz with input_0.. and PyTorch's output_0..
-    (bfloat16 is stored as float32), `element`, the coarsest type that PyTorch computed in, such as "float32", and of a
-    quantized model `limit`, the relative error that rounding alone can make; or
-    None where there is no PyTorch model to ask. `nonzeros` are those of the `parameters`; `effective_macs` are the
-    MACs of weights that are not zero, by the element type that they can be done in (`f32`, `bf16`, `i8`).
+    are multiply-accumulates of one call. `golden` is an .npz with input_0.., the output_0.. that PyTorch or an ONNX
+    runtime gives for them (bfloat16 is stored as float32), `element`, the coarsest type that was computed in, such as
+    "float32", `reference`, who computed if not PyTorch, and of a quantized model `limit`, the relative error that
+    rounding alone can make; it is None where nobody can be asked, and `unchecked` says why. `nonzeros` are those of the
+    `parameters`; `effective_macs` are the MACs of weights that are not zero, by the element type that they can be done
+    in (`f32`, `bf16`, `i8`).
     """
 
     name: str
@@ -67,6 +69,7 @@ class Imported:
     golden: Path | None
     nonzeros: int = 0
     effective_macs: dict[str, int] = field(default_factory=dict)
+    unchecked: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,8 @@ def import_model(
 
     `spec` is a name of the zoo, `package.module:factory` (a callable without arguments that returns an
     nn.Module), or a .pt2, .onnx, .mlir or .mlirbc file. `inputs`, such as ("1x3x224x224xf32",), are for a
-    factory whose module has no `example_inputs`, and change a zoo model's. `weights` is a state_dict file
-    for the zoo or a factory.
+    factory whose module has no `example_inputs` and for an .onnx file whose shapes are not fixed, and change a zoo
+    model's. `weights` is a state_dict file for the zoo or a factory.
 
     The import is done in a process of its own, where it may take `timeout` seconds (None: any time).
     The cache sees a change of the zoo, of the files that a file refers to, of the Python files that a factory's
@@ -122,8 +125,8 @@ def request_for(spec: str, inputs: tuple[str, ...] | None = None, weights: Path 
     if kind.startswith("."):
         if weights is not None:
             raise DlasError(f"--weights goes with a model of the zoo or a factory; {spec} has its own weights")
-        if inputs is not None:
-            raise DlasError(f"--input goes with a model of the zoo or a factory; {spec} has its own inputs")
+        if inputs is not None and kind != ONNX:
+            raise DlasError(f"--input goes with a model of the zoo, a factory or ONNX; {spec} has its own inputs")
     return Request(kind, spec, parsed, weights)
 
 
@@ -174,6 +177,7 @@ def _cached(request: Request, directory: Path) -> Imported | None:
         golden=golden,
         nonzeros=facts["nonzeros"],
         effective_macs=facts["effective_macs"],
+        unchecked=facts["unchecked"],
     )
 
 
@@ -192,6 +196,7 @@ def _produce(request: Request, inputs: tuple[str, ...] | None, directory: Path, 
             "folder": str(folder),
         }
         made = _imported(request, arguments, timeout)
+        made["unchecked"] = _golden(request, inputs, folder / GOLDEN)
         _publish(request.name, folder, directory, made)
     done = _cached(request, directory)
     if done is None or _key(request) != directory.name:
@@ -226,6 +231,13 @@ def import_source(source: TorchSource, *, timeout: float | None = process.LIMIT)
     return done
 
 
+def _golden(request: Request, inputs: tuple[str, ...] | None, golden: Path) -> str:
+    """Write golden outputs, where the import has not; returns why there are none, or nothing."""
+    if request.kind in MLIR:
+        return "an MLIR file has no model behind it that could be asked"
+    return onnx_check.write_golden(Path(request.spec), golden, inputs) if request.kind == ONNX else ""
+
+
 def _publish(name: str, folder: Path, directory: Path, made: dict[str, Any]) -> None:
     """Move what an import left in `folder` into the entry `directory`, and write down what it is."""
     path, key = cache.publish(folder / MODULE, directory)
@@ -237,6 +249,7 @@ def _publish(name: str, folder: Path, directory: Path, made: dict[str, Any]) -> 
         "module": path.name,
         "golden_sha256": golden_key,
         "golden": golden.name if golden else None,
+        "unchecked": "",
         **made,
     }
     cache.write_record(directory / _FACTS, facts)
@@ -244,7 +257,7 @@ def _publish(name: str, folder: Path, directory: Path, made: dict[str, Any]) -> 
 
 def _imported(request: Request, arguments: dict[str, Any], timeout: float | None) -> dict[str, Any]:
     """What `import_process.run` returns. Raises its DlasError, and one that says how to see a crash again."""
-    preload = [_IMPORT] if request.kind in WITHOUT_TORCH else [_TORCH, _IMPORT]
+    preload = [_IMPORT] if request.kind in (ONNX, *MLIR) else [_TORCH, _IMPORT]
     what = f"the import of {request.spec}"
     try:
         return process.call(f"{_IMPORT}:run", arguments, what=what, timeout=timeout, preload=preload)

@@ -1,34 +1,73 @@
-"""`python -m dlas_mlir.compiler.onnx_import IN.onnx OUT.mlirbc`: an ONNX model in the torch dialect.
+"""An ONNX model as linalg on tensors, for a process of its own.
 
-What `iree-import-onnx` does, but it writes bytecode: the text that the tool writes loses the names of the nodes.
-It is a process of its own, for the reader of ONNX files is native code and the files are the user's.
+What `iree-import-onnx` and the torch passes do, after the model was prepared for them, and with the names of the nodes
+as locations.
 """
 
 from __future__ import annotations
 
-import sys
+import re
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 from iree.compiler import ir
 from iree.compiler.extras import onnx_importer
-from iree.compiler.tools.import_onnx.__main__ import load_onnx_model, parse_arguments
+from onnx import ModelProto, TensorProto, ValueInfoProto
+
+from dlas_mlir.errors import DlasError
+
+from . import mlir_import, onnx_file, onnx_lowering
+from .input_spec import InputSpec
+from .onnx_graph import all_nodes, describe, opset
+from .onnx_prepare import prepare
 
 
-def main(source: str, target: str) -> int:
-    """Convert one file; the exit code is 1, with one line on stderr, for a model that cannot be imported."""
+def convert(path: Path, output: Path, inputs: tuple[InputSpec, ...] | None) -> list[str]:
+    """Write `path` as bytecode of linalg on tensors; returns the files that it names. Raises DlasError."""
+    warnings.simplefilter("ignore")
+    model, files = onnx_file.read(path)
+    onnx_file.fix_inputs(model, inputs, str(path))
+    model = prepare(model, str(path))
+    module = _in_torch(model, str(path))
     try:
-        info = onnx_importer.ModelInfo(load_onnx_model(parse_arguments([source])))
-        module = info.create_module(context=ir.Context()).operation
-        onnx_importer.NodeImporter.define_function(info.main_graph, module).import_all()
-        module.verify()
-    except Exception as error:  # protobuf's, the checker's, the importer's and MLIR's errors
+        onnx_lowering.lower(module)
+    except onnx_lowering.LoweringError as error:
+        raise DlasError(f"{path}: {_complaint(error, model)}") from None
+    main = mlir_import.check_main(module, str(path))
+    onnx_lowering.say_unsigned(main, _unsigned(model.graph.input), _unsigned(model.graph.output))
+    with output.open("wb") as file:
+        module.operation.write_bytecode(file)
+    return files
+
+
+def _unsigned(infos: Iterable[ValueInfoProto]) -> list[bool]:
+    kinds = (TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32, TensorProto.UINT64)
+    return [info.type.tensor_type.elem_type in kinds for info in infos]
+
+
+def _in_torch(model: ModelProto, name: str) -> ir.Module:
+    try:
+        info = onnx_importer.ModelInfo(model)
+        module = info.create_module(context=ir.Context())
+        onnx_importer.NodeImporter.define_function(info.main_graph, module.operation).import_all()
+        module.operation.verify()
+    except Exception as error:  # the importer's and MLIR's
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        print(lines[0], file=sys.stderr)
-        return 1
-    with Path(target).open("wb") as file:
-        module.write_bytecode(file)
-    return 0
+        raise DlasError(f"{name} cannot be imported: {lines[0]}") from None
+    return module
 
 
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+def _complaint(error: onnx_lowering.LoweringError, model: ModelProto) -> str:
+    """The first complaint about a node of the model, in its terms."""
+    nodes = {node.name: node for node in all_nodes(model.graph.node)}
+    for problem in error.problems:
+        if (node := nodes.get(problem.place)) is None:
+            continue
+        if problem.message.startswith("failed to legalize"):
+            illegal = re.search(r'= "torch\.(?!operator)([\w.]+)"|^.*"onnx\.', problem.message)
+            step = f": torch-mlir cannot lower torch.{illegal[1]}" if illegal and illegal[1] else ""
+            return f"{describe(node)} is not supported in this form (opset {opset(model)}){step}"
+        return f"{describe(node)} cannot be lowered: {problem.message[:300]}"
+    first = error.problems[0]
+    return f"it cannot be lowered: {first.place}: {first.message[:300]}"

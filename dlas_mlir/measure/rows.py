@@ -27,6 +27,7 @@ def row(record: Record) -> dict[str, Any]:
         **_times(record),
         "verified": record.check.verified if record.check else False,
         "max_rel_error": record.check.max_rel_error if record.check else None,
+        "unchecked": record.check.reason if record.check and not record.check.verified and not record.failure else "",
         "primitives": algorithm.primitives,
         "layers": [asdict(layer) for layer in algorithm.layers],
         "artifact_sha256": record.software.artifact_sha256,

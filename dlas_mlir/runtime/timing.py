@@ -30,45 +30,47 @@ def check(
     tolerance: float | None = None,
     element: str | None = None,
     limit: float = 0.0,
+    reference: str = "PyTorch",
 ) -> Check:
-    """Compare `outputs` with `expected`, one by one.
+    """Compare `outputs` with `expected`, one by one; `reference` is who computed those.
 
     Each may be off by what goes with `element`, the coarsest type that they were computed in (default: their own), or
     by `limit`, where rounding alone can do more in this network; `tolerance` replaces both. Infinities and NaN are
     equal to themselves, and not compared where there is nothing else.
     """
     if len(outputs) != len(expected):
-        return Check(False, None, f"{len(outputs)} outputs where PyTorch has {len(expected)}")
+        return Check(False, None, f"{len(outputs)} outputs where {reference} has {len(expected)}")
     worst = 0.0
     verified = True
     for i, (ours, theirs) in enumerate(zip(outputs, expected, strict=True)):
-        if reason := _differ(ours, theirs):
+        if reason := _differ(ours, theirs, reference):
             return Check(False, None, f"output {i} {reason}")
         error = relative_error(ours, theirs)
         allowed = _limit(str(theirs.dtype), element, limit) if tolerance is None else tolerance
         verified = verified and error <= allowed
         worst = max(worst, error)
-    reason = "" if verified else f"the output is off by {worst:.2e} of PyTorch's largest value"
+    reason = "" if verified else f"the output is off by {worst:.2e} of {reference}'s largest value"
     return Check(verified, worst, reason)
 
 
-def _differ(ours: np.ndarray, theirs: np.ndarray) -> str | None:
+def _differ(ours: np.ndarray, theirs: np.ndarray, reference: str) -> str | None:
     """What is wrong besides the size of finite numbers."""
     if ours.shape != theirs.shape:
-        return f"has shape {ours.shape} where PyTorch has {theirs.shape}"
+        return f"has shape {ours.shape} where {reference} has {theirs.shape}"
     if _kind(ours) != _kind(theirs):
-        return f"is {ours.dtype} where PyTorch has {theirs.dtype}"
+        return f"is {ours.dtype} where {reference} has {theirs.dtype}"
     finite = False
     for a, b in _blocks(ours, theirs):
         of_ours, of_theirs = np.isfinite(a), np.isfinite(b)
         finite |= bool(of_theirs.any())
         if (of_ours & ~of_theirs).any():
-            return "is finite where PyTorch's is not"
+            return f"is finite where {reference}'s is not"
         # A difference of infinities is no number.
         if (of_theirs & ~of_ours).any() or not np.array_equal(a[~of_ours], b[~of_ours], equal_nan=True):
-            return "is not finite where PyTorch's is" if (of_theirs & ~of_ours).any() else "has other infinities or NaN"
+            wrong = (of_theirs & ~of_ours).any()
+            return f"is not finite where {reference}'s is" if wrong else "has other infinities or NaN"
     if theirs.size and not finite:
-        return "has no finite value in PyTorch: there is nothing to compare with"
+        return f"has no finite value in {reference}: there is nothing to compare with"
     return None
 
 
@@ -87,7 +89,9 @@ def _blocks(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarr
 
 
 def _limit(own: str, element: str | None, limit: float) -> float:
-    """Outputs that are whole numbers are equal or wrong."""
+    """Outputs that are whole numbers are equal or wrong, but for codes of a quantized network."""
+    if own in ("int8", "uint8"):
+        return limit
     least = TOLERANCE.get(own, 0.0)
     return max(least, TOLERANCE.get(element or own, 0.0), limit) if least else least
 

@@ -90,6 +90,8 @@ def golden_limits(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         found["element"] = str(arrays["element"])
     if "limit" in arrays:
         found["limit"] = float(arrays["limit"])
+    if "reference" in arrays:
+        found["reference"] = str(arrays["reference"])
     return found
 
 

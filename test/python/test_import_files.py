@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dlas_mlir.compiler import mlir_import
+from dlas_mlir.compiler import import_process, mlir_import
 from dlas_mlir.compiler.importer import import_model
 from dlas_mlir.errors import DlasError
 
@@ -178,7 +178,7 @@ def test_onnx(tmp_path):
     assert imported.name == "net"
     assert imported.macs == 36 * 4 * 27
     assert imported.parameters == 4 * 27
-    assert imported.golden is None
+    assert not imported.unchecked
     module = mlir_import.read_module(imported.path)
     text = module.operation.get_asm(enable_debug_info=True, use_local_scope=True)
     (convolution,) = [line for line in text.splitlines() if "linalg.conv_2d_nchw_fchw" in line]
@@ -194,12 +194,12 @@ def test_unsupported_onnx_operation(tmp_path):
 def test_truncated_onnx(tmp_path):
     path = onnx_file(tmp_path / "net.onnx")
     path.write_bytes(path.read_bytes()[:150])
-    with pytest.raises(DlasError, match=r"cannot import .*net.onnx: "):
+    with pytest.raises(DlasError, match=r"net.onnx is no ONNX file: .*truncated"):
         import_model(str(path))
 
 
 def test_onnx_without_its_package(tmp_path, monkeypatch):
     path = onnx_file(tmp_path / "net.onnx")
-    monkeypatch.setattr(mlir_import, "find_spec", lambda name: None)
+    monkeypatch.setattr(import_process, "find_spec", lambda name: None)
     with pytest.raises(DlasError, match=r"install dlas-mlir\[onnx\]"):
-        mlir_import.write_linalg(path, tmp_path / "out.mlirbc")
+        import_process.run(str(path), None, None, str(tmp_path))

@@ -1,0 +1,185 @@
+"""ONNX models as people have them: old opsets, computed shapes, open batches, data in other files; all checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dlas_mlir import api
+from dlas_mlir.compiler import onnx_check
+from dlas_mlir.compiler.driver import compile_model
+from dlas_mlir.compiler.importer import import_model
+from dlas_mlir.errors import DlasError
+from dlas_mlir.runtime.timing import check
+from dlas_mlir.runtime.worker import golden_limits, load_golden, sorted_keys
+
+onnx = pytest.importorskip("onnx")
+
+Array = np.ndarray
+
+
+@pytest.fixture(scope="module")
+def shared_cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _cache(shared_cache, monkeypatch):
+    monkeypatch.setenv("DLAS_CACHE", str(shared_cache))
+
+
+def save(path: Path, text: str, weights: dict[str, Array] | None = None, **options) -> Path:
+    """A model in ONNX's text form, with `weights` as initializers."""
+    model = onnx.parser.parse_model(text)
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in (weights or {}).items())
+    onnx.save(model, str(path), **options)
+    return path
+
+
+def random(*shape: int, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def assert_right(path: Path, *inputs: str, preset: str = "host/auto") -> list[Array]:
+    """Compile, run, and compare with what somebody else computed; returns the outputs."""
+    artifact = compile_model(path, preset, inputs=inputs or None)
+    assert artifact.unchecked == ""
+    golden = load_golden(str(artifact.golden))
+    outputs = api.run(artifact)
+    expected = [golden[key] for key in sorted_keys(golden, "output_")]
+    result = check(outputs, expected, **golden_limits(golden))
+    assert result.verified, result.reason
+    return outputs
+
+
+CLASSIFIER = """<ir_version: 8, opset_import: ["": {opset}]>
+net (float[{batch}, 3, 8, 8] x) => (float[{batch}, 5] y)
+<int64[1] minus = {{-1}}, int64[1] first = {{0}}, int64 zero = {{0}}> {{
+  [conv] c = Conv <pads = [1, 1, 1, 1]> (x, w)
+  [norm] n = BatchNormalization (c, scale, bias, mean, var)
+  [relu] r = Relu (n)
+  [pool] p = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (r)
+  s = Shape (p)
+  b = Gather <axis = 0> (s, zero)
+  u = {unsqueeze}
+  t = Concat <axis = 0> (u, minus)
+  f = Reshape (p, t)
+  [fc] y = Gemm <transB = 1> (f, fw, fb)
+}}"""
+
+
+def classifier(path: Path, opset: int, batch: str = "1") -> Path:
+    """What exporters write: a batch normalization, and a flatten that computes its shape."""
+    unsqueeze = "Unsqueeze <axes = [0]> (b)" if opset < 13 else "Unsqueeze (b, first)"
+    weights = {"w": random(8, 3, 3, 3), "fw": random(5, 128), "fb": random(5), "var": np.abs(random(8)) + 0.5}
+    weights |= {name: random(8, seed=seed) for seed, name in enumerate(("scale", "bias", "mean"))}
+    return save(path, CLASSIFIER.format(opset=opset, batch=batch, unsqueeze=unsqueeze), weights)
+
+
+@pytest.mark.parametrize("opset", [7, 9, 11, 14, 21])
+def test_old_opsets_and_computed_shapes(tmp_path, opset):
+    path = classifier(tmp_path / "net.onnx", opset)
+    imported = import_model(str(path))
+    assert imported.macs == 64 * 8 * 27 + 128 * 5
+    assert_right(path)
+
+
+def test_an_open_batch_is_fixed_by_input(tmp_path):
+    path = classifier(tmp_path / "net.onnx", 12, "batch")
+    with pytest.raises(DlasError, match=r"input 'x' is batchx3x8x8xf32: .* give --input 1x3x8x8xf32"):
+        import_model(str(path))
+    (output,) = assert_right(path, "2x3x8x8xf32")
+    assert output.shape == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("1x4x8x8xf32",), "input 'x' is batchx3x8x8xf32, and cannot be 1x4x8x8xf32"),
+        (("1x3x8x8xf16",), "cannot be 1x3x8x8xf16"),
+        (("3x8x8xf32",), "cannot be 3x8x8xf32"),
+        (("1x3x8x8xf32", "4xf32"), "2 inputs are given; it has 1: 'x' batchx3x8x8xf32"),
+    ],
+)
+def test_inputs_that_do_not_fit(tmp_path, given, message):
+    with pytest.raises(DlasError, match=message):
+        import_model(str(classifier(tmp_path / "net.onnx", 12, "batch")), inputs=given)
+
+
+def external(path: Path, value: float) -> Path:
+    text = '<ir_version: 8, opset_import: ["": 17]> net (float[2, 4] x) => (float[2, 4] y) { y = Add (x, w) }'
+    weights = {"w": np.full((2, 4), value, np.float32)}
+    return save(path, text, weights, save_as_external_data=True, location="w.data", size_threshold=0)
+
+
+def test_changed_external_data_is_seen(tmp_path):
+    path = external(tmp_path / "net.onnx", 1.0)
+    before = path.read_bytes()
+    first = import_model(str(path))
+    assert import_model(str(path)) == first
+    (tmp_path / "w.data").unlink()
+    external(path, 2.0)
+    assert path.read_bytes() == before
+    (output,) = assert_right(path)
+    golden = load_golden(str(import_model(str(path)).golden))
+    np.testing.assert_array_equal(output, golden["input_0"] + 2)
+
+
+def test_the_same_file_beside_other_data(tmp_path):
+    outputs = []
+    for value in (1.0, 2.0):
+        folder = tmp_path / f"of{value}"
+        folder.mkdir()
+        outputs.append(assert_right(external(folder / "net.onnx", value), preset="host/stock")[0])
+    np.testing.assert_allclose(outputs[1] - outputs[0], 1, rtol=1e-6)
+
+
+def test_missing_external_data_is_named(tmp_path):
+    path = external(tmp_path / "net.onnx", 1.0)
+    (tmp_path / "w.data").unlink()
+    with pytest.raises(DlasError, match=r"cannot read the data of .*net\.onnx, in w\.data"):
+        import_model(str(path))
+
+
+ONE = '<ir_version: 8, opset_import: ["": 17, "com.acme": 1]> net (float[4] x) => (float[4] y) {{ [act] y = {} }}'
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("com.acme.Relu (x)", r"node 'act' \(com.acme.Relu\) is an operation of the domain com.acme"),
+        ("Relux (x)", r"node 'act' \(Relux\): opset 17 of ONNX has no such operation"),
+        (
+            'TfIdfVectorizer <max_gram_length=1,max_skip_count=0,min_gram_length=1,mode="TF",ngram_counts=[0],'
+            "ngram_indexes=[0]> (x)",
+            "is no valid ONNX model",
+        ),
+    ],
+)
+def test_what_is_refused_is_named(tmp_path, call, message):
+    with pytest.raises(DlasError, match=message) as error:
+        import_model(str(save(tmp_path / "net.onnx", ONE.format(call))))
+    assert "\n" not in str(error.value)
+
+
+def test_what_takes_too_long_is_not_checked_and_says_so(tmp_path, monkeypatch, capsys):
+    from dlas_mlir.cli import dlas
+
+    monkeypatch.setattr(onnx_check, "LIMIT", 0.01)
+    path = save(tmp_path / "net.onnx", ONE.format("Relu (x)"))
+    imported = import_model(str(path))
+    assert imported.golden is None
+    assert "took more than 0.01 s" in imported.unchecked
+    assert dlas.main(["run", str(path), "--preset", "host/stock"]) == 0
+    assert f"not checked: {imported.unchecked}" in capsys.readouterr().out
+
+
+def test_wrong_numbers_are_found(tmp_path):
+    path = save(tmp_path / "net.onnx", ONE.format("Sigmoid (x)"))
+    golden = load_golden(str(import_model(str(path)).golden))
+    assert str(golden["reference"]).startswith(("onnxruntime ", "the reference evaluator of onnx "))
+    result = check([-golden["output_0"]], [golden["output_0"]], **golden_limits(golden))
+    assert not result.verified
+    assert str(golden["reference"]) in result.reason
