@@ -58,7 +58,7 @@ class Arguments:
 
 
 def example_arguments(given: Any, owner: str) -> Arguments:
-    """`example_inputs` as people write them: a tensor, or a tuple of arguments with a tensor among them.
+    """`example_inputs` as people write them: a tensor, or a tuple of arguments, empty or with a tensor among them.
 
     Raises DlasError for anything else, also None.
     """
@@ -66,7 +66,7 @@ def example_arguments(given: Any, owner: str) -> Arguments:
         given = (given,)
     if isinstance(given, tuple | list):
         arguments = Arguments.of(given)
-        if arguments.tensors:
+        if arguments.tensors or not given:
             return arguments
     raise DlasError(
         f"{owner} has no inputs: `example_inputs` must be a tensor, or the tuple of arguments that it is called with "

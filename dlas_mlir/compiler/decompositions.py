@@ -46,7 +46,11 @@ _BATCHED = {
 def table() -> dict[Any, Callable[..., Any]]:
     """All decompositions, by operation."""
     found: dict[Any, Callable[..., Any]] = dict(get_decomposition_table())
+    found[_aten.isfinite.default] = isfinite
+    found[_aten.isclose.default] = isclose
     found[_aten.roll.default] = roll
+    found[_aten.conv_tbc.default] = conv_tbc
+    found[_aten.clamp.default] = _clamp
     found[_aten.convolution.default] = convolution
     for operation in _SMALL_INTEGER_OPERATIONS:
         found[operation] = _in_32_bits(operation, found.get(operation))
@@ -91,6 +95,36 @@ def convolution(
     if spatial == 3:
         return _convolution_by_planes(x, weight, bias, stride, padding, dilation, groups)
     return NotImplemented
+
+
+def isfinite(x: Tensor) -> Tensor:
+    """True where x is neither infinite nor NaN."""
+    return x.abs() < float("inf") if x.is_floating_point() else torch.ones_like(x, dtype=torch.bool)
+
+
+def isclose(x: Tensor, y: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
+    """torch.isclose; torch-mlir's calls a NaN close to everything."""
+    close = x == y
+    if equal_nan and x.is_floating_point():
+        close = close | ((x != x) & (y != y))
+    if not rtol and not atol:
+        return close
+    if not x.is_floating_point():
+        x, y = x.to(torch.get_default_dtype()), y.to(torch.get_default_dtype())
+    apart = (x - y).abs()
+    return close | (isfinite(apart) & (apart <= atol + (rtol * y).abs()))
+
+
+def conv_tbc(x: Tensor, weight: Tensor, bias: Tensor, padding: int = 0) -> Tensor:
+    """A one-dimensional convolution of [T, N, Cin] by [R, Cin, Cout]."""
+    return functional.conv1d(x.permute(1, 2, 0), weight.permute(2, 1, 0), bias, padding=padding).permute(2, 0, 1)
+
+
+def _clamp(x: Tensor, low: Any = None, high: Any = None) -> Any:
+    """Whole numbers between bounds that are not become floating-point ones first."""
+    if x.is_floating_point() or not any(isinstance(bound, float) for bound in (low, high)):
+        return NotImplemented
+    return _aten.clamp.default(x.to(torch.get_default_dtype()), low, high)
 
 
 def _spread(

@@ -82,6 +82,7 @@ def prepare(program: ExportedProgram, name: str) -> Prepared:
         if node.target in _ASSERTIONS:
             program.graph.erase_node(node)
     program.graph.eliminate_dead_code()
+    _check_random(program, name)
     names = _bind_state(program)
     _move_weights(program.graph, names)
     inputs = [node for node in program.graph.nodes if node.op == "placeholder"]
@@ -106,6 +107,15 @@ def check(program: ExportedProgram, name: str) -> None:
     for index, value in enumerate(_results(program)):
         if isinstance(value, fx.Node) and any(val.dtype == torch.float64 for val in _tensors(value.meta.get("val"))):
             raise DlasError(f"{name}: output {index} {_IS_DOUBLE}: return it as .float() {source_line(value)}".rstrip())
+
+
+def _check_random(program: ExportedProgram, name: str) -> None:
+    for node in program.graph.nodes:
+        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+            raise DlasError(
+                f"{name}: {describe(node)} draws random numbers, and what is compiled would draw others than PyTorch: "
+                "let the model take them as an input"
+            )
 
 
 _IS_DOUBLE = "is float64, and iree-compile makes everything float32"

@@ -201,11 +201,22 @@ def _in_spec(program: ExportedProgram) -> pytree.TreeSpec:
 def trace(model: nn.Module, inputs: tuple[Any, ...], name: str) -> ExportedProgram:
     """The model as torch.export gives it, in integers if it is a quantized one. Raises DlasError."""
     quantization = quantization_of(model)
+    _check_layers(model, name)
     if quantization is None:
         return torch_import.export(model, inputs, name)
     from .int8 import program_of  # torchao takes seconds to import
 
     return program_of(model, quantization, inputs, name)
+
+
+def _check_layers(model: nn.Module, name: str) -> None:
+    """Raise DlasError for layers that torch.export says nothing useful of."""
+    for path, layer in model.named_modules():
+        if type(layer).__module__.startswith(("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")):
+            raise DlasError(
+                f"{name}: layer `{path}` is a {type(layer).__name__} of PyTorch's eager-mode quantization, which is "
+                "not supported: quantize the float model with `dlas compress`, or with torchao's pt2e"
+            )
 
 
 def _from_module(model: nn.Module, arguments: Arguments, name: str, files: tuple[Path, ...] = ()) -> TorchSource:

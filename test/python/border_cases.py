@@ -118,6 +118,16 @@ CASES: dict[str, Callable[[], tuple[nn.Module, tuple[Any, ...]]]] = {
     "in place": lambda: (Call(_in_place, conv=nn.Conv2d(3, 6, 3)), (_floats(1, 3, 9, 10),)),
     "roll": lambda: (Call(lambda m, x: (x.roll((1, -2), (2, 3)), x.roll(3), x.roll(7, 0))), (_floats(2, 4, 6, 5),)),
     "adaptive max pool": lambda: _layers(lambda: nn.AdaptiveMaxPool2d((7, 5)), 1, 3, 10, 16),
+    "no inputs": lambda: (Call(lambda m: torch.arange(3) * 2), ()),
+    "not finite": lambda: (
+        Call(lambda m, x: (x.isfinite(), x.isinf(), x.isnan(), torch.isclose(x, x + 1e-9), x)),
+        (torch.tensor([0.0, torch.inf, -torch.inf, torch.nan, 3e38]),),
+    ),
+    "whole numbers between others": lambda: (Call(lambda m, x: x.clamp(-1.5, 2.5)), (torch.arange(-3, 5),)),
+    "time first": lambda: (
+        Call(lambda m, x: torch.conv_tbc(x, m.weight, m.bias, 1), weight=_floats(3, 4, 5), bias=_floats(5)),
+        (_floats(6, 2, 4),),
+    ),
     "transposed groups": lambda: _layers(lambda: nn.ConvTranspose2d(8, 12, (4, 3), 2, 1, 1, groups=4), 1, 8, 5, 6),
     "transposed depthwise": lambda: _layers(lambda: nn.ConvTranspose2d(6, 6, 3, (2, 1), 3, groups=6), 1, 6, 5, 9),
     "transposed in one dimension": lambda: _layers(lambda: nn.ConvTranspose1d(8, 4, 4, 2, 1, groups=2), 2, 8, 9),

@@ -100,12 +100,19 @@ class Branch(nn.Module):
         (Call(lambda m, x: x.double()), (torch.zeros(3),), r"Call: output 0 is float64, .* return it as .float\(\)"),
         (Call(lambda m, x: x.nonzero()), (torch.zeros(3),), r"nonzero \(.*\) has a size that is not fixed"),
         (Call(lambda m, x: 3), (torch.zeros(3),), "Call returns no tensor"),
+        (Call(lambda m, x: x + torch.rand(3)), (torch.zeros(3),), r"aten.rand.default of .* draws random numbers"),
         (Branch(), (torch.zeros(3),), r"operation cond of cond \(.*test_border.py:\d+\) cannot be lowered"),
     ],
 )  # fmt: skip
 def test_what_is_refused_at_import(module, inputs, message):
     with pytest.raises(DlasError, match=message):
         import_source(torch_source.from_module(module, inputs, None))
+
+
+def test_eager_quantization_is_named():
+    model = nn.Sequential(nn.Linear(4, 3), torch.ao.nn.quantized.Linear(3, 2))
+    with pytest.raises(DlasError, match="Sequential: layer `1` is a Linear of PyTorch's eager-mode quantization"):
+        dlas_mlir.compile(model, preset="host/auto", example_inputs=torch.zeros(1, 4))
 
 
 @pytest.mark.parametrize(
