@@ -71,8 +71,8 @@ def _is_unary(op: ir.Operation) -> bool:
 
 
 def read_quantize(op: ir.Operation) -> Quantization | None:
-    """The parameters of `op` if it quantizes its only input."""
-    if not _is_unary(op):
+    """The parameters of `op` if it quantizes its only input to 8 bits; other codes stay what they are."""
+    if not _is_unary(op) or str(build.element_type(op.results[0])) != "i8":
         return None
     body = op.regions[0].blocks[0]
     value = body.operations[len(body.operations) - 1].operands[0]

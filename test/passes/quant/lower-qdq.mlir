@@ -137,3 +137,30 @@ func.func @float_weights(%codes: tensor<1x4x4x4xi8>, %w: tensor<2x4x1x1xf32>, %s
   %y = linalg.conv_2d_nchw_fchw ins(%x, %w : tensor<1x4x4x4xf32>, tensor<2x4x1x1xf32>) outs(%start : tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
   return %y : tensor<1x2x4x4xf32>
 }
+
+// -----
+
+// Codes of 16 bits are for whoever reads them: the layer stays in float.
+// CHECK-LABEL: func.func @wide_codes
+// CHECK: linalg.matmul
+// CHECK: arith.fptosi {{.*}} : f32 to i16
+// CHECK: return {{.*}} : tensor<2x4xi16>
+func.func @wide_codes(%x: tensor<2x4xf32>, %w: tensor<4x4xf32>, %start: tensor<2x4xf32>) -> tensor<2x4xi16> {
+  %scale = arith.constant 0.5 : f32
+  %zero = arith.constant 0.0 : f32
+  %low = arith.constant -32768.0 : f32
+  %high = arith.constant 32767.0 : f32
+  %y = linalg.matmul ins(%x, %w : tensor<2x4xf32>, tensor<4x4xf32>) outs(%start : tensor<2x4xf32>) -> tensor<2x4xf32>
+  %e = tensor.empty() : tensor<2x4xi16>
+  %q = linalg.generic {indexing_maps = [affine_map<(a, b) -> (a, b)>, affine_map<(a, b) -> (a, b)>], iterator_types = ["parallel", "parallel"]} ins(%y : tensor<2x4xf32>) outs(%e : tensor<2x4xi16>) {
+  ^bb0(%in: f32, %out: i16):
+    %0 = arith.divf %in, %scale : f32
+    %1 = math.roundeven %0 : f32
+    %2 = arith.addf %1, %zero : f32
+    %3 = arith.maximumf %2, %low : f32
+    %4 = arith.minimumf %3, %high : f32
+    %5 = arith.fptosi %4 : f32 to i16
+    linalg.yield %5 : i16
+  } -> tensor<2x4xi16>
+  return %q : tensor<2x4xi16>
+}
