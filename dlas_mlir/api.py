@@ -116,9 +116,10 @@ def _in_eval_mode(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def run(artifact: Artifact, *inputs: np.ndarray, threads: int = 1) -> list[np.ndarray]:
-    """The outputs for `inputs`, or for the artifact's example inputs when there are none. Raises DlasError."""
-    with Worker(artifact.vmfb, resolve(artifact.driver, threads), artifact.golden) as worker:
+def run(artifact: Artifact, *inputs: np.ndarray, threads: int = 1, timeout: float | None = LIMIT) -> list[np.ndarray]:
+    """The outputs for `inputs`, or for the artifact's example inputs when there are none. Raises DlasError, also after
+    `timeout` seconds."""
+    with Worker(artifact.vmfb, resolve(artifact.driver, threads), artifact.golden, timeout=timeout) as worker:
         return worker.run(list(inputs) or None)
 
 
@@ -154,7 +155,12 @@ def bench(
 
 
 def profile(
-    artifact: Artifact, *, threads: int = 1, seconds: float = 1.0, progress: Progress = _quiet
+    artifact: Artifact,
+    *,
+    threads: int = 1,
+    seconds: float = 1.0,
+    progress: Progress = _quiet,
+    timeout: float | None = LIMIT,
 ) -> dict[str, Any]:
     """The time of each layer of `artifact`; see `profiling.profile_artifact`. Raises DlasError."""
-    return profile_artifact(artifact, threads=threads, seconds=seconds, progress=progress)
+    return profile_artifact(artifact, threads=threads, seconds=seconds, progress=progress, timeout=timeout)

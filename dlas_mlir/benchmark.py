@@ -22,6 +22,7 @@ from dlas_mlir.measure import record as records
 from dlas_mlir.measure import rows
 from dlas_mlir.measure.record import Record
 from dlas_mlir.measure.rounds import Protocol, Rounds
+from dlas_mlir.process import LIMIT
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import Device, cpu_model, resolve, resolve_streams
 from dlas_mlir.runtime.streams import Streams
@@ -35,7 +36,8 @@ Progress = Callable[[str], None]
 class Request:
     """What `dlas bench` is asked for: every model with every preset and number of threads, by `streams` callers at the
     same time. `batch` replaces the first dimension of a zoo model's input. With `dense` the model without `weights`
-    comes first, compiled by the recipe `auto` of the first preset's target."""
+    comes first, compiled by the recipe `auto` of the first preset's target. `timeout` is in seconds, for each import,
+    pass pipeline, iree-compile and answer of a loaded model."""
 
     models: tuple[str | Artifact, ...]
     presets: tuple[str, ...] = ("host/auto",)
@@ -45,6 +47,7 @@ class Request:
     inputs: tuple[str, ...] | None = None
     weights: Path | None = None
     dense: bool = False
+    timeout: float | None = LIMIT
 
 
 @dataclass
@@ -53,6 +56,7 @@ class _Entry:
 
     record: Record
     source: Imported | Artifact | DlasError
+    preset: Preset | DlasError | None
     runner: Worker | Streams | None = None
 
     def fail(self, stage: Any, error: Exception | str) -> None:
@@ -133,21 +137,43 @@ class _Bench:
     def _entries(self, model: str | Artifact) -> list[_Entry]:
         request = self.request
         if isinstance(model, Artifact):
-            return [self._entry(model.model, model.preset, count, model, None, model.macs) for count in request.threads]
-        source = self._imported(model, request.weights)
-        original = source
-        if request.weights is not None and (request.dense or _has_other_shapes(request.weights)):
-            original = self._imported(model, None)
+            presets = [_preset_of(model.preset, count) for count in request.threads]
+            return [
+                self._entry(model.model, model.preset, count, model, preset, None, model.macs)
+                for count, preset in zip(request.threads, presets, strict=True)
+            ]
+        named = {(name, count): self._chosen(name, count) for name in self._names() for count in request.threads}
+        errors = [chosen for chosen in named.values() if isinstance(chosen, DlasError)]
+        if len(errors) == len(named):
+            source = original = errors[0]  # the model is not even imported
+        else:
+            source = original = self._imported(model, request.weights)
+            if request.weights is not None and (request.dense or _has_other_shapes(request.weights)):
+                original = self._imported(model, None)
         macs = original.macs if isinstance(original, Imported) else 0
         wanted: list[tuple[str, Imported | DlasError, Path | None]] = []
         if request.dense:
-            wanted.append((f"{request.presets[0].rpartition('/')[0]}/auto", original, None))
+            wanted.append((self._names()[0], original, None))
         wanted += [(preset, source, request.weights) for preset in request.presets]
         return [
-            self._entry(model, preset, count, imported, weights, macs)
+            self._entry(model, preset, count, imported, named[preset, count], weights, macs)
             for preset, imported, weights in wanted
             for count in request.threads
         ]
+
+    def _names(self) -> list[str]:
+        """The presets, with that of the dense model first."""
+        presets = list(self.request.presets)
+        return [f"{presets[0].rpartition('/')[0]}/auto", *presets] if self.request.dense else presets
+
+    def _chosen(self, name: str, threads: int) -> Preset | DlasError:
+        """The preset, if it is right and its device has that many threads."""
+        try:
+            preset = load_preset(name, threads=threads)
+            resolve_streams(preset.device, threads, self.request.streams)
+        except DlasError as error:
+            return error
+        return preset
 
     def _entry(
         self,
@@ -155,6 +181,7 @@ class _Bench:
         preset: str,
         threads: int,
         source: Imported | Artifact | DlasError,
+        chosen: Preset | DlasError | None,
         weights: Path | None,
         dense_macs: int,
     ) -> _Entry:
@@ -175,12 +202,12 @@ class _Bench:
             run=self.run,
             date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         )
-        return _Entry(record, source)
+        return _Entry(record, source, chosen)
 
     def _imported(self, model: str, weights: Path | None) -> Imported | DlasError:
         self.progress(f"import {model}")
         try:
-            return import_model(model, inputs=self._inputs(model), weights=weights)
+            return import_model(model, inputs=self._inputs(model), weights=weights, timeout=self.request.timeout)
         except DlasError as error:
             return error
 
@@ -198,23 +225,24 @@ class _Bench:
 
     def _load(self, entry: _Entry) -> None:
         """Compile, load and check: what is wrong is not timed."""
-        source, hardware = entry.source, entry.record.hardware
+        source, preset, hardware = entry.source, entry.preset, entry.record.hardware
         if isinstance(source, DlasError):
             entry.fail("import", source)
             return
+        if isinstance(preset, DlasError):
+            entry.fail("compile", preset)
+            return
         stage = "compile"
         try:
-            name = entry.record.software.preset
             if isinstance(source, Artifact):
-                artifact, preset = source, _preset_of(name, hardware.threads)
+                artifact = source
             else:
-                preset = load_preset(name, threads=hardware.threads)
-                resolve_streams(preset.device, hardware.threads, hardware.streams)  # before it is compiled
-                artifact = compile_imported(source, preset, clock=Clock(self.progress))
+                assert preset is not None
+                artifact = compile_imported(source, preset, clock=Clock(self.progress), timeout=self.request.timeout)
             stage = "load"
             devices = resolve_streams(artifact.driver, hardware.threads, hardware.streams)
             entry.record = _described(entry.record, artifact, preset, devices)
-            entry.runner = _runner(artifact, devices)
+            entry.runner = _runner(artifact, devices, self.request.timeout)
             stage = "check"
             self._check(entry, artifact)
         except DlasError as error:
@@ -257,10 +285,10 @@ def _distinct(names: Sequence[str]) -> list[str]:
     return [name if name not in names[:i] else f"{name} #{names[:i].count(name) + 1}" for i, name in enumerate(names)]
 
 
-def _runner(artifact: Artifact, devices: list[Device]) -> Worker | Streams:
+def _runner(artifact: Artifact, devices: list[Device], timeout: float | None) -> Worker | Streams:
     if len(devices) == 1:
-        return Worker(artifact.vmfb, devices[0], artifact.golden)
-    return Streams(artifact.vmfb, devices, artifact.golden)
+        return Worker(artifact.vmfb, devices[0], artifact.golden, timeout=timeout)
+    return Streams(artifact.vmfb, devices, artifact.golden, timeout=timeout)
 
 
 def _preset_of(name: str, threads: int) -> Preset | None:
@@ -308,7 +336,7 @@ def _described(record: Record, artifact: Artifact, preset: Preset | None, device
 
 
 def _has_other_shapes(weights: Path) -> bool:
-    from dlas_mlir.models.architecture import read_metadata
+    from dlas_mlir.models.metadata import read_metadata
 
     try:
         architecture = read_metadata(weights).get("architecture")

@@ -11,18 +11,22 @@ from typing import Any
 
 from dlas_mlir.benchmark import peak_gflops
 from dlas_mlir.compiler.artifact import Artifact
+from dlas_mlir.process import LIMIT
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import resolve
 from dlas_mlir.runtime.profile import DispatchTime, profile_dispatches
-from dlas_mlir.runtime.session import Session
-from dlas_mlir.runtime.worker import load_golden, sorted_keys
 
 # IREE names a contraction's dispatch by the sizes of its loops, so their product is its multiply-accumulates.
 _CONTRACTION = re.compile(r"_(?:\w*conv\w*|\w*mat(?:mul|vec)\w*|vecmat\w*|contract\w*)_(\d+(?:x\d+)+)_")
 
 
 def profile_artifact(
-    artifact: Artifact, *, threads: int = 1, seconds: float = 1.0, progress: Callable[[str], None] = lambda _: None
+    artifact: Artifact,
+    *,
+    threads: int = 1,
+    seconds: float = 1.0,
+    progress: Callable[[str], None] = lambda _: None,
+    timeout: float | None = LIMIT,
 ) -> dict[str, Any]:
     """Time per layer over calls for about `seconds`.
 
@@ -32,17 +36,12 @@ def profile_artifact(
     """
     device = resolve(artifact.driver, threads)
     progress(f"time {artifact.model}")
-    with Worker(artifact.vmfb, device, artifact.golden) as worker:
+    with Worker(artifact.vmfb, device, artifact.golden, timeout=timeout) as worker:
         call_ms = statistics.median(worker.turn(min_seconds=0.3, min_count=5).ns) / 1e6
+        inputs = worker.examples()
     calls = max(5, min(500, int(seconds * 1e3 / call_ms)))
     progress(f"profile {artifact.model}, {calls} calls")
-    golden = load_golden(str(artifact.golden) if artifact.golden else None)
-    inputs = [golden[key] for key in sorted_keys(golden, "input_")]
-    if artifact.golden is None:
-        session = Session(artifact.vmfb, resolve(artifact.driver))
-        inputs = [kind.example(i) for i, kind in enumerate(session.inputs)]
-        session.close()
-    times = profile_dispatches(artifact.vmfb, device, inputs, calls=calls)
+    times = profile_dispatches(artifact.vmfb, device, inputs, calls=calls, timeout=timeout)
     peak = peak_gflops(threads) if artifact.driver == "local" else None
     return {
         "model": artifact.model,

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dlas_mlir.cli.console import (
     add_model_arguments,
+    add_timeout_argument,
     check_writable,
+    in_any_case,
     positive_float,
     positive_int,
     print_table,
@@ -39,6 +44,18 @@ _COLUMNS = {
 }
 _OF_COMPRESSION = ("weights", "expected", "actual", "M params", "non-zero", "MB", "eff. MMACs")
 _OF_ALL = ("IQR ms", "speed-up", "GFLOP/s", "% of peak")
+# What a narrow terminal goes without first.
+_SPARE = (
+    "layers by primitive",
+    "IQR ms",
+    "GFLOP/s",
+    "M params",
+    "eff. MMACs",
+    "weights",
+    "MB",
+    "% of peak",
+    "non-zero",
+)
 
 
 def add_parser(subparsers: Any) -> None:
@@ -87,6 +104,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--tolerance", type=positive_float, metavar="X", help="limit of the relative error")
     add_model_arguments(parser)
+    add_timeout_argument(parser)
     parser.set_defaults(run=run)
 
 
@@ -112,6 +130,7 @@ def run(args: argparse.Namespace) -> int:
         inputs=shapes(args),
         weights=args.weights,
         dense=args.dense,
+        timeout=args.timeout,
     )
     protocol = Protocol(
         rounds=args.rounds,
@@ -126,10 +145,15 @@ def run(args: argparse.Namespace) -> int:
         records = benchmark.bench(request, protocol, progress=show, keep=keep)
     rows = [flat.row(record) for record in records]
     add_actual(rows)
-    if args.json:
-        report = rows if args.json_layout == "rows" else flat.google_benchmark(rows)
-        write_atomically(args.json, json.dumps(report, indent=1) + "\n")
-    _print(rows)
+
+    def write() -> None:
+        if args.json:
+            report = rows if args.json_layout == "rows" else flat.google_benchmark(rows)
+            write_atomically(args.json, json.dumps(report, indent=1) + "\n")
+
+    # Hours of measuring are lost neither with the disk of the one nor with that of the other.
+    with in_any_case(write):
+        _print(rows)
     return 1 if any("error" in row for row in rows) else 0
 
 
@@ -157,12 +181,28 @@ def _print(rows: list[dict[str, Any]]) -> None:
             first.setdefault((row["model"], row["threads"]), row["median_ms"])
         found = _cells(row, first.get((row["model"], row["threads"])))
         cells.append([found[name] for name in shown])
-    print_table(title, [(name, _COLUMNS[name]) for name in shown], cells)
-    for row in rows:
-        if "error" in row:
-            print(f"error: {row['name']}: {row['error']}")
+    spare = [name for name in _SPARE if name in shown]
+    print_table(title, [(name, _COLUMNS[name]) for name in shown], cells, spare)
     for model, reason in {row["model"]: row["unchecked"] for row in rows if row.get("unchecked")}.items():
         print(f"note: {model} is not checked: {reason}")
+    sys.stdout.flush()
+    for message in _errors(rows):
+        print(message, file=sys.stderr)
+
+
+def _errors(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Why rows have failed, the shortest reason first; one that several have in common is told once."""
+    failed: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        if "error" in row:
+            failed.setdefault(row["error"], []).append(row)
+    of_model = Counter(row["model"] for row in rows)
+    lines = []
+    for why, those in sorted(failed.items(), key=lambda item: len(item[0])):
+        counts = Counter(row["model"] for row in those)
+        names = [row["model"] if counts[row["model"]] == of_model[row["model"]] else row["name"] for row in those]
+        lines.append(f"error: {', '.join(dict.fromkeys(names))}: {why}")
+    return lines
 
 
 def _cells(row: dict[str, Any], baseline: float | None) -> dict[str, str]:

@@ -7,7 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dlas_mlir.cli.console import add_model_arguments, check_writable, positive_int, progress, shapes
+from dlas_mlir.cli.console import (
+    add_model_arguments,
+    add_timeout_argument,
+    check_writable,
+    positive_int,
+    progress,
+    shapes,
+)
 
 
 def add_parser(subparsers: Any) -> None:
@@ -19,6 +26,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="the .vmfb (default: in the cache)")
     parser.add_argument("--mlir", type=Path, metavar="FILE", help="also write the module after the passes")
     add_model_arguments(parser)
+    add_timeout_argument(parser)
     parser.set_defaults(run=run)
 
 
@@ -38,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
             output=args.output,
             mlir_out=args.mlir,
             progress=show,
+            timeout=args.timeout,
         )
     print(args.output or artifact.vmfb)
     primitives = ", ".join(f"{name} {count}" for name, count in artifact.primitives.items())

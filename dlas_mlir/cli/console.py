@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 from dlas_mlir.errors import DlasError
+from dlas_mlir.process import LIMIT
 
 
 class Parser(argparse.ArgumentParser):
@@ -19,6 +20,19 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         print(f"error: {message}\n{self.format_usage().strip()}", file=sys.stderr)
         raise SystemExit(1)
+
+
+class ShowVersion(argparse.Action):
+    """--version: the versions of what is installed, and nothing else is done."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help="print versions")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from dlas_mlir.cli.entry import versions
+
+        print(versions())
+        parser.exit()
 
 
 @contextmanager
@@ -33,19 +47,66 @@ def progress() -> Iterator[Any]:
         yield lambda text: status.update(text)
 
 
-def print_table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout; a column is its heading and "left" or "right". Nothing is cut off."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+def print_table(
+    title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]], spare: Sequence[str] = ()
+) -> None:
+    """A table on stdout; a column is its heading and "left" or "right". Nothing is cut off or folded.
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for heading, justify in columns:
-        table.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold")
+    On a terminal that is too narrow, columns are left out in the order of `spare`, and a line below names them; into a
+    file or a pipe goes everything.
+    """
+    from rich.console import Console
+
+    console = Console()
+    shown = [name for name, _ in columns]
+    left_out = []
+    width = _width(console, columns, rows, shown)
+    for name in spare if sys.stdout.isatty() else ():
+        if width <= console.width:
+            break
+        shown.remove(name)
+        left_out.append(name)
+        width = _width(console, columns, rows, shown)
+    if title:
+        print(title)
+    # As wide as it is: what is still too wide, the terminal wraps.
+    Console(highlight=False, width=width).print(_table(columns, rows, shown))
+    if left_out:
+        print(f"not shown, for want of columns: {', '.join(left_out)}")
+
+
+def _width(
+    console: Any, columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]], shown: Sequence[str]
+) -> int:
+    """The columns of the terminal that the table takes when nothing is folded."""
+    unlimited = console.options.update(width=100_000)
+    return console.measure(_table(columns, rows, shown), options=unlimited).maximum
+
+
+def _table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]], shown: Sequence[str]) -> Any:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    places = [index for index, (name, _) in enumerate(columns) if name in shown]
+    for index in places:
+        name, justify = columns[index]
+        table.add_column(name, justify="right" if justify == "right" else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    console.print(table)
+        table.add_row(*(Text(row[index]) for index in places))
+    return table
+
+
+@contextmanager
+def in_any_case(write: Callable[[], object]) -> Iterator[None]:
+    """Do what is inside, which may find stdout closed or its disk full, and then `write`; the first error is raised."""
+    try:
+        yield
+    except OSError:
+        write()
+        raise
+    write()
 
 
 def positive_int(text: str) -> int:
@@ -110,6 +171,26 @@ def use_torch_threads(count: int | None) -> None:
     import torch
 
     torch.set_num_threads(count)
+
+
+def add_timeout_argument(parser: argparse.ArgumentParser) -> None:
+    """--timeout, the limit of each piece of native work."""
+    parser.add_argument(
+        "--timeout",
+        type=positive_float,
+        default=LIMIT,
+        metavar="S",
+        help="seconds after which importing, the passes, iree-compile, and each answer of a loaded model are stopped "
+        "(default: %(default)g, each)",
+    )
+
+
+def check_threads(preset: str, threads: int) -> None:
+    """Fail before anything is compiled. Raises DlasError, which says how many there may be."""
+    from dlas_mlir.compiler.presets import load_preset
+    from dlas_mlir.runtime.devices import resolve
+
+    resolve(load_preset(preset, threads=threads).device, threads)
 
 
 def shapes(args: argparse.Namespace) -> tuple[str, ...] | None:

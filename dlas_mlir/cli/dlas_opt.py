@@ -3,54 +3,34 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import sys
-import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dlas_mlir.cli import opt_flags
-from dlas_mlir.cli.opt_flags import CommandLine
+from dlas_mlir.cli.entry import guarded
 from dlas_mlir.errors import DlasError
 
+if TYPE_CHECKING:
+    from dlas_mlir.cli.opt_flags import CommandLine
+
 _REPRODUCER = "mlir-pass-pipeline-crash-reproducer"
-_SUPERVISED = "DLAS_OPT_SUPERVISED"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run dlas-opt. Returns the exit code; what is wrong is on standard error."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        code = _main(arguments)
-        sys.stdout.flush()  # here, where a reader that is gone can still be dealt with
-        return code
-    except DlasError as error:
-        report = getattr(error, "report", None)
-        print(report() if report else f"error: {error}", file=sys.stderr)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing more can be written to it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:
-        if os.environ.get("DLAS_TRACEBACK"):
-            traceback.print_exc()
-        message = f"{type(error).__name__}: {error}"
-        print(f"error: dlas-opt broke: {message} (a bug; DLAS_TRACEBACK=1 shows where)", file=sys.stderr)
-    return 1
+    return guarded("dlas-opt", lambda: _main(arguments))
 
 
-def _main(arguments: list[str]) -> int:
-    line = opt_flags.read(arguments)
+def _main(arguments: list[str] | None) -> int:
+    from dlas_mlir.cli import opt_flags
+    from dlas_mlir.process import is_supervised
+
+    line = opt_flags.read(sys.argv[1:] if arguments is None else arguments)
     if text := _information(line):
         print(text)
         return 0
-    if (reproducer := line.value(_REPRODUCER)) and _SUPERVISED not in os.environ:
-        return _supervise(arguments, reproducer)
+    if arguments is None and not is_supervised():
+        return _supervise(line)
     # The compiler's libraries take 0.2 s to load: not for --help.
     from dlas_mlir.cli.opt_run import OptRun
 
@@ -60,6 +40,7 @@ def _main(arguments: list[str]) -> int:
 def _information(line: CommandLine) -> str:
     """The text of --help and its like, or nothing. Raises DlasError for an unknown format."""
     if line.on("help"):
+        from dlas_mlir.cli import opt_flags
         from dlas_mlir.ir import registry
 
         families: dict[str, list[str]] = {}
@@ -67,10 +48,9 @@ def _information(line: CommandLine) -> str:
             families.setdefault(entry.family, []).append(entry.name)
         return opt_flags.help_text(families)
     if line.on("version"):
-        from importlib.metadata import version
+        from dlas_mlir.cli.entry import versions
 
-        names = ("dlas-mlir", "iree-base-compiler", "torch-mlir")
-        return "\n".join(f"{name} {version(name)}" for name in names)
+        return versions()
     if (form := line.value("list-passes")) is not None:
         from dlas_mlir.ir import catalogue
 
@@ -86,18 +66,20 @@ def _information(line: CommandLine) -> str:
     return ""
 
 
-def _supervise(arguments: list[str], reproducer: str) -> int:
-    """Run dlas-opt in a process of its own: a crash in native code ends only that one, and can be told."""
-    command = [sys.executable, "-m", "dlas_mlir.cli.dlas_opt", *arguments]
-    code = subprocess.run(command, env={**os.environ, _SUPERVISED: "1"}, check=False).returncode
-    if code >= 0:
-        return code
-    pending = Path(reproducer + ".pending")
-    print(f"error: the passes crashed with {signal.Signals(-code).name}", file=sys.stderr)
-    if pending.exists():
-        pending.replace(reproducer)
-        print(f"note: to see it again: dlas-opt --run-reproducer {reproducer}", file=sys.stderr)
-    return 1
+def _supervise(line: CommandLine) -> int:
+    """Run it in a process of its own: a crash in native code ends only that one, and can be told."""
+    from dlas_mlir.cli.entry import supervised
+
+    def hint() -> str:
+        path = line.value(_REPRODUCER)
+        if path is None:
+            return f"\nnote: --{_REPRODUCER}=FILE writes a file that shows it again"
+        if not (pending := Path(path + ".pending")).exists():
+            return ""
+        pending.replace(path)
+        return f"\nnote: to see it again: dlas-opt --run-reproducer {path}"
+
+    return supervised(__spec__.name, sys.argv[1:], "the passes crashed", hint)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dlas_mlir.cli.console import check_writable, print_table
-from dlas_mlir.models import registry
+from dlas_mlir.cli.console import check_writable, in_any_case, print_table
+from dlas_mlir.models import ZooModel, registry
 
 _COLUMNS = [
     ("model", "left"),
@@ -35,22 +35,27 @@ def run(args: argparse.Namespace) -> int:
     """Print the table, and write it as JSON. Raises DlasError for a file that cannot be written."""
     if args.json:
         check_writable(args.json)
-        from dlas_mlir.compiler.cache import write_atomically
 
-        rows = [
-            {
-                "name": model.name,
-                "input": model.input_spec,
-                "parameters": model.parameters,
-                "macs": model.macs,
-                "description": model.description,
-            }
-            for model in registry()
-        ]
-        write_atomically(args.json, json.dumps(rows, indent=2) + "\n")
+    def write() -> None:
+        if args.json:
+            from dlas_mlir.compiler.cache import write_atomically
+
+            write_atomically(args.json, json.dumps([_facts(model) for model in registry()], indent=2) + "\n")
+
     rows = [
         [model.name, model.input_spec, f"{model.parameters:,}", f"{model.macs / 1e6:,.1f}", model.description]
         for model in registry()
     ]
-    print_table("", _COLUMNS, rows)
+    with in_any_case(write):
+        print_table("", _COLUMNS, rows, ("description",))
     return 0
+
+
+def _facts(model: ZooModel) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "input": model.input_spec,
+        "parameters": model.parameters,
+        "macs": model.macs,
+        "description": model.description,
+    }

@@ -166,5 +166,7 @@ def help_text(passes: dict[str, list[str]]) -> str:
     lines += ["", "Passes (each is a flag; what they do: --list-passes; all of MLIR's and IREE's work too):"]
     for family, names in passes.items():
         text = " ".join(f"--{name}" for name in names)
-        lines += textwrap.wrap(text, 104, initial_indent=f"  {family:<12}", subsequent_indent=" " * 14)
+        lines += textwrap.wrap(
+            text, 104, initial_indent=f"  {family:<12}", subsequent_indent=" " * 14, break_on_hyphens=False
+        )
     return "\n".join(lines)

@@ -5,8 +5,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from dlas_mlir.errors import DlasError
+
+if TYPE_CHECKING:
+    from dlas_mlir.compiler.presets import Listed
 
 
 def add_parser(subparsers: Any) -> None:
@@ -25,23 +31,32 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print all presets, all fragments or one preset. Raises DlasError for a file that is wrong."""
+    """Print all presets, all fragments or one preset. Raises DlasError for a file that is wrong; one of many is told
+    below the others, and the exit code is 1."""
     from dlas_mlir.compiler.presets import list_presets
 
     if args.show:
         return _show(args.show, args.json)
     if args.fragments:
         return _fragments(args.json)
-    presets = list_presets()
-    if args.json:
+    wrong: list[DlasError] = []
+    presets = list_presets(wrong)
+    _list(presets, args.json)
+    sys.stdout.flush()
+    for error in wrong:
+        print(f"error: {error}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+def _list(presets: list[Listed], as_json: bool) -> None:
+    if as_json:
         print(json.dumps([dataclasses.asdict(preset) for preset in presets], indent=2))
-        return 0
+        return
     width = max((len(preset.name) for preset in presets), default=0)
     for (target, file), group in groupby(presets, lambda preset: (preset.target, preset.file)):
         print(f"{target} ({file})")
         for preset in group:
             print(f"  {preset.name:<{width}}  {preset.description}")
-    return 0
 
 
 def _show(name: str, as_json: bool) -> int:

@@ -9,7 +9,10 @@ from typing import Any
 
 from dlas_mlir.cli.console import (
     add_model_arguments,
+    add_timeout_argument,
+    check_threads,
     check_writable,
+    in_any_case,
     positive_float,
     positive_int,
     print_table,
@@ -39,6 +42,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--dispatches", action="store_true", help="also show the dispatches of each layer")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result")
     add_model_arguments(parser)
+    add_timeout_argument(parser)
     parser.set_defaults(run=run)
 
 
@@ -49,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.json:
         check_writable(args.json)
+    check_threads(args.preset, args.threads)
     with progress() as show:
         artifact = api.compile(
             args.model,
@@ -57,17 +62,23 @@ def run(args: argparse.Namespace) -> int:
             inputs=shapes(args),
             weights=args.weights,
             progress=show,
+            timeout=args.timeout,
         )
-        result = api.profile(artifact, threads=args.threads, seconds=args.seconds, progress=show)
+        result = api.profile(artifact, threads=args.threads, seconds=args.seconds, progress=show, timeout=args.timeout)
     if args.sort == "time":
         result["layers"].sort(key=lambda row: -row["ms"])
-    if args.json:
-        write_atomically(args.json, json.dumps(result, indent=1) + "\n")
     title = (
         f"{result['model']} for {result['preset']}, threads {result['threads']}: {result['call_ms']:.3f} ms a call, "
         f"{result['dispatches_ms']:.3f} ms of it in dispatches"
     )
-    print_table(title, _COLUMNS, [cells for row in result["layers"] for cells in _cells(row, args.dispatches)])
+
+    def write() -> None:
+        if args.json:
+            write_atomically(args.json, json.dumps(result, indent=1) + "\n")
+
+    with in_any_case(write):
+        cells = [cells for row in result["layers"] for cells in _cells(row, args.dispatches)]
+        print_table(title, _COLUMNS, cells, ("dispatches", "GFLOP/s", "share %"))
     return 0
 
 

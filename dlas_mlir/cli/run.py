@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from dlas_mlir.cli.console import check_writable, positive_int, progress
+from dlas_mlir.cli.console import add_timeout_argument, check_threads, check_writable, positive_int, progress
 from dlas_mlir.errors import DlasError
 
 
@@ -30,6 +30,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--output", type=Path, metavar="FILE.npz", help="write the outputs: output_0, ...")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="a state_dict: .safetensors, or torch's")
+    add_timeout_argument(parser)
     parser.set_defaults(run=run)
 
 
@@ -48,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     files = [Path(text) for text in args.input if text.endswith(".npy")]
     shapes = tuple(text for text in args.input if not text.endswith(".npy"))
     arrays = [_read(path) for path in files]
+    check_threads(args.preset, args.threads)
     with progress() as show:
         artifact = api.compile(
             args.model,
@@ -56,9 +58,10 @@ def run(args: argparse.Namespace) -> int:
             inputs=shapes or None,
             weights=args.weights,
             progress=show,
+            timeout=args.timeout,
         )
         show(f"run {artifact.model}")
-        outputs = api.run(artifact, *arrays, threads=args.threads)
+        outputs = api.run(artifact, *arrays, threads=args.threads, timeout=args.timeout)
     if args.output:
         named: dict[str, Any] = {f"output_{i}": array for i, array in enumerate(outputs)}
         write_atomically(args.output, lambda path: _save(path, named))

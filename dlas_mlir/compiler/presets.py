@@ -91,8 +91,11 @@ def load_preset(name: str, *, threads: int = 1) -> Preset:
     )
 
 
-def list_presets() -> list[Listed]:
-    """All presets, `host` first. A file that is wrong raises DlasError; pipelines are not looked into."""
+def list_presets(wrong: list[DlasError] | None = None) -> list[Listed]:
+    """All presets, `host` first; pipelines are not looked into.
+
+    For a target whose file is wrong there is an error in `wrong`, once for each file; without `wrong` it is raised.
+    """
     try:
         names = [HOST] if _find(HOST) or host.target_name() else []
     except DlasError:
@@ -100,7 +103,14 @@ def list_presets() -> list[Listed]:
     names += sorted(_targets() - {HOST})
     listed = []
     for name in names:
-        file = _read(name)
+        try:
+            file = _read(name)
+        except DlasError as error:
+            if wrong is None:
+                raise
+            if str(error) not in map(str, wrong):
+                wrong.append(error)
+            continue
         device = _device(file.device, 1)
         for recipe in file.recipes.values():
             label = f"{name}/{recipe.name}"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dlas_mlir.compiler.cache import write_atomically
 from dlas_mlir.errors import DlasError
-from dlas_mlir.models.architecture import METADATA_KEY, read_metadata
+from dlas_mlir.models.metadata import METADATA_KEY, read_metadata
 
 
 def save(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dlas_mlir import models
 from dlas_mlir.compiler.input_spec import parse_input
 from dlas_mlir.errors import DlasError
-from dlas_mlir.models.architecture import read_metadata
+from dlas_mlir.models.metadata import read_metadata
 from dlas_mlir.models.results import differ, results_of
 
 from . import checkpoint

@@ -8,10 +8,8 @@ stay in float32 (`keep`) and scale and zero point of each activation (`activatio
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,35 +21,8 @@ from dlas_mlir.errors import DlasError
 
 from .sizes import owner_of, replace, resize, share_again, shared_names
 
-# The one key of a checkpoint's metadata; its value is JSON.
-METADATA_KEY = "dlas"
 _INT8 = "dlas_int8"
 HALF_TYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
-
-
-def read_metadata(path: Path) -> dict[str, Any]:
-    """What a safetensors file says of itself under the key `dlas`: nothing for other files.
-
-    Raises DlasError when it says something that is no JSON object; a file that cannot be read raises nothing here.
-    """
-    if path.suffix != ".safetensors":
-        return {}
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(METADATA_KEY)
-    except (OSError, SafetensorError):
-        return {}  # whoever reads the tensors says it better
-    if text is None:
-        return {}
-    try:
-        metadata = json.loads(text)
-    except ValueError:
-        metadata = None
-    if not isinstance(metadata, dict):
-        raise DlasError(f"{path}: its metadata `{METADATA_KEY}` is not a JSON object; write the checkpoint again")
-    return metadata
 
 
 def apply(model: nn.Module, architecture: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from torch import nn
 from dlas_mlir.errors import DlasError
 
 from . import architecture, weights_file
+from .metadata import read_metadata
 
 SEED = 0
 
@@ -60,7 +61,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     cannot be read, and when its keys or shapes are not the model's.
     """
     try:
-        architecture.apply(model, architecture.read_metadata(path).get("architecture", {}))
+        architecture.apply(model, read_metadata(path).get("architecture", {}))
     except DlasError as error:
         raise DlasError(f"weights file {path} does not fit the model: {error}") from None
     model.load_state_dict(weights_file.read_weights(path, model.state_dict()), strict=False)

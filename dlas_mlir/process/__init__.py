@@ -6,7 +6,18 @@ process ends, however that happens. `supervise` runs a whole command on this ter
 """
 
 from dlas_mlir.process.calls import LIMIT, Died, Outcome, call, run
-from dlas_mlir.process.supervision import die_with_parent, supervise
+from dlas_mlir.process.supervision import die_with_parent, is_supervised, python, supervise
 from dlas_mlir.process.worker import entering
 
-__all__ = ["LIMIT", "Died", "Outcome", "call", "die_with_parent", "entering", "run", "supervise"]
+__all__ = [
+    "LIMIT",
+    "Died",
+    "Outcome",
+    "call",
+    "die_with_parent",
+    "entering",
+    "is_supervised",
+    "python",
+    "run",
+    "supervise",
+]

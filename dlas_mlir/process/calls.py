@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from dlas_mlir.errors import DlasError
+from dlas_mlir.process.supervision import python
 
 # Seconds that each piece of native work may take, unless the user says otherwise.
 LIMIT = 600.0
 # Seconds that a fork server is given to end what it runs, before it is killed.
 _PATIENCE = 5.0
 _ERROR = re.compile(r"error:|LLVM ERROR|^failed to ")
-# Not `-m`: that would look for modules in the working directory first, where the user's own files are.
-_START = "import sys; sys.path[:] = sys.argv[1:]; from dlas_mlir.process.forkserver import main; main()"
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ class _Server:
         fcntl.fcntl(self._notes, fcntl.F_SETFL, fcntl.fcntl(self._notes, fcntl.F_GETFL) | os.O_APPEND)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _START, *sys.path],
+                python("dlas_mlir.process.forkserver"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,

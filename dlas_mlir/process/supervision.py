@@ -22,13 +22,21 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
+def python(module: str) -> list[str]:
+    """The command that calls `main` of `module` in another Python.
+
+    Not `-m`: that would look for modules in the working directory first, where the user's own files are.
+    """
+    start = f"import sys; sys.path[:] = {sys.path!r}; from {module} import main; sys.exit(main())"
+    return [sys.executable, "-c", start]
+
+
 def supervise(module: str, arguments: Sequence[str], crashed: Callable[[str], None]) -> int:
     """Run `python -m module arguments` and return its exit code, in 0 to 255; `crashed` is told the name of a signal.
 
     Whatever native code does there, this process is left to tell it, and Ctrl-C or SIGTERM end both.
     """
-    start = f"import sys; sys.path[:] = {sys.path!r}; from {module} import main; sys.exit(main())"
-    command = [sys.executable, "-c", start]
+    command = python(module)
     environment = {**os.environ, SUPERVISED: str(os.getpid())}
     process = subprocess.Popen([*command, *arguments], env=environment)
     try:

@@ -6,7 +6,6 @@ import json
 import select
 import signal
 import subprocess
-import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.turn import Turn
+from dlas_mlir.process import LIMIT, python
 from dlas_mlir.runtime.devices import Device
 from dlas_mlir.runtime.timing import Check
 from dlas_mlir.runtime.worker import load_golden, save_arrays, sorted_keys
@@ -25,10 +25,12 @@ from dlas_mlir.runtime.worker import load_golden, save_arrays, sorted_keys
 class Worker:
     """An artifact loaded in a process of its own, for a `with` statement. Each method may raise DlasError."""
 
-    def __init__(self, artifact: Path, device: Device, golden: Path | None = None, *, timeout: float = 600) -> None:
+    def __init__(
+        self, artifact: Path, device: Device, golden: Path | None = None, *, timeout: float | None = LIMIT
+    ) -> None:
         """Load `artifact`; `golden` (.npz with input_i, output_i) gives the inputs, or random ones are made.
 
-        `timeout` is in seconds, for each request.
+        `timeout` is in seconds, for each request; None: there is none.
         """
         self._artifact = artifact
         self._device = device
@@ -37,13 +39,15 @@ class Worker:
         self._launch()
 
     def _launch(self) -> None:
+        self._asked = False  # and not answered
         self._log = tempfile.TemporaryFile(mode="w+", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "dlas_mlir.runtime.worker"],
+            python("dlas_mlir.runtime.worker"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
+            start_new_session=True,  # Ctrl-C is for us, and we end it
         )
         try:
             self._request(
@@ -71,6 +75,13 @@ class Worker:
         self.close()
         self._launch()
 
+    def examples(self) -> list[np.ndarray]:
+        """The inputs that it was loaded with."""
+        with tempfile.TemporaryDirectory() as folder:
+            self._request("examples", outputs=f"{folder}/in.npz")
+            arrays = load_golden(f"{folder}/in.npz")
+        return [arrays[key] for key in sorted_keys(arrays, "input_")]
+
     def run(self, inputs: list[np.ndarray] | None = None) -> list[np.ndarray]:
         """The outputs for `inputs`, or for the inputs it was loaded with; bfloat16 goes in and out as float32."""
         with tempfile.TemporaryDirectory() as folder:
@@ -90,7 +101,9 @@ class Worker:
             return load_golden(f"{folder}/out.npz")["batch"]
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, also in the middle of a call."""
+        if self._asked:
+            self._process.kill()
         if self._process.stdin:
             # What could not be sent to a process that died is still in the buffer.
             with suppress(BrokenPipeError):
@@ -116,6 +129,7 @@ class Worker:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
+        self._asked = True
         try:
             stdin.write(json.dumps({"op": op, **arguments}) + "\n")
             stdin.flush()
@@ -128,6 +142,7 @@ class Worker:
         if not line:
             raise self._died(op)
         reply = json.loads(line)
+        self._asked = False
         if "error" in reply:
             raise DlasError(reply["error"])
         return reply

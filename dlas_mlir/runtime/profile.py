@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -15,9 +14,21 @@ from pathlib import Path
 import numpy as np
 
 from dlas_mlir.errors import DlasError
-from dlas_mlir.runtime.devices import Device, without_preemption
+from dlas_mlir.process import LIMIT, run
+from dlas_mlir.runtime.devices import LOCAL_DRIVERS, Device
 
-_PIN = "import os, sys; os.sched_setaffinity(0, map(int, sys.argv[1].split(','))); os.execv(sys.argv[2], sys.argv[2:])"
+# As `devices` has it: pinned where the calling thread computes, else not preempted by the workers.
+_START = """
+import os, sys
+if sys.argv[1]:
+    os.sched_setaffinity(0, map(int, sys.argv[1].split(',')))
+else:
+    try:
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    except OSError:
+        pass
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 @dataclass(frozen=True)
@@ -29,7 +40,13 @@ class DispatchTime:
 
 
 def profile_dispatches(
-    artifact: Path, device: Device, inputs: Sequence[np.ndarray], *, calls: int, function: str = "main"
+    artifact: Path,
+    device: Device,
+    inputs: Sequence[np.ndarray],
+    *,
+    calls: int,
+    function: str = "main",
+    timeout: float | None = LIMIT,
 ) -> list[DispatchTime]:
     """The dispatches of one call of `function`, in order, from `calls` calls. Raises DlasError."""
     with tempfile.TemporaryDirectory(prefix="dlas-") as scratch:
@@ -48,11 +65,12 @@ def profile_dispatches(
             "--device_profiling_mode=host-execution",
             f"--device_profiling_output={capture}",
         ]
-        if device.driver == "local-sync" and device.cpus:
-            command = [sys.executable, "-c", _PIN, ",".join(map(str, device.cpus)), *command]
-        with without_preemption(device):
-            _run(command)
-        events = _run([_tool("iree-profile"), "dispatch", "--format=jsonl", "--dispatch_events", str(capture)])
+        if device.driver in LOCAL_DRIVERS:
+            pinned = ",".join(map(str, device.cpus)) if device.driver == "local-sync" else ""
+            command = [sys.executable, "-c", _START, pinned, *command]
+        _run(command, timeout)
+        listing = [_tool("iree-profile"), "dispatch", "--format=jsonl", "--dispatch_events", str(capture)]
+        events = _run(listing, timeout)
     return median_dispatches(events, calls)
 
 
@@ -85,9 +103,9 @@ def _tool(name: str) -> str:
     raise DlasError(f"{name} is not installed: pip install iree-base-runtime")
 
 
-def _run(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
-    if done.returncode:
+def _run(command: list[str], timeout: float | None) -> str:
+    done = run(command, timeout=timeout)
+    if done.code:
         tail = " | ".join(done.stderr.strip().splitlines()[-3:])
-        raise DlasError(f"profiling failed with exit code {done.returncode}: {tail}")
+        raise DlasError(f"profiling {done.how()}: {tail}")
     return done.stdout

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from dlas_mlir.measure.turn import Turn
+from dlas_mlir.process import LIMIT
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import Device
 from dlas_mlir.runtime.timing import Check
@@ -16,11 +17,13 @@ from dlas_mlir.runtime.timing import Check
 class Streams:
     """What a Worker is, for as many callers as there are `devices`. Each method may raise DlasError."""
 
-    def __init__(self, artifact: Path, devices: Sequence[Device], golden: Path | None = None) -> None:
+    def __init__(
+        self, artifact: Path, devices: Sequence[Device], golden: Path | None = None, *, timeout: float | None = LIMIT
+    ) -> None:
         self._workers: list[Worker] = []
         with ExitStack() as stack:
             for device in devices:
-                worker = Worker(artifact, device, golden)
+                worker = Worker(artifact, device, golden, timeout=timeout)
                 stack.callback(worker.close)
                 self._workers.append(worker)
             stack.pop_all()

@@ -18,6 +18,7 @@ import numpy as np
 
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.turn import take_turn
+from dlas_mlir.process import die_with_parent
 from dlas_mlir.runtime.devices import Device
 from dlas_mlir.runtime.session import Session
 from dlas_mlir.runtime.timing import check
@@ -27,6 +28,7 @@ class _Server:
     """One method per operation; arguments and results are JSON objects."""
 
     session: Session
+    inputs: list[np.ndarray]
     arguments: Any
     threads: int
 
@@ -38,6 +40,7 @@ class _Server:
         inputs = [self.arrays[key] for key in sorted_keys(self.arrays, "input_")]
         if golden is None:
             inputs = [type_.example(i) for i, type_ in enumerate(self.session.inputs)]
+        self.inputs = inputs
         self.arguments = self.session.prepare(inputs)
         return {}
 
@@ -50,6 +53,11 @@ class _Server:
         call, arguments = self.session.invoke, self.arguments
         turn = take_turn(lambda: call(arguments), threads=self.threads, min_seconds=min_seconds, min_count=min_count)
         return asdict(turn)
+
+    def examples(self, outputs: str) -> dict:
+        """Write the inputs that it was loaded with."""
+        np.savez(outputs, **{f"input_{i}": array for i, array in enumerate(self.inputs)})  # pyright: ignore
+        return {}
 
     def run(self, inputs: str, outputs: str) -> dict:
         """Call with the arrays of an .npz file (the loaded inputs when empty); write the results to one."""
@@ -102,6 +110,7 @@ def sorted_keys(arrays: dict[str, np.ndarray], prefix: str) -> list[str]:
 
 def main() -> None:
     """Serve until stdin ends."""
+    die_with_parent()  # also in the middle of a call, where the end of stdin is not seen
     # Replies have a descriptor of their own: native code may print to stdout.
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
