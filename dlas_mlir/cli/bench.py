@@ -54,7 +54,7 @@ _SPARE = (
     "weights",
     "MB",
     "% of peak",
-    "non-zero",
+    "speed-up",
 )
 
 

@@ -14,6 +14,7 @@ import pytest
 
 import dlas_mlir as dlas
 from dlas_mlir import benchmark, profiling
+from dlas_mlir.cli.console import print_table
 from dlas_mlir.cli.dlas import main
 from dlas_mlir.runtime.devices import usable_cpus
 from dlas_mlir.runtime.profile import DispatchTime, median_dispatches
@@ -102,7 +103,94 @@ def test_what_fails_is_an_object_and_the_others_still_run(tmp_path, capsys):
     assert "no recipe `no-such-recipe`" in rows[4]["error"]
     assert [row["median_ms"] is None and not row["verified"] for row in rows] == [True] * 5 + [False]
     assert "error" not in rows[5]
-    assert "error: no-such-model/host/stock/threads:1: unknown model" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "error: " not in said.out
+    lines = [line for line in said.err.splitlines() if line.startswith("error: ")]
+    assert lines[0].startswith("error: imported_model:unsupported: ")
+    assert lines[1].startswith("error: no-such-model: unknown model")
+    assert lines[2].startswith(f"error: {MODEL}/host/no-such-recipe/threads:1: ")
+
+
+def test_reasons_are_told_once_and_the_shortest_first(monkeypatch, capsys):
+    def row(model, preset, error):
+        name = f"{model}/{preset}/threads:1"
+        return {**dict.fromkeys(FIELDS), "name": name, "model": model, "preset": preset, "threads": 1, "cpu": "a CPU",
+                "weights": None, "primitives": {}, "error": error}  # fmt: skip
+
+    rows = [
+        row("a", "x/1", "a long reason"),
+        row("a", "x/2", "short"),
+        row("b", "x/1", "short"),
+        row("b", "x/2", "short"),
+    ]
+    monkeypatch.setattr(benchmark, "bench_rows", lambda *_, **__: rows)
+    assert main(["bench", "a", "b"]) == 1
+    assert capsys.readouterr().err == "error: a/x/2/threads:1, b: short\nerror: a/x/1/threads:1: a long reason\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_takes_either_the_table_or_the_file(tmp_path, monkeypatch, capsys):
+    """What was measured is never lost with both."""
+    assert main(["models", "--json", "/dev/full"]) == 1
+    said = capsys.readouterr()
+    assert "resnet50" in said.out
+    assert said.err == "error: cannot write /dev/full: No space left on device\n"
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(["models", "--json", str(tmp_path / "models.json")]) == 1
+        monkeypatch.undo()
+    assert "No space left on device" in capsys.readouterr().err
+    assert any(row["name"] == "resnet50" for row in json.loads((tmp_path / "models.json").read_text()))
+
+
+def table(columns, rows, spare, monkeypatch, width=None):
+    """The lines that are printed: on a terminal of `width`, or into a file."""
+    import io
+
+    printed = io.StringIO()
+    printed.isatty = lambda: width is not None  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stdout", printed)
+    monkeypatch.setenv("COLUMNS", str(width or 20))
+    print_table("title", columns, rows, spare)
+    monkeypatch.undo()
+    return [line.rstrip() for line in printed.getvalue().splitlines()]
+
+
+def test_a_table_is_never_folded(monkeypatch):
+    columns = [("name", "left"), ("a detail", "left"), ("ms", "right")]
+    rows = [["x" * 200, "y" * 50 + "[/]", "1.0"]]
+    lines = table(columns, rows, ["a detail"], monkeypatch)
+    assert lines[0] == "title"
+    assert f"{'x' * 200}  {'y' * 50}[/]  1.0" in lines[4]
+    assert lines == table(columns, rows, ["a detail"], monkeypatch, width=300)
+    narrow = table(columns, rows, ["a detail", "ms"], monkeypatch, width=240)
+    assert f"{'x' * 200}  1.0" in narrow[4]
+    assert narrow[-1] == "not shown, for want of columns: a detail"
+    assert "x" * 200 in table(columns, rows, ["a detail", "ms"], monkeypatch, width=80)[4]
+
+
+def test_versions(capsys):
+    from importlib.metadata import version
+
+    assert main(["--version"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name in ("dlas-mlir", "iree-base-compiler", "iree-base-runtime", "torch-mlir", "torch"):
+        assert f"{name} {version(name)}" in lines
+
+
+def test_no_command_but_those_that_compute_with_it_imports_torch(tmp_path):
+    script = f"""
+import sys
+from dlas_mlir.cli.console import print_table
+from dlas_mlir.cli.dlas import main
+for command in (["bench", "--rounds", "1", "--min-time", "0.001"], ["run"], ["compile"], ["models"], ["presets"]):
+    named = [{MODEL!r}, "--preset", "host/stock"] if command[0] in ("bench", "run", "compile") else []
+    assert main([command[0], *named, *command[1:]]) == 0
+assert not {{"torch", "torch_mlir", "iree.runtime"}} & set(sys.modules)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
 
 
 def test_too_many_threads_is_an_object(tmp_path):
@@ -247,9 +335,7 @@ def test_bad_input(arguments, message, capsys):
     ],
 )
 def test_bad_arguments(arguments, message, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main(arguments)
-    assert stopped.value.code == 1
+    assert main(arguments) == 1
     assert message in capsys.readouterr().err
 
 

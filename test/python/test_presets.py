@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dlas_mlir.cli.dlas import main
 from dlas_mlir.compiler import host, presets
 from dlas_mlir.compiler.presets import list_presets, load_preset
 from dlas_mlir.errors import DlasError
@@ -359,3 +360,21 @@ def test_the_table_and_the_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert str(parse_pipeline(shown)) == load_preset("x86-64-avx2/auto").pipeline
     assert command.run(parser.parse_args(["presets", "--show", "x86-64-avx2/auto", "--json"])) == 0
     assert json.loads(capsys.readouterr().out)["pipeline"] == load_preset("x86-64-avx2/auto").pipeline
+
+
+def test_one_broken_file_does_not_hide_the_others(
+    own_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (own_directory / "broken.toml").write_text("[target\n")
+    (own_directory / "mine.toml").write_text(GOOD)
+    assert main(["presets"]) == 1
+    said = capsys.readouterr()
+    assert "mine/plain" in said.out
+    assert "x86-64-avx2/auto" in said.out
+    assert said.err.startswith(f"error: {own_directory / 'broken.toml'}: ")
+    assert said.err.count("\n") == 1
+    load_preset("mine/plain")
+    with pytest.raises(DlasError, match="no target `mime`: did you mean `mine`"):
+        load_preset("mime/plain")
+    with pytest.raises(DlasError, match="broken.toml"):
+        load_preset("broken/plain")

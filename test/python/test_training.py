@@ -17,7 +17,7 @@ from dlas_mlir.compression import accuracy, checkpoint, train
 from dlas_mlir.compression.accuracy import Accuracy, evaluate
 from dlas_mlir.datasets.dataset import Dataset, Normalisation, in_memory
 from dlas_mlir.errors import DlasError
-from dlas_mlir.models.architecture import read_metadata
+from dlas_mlir.models.metadata import read_metadata
 
 SETTINGS = train.Settings(epochs=4, lr=0.1, batch=32, weight_decay=5e-4, flip=False)
 # A factory, so that a model other than the zoo's can be compiled: it sees how bright each quarter of the image is.
