@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -106,23 +107,17 @@ def test_what_fails_is_an_object_and_the_others_still_run(tmp_path, capsys):
     said = capsys.readouterr()
     assert "error: " not in said.out
     lines = [line for line in said.err.splitlines() if line.startswith("error: ")]
-    assert lines[0].startswith("error: imported_model:unsupported: ")
-    assert lines[1].startswith("error: no-such-model: unknown model")
-    assert lines[2].startswith(f"error: {MODEL}/host/no-such-recipe/threads:1: ")
+    assert len(lines) == 3
+    for start in ("imported_model:unsupported: ", "no-such-model: unknown", f"{MODEL}/host/no-such-recipe/threads:1: "):
+        assert any(line.startswith(f"error: {start}") for line in lines)
 
 
 def test_reasons_are_told_once_and_the_shortest_first(monkeypatch, capsys):
-    def row(model, preset, error):
-        name = f"{model}/{preset}/threads:1"
-        return {**dict.fromkeys(FIELDS), "name": name, "model": model, "preset": preset, "threads": 1, "cpu": "a CPU",
-                "weights": None, "primitives": {}, "error": error}  # fmt: skip
-
-    rows = [
-        row("a", "x/1", "a long reason"),
-        row("a", "x/2", "short"),
-        row("b", "x/1", "short"),
-        row("b", "x/2", "short"),
-    ]
+    failed = [("a", "x/1", "a long reason"), ("a", "x/2", "short"), ("b", "x/1", "short"), ("b", "x/2", "short")]
+    rows: list[dict] = []
+    for model, preset, error in failed:
+        row = {"name": f"{model}/{preset}/threads:1", "model": model, "preset": preset, "threads": 1, "error": error}
+        rows.append({**dict.fromkeys(FIELDS), "cpu": "a CPU", "weights": None, "primitives": {}, **row})
     monkeypatch.setattr(benchmark, "bench_rows", lambda *_, **__: rows)
     assert main(["bench", "a", "b"]) == 1
     assert capsys.readouterr().err == "error: a/x/2/threads:1, b: short\nerror: a/x/1/threads:1: a long reason\n"
@@ -153,7 +148,7 @@ def table(columns, rows, spare, monkeypatch, width=None):
     monkeypatch.setenv("COLUMNS", str(width or 20))
     print_table("title", columns, rows, spare)
     monkeypatch.undo()
-    return [line.rstrip() for line in printed.getvalue().splitlines()]
+    return [line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", printed.getvalue()).splitlines()]
 
 
 def test_a_table_is_never_folded(monkeypatch):
