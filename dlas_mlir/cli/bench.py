@@ -186,11 +186,11 @@ def _print(rows: list[dict[str, Any]]) -> None:
     for model, reason in {row["model"]: row["unchecked"] for row in rows if row.get("unchecked")}.items():
         print(f"note: {model} is not checked: {reason}")
     sys.stdout.flush()
-    for message in _errors(rows):
+    for message in reasons(rows):
         print(message, file=sys.stderr)
 
 
-def _errors(rows: Sequence[dict[str, Any]]) -> list[str]:
+def reasons(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Why rows have failed, the shortest reason first; one that several have in common is told once."""
     failed: dict[str, list[dict[str, Any]]] = {}
     for row in rows:

@@ -15,6 +15,7 @@ import pytest
 
 import dlas_mlir as dlas
 from dlas_mlir import benchmark, profiling
+from dlas_mlir.cli.bench import reasons
 from dlas_mlir.cli.console import print_table
 from dlas_mlir.cli.dlas import main
 from dlas_mlir.runtime.devices import usable_cpus
@@ -112,15 +113,13 @@ def test_what_fails_is_an_object_and_the_others_still_run(tmp_path, capsys):
         assert any(line.startswith(f"error: {start}") for line in lines)
 
 
-def test_reasons_are_told_once_and_the_shortest_first(monkeypatch, capsys):
+def test_reasons_are_told_once_and_the_shortest_first():
     failed = [("a", "x/1", "a long reason"), ("a", "x/2", "short"), ("b", "x/1", "short"), ("b", "x/2", "short")]
-    rows: list[dict] = []
-    for model, preset, error in failed:
-        row = {"name": f"{model}/{preset}/threads:1", "model": model, "preset": preset, "threads": 1, "error": error}
-        rows.append({**dict.fromkeys(FIELDS), "cpu": "a CPU", "weights": None, "primitives": {}, **row})
-    monkeypatch.setattr(benchmark, "bench_rows", lambda *_, **__: rows)
-    assert main(["bench", "a", "b"]) == 1
-    assert capsys.readouterr().err == "error: a/x/2/threads:1, b: short\nerror: a/x/1/threads:1: a long reason\n"
+    rows = [{"name": f"{model}/{preset}", "model": model, "error": error} for model, preset, error in failed]
+    assert reasons([*rows, {"name": "c", "model": "c"}]) == [
+        "error: a/x/2, b: short",
+        "error: a/x/1: a long reason",
+    ]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -176,6 +175,7 @@ def test_versions(capsys):
 def test_no_command_but_those_that_compute_with_it_imports_torch(tmp_path):
     script = f"""
 import sys
+from dlas_mlir.cli.bench import reasons
 from dlas_mlir.cli.console import print_table
 from dlas_mlir.cli.dlas import main
 for command in (["bench", "--rounds", "1", "--min-time", "0.001"], ["run"], ["compile"], ["models"], ["presets"]):

@@ -374,7 +374,7 @@ def test_one_broken_file_does_not_hide_the_others(
     assert said.err.startswith(f"error: {own_directory / 'broken.toml'}: ")
     assert said.err.count("\n") == 1
     load_preset("mine/plain")
-    with pytest.raises(DlasError, match="no target `mime` .did you mean `mine`"):
+    with pytest.raises(DlasError, match=r"no target `mime` .did you mean `mine`"):
         load_preset("mime/plain")
     with pytest.raises(DlasError, match=r"broken\.toml"):
         load_preset("broken/plain")
