@@ -52,7 +52,8 @@ class Reduction:
             return None
         if any(named.name.startswith("dlas.") for named in build.attributes_of(op)):
             return None
-        if not all(ir.RankedTensorType(value.type).has_static_shape for value in op.operands):
+        kinds = [value.type for value in op.operands]
+        if not all(isinstance(kind, ir.RankedTensorType) and kind.has_static_shape for kind in kinds):
             return None
         combiner = _combiner(op.regions[0].blocks[0])
         maps = indexing_maps(op)

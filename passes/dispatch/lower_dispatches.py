@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from iree.compiler import ir
 
-from dlas_mlir.ir import build
+from dlas_mlir.ir import attributes, build
 from dlas_mlir.ir.base import Pass, PassError, remark
 from dlas_mlir.ir.kernel import dissolve, emit_kernel
 from dlas_mlir.ir.kernel.region import scheduled_root
@@ -70,7 +70,9 @@ class LowerDispatchesPass(Pass):
 
 
 def _layer(root: ir.Operation) -> dict[str, ir.Attribute] | None:
-    attributes = root.attributes
-    if PRIMITIVE not in attributes:
+    """What `dlas.layers` says of the layer that `root` does; None where it is marked as none."""
+    if PRIMITIVE not in root.attributes:
         return None
-    return {key.removeprefix("dlas."): attributes[key] for key in (LAYER, PRIMITIVE, MACS)}
+    names = {key: ir.StringAttr.get(attributes.text(root, key)) for key in (LAYER, PRIMITIVE)}
+    work = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), attributes.integer(root, MACS))
+    return {key.removeprefix("dlas."): value for key, value in {**names, MACS: work}.items()}

@@ -9,7 +9,7 @@ from typing import ClassVar
 from iree.compiler import ir
 from iree.compiler.dialects import arith
 
-from dlas_mlir.ir import build, conv
+from dlas_mlir.ir import attributes, build, conv
 from dlas_mlir.ir.base import Pass, PassError
 from dlas_mlir.ir.target import Target
 
@@ -57,22 +57,22 @@ class LowerPrimitivePass(Pass):
 
 def mark(op: ir.Operation | ir.OpView, convolution: conv.Convolution) -> None:
     """Carry the layer's name, primitive and work over to the operation that now does it."""
-    attributes = op.operation.attributes
-    attributes[PRIMITIVE] = convolution.op.attributes[PRIMITIVE]
-    attributes[LAYER] = ir.StringAttr.get(conv.layer_name(convolution.op))
-    attributes[MACS] = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), convolution.macs)
+    marks = op.operation.attributes
+    marks[PRIMITIVE] = convolution.op.attributes[PRIMITIVE]
+    marks[LAYER] = ir.StringAttr.get(conv.layer_name(convolution.op))
+    marks[MACS] = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), convolution.macs)
 
 
 def marked_with(op: ir.Operation) -> str | None:
     """The primitive that `op` is marked with."""
-    return ir.StringAttr(op.attributes[PRIMITIVE]).value if PRIMITIVE in op.attributes else None
+    return attributes.text(op, PRIMITIVE) if PRIMITIVE in op.attributes else None
 
 
 def check_lowered(op: ir.Operation) -> None:
     """Raise PassError where `op` is a layer that is still to be lowered."""
     name = marked_with(op)
     if name is not None and op.name != "linalg.generic":
-        layer = ir.StringAttr(op.attributes[LAYER]).value if LAYER in op.attributes else conv.layer_name(op)
+        layer = attributes.text(op, LAYER) if LAYER in op.attributes else conv.layer_name(op)
         raise PassError(
             f"layer '{layer}' is marked with the primitive '{name}', and nothing has lowered it: dlas-lower-{name} "
             "belongs in the pipeline before this pass",

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from iree.compiler import ir
 
-from dlas_mlir.ir import build, conv, sparsity
+from dlas_mlir.ir import attributes, build, conv, sparsity
 from dlas_mlir.ir.base import Pass, PassError, option, remark, warning
 from dlas_mlir.ir.registry import all_pass_names, pass_class
 from dlas_mlir.ir.target import Target
@@ -102,7 +102,7 @@ class SelectPrimitivePass(Pass):
         op, layer = convolution.op, conv.layer_name(convolution.op)
         wanted, asked_for = self.primitive, False
         if PRIMITIVE in op.attributes:
-            wanted, asked_for = (ir.StringAttr(op.attributes[PRIMITIVE]).value,), True
+            wanted, asked_for = (attributes.text(op, PRIMITIVE),), True
             if wanted[0] not in primitives():
                 raise PassError(f"there is no primitive '{wanted[0]}'; there are {', '.join(primitives())}", op)
         elif layer in choices:
@@ -140,10 +140,10 @@ def _first(
 
 def _too_dense(convolution: conv.Convolution, target: Target) -> str | None:
     """Why an encoded layer is better done by a dense primitive; None where it is not, or its zeros are not counted."""
-    encoding, attributes = convolution.encoding, convolution.op.attributes
-    if encoding is None or sparsity.SHARE not in attributes:
+    encoding, marks = convolution.encoding, convolution.op.attributes
+    if encoding is None or sparsity.SHARE not in marks:
         return None
-    attr, least = attributes[sparsity.SHARE], target.break_even(encoding.block)
+    attr, least = marks[sparsity.SHARE], target.break_even(encoding.block)
     if not isinstance(attr, ir.FloatAttr):
         raise PassError(f"`{sparsity.SHARE}` is the share of zeros, a number from 0 to 1; found {attr}", convolution.op)
     if (share := attr.value) >= least:

@@ -20,6 +20,11 @@ from dlas_mlir.runtime.session import Session
 Arrays = tuple[np.ndarray, ...]
 _DTYPES = {"f32": np.float32, "i8": np.int8, "i16": np.int16, "i32": np.int32, "i64": np.int64}
 
+NEGATED = "%r = arith.negf %a : f32; %r"
+ADDED = "%r = arith.addf %a, %b : f32; %r"
+SUBTRACTED = "%r = arith.subf %a, %b : f32; %r"
+SUMMED = "%r = arith.addf %o, %a : f32; %r"
+
 
 @dataclass(frozen=True)
 class Case:
@@ -93,6 +98,18 @@ def fill(result: str, value: str, kind: str) -> str:
     {result}_value = arith.constant {value} : {element}
     {result}_empty = tensor.empty() : tensor<{kind}>
     {result} = linalg.fill ins({result}_value : {element}) outs({result}_empty : tensor<{kind}>) -> tensor<{kind}>"""
+
+
+def matrix(name: str, body: str, expected: Callable, results: str = "4x20xf32", kernels: int = 1) -> Case:
+    """A function of two matrices, %0 and %1, that has an empty one %e."""
+    text = function("4x20xf32 4x20xf32", results, empty("%e", "4x20xf32") + body)
+    return Case(name, text, ("4x20xf32", "4x20xf32"), expected, kernels)
+
+
+def pairs(result: str, inputs: str, body: str, out: str = "%e: 4x20xf32", kinds: str = "pp") -> str:
+    """An operation on whole matrices."""
+    maps = "; ".join(["d0, d1"] * (inputs.count(":") + 1))
+    return generic(result, inputs, out, maps, kinds, body)
 
 
 def read_case(name: str, source: tuple[int, ...], map_: str, result: tuple[int, ...]) -> Case:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from iree.compiler import ir
 from iree.compiler.dialects import arith
 
-from dlas_mlir.ir import affine
+from dlas_mlir.ir import affine, attributes
 from dlas_mlir.ir.base import PassError
 from dlas_mlir.ir.strides import Span, offsets
 
@@ -56,7 +56,7 @@ def instruction_of(op: ir.Operation) -> Instruction | None:
     """The instruction that `op` is to be done with, if any. Raises PassError for a name that there is not."""
     if ATTRIBUTE not in op.attributes:
         return None
-    name = ir.StringAttr(op.attributes[ATTRIBUTE]).value
+    name = attributes.text(op, ATTRIBUTE)
     if name not in INSTRUCTIONS:
         raise PassError(f"`{ATTRIBUTE}`: there is no '{name}'; there are {', '.join(INSTRUCTIONS)}", op)
     return INSTRUCTIONS[name]
