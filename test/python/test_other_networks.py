@@ -101,3 +101,16 @@ def test_double_precision_is_refused():
     module = nn.Linear(4, 4).double()
     with pytest.raises(DlasError, match=r"`weight` is float64, and iree-compile makes everything float32: call"):
         dlas_mlir.compile(module, preset="host/auto", example_inputs=(torch.randn(1, 4).double(),))
+
+
+class Factors(nn.Module):
+    """Factors that no float32 is: torch-mlir writes them in float64."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([x * 1.1, x * 0.7, x / 3.3, x - 0.1])
+
+
+def test_factors_are_rounded_to_the_nearest():
+    x = torch.ones(8)
+    (ours,) = dlas_mlir.run(dlas_mlir.compile(Factors(), preset="host/auto", example_inputs=(x,)), x.numpy())
+    np.testing.assert_array_equal(ours, Factors()(x).numpy())
