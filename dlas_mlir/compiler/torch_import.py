@@ -5,7 +5,9 @@ Imports torch: only what has missed the cache comes here.
 
 from __future__ import annotations
 
+import re
 import sys
+import traceback
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,6 +38,8 @@ _ELEMENT_TYPES = {
     torch.int16: "i16",
     torch.int8: "i8",
 }
+# Code that is not the user's: installed, generated, or this package's.
+_FOREIGN = re.compile(r"[/\\](site|dist)-packages[/\\]|^<|" + re.escape(str(Path(__file__).parent)) + "|contextlib.py$")
 # iree-compile may pull a small constant into a dispatch, and there cannot widen a resource of bf16.
 _LARGEST_DENSE_BF16 = 1024
 
@@ -48,7 +52,21 @@ def export(model: nn.Module, inputs: tuple[Any, ...], name: str) -> ExportedProg
         try:
             return torch.export.export(model, inputs)
         except Exception as error:  # torch.export raises whatever the model or the tracer raises
-            raise DlasError(f"torch.export cannot trace {name}: {first_line(error)}") from None
+            raise DlasError(f"torch.export cannot trace {name}{_raised_at(error)}: {_reason(error)}") from None
+
+
+def _raised_at(error: Exception) -> str:
+    """` (FILE:LINE)` of the model's own code that `error` comes from; nothing where that is not known."""
+    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    own = [frame for frame in frames if not _FOREIGN.search(frame[0])]
+    return f" ({own[-1][0]}:{own[-1][1]})" if own else ""
+
+
+def _reason(error: Exception) -> str:
+    reason = first_line(error)
+    if "data-dependent expression" not in reason:
+        return reason
+    return f"it depends on a value that is not known before it runs; use torch.where, or make it an input ({reason})"
 
 
 def write_torch(program: ExportedProgram, path: Path, name: str) -> Notes:

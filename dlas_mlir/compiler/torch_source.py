@@ -188,7 +188,12 @@ def from_program(program: ExportedProgram, name: str) -> TorchSource:
 
 
 def _nonzeros(parameters: Iterator[nn.Parameter]) -> int:
-    return sum(int(value.count_nonzero()) for value in parameters)
+    return sum(int(_plain(value).count_nonzero()) for value in parameters)
+
+
+def _plain(value: Tensor) -> Tensor:
+    """The numbers that a parameter stands for, which torchao's tensors hold in another form."""
+    return value if type(value) in (Tensor, nn.Parameter) else value.dequantize()
 
 
 def _in_spec(program: ExportedProgram) -> pytree.TreeSpec:

@@ -87,6 +87,11 @@ class Double(nn.Module):
         return x * 2
 
 
+class Asks(nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+
+
 class Branch(nn.Module):
     def forward(self, x):
         return torch.cond(x.sum() > 0, lambda x: x + 1, lambda x: x - 1, (x,))
@@ -101,12 +106,22 @@ class Branch(nn.Module):
         (Call(lambda m, x: x.nonzero()), (torch.zeros(3),), r"nonzero \(.*\) has a size that is not fixed"),
         (Call(lambda m, x: 3), (torch.zeros(3),), "Call returns no tensor"),
         (Call(lambda m, x: x + torch.rand(3)), (torch.zeros(3),), r"aten.rand.default of .* draws random numbers"),
+        (Asks(), (torch.zeros(3),), r"cannot trace Asks \(.*test_border.py:\d+\): it depends on a value .*torch.where"),
         (Branch(), (torch.zeros(3),), r"operation cond of cond \(.*test_border.py:\d+\) cannot be lowered"),
     ],
 )  # fmt: skip
 def test_what_is_refused_at_import(module, inputs, message):
     with pytest.raises(DlasError, match=message):
         import_source(torch_source.from_module(module, inputs, None))
+
+
+def test_tensors_of_torchao():
+    from torchao.quantization import Int8WeightOnlyConfig, quantize_
+
+    model, x = nn.Sequential(nn.Linear(64, 32)), torch.randn(2, 64)
+    quantize_(model, Int8WeightOnlyConfig())
+    (ours,) = dlas_mlir.run(compiled(model, x))
+    np.testing.assert_allclose(ours, model(x).detach().numpy(), atol=1e-5)
 
 
 def test_eager_quantization_is_named():
