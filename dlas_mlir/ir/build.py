@@ -301,6 +301,12 @@ def transpose(source: ir.Value, permutation: Sequence[int]) -> ir.Value:
     return op.result
 
 
+def is_static(op: ir.Operation) -> bool:
+    """Whether all tensors that `op` reads and writes have static shapes."""
+    kinds = [value.type for value in (*op.operands, *op.results) if isinstance(value.type, ir.RankedTensorType)]
+    return all(ir.RankedTensorType(kind).has_static_shape for kind in kinds)
+
+
 def functions(module: ir.Module) -> Iterator[ir.Block]:
     """The entry block of each function with a body that stands in the module."""
     for op in module.body.operations:

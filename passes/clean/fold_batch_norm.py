@@ -199,11 +199,12 @@ def _add_bias(chain: _Chain, start: ir.Value, dim: int) -> None:
 def _merge_chain(op: ir.Operation, constants: Constants) -> None:
     """A chain of at least two per-channel operations as x * scale + shift."""
     sources = [v for v in list(op.operands)[:-1] if constants.read(v) is None]
-    rank = ir.RankedTensorType(op.results[0].type).rank
-    if len(sources) != 1 or rank < 2:
+    kind = ir.RankedTensorType(op.results[0].type)
+    rank = kind.rank
+    if len(sources) != 1 or rank < 2 or not kind.has_static_shape:
         return
     x, dim = sources[0], 1
-    channels = ir.RankedTensorType(op.results[0].type).shape[dim]
+    channels = kind.shape[dim]
     chain = _Chain(x, np.ones(channels), np.zeros(channels))
     # The chain starts at `op` even where x has other users.
     found = _per_channel(op, x, constants, dim)
@@ -221,7 +222,6 @@ def _merge_chain(op: ir.Operation, constants: Constants) -> None:
         return
     last = chain.end.owner.operation
     with ir.InsertionPoint(last), last.location:
-        kind = ir.RankedTensorType(op.results[0].type)
         identity = [affine.dim(i) for i in range(rank)]
         dtype = dtype_of(kind.element_type)
         arrays = [np.broadcast_to(a, (channels,)).astype(dtype) for a in (chain.scale, chain.shift)]

@@ -37,7 +37,7 @@ def relayout(source: ir.Value, dim: int, blocks: int, new: int) -> ir.Value | No
 def pack_by_transpose(op: ir.Operation) -> ir.Value | None:
     """A linalg.pack [N, C, H, W] to [N, B, H, W, t], as a transposition."""
     shape = _shape(op.results[0])
-    if inner_dims(op) != [1] or len(shape) != 5 or not is_static(op):
+    if inner_dims(op) != [1] or len(shape) != 5 or not build.is_static(op):
         return None
     source, (n, blocks, h, w, tile) = op.operands[0], shape
     if missing := blocks * tile - _shape(source)[1]:
@@ -50,7 +50,7 @@ def pack_by_transpose(op: ir.Operation) -> ir.Value | None:
 def unpack_by_transpose(op: ir.Operation) -> ir.Value | None:
     """A linalg.unpack [N, B, H, W, t] to [N, C, H, W], as a transposition."""
     shape, wanted = _shape(op.operands[0]), _shape(op.results[0])
-    if inner_dims(op) != [1] or len(shape) != 5 or not is_static(op):
+    if inner_dims(op) != [1] or len(shape) != 5 or not build.is_static(op):
         return None
     if shape[1] == 1:
         last = build.collapse(op.operands[0], [[0], [1, 2], [3], [4]])
@@ -66,12 +66,6 @@ def inner_dims(op: ir.Operation) -> list[int] | None:
     if "outer_dims_perm" in op.attributes and list(ir.DenseI64ArrayAttr(op.attributes["outer_dims_perm"])):
         return None
     return list(ir.DenseI64ArrayAttr(op.attributes["inner_dims_pos"]))
-
-
-def is_static(op: ir.Operation) -> bool:
-    """Whether all tensors that `op` reads and writes have static shapes."""
-    kinds = [value.type for value in (*op.operands, *op.results) if isinstance(value.type, ir.RankedTensorType)]
-    return all(ir.RankedTensorType(kind).has_static_shape for kind in kinds)
 
 
 def _shape(value: ir.Value) -> list[int]:

@@ -14,7 +14,7 @@ from dlas_mlir.ir.base import Pass
 from dlas_mlir.ir.constants import is_constant
 from dlas_mlir.ir.kernel import sparse
 from dlas_mlir.ir.kernel.region import indexing_maps, iterators, scalar_constant
-from dlas_mlir.passes.layout._relayout import inner_dims, is_static, pack_by_transpose, relayout, unpack_by_transpose
+from dlas_mlir.passes.layout._relayout import inner_dims, pack_by_transpose, relayout, unpack_by_transpose
 from dlas_mlir.passes.primitive._lower import check_lowered
 
 
@@ -67,7 +67,7 @@ _Handlers: TypeAlias = "dict[str, Callable[[ir.Operation], ir.Value | None]]"
 
 def _rewrite(op: ir.Operation, handlers: _Handlers) -> None:
     handler = handlers.get(op.name)
-    if handler is None or not is_static(op):
+    if handler is None or not build.is_static(op):
         return
     with ir.InsertionPoint(op), op.location:
         replacement = handler(op)

@@ -39,7 +39,7 @@ class ShareConcatenationsPass(Pass):
     name: ClassVar[str] = "dlas-share-concatenations"
 
     def run(self, module: ir.Module) -> None:
-        concatenations = [op for op in build.operations(module) if op.name == "tensor.concat"]
+        concatenations = [op for op in build.operations(module) if op.name == "tensor.concat" and build.is_static(op)]
         order = {build.identity(op): i for i, op in enumerate(concatenations)}
         chains: list[list[ir.Operation]] = []
         # The longest first: each shorter one looks for a chain whose shortest member it begins, and stands before.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -41,7 +42,7 @@ class SharePaddingPass(Pass):
 
     def run(self, module: ir.Module) -> None:
         for op in build.operations(module):
-            if op.name == "linalg.generic" and len(op.results) == 1:
+            if op.name == "linalg.generic" and len(op.results) == 1 and build.is_static(op):
                 _share(op)
         build.erase_dead(module)
 
@@ -54,7 +55,7 @@ def _share(op: ir.Operation) -> None:
     value = op.results[0]
     by_constant: dict[str, list[ir.Operation]] = {}
     for user in build.users(value):
-        if user.name == "tensor.pad" and len(user.operands) == 1:
+        if user.name == "tensor.pad" and len(user.operands) == 1 and min((0, *itertools.chain(*_bounds(user)))) == 0:
             constant = scalar_constant(user.regions[0].blocks[0].operations[-1].operands[0])
             if constant is not None:
                 by_constant.setdefault(str(constant), []).append(user)

@@ -332,3 +332,23 @@ func.func @infinite_scale(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
   } -> tensor<2x4xf32>
   return %1 : tensor<2x4xf32>
 }
+
+// Dynamic shapes stay as they are.
+// CHECK-LABEL: func.func @dynamic
+// CHECK: arith.addf
+// CHECK: arith.mulf
+// CHECK: return
+func.func @dynamic(%x: tensor<2x?xf32>, %e: tensor<2x?xf32>) -> tensor<2x?xf32> {
+  %two = arith.constant 2.0 : f32
+  %1 = linalg.generic {indexing_maps = [#id2, #id2], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<2x?xf32>) outs(%e : tensor<2x?xf32>) {
+  ^bb0(%u: f32, %o: f32):
+    %s = arith.addf %u, %two : f32
+    linalg.yield %s : f32
+  } -> tensor<2x?xf32>
+  %2 = linalg.generic {indexing_maps = [#id2, #id2], iterator_types = ["parallel", "parallel"]} ins(%1 : tensor<2x?xf32>) outs(%e : tensor<2x?xf32>) {
+  ^bb0(%u: f32, %o: f32):
+    %s = arith.mulf %u, %two : f32
+    linalg.yield %s : f32
+  } -> tensor<2x?xf32>
+  return %2 : tensor<2x?xf32>
+}

@@ -41,3 +41,11 @@ func.func @longest_first(%a: tensor<1x4xf32>, %b: tensor<1x2xf32>) -> (tensor<1x
   %c2 = tensor.concat dim(1) %a, %b : (tensor<1x4xf32>, tensor<1x2xf32>) -> tensor<1x6xf32>
   return %c1, %c2 : tensor<1x8xf32>, tensor<1x6xf32>
 }
+
+// Parts of dynamic shape stay concatenated.
+// CHECK-LABEL: func.func @dynamic
+// CHECK: tensor.concat dim(1) %arg0, %arg0
+func.func @dynamic(%x: tensor<1x?x2xf32>) -> tensor<1x?x2xf32> {
+  %c = tensor.concat dim(1) %x, %x : (tensor<1x?x2xf32>, tensor<1x?x2xf32>) -> tensor<1x?x2xf32>
+  return %c : tensor<1x?x2xf32>
+}

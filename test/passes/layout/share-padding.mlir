@@ -89,3 +89,33 @@ func.func @others(%x: tensor<4x4xf32>, %c: f32) -> (tensor<6x6xf32>, tensor<6x6x
   } : tensor<4x4xf32> to tensor<6x6xf32>
   return %p, %q : tensor<6x6xf32>, tensor<6x6xf32>
 }
+
+// Dynamic shapes stay as they are, and so does what is padded by less than nothing.
+// CHECK-LABEL: func.func @left_alone
+// CHECK: linalg.generic
+// CHECK: linalg.generic
+// CHECK: tensor.pad {{.*}} low[0, 1] high[0, 1]
+// CHECK: tensor.pad {{.*}} low[0, -1] high[0, 3]
+#plain = affine_map<(d0, d1) -> (d0, d1)>
+func.func @left_alone(%x: tensor<2x?xf32>, %y: tensor<2x4xf32>) -> (tensor<2x?xf32>, tensor<2x6xf32>) {
+  %zero = arith.constant 0.0 : f32
+  %a = linalg.generic {indexing_maps = [#plain], iterator_types = ["parallel", "parallel"]} outs(%x : tensor<2x?xf32>) {
+  ^bb0(%v: f32):
+    %q = arith.negf %v : f32
+    linalg.yield %q : f32
+  } -> tensor<2x?xf32>
+  %b = linalg.generic {indexing_maps = [#plain], iterator_types = ["parallel", "parallel"]} outs(%y : tensor<2x4xf32>) {
+  ^bb0(%v: f32):
+    %q = arith.negf %v : f32
+    linalg.yield %q : f32
+  } -> tensor<2x4xf32>
+  %p = tensor.pad %a low[0, 1] high[0, 1] {
+  ^bb0(%i: index, %j: index):
+    tensor.yield %zero : f32
+  } : tensor<2x?xf32> to tensor<2x?xf32>
+  %q = tensor.pad %b low[0, -1] high[0, 3] {
+  ^bb0(%i: index, %j: index):
+    tensor.yield %zero : f32
+  } : tensor<2x4xf32> to tensor<2x6xf32>
+  return %p, %q : tensor<2x?xf32>, tensor<2x6xf32>
+}
