@@ -19,7 +19,7 @@ from dlas_mlir.ir import native, registry, reproducer, sparsity
 from dlas_mlir.ir.diagnostics import Diagnostic, from_mlir, render, reporting_to, with_file
 from dlas_mlir.ir.options import closest
 from dlas_mlir.ir.pipeline import PassFailure, Pipeline, Printing, RunConfig, Source, parse_pipeline
-from dlas_mlir.ir.truncated import check_resources_end
+from dlas_mlir.ir.truncated import check_text
 
 _BYTECODE = b"ML\xefR"
 # What MLIR calls text that does not come from a file.
@@ -190,7 +190,7 @@ class OptRun:
             if sparsity.names_dialect(source):
                 ir.Context.current.allow_unregistered_dialects = True
             if part.data is None:
-                check_resources_end(Path(self.line.file))
+                check_text(Path(self.line.file))
                 return ir.Module.parseFile(self.line.file)
             return ir.Module.parse(part.data)
         except ir.MLIRError as error:

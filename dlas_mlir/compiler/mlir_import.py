@@ -8,8 +8,10 @@ from iree.compiler import ir
 
 from dlas_mlir.errors import DlasError
 from dlas_mlir.ir import sparsity
+from dlas_mlir.ir.base import PassError
+from dlas_mlir.ir.constants import check_resources
 from dlas_mlir.ir.diagnostics import place_of
-from dlas_mlir.ir.truncated import check_resources_end
+from dlas_mlir.ir.truncated import check_text
 
 from . import onnx_lowering
 
@@ -17,7 +19,7 @@ from . import onnx_lowering
 def read_module(path: Path) -> ir.Module:
     """Parse MLIR text or bytecode. Raises DlasError with the parser's messages."""
     try:
-        check_resources_end(path)
+        check_text(path)
     except OSError as error:
         raise DlasError(f"cannot read {path}: {error.strerror or error}") from None
     try:
@@ -25,8 +27,12 @@ def read_module(path: Path) -> ir.Module:
         context.allow_unregistered_dialects = sparsity.names_dialect(path)
         module = ir.Module.parseFile(str(path), context)
         module.operation.verify()
+        check_resources(module)
     except (ir.MLIRError, ValueError) as error:
         raise DlasError(f"not valid MLIR: {_diagnosis(error)}") from None
+    except PassError as error:
+        where = place_of(error.op.location) if error.op is not None else path
+        raise DlasError(f"{where}: {error.message}") from None
     return module
 
 

@@ -7,6 +7,7 @@ section of the module's own bytecode (https://mlir.llvm.org/docs/BytecodeFormat/
 from __future__ import annotations
 
 import io
+import math
 import re
 import weakref
 from dataclasses import dataclass
@@ -76,6 +77,20 @@ class Constants:
             return _from_text(str(attr)).reshape(kind.shape)
         return np.array(attr)
 
+    def check(self, attr: ir.Attribute, owner: ir.Operation) -> None:
+        """Raise PassError unless the data of the resource `attr` are there, all of them and no more."""
+        kind = ir.RankedTensorType(attr.type)
+        element = str(kind.element_type)
+        if element not in _DTYPES or not kind.has_static_shape:
+            return
+        count, found = math.prod(kind.shape), self._resource(_resource_key(attr), owner).nbytes
+        # Truth values may be stored as bits.
+        sizes = {count * dtype_of(kind.element_type).itemsize, *((-(-count // 8),) if element == "i1" else ())}
+        if found not in sizes:
+            raise PassError(
+                f"resource '{_resource_key(attr)}' has {found} bytes of data, and {kind} needs {max(sizes)}", owner
+            )
+
     def _resource(self, key: str, owner: ir.Operation) -> np.ndarray:
         context = id(self.op.context)
         if (context, key) not in _known:
@@ -86,6 +101,26 @@ class Constants:
             return _known[(context, key)].reshape(-1).view(np.uint8)
         except KeyError:
             raise PassError(f"the data of resource '{key}' is not in the file (was it elided?)", owner) from None
+
+
+def check_resources(module: ir.Module) -> None:
+    """Raise PassError, at the operation, for a `dense_resource` whose data are not in the module, or of another size.
+
+    MLIR's verifier does not look at them, and what is compiled would read past their end.
+    """
+    constants = Constants(module.operation)
+    found: list[tuple[ir.Attribute, ir.Operation]] = []
+
+    def visit(op: ir.Operation) -> ir.WalkResult:
+        for named in op.attributes:
+            attr = _as_resource(op.attributes[named] if isinstance(named, str) else named.attr)
+            if attr is not None:
+                found.append((attr, op))
+        return ir.WalkResult.ADVANCE
+
+    module.operation.walk(visit)
+    for attr, op in found:
+        constants.check(attr, op)
 
 
 def constant(array: np.ndarray, hint: str = "dlas") -> ir.Value:
@@ -114,6 +149,15 @@ def _from_text(attr: str) -> np.ndarray:
         for word in words
     ]
     return np.array(found, ml_dtypes.bfloat16)
+
+
+def _as_resource(attr: ir.Attribute) -> ir.DenseResourceElementsAttr | None:
+    if type(attr) is not ir.Attribute:
+        return None  # the bindings know all kinds but this one by themselves
+    try:
+        return ir.DenseResourceElementsAttr(attr)
+    except ValueError:
+        return None
 
 
 def _resource_key(attr: ir.Attribute) -> str:
@@ -205,7 +249,7 @@ def _blobs(resources: _Bytecode, offsets: _Bytecode, strings: list[str]):
         for _ in range(offsets.varint()):
             key, size, kind = strings[offsets.varint()], offsets.varint(), offsets.byte()
             entry = resources.take(size)
-            if kind == 0:
+            if kind == 0 and size:  # one without data is only named
                 alignment, length = entry.varint(), entry.varint()
                 entry.align(alignment)
                 yield key, np.frombuffer(entry.take(length).data, np.uint8)

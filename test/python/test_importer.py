@@ -279,6 +279,36 @@ def test_truncated_text(tmp_path):
         import_model(str(path))
 
 
+RESOURCE = """func.func @main() -> tensor<2xf32> {
+  %0 = arith.constant dense_resource<w> : tensor<2xf32>
+  return %0 : tensor<2xf32>
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (RESOURCE, r"model\.mlir:2:8: the data of resource 'w' is not in the file"),
+        (RESOURCE.replace("<w>", "<__elided__>"), r"model\.mlir:2:8: the data of resource '__elided__' is not in"),
+        (
+            RESOURCE + '{-# dialect_resources: { builtin: { w: "0x0400000000000000" } } #-}\n',
+            r"model\.mlir:2:8: resource 'w' has 4 bytes of data, and tensor<2xf32> needs 8",
+        ),
+        (
+            RESOURCE + '{-# dialect_resources: { builtin: { w: "0x03000000" } } #-}\n',
+            r"model\.mlir:5:40: .*alignment",
+        ),
+        ("\ufeff" + IDENTITY, r"model\.mlir:1:1: it begins with a byte-order mark"),
+    ],
+)
+def test_weights_that_are_not_there(tmp_path, text, message):
+    path = tmp_path / "model.mlir"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DlasError, match=message):
+        import_model(str(path))
+
+
 def test_truncated_bytecode(tmp_path):
     path = tmp_path / "model.mlirbc"
     path.write_bytes(import_model("imported_model:small").path.read_bytes()[:1000])
