@@ -15,7 +15,7 @@ from iree.compiler.dialects import arith
 
 from dlas_mlir.ir import affine, build, quant, sparsity
 from dlas_mlir.ir.base import PassError
-from dlas_mlir.ir.constants import Constants
+from dlas_mlir.ir.constants import Constants, is_constant
 from dlas_mlir.ir.kernel.region import indexing_maps, scalar_constant
 
 # Name: the dimensions of the input, the weights and the output, one letter each. g: group, c: input channel of a
@@ -182,6 +182,9 @@ class Convolution:
         uniform = self.uniform_initial()
         if uniform is not None:
             return np.full(self.out_channels, uniform.value)  # type: ignore[attr-defined]
+        if self.result_nchw == [1, self.out_channels, 1, 1] and is_constant(self.initial):
+            array = constants.read(self.initial)
+            return None if array is None else array.reshape(-1)
         op = build.defining(self.initial)
         _, out_dims = self.output_channel_dims()
         if op is not None and op.name == "tensor.expand_shape" and _shape(op.operands[0]) == self.result_nchw:

@@ -352,3 +352,16 @@ func.func @dynamic(%x: tensor<2x?xf32>, %e: tensor<2x?xf32>) -> tensor<2x?xf32> 
   } -> tensor<2x?xf32>
   return %2 : tensor<2x?xf32>
 }
+
+// Of one pixel the accumulator may hold the bias as a constant.
+// CHECK-LABEL: func.func @bias_of_one_pixel
+// CHECK: %[[ZEROS:.*]] = linalg.fill
+// CHECK: linalg.conv_2d_nchw_fchw {{.*}} outs(%[[ZEROS]]
+// CHECK: arith.constant dense<[1.000000e+00, 2.000000e+00]>
+// CHECK: arith.addf
+func.func @bias_of_one_pixel(%x: tensor<1x3x1x1xf32>) -> tensor<1x2x1x1xf32> {
+  %w = arith.constant dense<1.0> : tensor<2x3x1x1xf32>
+  %b = arith.constant dense<[[[[1.0]], [[2.0]]]]> : tensor<1x2x1x1xf32>
+  %y = linalg.conv_2d_nchw_fchw ins(%x, %w : tensor<1x3x1x1xf32>, tensor<2x3x1x1xf32>) outs(%b : tensor<1x2x1x1xf32>) -> tensor<1x2x1x1xf32>
+  return %y : tensor<1x2x1x1xf32>
+}
