@@ -49,6 +49,7 @@ def table() -> dict[Any, Callable[..., Any]]:
     found[_aten.isfinite.default] = isfinite
     found[_aten.isclose.default] = isclose
     found[_aten.roll.default] = roll
+    found[_aten.index_put.default] = index_put
     found[_aten.conv_tbc.default] = conv_tbc
     found[_aten.clamp.default] = _clamp
     found[_aten.convolution.default] = convolution
@@ -95,6 +96,19 @@ def convolution(
     if spatial == 3:
         return _convolution_by_planes(x, weight, bias, stride, padding, dilation, groups)
     return NotImplemented
+
+
+def index_put(x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Any:
+    """`x[mask] = value` for all that the mask lets through, without their number."""
+    mask = indices[0] if len(indices) == 1 else None
+    if mask is None or mask.dtype != torch.bool:
+        return NotImplemented
+    rest = x.dim() - mask.dim()
+    if (values.dim() > rest and values.shape[0] != 1) or values.dim() > rest + 1:
+        return NotImplemented  # one value for each that is let through
+    values = values.squeeze(0) if values.dim() > rest else values
+    mask = mask.reshape(*mask.shape, *[1] * rest)
+    return torch.where(mask, x + values if accumulate else values, x)
 
 
 def isfinite(x: Tensor) -> Tensor:

@@ -48,6 +48,14 @@ def _in_place(m: Any, x: Tensor) -> Tensor:
     return F.relu_(y).roll((1, -2), (2, 3))
 
 
+def _masked(m: Any, x: Tensor, rows: Tensor, row: Tensor) -> Tensor:
+    x = x.clone()
+    x[x > 0.5] = 0
+    x[rows] = row
+    x[..., 0][~rows] = 7
+    return x
+
+
 class Unsaved(nn.Module):
     """A buffer that is in no state_dict, as those of rotary embeddings are."""
 
@@ -116,6 +124,7 @@ CASES: dict[str, Callable[[], tuple[nn.Module, tuple[Any, ...]]]] = {
         (_floats(6, 4),),
     ),
     "in place": lambda: (Call(_in_place, conv=nn.Conv2d(3, 6, 3)), (_floats(1, 3, 9, 10),)),
+    "masks": lambda: (Call(_masked), (_floats(2, 4, 5), _floats(2, 4) > 0, _floats(5))),
     "roll": lambda: (Call(lambda m, x: (x.roll((1, -2), (2, 3)), x.roll(3), x.roll(7, 0))), (_floats(2, 4, 6, 5),)),
     "adaptive max pool": lambda: _layers(lambda: nn.AdaptiveMaxPool2d((7, 5)), 1, 3, 10, 16),
     "no inputs": lambda: (Call(lambda m: torch.arange(3) * 2), ()),
