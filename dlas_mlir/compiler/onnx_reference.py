@@ -219,7 +219,7 @@ def _codes(wide: Array, zero: Array) -> Array:
 
 
 def _tensor(x: Array) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(x.astype(np.float64 if x.dtype == np.float64 else np.float32)))
+    return torch.from_numpy(np.array(x, np.float64 if x.dtype == np.float64 else np.float32, order="C"))
 
 
 def _convolve(x: Array, w: Array, b: Array | None, values: dict[str, Any]) -> Array:

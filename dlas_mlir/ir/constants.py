@@ -125,7 +125,7 @@ def check_resources(module: ir.Module) -> None:
 
 def constant(array: np.ndarray, hint: str = "dlas") -> ir.Value:
     """A constant tensor at the current insertion point: dense for splats and small ones, else a resource."""
-    array = np.ascontiguousarray(array)
+    array = np.asarray(array, order="C")  # ascontiguousarray makes rank 0 rank 1
     element = {np.dtype(dtype): name for name, dtype in _DTYPES.items() if name != "index"}[array.dtype]
     kind = ir.RankedTensorType.get(array.shape, ir.Type.parse(element))
     # iree-compile may pull a small constant into a dispatch, and there cannot widen a resource of bf16.

@@ -187,7 +187,7 @@ def evaluate_elementwise(op: ir.Operation, arrays: Sequence[np.ndarray | None]) 
     value = np.broadcast_to(value, extents)
     order = [affine.dim_position(expr) for expr in maps[-1].results]
     kind = ir.RankedTensorType(op.results[0].type)
-    return np.ascontiguousarray(value.transpose(order)).astype(_dtype(kind.element_type), copy=False)
+    return np.asarray(value.transpose(order), order="C").astype(_dtype(kind.element_type), copy=False)
 
 
 def _align(array: np.ndarray, map_: ir.AffineMap, loops: int) -> np.ndarray:

@@ -133,6 +133,10 @@ CASES: dict[str, Callable[[], tuple[nn.Module, tuple[Any, ...]]]] = {
         (torch.tensor([0.0, torch.inf, -torch.inf, torch.nan, 3e38]),),
     ),
     "whole numbers between others": lambda: (Call(lambda m, x: x.clamp(-1.5, 2.5)), (torch.arange(-3, 5),)),
+    "weights of rank 0 from a number": lambda: (
+        Call(lambda m, x, y: torch.lerp(x, y, 0.5)),
+        (_floats(5, 3), _floats(5, 3)),
+    ),
     "time first": lambda: (
         Call(lambda m, x: torch.conv_tbc(x, m.weight, m.bias, 1), weight=_floats(3, 4, 5), bias=_floats(5)),
         (_floats(6, 2, 4),),

@@ -151,3 +151,29 @@ func.func @truth_values() -> (tensor<2xi1>, tensor<2xi32>, tensor<2xi32>, tensor
   } -> tensor<2xf32>
   return %m, %s, %u, %f : tensor<2xi1>, tensor<2xi32>, tensor<2xi32>, tensor<2xf32>
 }
+
+// -----
+
+// A constant of rank 0 stays one.
+// CHECK-LABEL: @rank_0
+// CHECK-NOT: linalg.generic
+// CHECK-DAG: %[[F:.*]] = arith.constant dense<5.000000e-01> : tensor<f32>
+// CHECK-DAG: %[[P:.*]] = arith.constant dense<true> : tensor<i1>
+// CHECK: return %[[F]], %[[P]]
+func.func @rank_0() -> (tensor<f32>, tensor<i1>) {
+  %k = arith.constant dense<-0.5> : tensor<f32>
+  %zero = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<f32>
+  %a = linalg.generic {indexing_maps = [affine_map<() -> ()>, affine_map<() -> ()>], iterator_types = []} ins(%k : tensor<f32>) outs(%e : tensor<f32>) {
+  ^bb0(%v: f32, %o: f32):
+    %p = math.absf %v : f32
+    linalg.yield %p : f32
+  } -> tensor<f32>
+  %b = tensor.empty() : tensor<i1>
+  %m = linalg.generic {indexing_maps = [affine_map<() -> ()>, affine_map<() -> ()>], iterator_types = []} ins(%a : tensor<f32>) outs(%b : tensor<i1>) {
+  ^bb0(%v: f32, %o: i1):
+    %p = arith.cmpf ogt, %v, %zero : f32
+    linalg.yield %p : i1
+  } -> tensor<i1>
+  return %a, %m : tensor<f32>, tensor<i1>
+}
