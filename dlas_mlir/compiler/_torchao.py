@@ -27,6 +27,7 @@ with _quiet("torchao", "torch.utils._pytree"):
         MinMaxObserver,
         PerChannelMinMaxObserver,
     )
+    from torchao.quantization.pt2e.constant_fold import constant_fold
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
     from torchao.quantization.pt2e.quantizer import (
         QuantizationAnnotation,
@@ -44,6 +45,7 @@ __all__ = [
     "QuantizationSpec",
     "Quantizer",
     "SharedQuantizationSpec",
+    "constant_fold",
     "convert_pt2e",
     "prepare_pt2e",
 ]

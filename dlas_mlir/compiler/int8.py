@@ -7,9 +7,12 @@ integers are made of them wherever the model is built.
 from __future__ import annotations
 
 import copy
+import itertools
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,9 +21,9 @@ from torch.export import ExportedProgram
 
 from dlas_mlir.errors import DlasError
 
-from ._torchao import FixedQParamsObserver, convert_pt2e, prepare_pt2e
+from ._torchao import FixedQParamsObserver, constant_fold, convert_pt2e, prepare_pt2e
 from .layers import layer_name
-from .quantizer import ACTIVATIONS, Int8Quantizer
+from .quantizer import ACTIVATIONS, Int8Quantizer, pads_maximum
 from .torch_import import export
 
 _NORM = torch.ops.aten._native_batch_norm_legit_no_training.default
@@ -47,9 +50,45 @@ class Prepared:
                 found[value.name] = observer
         return found
 
+    @contextmanager
+    def calibrating(self, check: Callable[[str, Tensor], None]) -> Iterator[fx.GraphModule]:
+        """The module to run for calibration; `check` is given the layer and the value before each observation."""
+        handles = [
+            observer.register_forward_pre_hook(partial(_observed, check, self.layer_of(name)))
+            for name, observer in self.activations().items()
+        ]
+        found = list(_observers(self.module))
+        for node, observer in found:
+            if pads_maximum(node.all_input_nodes[0]):
+                setattr(self.module, str(node.target), _Finite(observer))
+        try:
+            yield self.module
+        finally:
+            for handle in handles:
+                handle.remove()
+            for node, observer in found:
+                setattr(self.module, str(node.target), observer)
+
     def layer_of(self, name: str) -> str:
         """The layer that computes a value of that name."""
         return next(layer_name(node) for node in self.module.graph.nodes if node.name == name)
+
+
+def _observed(check: Callable[[str, Tensor], None], layer: str, observer: nn.Module, inputs: tuple[Tensor]) -> None:
+    check(layer, inputs[0])
+
+
+class _Finite(nn.Module):
+    """Lets an observer see only the finite part of a value: what pads for a maximum needs no code of its own."""
+
+    def __init__(self, observer: nn.Module) -> None:
+        super().__init__()
+        self.observer = observer
+
+    def forward(self, value: Tensor) -> Tensor:
+        inside = value[value != -torch.inf]
+        self.observer(torch.where(value == -torch.inf, inside.amin(), value) if inside.numel() else value)
+        return value
 
 
 def prepare(model: nn.Module, inputs: tuple[Tensor, ...], name: str, *, observer: str, keep: Sequence[str]) -> Prepared:
@@ -62,8 +101,58 @@ def prepare(model: nn.Module, inputs: tuple[Tensor, ...], name: str, *, observer
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = export(copy.deepcopy(model), inputs, name).run_decompositions({})
-        module = prepare_pt2e(program.module(check_guards=False), quantizer)
+        module: Any = program.module(check_guards=False)
+        constant_fold(module)
+        _own_parameters(module)
+        module = prepare_pt2e(module, quantizer)
+    _check_constants(module)
     return Prepared(module, quantizer.left)
+
+
+def _own_parameters(module: fx.GraphModule) -> None:
+    """Give each convolution weights and bias of its own: torchao folds batch norms into them in place, at each call."""
+    taken: set[str] = set()
+    for node in list(module.graph.nodes):
+        if node.op != "call_function" or "conv" not in str(node.target):
+            continue
+        for place, value in enumerate(node.args[1:3], 1):
+            if not isinstance(value, fx.Node) or value.op != "get_attr":
+                continue
+            own = value
+            if str(value.target) in taken or not isinstance(_attribute(module, str(value.target)), nn.Parameter):
+                own = _copied(module, value, node)
+                node.update_arg(place, own)
+            taken.add(str(own.target))
+    module.graph.eliminate_dead_code()
+    module.recompile()
+
+
+def _copied(module: fx.GraphModule, value: fx.Node, user: fx.Node) -> fx.Node:
+    """A node for a new parameter with the numbers of one that `value` reads, for `user`."""
+    path, _, name = str(value.target).rpartition(".")
+    owner = module.get_submodule(path)
+    name = next(each for i in itertools.count(1) if not hasattr(owner, each := f"{name}_{i}"))
+    number = _attribute(module, str(value.target)).detach().clone()
+    owner.register_parameter(name, nn.Parameter(number, requires_grad=False))
+    with module.graph.inserting_before(user):
+        own = module.graph.get_attr(f"{path}.{name}" if path else name)
+    own.meta = dict(value.meta)
+    return own
+
+
+def _check_constants(module: fx.GraphModule) -> None:
+    """Raises DlasError, naming the layer, for constants of which no codes can be made.
+
+    Those that are not quantized may be infinite, as masks are.
+    """
+    for node in module.graph.nodes:
+        value = _attribute(module, str(node.target)) if node.op == "get_attr" else None
+        if not isinstance(value, Tensor) or not value.is_floating_point() or not node.users:
+            continue
+        observed = [user for user in node.users if str(user.target).startswith("activation_post_process")]
+        user = next(iter(observed[0].users)) if observed and observed[0].users else next(iter(node.users))
+        if bool(value.isnan().any()) or (observed and not bool(value.isfinite().all())):
+            raise DlasError(f"{layer_name(user)}: its constant {node.target} has values that are no finite numbers")
 
 
 def parameters(prepared: Prepared) -> dict[str, tuple[float, int]]:
@@ -89,10 +178,10 @@ def convert(prepared: Prepared, activations: Mapping[str, Sequence[float]]) -> f
     for node, observer in list(_observers(module)):
         value = node.args[0]
         assert isinstance(value, fx.Node)
-        if value.op == "get_attr":
-            observer(_attribute(module, str(value.target)))
-        else:
+        if observer in fixed:
             setattr(module, str(node.target), fixed[observer])
+        else:
+            observer(_attribute(module, str(value.target)))
     # For as long as there are batch norms convert_pt2e looks for those of quantization-aware training, for a minute.
     for node in module.graph.nodes:
         if node.target is _NORM:

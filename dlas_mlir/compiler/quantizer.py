@@ -2,11 +2,13 @@
 
 A convolution or linear layer, with the residual addition and the activation that follow, is one integer kernel: its
 inputs are quantized, what flows inside it is not. What only moves values (max pooling, concatenation, reshaping,
-padding) has the quantization of its input.
+padding) has the quantization of its input. What is computed of parameters alone is a constant, and is quantized only
+where it is a weight or is joined with activations.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from operator import getitem
 from typing import Any
@@ -49,6 +51,7 @@ _UNARY |= {"elu", "gelu", "mish", "softplus", _NORM}
 _POOLS = {"avg_pool2d", "adaptive_avg_pool2d", "mean"}
 _MOVES = {"max_pool2d", "view", "reshape", "flatten", "permute", "transpose", "squeeze", "unsqueeze", "cat", "pad"}
 _MOVES |= {"constant_pad_nd", "slice", "select", "clone", "upsample_nearest2d"}
+_PADS = {"pad", "constant_pad_nd"}
 
 
 class Int8Quantizer(Quantizer):
@@ -63,6 +66,7 @@ class Int8Quantizer(Quantizer):
         self._activation = ACTIVATIONS[observer]
         self._keep = keep
         self._name = name
+        self._constants: set[fx.Node] = set()
         # Kernels whose result is not rounded yet, so that the next operation can be a part of them.
         self._open: dict[fx.Node, str] = {}
         self._wanted: set[fx.Node] = set()
@@ -70,11 +74,14 @@ class Int8Quantizer(Quantizer):
 
     def annotate(self, model: fx.GraphModule) -> fx.GraphModule:
         """Put an annotation on each node that reads quantized values."""
-        nodes = [node for node in model.graph.nodes if node.op == "call_function" and node.target is not getitem]
+        self._constants = _constants(model)
+        computed = [node for node in model.graph.nodes if node.op == "call_function" and node.target is not getitem]
+        # What nobody reads are assertions.
+        nodes = [node for node in computed if node not in self._constants and node.users]
         float_nodes = {node: reason for node in nodes if (reason := self._why_float(node))}
         for node in reversed(nodes):
             users = [user for user in _results(node) if user not in float_nodes and user.op == "call_function"]
-            if any(_kind(user) not in _MOVES or user in self._wanted for user in users):
+            if any(not _moves(user) or user in self._wanted for user in users):
                 self._wanted.add(node)
         for node in nodes:
             if node in float_nodes:
@@ -94,18 +101,27 @@ class Int8Quantizer(Quantizer):
         value = value[0] if isinstance(value, tuple | list) else value
         if not isinstance(value, torch.Tensor) or value.dtype != torch.float32:
             return "it does not compute in float32"
+        read = [self._dtype(each) for each in node.all_input_nodes if each not in self._constants]
+        if any(dtype is not torch.float32 for dtype in read):
+            return "it reads other types than float32"
+        if kind in _PADS and not _moves(node) and not math.isfinite(_filler(node)):
+            return "it pads with a number that is not finite"
         if kind in _WEIGHTED and self._keep(self._name(node)):
             return "the recipe keeps it"
-        if kind in _WEIGHTED and not _is_constant(node.args[1]):
+        if kind in _WEIGHTED and not (isinstance(node.args[1], fx.Node) and node.args[1].op == "get_attr"):
             return "its weights are computed"
         return None
+
+    def _dtype(self, node: fx.Node) -> torch.dtype | None:
+        value = node.meta.get("val")
+        return value.dtype if isinstance(value, torch.Tensor) else torch.float32
 
     def _leave(self, node: fx.Node, reason: str) -> None:
         self.left.append((self._name(node), _kind(node), reason))
 
     def _annotate(self, node: fx.Node) -> None:
         kind = _kind(node)
-        inputs = [value for value in node.all_input_nodes if not _is_constant(value)]
+        inputs = [value for value in node.all_input_nodes if value not in self._constants]
         if kind in _WEIGHTED:
             (weight,) = node.args[1:2]
             assert isinstance(weight, fx.Node)
@@ -115,7 +131,7 @@ class Int8Quantizer(Quantizer):
             fused = self._fused_operand(node, inputs) if kind == "add" else None
             self._set(node, {value: self._activation for value in inputs if value is not fused})
             self._open[node] = kind
-        elif kind in _MOVES:
+        elif _moves(node):
             self._share(node, inputs)
         else:
             if not self._continues(inputs[0]):
@@ -136,9 +152,11 @@ class Int8Quantizer(Quantizer):
     def _share(self, node: fx.Node, inputs: list[fx.Node]) -> None:
         if node not in self._wanted:
             return
+        # Constants that are joined with activations need codes of the same numbers.
+        joined = [value for value in node.all_input_nodes if value in inputs or _kind(node) == "cat"]
         first = (inputs[0], node)
         shared = SharedQuantizationSpec(first)
-        self._set(node, {value: self._activation if value is inputs[0] else shared for value in inputs}, shared)
+        self._set(node, {value: self._activation if value is inputs[0] else shared for value in joined}, shared)
 
     def _set(self, node: fx.Node, inputs: dict[fx.Node, Any], output: SharedQuantizationSpec | None = None) -> None:
         node.meta["quantization_annotation"] = QuantizationAnnotation(
@@ -152,8 +170,41 @@ def _kind(node: fx.Node) -> str:
     return target._schema.name.partition("::")[2] if isinstance(target, torch._ops.OpOverload) else str(target)
 
 
-def _is_constant(value: Any) -> bool:
-    return isinstance(value, fx.Node) and value.op == "get_attr"
+def _constants(model: fx.GraphModule) -> set[fx.Node]:
+    """What depends on no input: parameters and buffers, and what is made of numbers alone."""
+    found: set[fx.Node] = set()
+    for node in model.graph.nodes:
+        if node.op == "get_attr" or (node.op == "call_function" and found.issuperset(node.all_input_nodes)):
+            found.add(node)
+    return found
+
+
+def _moves(node: fx.Node) -> bool:
+    """Whether a node only moves values, so that its result is made of its input's codes."""
+    # Zero is a number of every range.
+    return _kind(node) in _MOVES and (_kind(node) not in _PADS or _filler(node) == 0 or pads_maximum(node))
+
+
+def pads_maximum(node: fx.Node) -> bool:
+    """Whether a node pads for maximum pooling alone, with what is never the maximum; as a code it is the least."""
+    lowest = _kind(node) in _PADS and _filler(node) == -math.inf
+    return lowest and all(_kind(reader).startswith("max_pool") for reader in _readers(node))
+
+
+def _readers(node: fx.Node) -> list[fx.Node]:
+    """Who reads a node's result, observed or not."""
+    found = []
+    for reader in _results(node):
+        found += _readers(reader) if reader.op == "call_module" else [reader]
+    return found
+
+
+def _filler(node: fx.Node) -> float:
+    """What a padding pads with; 0 for one that repeats what is there."""
+    names = [argument.name for argument in node.target._schema.arguments]  # type: ignore[union-attr]
+    given = dict(zip(names, node.args, strict=False)) | node.kwargs
+    constant = given.get("mode", "constant") == "constant"
+    return float(given.get("value") or 0) if constant else 0.0  # type: ignore[arg-type]
 
 
 def _producer(value: fx.Node) -> fx.Node:

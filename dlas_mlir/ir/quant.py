@@ -92,6 +92,8 @@ def read_quantize(op: ir.Operation) -> Quantization | None:
             numbers.append(number)
         value = step.operands[0]
     high, low, zero, scale = numbers
+    if not (scale > 0 and np.isfinite(numbers).all()):
+        return None  # no codes come of it: it stays as it is
     return Quantization(scale, int(zero), int(low), int(high), signed) if value == body.arguments[0] else None
 
 
@@ -130,7 +132,12 @@ def read_dequantize(op: ir.Operation, constants: Constants) -> Dequantized | Non
     widened = _source(value, "arith.extsi") or _source(value, "arith.extui")
     signed = (widened or converted).name in ("arith.extsi", "arith.sitofp")
     code = widened.operands[0] if widened is not None else value
-    if code != arguments[0] or maps[0] != maps[-1] or str(build.element_type(op.operands[0])) != "i8":
+    if (
+        not np.isfinite(scale[0]).all()
+        or code != arguments[0]
+        or maps[0] != maps[-1]
+        or str(build.element_type(op.operands[0])) != "i8"
+    ):
         return None
     return Dequantized(op.operands[0], scale[0], zero[0], signed, scale[1] or zero[1])
 

@@ -11,7 +11,7 @@ from iree.compiler.dialects import arith
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.constants import Constants, constant
 from dlas_mlir.ir.kernel.region import scalar_constant
-from dlas_mlir.ir.quant import Dequantized
+from dlas_mlir.ir.quant import Dequantized, read_quantize
 
 Known = Mapping[ir.Value, Dequantized]
 
@@ -75,16 +75,29 @@ def _pad(op: ir.Operation, known: Known, constants: Constants) -> Dequantized | 
     if not value.per_tensor or len(op.operands) != 1 or filler is None:
         return None
     number = filler.value  # type: ignore[attr-defined]
-    if number == float("-inf") and all(user.name == "linalg.pooling_nchw_max" for user in build.users(op.results[0])):
-        # Every window holds an element of the image, and no code is below the least.
-        code = -128 if value.signed else 0
+    least, greatest = (-128, 127) if value.signed else (0, 255)
+    if number == float("-inf") and all(_takes_least(user, value) for user in build.users(op.results[0])):
+        code = least
+    elif not (float(value.scale) > 0 and np.isfinite(number)):
+        return None
     else:
         exact = number / float(value.scale) + int(value.zero)
         code = round(exact)
-        if not (-128 if value.signed else 0) <= exact == code <= (127 if value.signed else 255):
+        if not least <= exact == code <= greatest:
             return None
     low, high = (list(ir.DenseI64ArrayAttr(op.attributes[name])) for name in ("static_low", "static_high"))
     return _moved(value, build.pad(value.codes, low, high, _code(code)))
+
+
+def _takes_least(user: ir.Operation, value: Dequantized) -> bool:
+    """Whether the least code stands for minus infinity to `user`.
+
+    Of a maximum every window holds an element of the image, and no code is below the least; and quantizing clamps.
+    """
+    if user.name == "linalg.pooling_nchw_max":
+        return True
+    quantization = read_quantize(user) if user.name == "linalg.generic" else None
+    return quantization is not None and value.same_parameters(quantization)
 
 
 def _code(value: int) -> ir.Value:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from dlas_mlir.compiler.torch_import import layer_name
+from dlas_mlir.compiler.layers import layer_name
 
 from .labels import Dim, Dims, Labels
 from .labels import reshaped as reshaped_dims
