@@ -164,3 +164,79 @@ func.func @wide_codes(%x: tensor<2x4xf32>, %w: tensor<4x4xf32>, %start: tensor<2
   } -> tensor<2x4xi16>
   return %q : tensor<2x4xi16>
 }
+
+// -----
+
+// Quantizing minus infinity gives the least code, so that padding by it moves codes.
+// CHECK-LABEL: func.func @quantized_padding
+// CHECK-SAME: (%[[CODES:.*]]: tensor<4xi8>)
+// CHECK: %[[P:.*]] = tensor.pad %[[CODES]]
+// CHECK: tensor.yield %c0_i8
+// CHECK: return %[[P]] : tensor<6xi8>
+func.func @quantized_padding(%codes: tensor<4xi8>) -> tensor<6xi8> {
+  %lowest = arith.constant 0xFF800000 : f32
+  %zero = arith.constant 0.0 : f32
+  %top = arith.constant 255.0 : f32
+  %scale = arith.constant 0.5 : f32
+  %ex = tensor.empty() : tensor<4xf32>
+  %x = linalg.generic {indexing_maps = [affine_map<(a) -> (a)>, affine_map<(a) -> (a)>], iterator_types = ["parallel"]} ins(%codes : tensor<4xi8>) outs(%ex : tensor<4xf32>) {
+  ^bb0(%in: i8, %out: f32):
+    %0 = arith.uitofp %in : i8 to f32
+    %1 = arith.mulf %0, %scale : f32
+    linalg.yield %1 : f32
+  } -> tensor<4xf32>
+  %p = tensor.pad %x low[1] high[1] {
+  ^bb0(%a: index):
+    tensor.yield %lowest : f32
+  } : tensor<4xf32> to tensor<6xf32>
+  %eq = tensor.empty() : tensor<6xi8>
+  %q = linalg.generic {indexing_maps = [affine_map<(a) -> (a)>, affine_map<(a) -> (a)>], iterator_types = ["parallel"]} ins(%p : tensor<6xf32>) outs(%eq : tensor<6xi8>) {
+  ^bb0(%in: f32, %out: i8):
+    %0 = arith.divf %in, %scale : f32
+    %1 = math.roundeven %0 : f32
+    %2 = arith.addf %1, %zero : f32
+    %3 = arith.maximumf %2, %zero : f32
+    %4 = arith.minimumf %3, %top : f32
+    %5 = arith.fptoui %4 : f32 to i8
+    linalg.yield %5 : i8
+  } -> tensor<6xi8>
+  return %q : tensor<6xi8>
+}
+
+// -----
+
+// A scale of zero makes no codes: the operation stays as it is. So does a padding that is read as a number.
+// CHECK-LABEL: func.func @no_scale
+// CHECK: tensor.pad %{{.*}}
+// CHECK: tensor.yield %{{.*}} : f32
+// CHECK: arith.divf
+// CHECK: arith.fptoui
+func.func @no_scale(%codes: tensor<4xi8>) -> (tensor<6xf32>, tensor<6xi8>) {
+  %lowest = arith.constant 0xFF800000 : f32
+  %zero = arith.constant 0.0 : f32
+  %top = arith.constant 255.0 : f32
+  %scale = arith.constant 0.0 : f32
+  %ex = tensor.empty() : tensor<4xf32>
+  %x = linalg.generic {indexing_maps = [affine_map<(a) -> (a)>, affine_map<(a) -> (a)>], iterator_types = ["parallel"]} ins(%codes : tensor<4xi8>) outs(%ex : tensor<4xf32>) {
+  ^bb0(%in: i8, %out: f32):
+    %0 = arith.uitofp %in : i8 to f32
+    %1 = arith.mulf %0, %scale : f32
+    linalg.yield %1 : f32
+  } -> tensor<4xf32>
+  %p = tensor.pad %x low[1] high[1] {
+  ^bb0(%a: index):
+    tensor.yield %lowest : f32
+  } : tensor<4xf32> to tensor<6xf32>
+  %eq = tensor.empty() : tensor<6xi8>
+  %q = linalg.generic {indexing_maps = [affine_map<(a) -> (a)>, affine_map<(a) -> (a)>], iterator_types = ["parallel"]} ins(%p : tensor<6xf32>) outs(%eq : tensor<6xi8>) {
+  ^bb0(%in: f32, %out: i8):
+    %0 = arith.divf %in, %scale : f32
+    %1 = math.roundeven %0 : f32
+    %2 = arith.addf %1, %zero : f32
+    %3 = arith.maximumf %2, %zero : f32
+    %4 = arith.minimumf %3, %top : f32
+    %5 = arith.fptoui %4 : f32 to i8
+    linalg.yield %5 : i8
+  } -> tensor<6xi8>
+  return %p, %q : tensor<6xf32>, tensor<6xi8>
+}
