@@ -20,7 +20,7 @@ def runner() -> Iterator[Runner]:
 
 
 def _check(programs: Sequence[Program], variant: Variant, runner: Runner) -> list[Outcome]:
-    cases = [Case.of(program) for program in programs]
+    cases = [Case.of(program, variant) for program in programs]
     outcomes = runner.run(cases, variant)
     for program, outcome in zip(programs, outcomes, strict=True):
         if outcome.kind not in ("ok", "aside"):

@@ -61,7 +61,7 @@ class _Run:
         variants = [Variant(name) for name in names] if names else _turns()
         variant = replace(variants[number % len(variants)], run=not self.options.passes_only)
         start, first = time.monotonic(), number * self.options.batch
-        cases = [Case.of(numbered(first + i)) for i in range(self.options.batch)]
+        cases = [Case.of(numbered(first + i), variant) for i in range(self.options.batch)]
         worker = Worker()
         try:
             runner = Runner(worker)
@@ -80,7 +80,7 @@ class _Run:
     def _failure(self, name: str, case: Case, variant: Variant, outcome: Outcome, runner: Runner) -> None:
         def fails(program) -> bool:
             try:
-                candidate = Case.of(program)
+                candidate = Case.of(program, variant)
             except Exception:
                 return False
             return runner.run([candidate], variant)[0].kind == outcome.kind
@@ -88,7 +88,7 @@ class _Run:
         program = case.program if self.options.keep_size else reduced(case.program, fails)
         recipe = str(variant).replace("/", "-")
         file = self.folder / f"{outcome.kind}-{recipe}-{name}.mlir"
-        last = runner.run([Case.of(program)], variant)[0]
+        last = runner.run([Case.of(program, variant)], variant)[0]
         detail = "\n".join(f"// {line}" for line in f"{last.kind}: {last.detail[-2500:]}".splitlines())
         file.write_text(f"// {variant}\n{main_text(program)}{detail}\n")
         self._say({"failure": file.name, "kind": outcome.kind, "program": repr(program)})

@@ -30,17 +30,25 @@ from fuzz.program import (
     loops_of,
     value_of,
 )
-from fuzz.values import Value, known, unknown
+from fuzz.values import Value, known, narrowed, unknown
 
 
-def evaluate(program: Program) -> list[Value]:
-    """The results."""
+def evaluate(program: Program, narrow: str | None = None) -> list[Value]:
+    """The results. `narrow` is the type that a recipe rounds the operands of contractions to."""
     values: list[Value] = []
     for node in program.nodes:
-        value = make(node, [values[i] for i in node.inputs])
+        inputs = [values[i] for i in node.inputs]
+        if narrow is not None and isinstance(node, Generic) and _is_contraction(node):
+            inputs = [*(narrowed(value, narrow) for value in inputs[:2]), *inputs[2:]]
+        value = make(node, inputs)
         assert value.array.shape == node.type.shape, (node, value.array.shape)
         values.append(value)
     return [values[i] for i in program.results]
+
+
+def _is_contraction(node: Generic) -> bool:
+    """Whether two inputs are multiplied and summed, or may be."""
+    return len(node.inputs) - node.initial == 2 and node.initial
 
 
 @singledispatch

@@ -34,9 +34,16 @@ class Variant:
 
     preset: str
     run: bool = True
+    threads: int = 1
+
+    @property
+    def narrow(self) -> str | None:
+        """The type that the recipe rounds the operands of contractions to."""
+        kind = self.preset.partition("/")[2].partition("-")[0]
+        return kind if kind in ("bf16", "f16") else None
 
     def __str__(self) -> str:
-        return self.preset
+        return self.preset if self.threads == 1 else f"{self.preset}-{self.threads}-threads"
 
 
 STOCK = Variant("host/stock")
@@ -50,12 +57,15 @@ VARIANTS = (
     Variant("host/sparse-direct"),
     Variant("host/sparse-gemm"),
     Variant("host/sparse-spatial-pack"),
+    Variant("host/auto", threads=2),
+    Variant("host/bf16-spatial-pack"),
+    Variant("host/f16-direct"),
 )
 
 
 @cache
-def _preset(name: str) -> tuple[str, tuple[str, ...]]:
-    preset = load_preset(name)
+def _preset(name: str, threads: int) -> tuple[str, tuple[str, ...]]:
+    preset = load_preset(name, threads=threads)
     pipeline = preset.pipeline
     if "aarch64" in name:
         # Instructions of another machine; what is of interest here are the widths.
@@ -130,8 +140,8 @@ class Case:
     wanted: tuple[Value, ...]
 
     @staticmethod
-    def of(program: Program) -> Case:
-        return Case(program, tuple(evaluate(program)))
+    def of(program: Program, variant: Variant) -> Case:
+        return Case(program, tuple(evaluate(program, variant.narrow)))
 
 
 class Runner:
@@ -179,7 +189,7 @@ class Runner:
 
 
 def _request(cases: Sequence[Case], variant: Variant, folder: Path) -> dict[str, Any]:
-    pipeline, flags = _preset(variant.preset)
+    pipeline, flags = _preset(variant.preset, variant.threads)
     functions = []
     for i, case in enumerate(cases):
         nodes = case.program.nodes

@@ -72,6 +72,21 @@ def rounded(array: np.ndarray, error: np.ndarray, size: np.ndarray, quantum: flo
     return Value(array, error, size, quantum, element)
 
 
+def narrowed(value: Value, element: str) -> Value:
+    """`value` where it may be rounded to `element` before it is used."""
+    if value.element != "f32":
+        return value
+    with np.errstate(over="ignore"):
+        held = value.array.astype(DTYPES[element]).astype(np.float64)
+    finite = np.isfinite(value.array)
+    inexact = finite & ((held != value.array) | (value.error > 0))
+    error = value.error + np.where(inexact, 2.0 ** -PRECISION[element] * np.abs(value.array), 0.0)
+    # Below the smallest normal number less is kept.
+    error += np.where(inexact & (element == "f16"), 2.0**-24, 0.0)
+    error = np.where(finite & (np.abs(value.array) > LARGEST[element] * 0.99), np.inf, error)
+    return Value(value.array, error, value.size, 0.0 if inexact.any() else value.quantum, "f32")
+
+
 def approximated(array: np.ndarray, error: np.ndarray, element: str) -> Value:
     """The result of a function that is computed by an approximation."""
     size = np.abs(array)
