@@ -7,9 +7,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 from fuzz.evaluate import evaluate
+from fuzz.pinned import PINNED
 from fuzz.program import Program
-from fuzz.runner import STOCK, Case, Outcome, Runner, Variant, Worker, main_text
-from fuzz.strategies import numbered
+from fuzz.runner import STOCK, VARIANTS, Case, Outcome, Runner, Variant, Worker, main_text
+from fuzz.strategies import numbered, programs
+from hypothesis import HealthCheck, Phase, given, settings
+
+COUNT = 10
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +30,32 @@ def _check(programs: Sequence[Program], variant: Variant, runner: Runner) -> lis
         if outcome.kind not in ("ok", "aside"):
             pytest.fail(f"{variant}: {outcome.kind} {outcome.detail}\n{main_text(program)}", pytrace=False)
     return outcomes
+
+
+@pytest.mark.parametrize("place", range(len(VARIANTS)), ids=map(str, VARIANTS))
+def test_numbered_programs(runner, place):
+    outcomes = _check([numbered(COUNT * place + i) for i in range(COUNT)], VARIANTS[place], runner)
+    # What iree-compile does not do either is little, or this tests nothing.
+    assert sum(outcome.kind == "aside" for outcome in outcomes) <= COUNT // 4
+
+
+@given(programs())
+@settings(
+    max_examples=10,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[Phase.generate, Phase.shrink],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+def test_a_program_gives_what_numpy_does(runner, program):
+    _check([program], VARIANTS[0], runner)
+
+
+@pytest.mark.parametrize("variant", VARIANTS[:2], ids=str)
+def test_what_failed_once(runner, variant):
+    outcomes = _check(PINNED, variant, runner)
+    assert {outcome.kind for outcome in outcomes} == {"ok"}
 
 
 def test_the_evaluator_agrees_with_stock(runner):
