@@ -49,7 +49,7 @@ def read(path: Path) -> tuple[ModelProto, list[str]]:
             load_external_data_for_model(model, str(path.absolute().parent))
         except Exception as error:  # the checker's own, OSError and ValueError
             raise DlasError(f"cannot read the data of {path}, in {', '.join(files)}: {error}") from None
-    _name_nodes(model)
+    name_nodes(model)
     return model, files
 
 
@@ -72,7 +72,7 @@ def _tensors(model: ModelProto) -> Iterator[TensorProto]:
             yield from (sparse.values, sparse.indices)
 
 
-def _name_nodes(model: ModelProto) -> None:
+def name_nodes(model: ModelProto) -> None:
     """Give nodes without a name one that finds them: their operation and number."""
     for index, node in enumerate(all_nodes(model.graph.node)):
         node.name = node.name or f"{node.op_type}_{index}"

@@ -17,6 +17,8 @@ from .onnx_graph import STANDARD, Array, Graph, attributes, opset, rename_uses, 
 
 # Shapes, axes, indices and scales are small; what is larger is work for the compiler, which folds it too.
 _LARGEST = 4096
+# What inference knows nothing of, where it should.
+_OF_INPUTS_TYPE = ("GroupNormalization",)
 # Left for the compiler: what it means is lost in what it computes, or it is not the same each time.
 _KEPT = frozenset(
     {
@@ -51,7 +53,29 @@ def infer(model: ModelProto) -> ModelProto:
     Raises onnx.shape_inference.InferenceError where an operation cannot have its inputs.
     """
     del model.graph.value_info[:]
-    return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    while True:
+        model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        if not _infer_more(model):
+            return model
+
+
+def _infer_more(model: ModelProto) -> bool:
+    """Give results that are of their input's type, and that inference left open, that type; whether there were any."""
+    graph = Graph(model)
+    outputs = {output.name: output for output in model.graph.output}
+    found = False
+    for node in model.graph.node:
+        if node.op_type not in _OF_INPUTS_TYPE or graph.shape(node.output[0]) is not None:
+            continue
+        if (shape := graph.shape(node.input[0])) is None:
+            continue
+        info = helper.make_tensor_value_info(node.output[0], graph.element(node.input[0]), shape)
+        if node.output[0] in outputs:
+            outputs[node.output[0]].CopyFrom(info)
+        else:
+            model.graph.value_info.append(info)
+        found = True
+    return found
 
 
 def _fold_once(graph: Graph) -> bool:

@@ -113,6 +113,10 @@ class Graph:
         kind = self._types.get(name)
         return kind.elem_type if kind is not None else 0
 
+    def set_shape(self, name: str, element: int, shape: Iterable[int]) -> None:
+        """Say what type a new value has, before shapes are inferred again."""
+        self._types[name] = helper.make_tensor_value_info(name, element, list(shape)).type.tensor_type
+
     def fresh(self, stem: str) -> str:
         """A name that nothing has."""
         name, number = stem, 0

@@ -15,11 +15,21 @@ from onnx import ModelProto, TensorProto, helper, inliner
 from dlas_mlir.errors import DlasError
 
 from . import onnx_rewrite
+from .onnx_file import name_nodes
 from .onnx_fold import fold, infer
 from .onnx_graph import STANDARD, Graph, all_nodes, describe, opset
 
 # Where the lowering knows all operations in the form that they have; newer ones stay as they are.
 _OPSET = 17
+# Without a lowering that works, but with a definition by other operations.
+_EXPANDED = (
+    "Attention",
+    "CausalConvWithState",
+    "LinearAttention",
+    "RMSNormalization",
+    "RotaryEmbedding",
+    "Swish",
+)
 # Weights are kept out of what onnx's own native code is given: it takes no more than 2 GB.
 _SMALL = 4096
 
@@ -34,6 +44,7 @@ def prepare(model: ModelProto, name: str) -> ModelProto:
     weights = _set_aside(model)
     model = _native(name, lambda: fold(model))
     model = _upgraded(model, name)
+    model = _native(name, lambda: _expanded(model))
     model = onnx_rewrite.rewrite(model, name)
     model = _native(name, lambda: fold(model))
     _put_back(model, weights)
@@ -72,6 +83,16 @@ def _upgraded(model: ModelProto, name: str) -> ModelProto:
         return fold(newer)
     except Exception:  # it does not know how to convert an operation: perhaps the importer takes it as it is
         return _native(name, lambda: infer(model))
+
+
+def _expanded(model: ModelProto) -> ModelProto:
+    """The operations that the lowering does not know and the standard writes with others, written so."""
+    if not any(node.op_type in _EXPANDED for node in all_nodes(model.graph.node)):
+        return model
+    functions = [("", name) for name in _EXPANDED]
+    model = inliner.inline_selected_functions(model, functions, inline_schema_functions=True)
+    name_nodes(model)
+    return fold(model)
 
 
 def _set_aside(model: ModelProto) -> dict[str, TensorProto]:

@@ -104,6 +104,16 @@ class QuantizeLinear(OpRun):
         return (_codes(wide, point if point.ndim == 0 else _aligned(point, x.ndim, axis)),)
 
 
+class DequantizeLinear(OpRun):
+    """The numbers that codes stand for; onnx's own knows no opset before 19."""
+
+    def _run(self, x: Array, scale: Array, zero: Array | None = None, axis: int = 1, **values: Any):  # pyright: ignore
+        if values.get("block_size") or scale.ndim > 1 or x.dtype.kind not in "iu":
+            raise NotImplementedError("DequantizeLinear of blocks, or of floating-point types")
+        numbers = _centred(x, zero, axis) * _aligned(scale, x.ndim, axis).astype(np.float64)
+        return (np.asarray(numbers, scale.dtype),)
+
+
 class ConvTranspose(OpRun):
     """Transposed convolution: without padding by PyTorch, then cut."""
 
@@ -181,6 +191,7 @@ OPERATIONS: list[type[OpRun]] = [
     Conv,
     ConvInteger,
     ConvTranspose,
+    DequantizeLinear,
     LogSoftmax,
     MaxPool,
     QLinearConv,

@@ -183,3 +183,91 @@ def test_wrong_numbers_are_found(tmp_path):
     result = check([-golden["output_0"]], [golden["output_0"]], **golden_limits(golden))
     assert not result.verified
     assert str(golden["reference"]) in result.reason
+
+
+# Every line is an output of its own; all are compiled together.
+KINDS = {
+    "average pool that rounds up": "AveragePool <kernel_shape = [3, 3], strides = [2, 2], ceil_mode = 1> (x)",
+    "the same over its padding": "AveragePool <kernel_shape = [3, 3], strides = [3, 3], pads = [1, 1, 0, 0],"
+    " ceil_mode = 1, count_include_pad = 1> (x)",
+    "average pool, SAME_LOWER": 'AveragePool <kernel_shape = [2, 2], strides = [2, 2], auto_pad = "SAME_LOWER"> (x)',
+    "max pool that rounds up": "MaxPool <kernel_shape = [2, 2], strides = [3, 3], ceil_mode = 1> (x)",
+    "max pool, other pads at the end": "MaxPool <kernel_shape = [3, 3], pads = [0, 0, 2, 1]> (x)",
+    "convolution, SAME_UPPER": 'Conv <strides = [2, 2], auto_pad = "SAME_UPPER"> (x, w)',
+    "convolution, other pads at the end": "Conv <pads = [0, 1, 2, 0]> (x, w)",
+    "transposed, SAME_UPPER": 'ConvTranspose <strides = [2, 2], auto_pad = "SAME_UPPER"> (x, t)',
+    "transposed, output_shape": "ConvTranspose <strides = [2, 2], output_shape = [17, 14]> (x, t, two)",
+    "transposed, other pads at the end": "ConvTranspose <strides = [2, 2], pads = [0, 1, 1, 0]> (x, t, two)",
+    "transposed, groups": "ConvTranspose <group = 2, strides = [2, 2], pads = [1, 1, 1, 1]> (x, t, four)",
+    "reflected": 'Pad <mode = "reflect"> (x, around)',
+    "edges": 'Pad <mode = "edge"> (x, around)',
+    "wrapped": 'Pad <mode = "wrap"> (x, around)',
+    "vector times stack": "MatMul (vector, stack)",
+    "stack times vector": "MatMul (stack, short)",
+    "swish": "Mul (x, sigmoid)",
+    "gelu": 'Gelu <approximate = "tanh"> (x)',
+    "layer normalization": "LayerNormalization <axis = -1> (x, seven, seven)",
+    "group normalization": "GroupNormalization <num_groups = 2> (x, four, four)",
+    "instance normalization": "InstanceNormalization (x, four, four)",
+    "resize, nearest": 'Resize <mode = "nearest", coordinate_transformation_mode = "asymmetric",'
+    ' nearest_mode = "floor"> (x, , scales)',
+    "resize, linear": 'Resize <mode = "linear", coordinate_transformation_mode = "half_pixel"> (x, , scales)',
+    "mean over axes": "ReduceMean <keepdims = 0> (x, axes)",
+    "clip": "Clip (x, low, high)",
+    "einsum": 'Einsum <equation = "bij,kj->bik"> (stack, square)',
+    "triangle": "Trilu <upper = 0> (x)",
+}
+KINDS_MODEL = """<ir_version: 10, opset_import: ["": 21]>
+kinds (float[1, 4, 7, 7] x, float[3] vector, float[2, 3, 4] stack, float[4] short) => ({outputs})
+<int64[8] around = {{0, 0, 2, 1, 0, 0, 1, 3}}, float[4] scales = {{1.0, 1.0, 2.0, 2.0}}, int64[2] axes = {{2, 3}},
+ float low = {{-0.5}}, float high = {{0.5}}>
+{{
+  sigmoid = Sigmoid (x)
+  {lines}
+}}"""
+
+
+def test_kinds_of_operations(tmp_path):
+    lines = [f"o{i} = {call}" for i, call in enumerate(KINDS.values())]
+    outputs = ", ".join(f"float o{i}" for i in range(len(lines)))
+    text = KINDS_MODEL.format(outputs=outputs, lines="\n  ".join(lines))
+    weights = {"w": random(5, 4, 3, 3), "t": random(4, 2, 3, 3), "square": random(5, 4)}
+    weights |= {"two": random(2), "four": random(4), "seven": random(7)}
+    path = save(tmp_path / "kinds.onnx", text, weights)
+    model = onnx.load(str(path))
+    for output in model.graph.output:  # the text form knows no open rank
+        output.type.tensor_type.ClearField("shape")
+    onnx.save(model, str(path))
+    artifact = compile_model(path, "host/stock")
+    assert artifact.unchecked == ""
+    golden = load_golden(str(artifact.golden))
+    for i, (name, output) in enumerate(zip(KINDS, api.run(artifact), strict=True)):
+        result = check([output], [golden[f"output_{i}"]], **golden_limits(golden))
+        assert result.verified, f"{name}: {result.reason}"
+
+
+QUANTIZED = """<ir_version: 8, opset_import: ["": 17]>
+net (uint8[1, 4, 6, 6] x, float[2, 8] y)
+ => (uint8[1, 5, 6, 6] conv, int8[2, 3] matmul, int32[2, 3] product, float[2, 8] back)
+<float xs = {0.02}, uint8 xz = {120}, float[5] ws = {0.01, 0.02, 0.005, 0.03, 0.01}, int8[5] wz = {0, 0, 0, 0, 0},
+ float ys = {0.15}, uint8 yz = {130}, int32[5] bias = {4000, -3000, 10, 0, 900}, float bs = {0.02}, int8 bz = {3},
+ float cs = {0.1}, int8 cz = {-5}>
+{
+  [quantized_convolution] conv = QLinearConv <pads = [1, 1, 1, 1]> (x, xs, xz, w, ws, wz, ys, yz, bias)
+  [codes] q, qs, qz = DynamicQuantizeLinear (y)
+  [quantized_product] matmul = QLinearMatMul (q, qs, qz, b, bs, bz, cs, cz)
+  [integer_product] product = MatMulInteger (q, b, qz, bz)
+  [back] back = DequantizeLinear (q, qs, qz)
+}"""
+
+
+def test_quantized_operations(tmp_path):
+    """A bias and scales for each channel, zero points, unsigned codes at the border."""
+    generator = np.random.default_rng(1)
+    weights = {"w": generator.integers(-127, 128, (5, 4, 3, 3)).astype(np.int8)}
+    weights["b"] = generator.integers(-127, 128, (8, 3)).astype(np.int8)
+    convolution, product, sums, back = assert_right(
+        save(tmp_path / "net.onnx", QUANTIZED, weights), preset="host/stock"
+    )
+    assert [each.dtype for each in (convolution, product, sums, back)] == [np.uint8, np.int8, np.int32, np.float32]
+    assert len(np.unique(convolution)) > 50
