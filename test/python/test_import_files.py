@@ -203,3 +203,14 @@ def test_onnx_without_its_package(tmp_path, monkeypatch):
     monkeypatch.setattr(import_process, "find_spec", lambda name: None)
     with pytest.raises(DlasError, match=r"install dlas-mlir\[onnx\]"):
         import_process.run(str(path), None, None, str(tmp_path))
+
+
+def test_resource_of_no_alignment(tmp_path):
+    """It ends MLIR's parser, and the process with it."""
+    path = tmp_path / "net.mlir"
+    path.write_text(
+        "func.func @main() -> tensor<1xf32> {\n  %w = arith.constant dense_resource<w> : tensor<1xf32>\n"
+        '  return %w : tensor<1xf32>\n}\n{-# dialect_resources: { builtin: { w: "0x000000000000803f" } } #-}\n'
+    )
+    with pytest.raises(DlasError, match=r"net\.mlir:5: a resource begins with an alignment of 0 bytes"):
+        import_model(str(path))
