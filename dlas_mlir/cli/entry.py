@@ -28,8 +28,13 @@ def guarded(name: str, body: Callable[[], int]) -> int:
         return code
     except SystemExit as stop:
         # argparse's: of --help, whose reader may have gone too, and of errors that have been told.
-        with suppress(OSError):
+        try:
             sys.stdout.flush()
+        except BrokenPipeError:
+            pass
+        except OSError as error:
+            _tell(f"error: {error.strerror}")
+            return 1
         return stop.code if isinstance(stop.code, int) else 1
     except DlasError as error:
         # Errors in a pipeline's text know how to show the place.

@@ -147,6 +147,8 @@ def read(arguments: list[str]) -> CommandLine:
     if len(files) > 1:
         raise DlasError(f"expected one input file, found {len(files)}: {', '.join(files)}")
     line.file = files[0] if files else "-"
+    if any("\ud800" <= character <= "\udfff" for character in line.file):
+        raise DlasError(f"{line.file}: the name is not UTF-8; rename the file")
     return line
 
 

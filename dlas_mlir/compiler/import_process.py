@@ -26,6 +26,16 @@ def run(spec: str, inputs: list[str] | None, weights: str | None, folder: str) -
 
     The other arguments are those of `import_model`. Raises DlasError.
     """
+    try:
+        return _run(spec, inputs, weights, folder)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # Writing does not say where, when a disk is full.
+        raise DlasError(f"cannot write {folder}: {error.strerror} (DLAS_CACHE names another place)") from None
+
+
+def _run(spec: str, inputs: list[str] | None, weights: str | None, folder: str) -> dict[str, Any]:
     request = request_for(spec, tuple(inputs) if inputs is not None else None, Path(weights) if weights else None)
     module = Path(folder) / MODULE
     if request.kind == ONNX:

@@ -111,8 +111,15 @@ def import_model(
     return _cached(request, directory) or _produce(request, inputs, directory, timeout)
 
 
+def check_name(spec: str) -> None:
+    """Raise DlasError for a name that MLIR cannot be told."""
+    if any("\ud800" <= character <= "\udfff" for character in spec):
+        raise DlasError(f"{spec}: the name is not UTF-8; rename the file")
+
+
 def request_for(spec: str, inputs: tuple[str, ...] | None = None, weights: Path | None = None) -> Request:
     """What `import_model` is asked for. Raises DlasError for what cannot be."""
+    check_name(spec)
     parsed = tuple(map(parse_input, inputs)) if inputs is not None else None
     kind = "zoo"
     if models.find(spec) is None:

@@ -135,7 +135,7 @@ class _Server:
             stdin.flush()
         if not select.select([stdout], [], [], timeout)[0]:
             self.stop()
-            return Outcome(-signal.SIGKILL, "", "", f"it took more than {timeout:g} s", self._written())
+            return Outcome(-signal.SIGKILL, "", "", f"it took more than {timeout:g} s (--timeout)", self._written())
         reply = stdout.readline()
         if not reply.endswith(b"\n"):
             self._log.seek(0)

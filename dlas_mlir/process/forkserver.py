@@ -11,6 +11,7 @@ import select
 import signal
 import sys
 import tempfile
+import threading
 from contextlib import suppress
 from importlib import import_module
 from typing import IO, Any, NoReturn
@@ -19,7 +20,7 @@ from dlas_mlir.process.supervision import die_with_parent
 
 # What a process may print. IREE prints some megabytes of executables; a loop that prints would fill the disk.
 _MOST_PRINTED = 1 << 28
-_LOOK_EVERY_MS = 500
+_LOOK_EVERY_MS = 200
 
 
 def main() -> None:
@@ -29,13 +30,29 @@ def main() -> None:
     os.dup2(2, 1)
     for line in sys.stdin.buffer:
         request = json.loads(line)
-        for module in request.pop("preload", ()):
-            with suppress(Exception):  # the process that needs it will say so
-                import_module(module)
+        _load([name for name in request.pop("preload", ()) if name not in sys.modules])
         answer = _serve(request, answers)
         with os.fdopen(os.dup(answers), "w") as file:
             file.write(json.dumps(answer) + "\n")
     os._exit(0)  # what is loaded here takes its time to unload
+
+
+def _load(modules: list[str]) -> None:
+    """Import `modules`, which takes seconds, and end when stdin does. The thread is gone before anything is forked."""
+
+    def load() -> None:
+        for name in modules:
+            with suppress(Exception):  # the process that needs it will say so
+                import_module(name)
+
+    if not modules:
+        return
+    loading = threading.Thread(target=load, daemon=True)
+    loading.start()
+    while loading.is_alive():
+        loading.join(_LOOK_EVERY_MS / 1000)
+        if loading.is_alive() and select.select([0], [], [], 0)[0]:  # nothing is sent meanwhile, so it is the end
+            os._exit(0)
 
 
 def _serve(request: dict[str, Any], answers: int) -> dict[str, Any]:

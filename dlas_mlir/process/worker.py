@@ -54,6 +54,8 @@ def work(function: str, arguments: dict[str, Any], notes: int) -> NoReturn:
         code = 0
     except DlasError as error:
         _note({"error": str(error)})
+    except KeyboardInterrupt:
+        _note({"error": "interrupted"})  # by itself: Ctrl-C does not come here
     except MemoryError as error:
         _note({"error": f"out of memory: {error}" if str(error) else "out of memory"})
     except OSError as error:

@@ -100,7 +100,7 @@ def test_tools():
     assert (failed.how(), failed.tail()) == ("failed with exit code 3", ":\ntool: error: so")
     assert "cannot run no-such-tool: No such file" in process.run(["no-such-tool"]).tail()
     slow = process.run(["sleep", "60"], timeout=0.1)
-    assert slow.how() == "was stopped: it took more than 0.1 s"
+    assert slow.how() == "was stopped: it took more than 0.1 s (--timeout)"
 
 
 def test_what_takes_too_long_is_stopped_with_all_that_it_started(tmp_path):
