@@ -10,7 +10,9 @@ import pytest
 import torch
 from imported_model import kinds
 from iree.compiler import ir
+from torch import nn
 
+import dlas_mlir
 from dlas_mlir import benchmark
 from dlas_mlir.compression.compress import compress_module
 from dlas_mlir.compression.half import Half
@@ -70,3 +72,18 @@ def test_a_model_with_a_layer_in_float32_is_equal_to_pytorch(tmp_path: Path, ele
     rows = benchmark.bench_rows(request, protocol)
     assert [row.get("error") for row in rows] == [None] * len(presets)
     assert all(row["verified"] and row["max_rel_error"] < 1e-2 for row in rows)
+
+
+class Rounded(nn.Module):
+    """Values that are rounded to 16 bits and go on in 32, within one kernel."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        y = x.bfloat16()
+        return y.float(), x.half().float(), (y * 3 + 1).float(), torch.relu(y).float() * 3
+
+
+def test_what_is_rounded_in_a_kernel_stays_rounded():
+    x = torch.rand(4, 67)
+    ours = dlas_mlir.run(dlas_mlir.compile(Rounded(), preset="host/auto", example_inputs=(x,)), x.numpy())
+    for found, wanted in zip(ours, Rounded()(x), strict=True):
+        np.testing.assert_array_equal(found, wanted.numpy())

@@ -54,12 +54,26 @@ class BodyEmitter:
         operands = [self._operand(value, values) for value in op.operands]
         attributes = {named.name: named.attr for named in _named(op)}
         element = op.results[0].type
+        if op.name == "arith.extf" and isinstance(element, ir.F32Type):
+            return self._extended(operands[0])
         if not is_narrow_float(element) or op.name in MOVING:
             return self._create(op.name, element, operands, attributes)
         # No vectors of 16 bits can be computed with: iree-compile has no lowering for some operations on them.
         f32 = ir.F32Type.get()
-        wide = [self._create("arith.extf", f32, [value]) if _is_narrow(value) else value for value in operands]
+        wide = [self._extended(value) if _is_narrow(value) else value for value in operands]
         return self._create("arith.truncf", element, [self._create(op.name, f32, wide, attributes)])
+
+    def _extended(self, value: ir.Value) -> ir.Value:
+        """A vector of 16-bit floats in float32."""
+        f32 = ir.F32Type.get()
+        computed = not isinstance(value.owner, ir.Block) and value.owner.name.startswith(("arith.", "math."))
+        if not computed or not isinstance(ir.VectorType(value.type).element_type, ir.BF16Type):
+            return self._create("arith.extf", f32, [value])
+        # Bit by bit: of a number that is rounded to bfloat16 and extended, iree-compile forgets the rounding.
+        i16, i32 = (ir.IntegerType.get_signless(bits) for bits in (16, 32))
+        bits = self._create("arith.extui", i32, [self._create("vector.bitcast", i16, [value])])
+        shift = splat(ir.IntegerAttr.get(i32, 16), self.lanes)
+        return self._create("arith.bitcast", f32, [self._create("arith.shli", i32, [bits, shift])])
 
     def _create(
         self, name: str, element: ir.Type, operands: list[ir.Value], attributes: dict[str, ir.Attribute] | None = None

@@ -59,3 +59,25 @@ func.func @not_long(%x: tensor<600x4xf32>, %z: tensor<49x4xf32>, %start: tensor<
   } -> tensor<4xf32>
   return %y, %w : tensor<4xf32>, tensor<4xf32>
 }
+
+// 16-bit numbers are computed with in float32, and what has been rounded to bfloat16 is extended bit by bit.
+// CHECK-LABEL: func.func @narrow
+// CHECK: %[[READ:.*]] = vector.transfer_read {{.*}} vector<4xbf16>
+// CHECK: %[[WIDE:.*]] = arith.extf %[[READ]] : vector<4xbf16> to vector<4xf32>
+// CHECK: %[[SQUARE:.*]] = arith.mulf %[[WIDE]], %[[WIDE]] : vector<4xf32>
+// CHECK: %[[ROUNDED:.*]] = arith.truncf %[[SQUARE]] : vector<4xf32> to vector<4xbf16>
+// CHECK: %[[BITS:.*]] = vector.bitcast %[[ROUNDED]] : vector<4xbf16> to vector<4xi16>
+// CHECK: %[[LOW:.*]] = arith.extui %[[BITS]] : vector<4xi16> to vector<4xi32>
+// CHECK: %[[HIGH:.*]] = arith.shli %[[LOW]]
+// CHECK: %[[BACK:.*]] = arith.bitcast %[[HIGH]] : vector<4xi32> to vector<4xf32>
+// CHECK: math.exp %[[BACK]] : vector<4xf32>
+func.func @narrow(%x: tensor<4xbf16>) -> tensor<4xbf16> {
+  %e = tensor.empty() : tensor<4xbf16>
+  %y = linalg.generic {indexing_maps = [affine_map<(d0) -> (d0)>, affine_map<(d0) -> (d0)>], iterator_types = ["parallel"], dlas.schedule = {distribution = array<i64: 0>, register_tile = array<i64: 4>, order = array<i64: 0>, vector = 0 : i64, lanes = 4 : i64}} ins(%x : tensor<4xbf16>) outs(%e : tensor<4xbf16>) {
+  ^bb0(%in: bf16, %out: bf16):
+    %a = arith.mulf %in, %in : bf16
+    %b = math.exp %a : bf16
+    linalg.yield %b : bf16
+  } -> tensor<4xbf16>
+  return %y : tensor<4xbf16>
+}
