@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,18 @@ class Session:
         if self._device.driver in LOCAL_DRIVERS:
             return [np.array(rt.DeviceArray(self._handles["device"], view).to_host()) for view in views]
         return [self._staged(view) for view in views]
+
+    @contextmanager
+    def seen(self, results: Any) -> Iterator[list[np.ndarray]]:
+        """The results of `invoke` where they are, if the device's memory can be read: valid inside, not to be kept."""
+        import iree.runtime as rt
+
+        if self._device.driver not in LOCAL_DRIVERS:
+            yield self.fetch(results)
+            return
+        views = [results.get_as_object(i, rt.HalBufferView) for i in range(len(results))]
+        arrays = [rt.DeviceArray(self._handles["device"], view) for view in views]  # they hold the mapping
+        yield [array.to_host() for array in arrays]
 
     def _staged(self, view: Any) -> np.ndarray:
         """Copy through a buffer of the device's: the bindings' own way hands Vulkan memory that it rejects."""

@@ -12,7 +12,7 @@ TOLERANCE = {"float64": 1e-4, "float32": 1e-4, "float16": 2e-2, "bfloat16": 5e-2
 
 
 # Elements that are compared at a time, so that large outputs are not held in double precision as a whole.
-_BLOCK = 1 << 20
+_BLOCK = 1 << 18
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 from dlas_mlir.compiler.tools import iree_compile
 from dlas_mlir.errors import DlasError
-from dlas_mlir.runtime import devices
+from dlas_mlir.runtime import devices, worker
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import Device, resolve
 from dlas_mlir.runtime.session import Session, TensorType
@@ -171,3 +172,31 @@ def test_a_killed_worker_is_told(double):
 def test_the_machine_is_described():
     assert devices.cpu_model()
     assert set(devices.usable_cpus()) == os.sched_getaffinity(0)
+
+
+def test_an_output_is_checked_in_twice_its_size(tmp_path):
+    """One of 64 MB, and one that is expected; neither is copied as a whole, nor held in double precision."""
+    count = 1 << 24
+    text = f"""
+func.func @main(%x: tensor<1xf32>) -> tensor<{count}xf32> {{
+  %empty = tensor.empty() : tensor<{count}xf32>
+  %y = linalg.generic {{
+      indexing_maps = [affine_map<(i) -> (0)>, affine_map<(i) -> (i)>], iterator_types = ["parallel"]}}
+      ins(%x : tensor<1xf32>) outs(%empty : tensor<{count}xf32>) {{
+  ^bb0(%a: f32, %b: f32):
+    linalg.yield %a : f32
+  }} -> tensor<{count}xf32>
+  return %y : tensor<{count}xf32>
+}}
+"""
+    arrays = {"input_0": np.ones(1, np.float32), "output_0": np.ones(count, np.float32)}
+    named: dict = arrays
+    np.savez(tmp_path / "golden.npz", **named)
+    server = worker._Server()
+    server.load(str(compile_text(text, tmp_path)), "local-sync", 1, [], str(tmp_path / "golden.npz"))
+    tracemalloc.start()  # which sees numpy's memory, and not the device's
+    try:
+        assert server.check(None)["verified"]
+        assert tracemalloc.get_traced_memory()[1] < 1.5 * 4 * count
+    finally:
+        tracemalloc.stop()
