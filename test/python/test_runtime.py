@@ -200,3 +200,6 @@ func.func @main(%x: tensor<1xf32>) -> tensor<{count}xf32> {{
         assert tracemalloc.get_traced_memory()[1] < 1.5 * 4 * count
     finally:
         tracemalloc.stop()
+        # What lies in the device's memory goes before the device.
+        del server.arguments
+        server.session.close()
