@@ -384,15 +384,35 @@ def _product(graph: Graph, each: NodeProto) -> list[NodeProto] | None:
     return code.nodes
 
 
+def _recurrent(graph: Graph, each: NodeProto) -> list[NodeProto] | None:
+    """What the lowering of LSTM, GRU and RNN would leave out without a word is refused."""
+    values = attributes(each)
+    inputs = [*each.input, *[""] * 8]
+    lengths = graph.constant(inputs[4])
+    whole = lengths is not None and bool((lengths == _fixed_shape(graph, each.input[0])[0]).all())
+    for wrong, what in (
+        (each.op_type == "LSTM" and bool(inputs[7]), "peepholes are"),
+        (bool(values.get("input_forget")), "coupled input and forget gates are"),
+        ("clip" in values, "a limit of its gates (clip) is"),
+        (bool(inputs[4]) and not whole, "sequences shorter than the input (sequence_lens) are"),
+    ):
+        if wrong:
+            raise ValueError(f"{what} not supported")
+    return None
+
+
 _RULES: dict[str, Rule] = {
     "AveragePool": _pool,
     "Conv": _convolution(1),
     "ConvInteger": _integer_convolution,
     "ConvTranspose": _transposed_convolution,
+    "GRU": _recurrent,
+    "LSTM": _recurrent,
     "MatMul": _product,
     "MatMulInteger": _integer_product,
     "MaxPool": _pool,
     "Pad": _pad,
     "QLinearConv": _quantized_convolution,
     "QLinearMatMul": _quantized_product,
+    "RNN": _recurrent,
 }

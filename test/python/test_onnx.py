@@ -164,6 +164,15 @@ def test_what_is_refused_is_named(tmp_path, call, message):
     assert "\n" not in str(error.value)
 
 
+def test_peepholes_are_refused(tmp_path):
+    """The lowering leaves them out."""
+    text = """<ir_version: 8, opset_import: ["": 17]> net (float[2, 1, 3] x) => (float[2, 1, 1, 4] y) {
+      [cell] y = LSTM <hidden_size = 4> (x, w, r, , , , , p) }"""
+    weights = {"w": random(1, 16, 3), "r": random(1, 16, 4), "p": random(1, 12)}
+    with pytest.raises(DlasError, match=r"node 'cell' \(LSTM\): peepholes are not supported"):
+        import_model(str(save(tmp_path / "net.onnx", text, weights)))
+
+
 def test_what_takes_too_long_is_not_checked_and_says_so(tmp_path, monkeypatch, capsys):
     from dlas_mlir.cli import dlas
 
