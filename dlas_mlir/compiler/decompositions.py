@@ -49,6 +49,11 @@ def table() -> dict[Any, Callable[..., Any]]:
     found[_aten.isfinite.default] = isfinite
     found[_aten.isclose.default] = isclose
     found[_aten.roll.default] = roll
+    # As a whole, too: a program from a file has no shapes for what PyTorch makes of it.
+    found[_aten.fake_quantize_per_tensor_affine.default] = lambda *arguments: fake_quantize(*arguments)[0]
+    found[_aten.fake_quantize_per_channel_affine.default] = lambda *arguments: fake_quantize_channels(*arguments)[0]
+    found[_aten.fake_quantize_per_tensor_affine_cachemask.default] = fake_quantize
+    found[_aten.fake_quantize_per_channel_affine_cachemask.default] = fake_quantize_channels
     found[_aten.index_put.default] = index_put
     found[_aten.conv_tbc.default] = conv_tbc
     found[_aten.clamp.default] = _clamp
@@ -96,6 +101,20 @@ def convolution(
     if spatial == 3:
         return _convolution_by_planes(x, weight, bias, stride, padding, dilation, groups)
     return NotImplemented
+
+
+def fake_quantize(x: Tensor, scale: Any, zero: Any, low: int, high: int) -> tuple[Tensor, Tensor]:
+    """x as the integers from `low` to `high` have it, and where it is not beyond them."""
+    codes = torch.round(x * (1.0 / scale)) + zero
+    return (codes.clamp(low, high) - zero) * scale, (codes >= low) & (codes <= high)
+
+
+def fake_quantize_channels(
+    x: Tensor, scale: Tensor, zero: Tensor, axis: int, low: int, high: int
+) -> tuple[Tensor, Tensor]:
+    """The same, with a scale and a zero point for each entry of `axis`."""
+    shape = [-1 if dim == axis else 1 for dim in range(x.dim())]
+    return fake_quantize(x, scale.reshape(shape), zero.reshape(shape), low, high)
 
 
 def index_put(x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Any:

@@ -23,7 +23,9 @@ from torch.export import ExportedProgram
 
 from dlas_mlir.errors import DlasError
 
-_SAFE_TARGET = re.compile(r"torch\.ops\.\w+\.\w+\.\w+|_operator\.getitem")
+_SAFE_TARGET = re.compile(
+    r"torch\.ops\.\w+\.\w+\.\w+|torch\.ops\.higher_order\.wrap_with_(set_grad_enabled|autocast)|_operator\.getitem"
+)
 _MODEL = "models/model.json"
 _PAYLOADS = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")
 

@@ -123,6 +123,14 @@ CASES: dict[str, Callable[[], tuple[nn.Module, tuple[Any, ...]]]] = {
         Call(lambda m, x: torch.fake_quantize_per_tensor_affine(x, 0.1, 0, -128, 127)),
         (_floats(6, 4),),
     ),
+    "fake quantization of channels": lambda: (
+        Call(
+            lambda m, x: torch.fake_quantize_per_channel_affine(x, m.scale, m.zero, 1, 0, 15),
+            scale=torch.tensor([0.1, 0.25, 0.5]),
+            zero=torch.tensor([3, 8, 0], dtype=torch.int32),
+        ),
+        (_floats(6, 3, 4),),
+    ),
     "in place": lambda: (Call(_in_place, conv=nn.Conv2d(3, 6, 3)), (_floats(1, 3, 9, 10),)),
     "masks": lambda: (Call(_masked), (_floats(2, 4, 5), _floats(2, 4) > 0, _floats(5))),
     "roll": lambda: (Call(lambda m, x: (x.roll((1, -2), (2, 3)), x.roll(3), x.roll(7, 0))), (_floats(2, 4, 6, 5),)),

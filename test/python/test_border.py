@@ -60,6 +60,20 @@ def test_other_inputs_than_the_examples():
         dlas_mlir.run(compiled(module, examples), given[0], given[1].astype(np.int8))
 
 
+@pytest.mark.parametrize("name", ["no_grad", "fake quantization", "updated buffer", "numbers among the inputs"])
+def test_exported_files(name, tmp_path):
+    module, inputs = CASES[name]()
+    torch.export.save(torch.export.export(module.eval(), inputs), tmp_path / "net.pt2")
+    source = torch_source.from_exported_file(tmp_path / "net.pt2")
+    for array, want in zip(
+        dlas_mlir.run(dlas_mlir.compile(tmp_path / "net.pt2", preset="host/auto")),
+        pytorchs(module, inputs),
+        strict=True,
+    ):
+        np.testing.assert_allclose(array, want, atol=1e-5)
+    assert len(source.inputs) == sum(isinstance(value, torch.Tensor) for value in pytree.tree_leaves(inputs))
+
+
 def test_a_bare_tensor_and_an_exported_program():
     linear, x = nn.Linear(4, 3), torch.randn(2, 4)
     program = torch.export.export(linear.eval(), (x,))
