@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
+from torch.utils import _pytree as pytree
 
 from dlas_mlir.errors import DlasError
 
@@ -105,10 +106,6 @@ def _outputs_to(dtype: torch.dtype) -> Callable[..., Any]:
     return lambda module, inputs, outputs: _converted(outputs, dtype)
 
 
-def _converted(value: Any, dtype: torch.dtype) -> Any:
-    """Floating-point tensors become `dtype`, in tuples and lists too; the rest stays."""
-    if isinstance(value, Tensor):
-        return value.to(dtype) if value.is_floating_point() else value
-    if type(value) in (tuple, list):
-        return type(value)(_converted(item, dtype) for item in value)
-    return value
+def _converted(values: Any, dtype: torch.dtype) -> Any:
+    """Floating-point tensors become `dtype`, in tuples, lists and dictionaries too; the rest stays."""
+    return pytree.tree_map_only(Tensor, lambda value: value.to(dtype) if value.is_floating_point() else value, values)

@@ -98,6 +98,11 @@ def test_results_stay_wherever_they_are_defined(tmp_path: Path):
     done.save(tmp_path / "small.safetensors")
 
 
+def test_results_in_a_dictionary_keep_their_type():
+    done = pruned("heads", Half())
+    assert {value.dtype for value in results_of(done.model, done.example_inputs)} == {torch.float32}
+
+
 def test_what_the_code_counts_on_stays():
     done = pruned("knows_sizes")
     reasons = left(done)
