@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -220,7 +221,7 @@ def _counts(each: NodeProto, sizes: tuple[int, ...], outs: list[int], pads: list
 
 def _pad(graph: Graph, each: NodeProto) -> list[NodeProto] | None:
     """Padding with what the input holds: a Gather with constant places along each axis."""
-    mode = attributes(each).get("mode", "constant")
+    mode: Any = attributes(each).get("mode", "constant")
     if mode == "constant":
         return None
     shape = _fixed_shape(graph, each.input[0])

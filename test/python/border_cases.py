@@ -59,6 +59,8 @@ def _masked(m: Any, x: Tensor, rows: Tensor, row: Tensor) -> Tensor:
 class Unsaved(nn.Module):
     """A buffer that is in no state_dict, as those of rotary embeddings are."""
 
+    table: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("table", torch.arange(4.0), persistent=False)

@@ -31,6 +31,8 @@ def _cache(tmp_path, monkeypatch):
 class Case(nn.Module):
     """A convolution, so that there is a packed layout, and a function of its result (and of `self`)."""
 
+    next: nn.Conv2d
+
     def __init__(self, conv: nn.Conv2d, function: Callable[[Case, Tensor], Tensor], shape: tuple[int, ...]) -> None:
         super().__init__()
         self.conv, self._function, self.shape = conv, function, shape

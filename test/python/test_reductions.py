@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -99,7 +101,7 @@ _NUMBERS = {
     "between 0 and 1": torch.rand,
     "between 100 and 101": lambda *shape: torch.rand(*shape) + 100,
     "0.1": lambda *shape: torch.full(shape, 0.1),
-    "1 and -0.9": lambda *shape: (torch.arange(np.prod(shape)) % 2 * -1.9 + 1).view(*shape),
+    "1 and -0.9": lambda *shape: (torch.arange(math.prod(shape)) % 2 * -1.9 + 1).view(*shape),
 }
 # A normalised value is off by as much as the mean is, in units of the deviation.
 _NORMALISED = {"layer norm": 1e-4}
