@@ -90,8 +90,10 @@ class Worker:
 
     def _started(self) -> subprocess.Popen[str]:
         if self._process is None or self._process.poll() is not None:
+            path = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "fuzz.worker"],
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
@@ -118,7 +120,11 @@ class Worker:
             return reply
         if not ready:
             process.kill()
-        return {"stage": "signal" if ready else "hang", "error": f"exit code {process.wait()}\n{self._said(before)}"}
+        code = process.wait()
+        said = f"exit code {code}\n{self._said(before)}"
+        if code > 0:  # It has not come to compile anything: no program is to blame.
+            raise RuntimeError(f"the fuzzer's worker ended by itself: {said}")
+        return {"stage": "signal" if ready else "hang", "error": said}
 
     def _said(self, start: int) -> str:
         """What the worker wrote to standard error since; not by seeking, which would move the worker's own place."""
