@@ -351,7 +351,8 @@ def why_no_view(op: ir.Operation) -> str:
 
 
 def _is_real(element: ir.Type) -> bool:
-    return isinstance(element, ir.FloatType | ir.IntegerType)
+    """Whether these are numbers. Bits are not: they are combined by `or`, and no vectors of ours hold them."""
+    return isinstance(element, ir.FloatType) or (isinstance(element, ir.IntegerType) and element.width > 1)
 
 
 def _plain_matmul(op: ir.Operation) -> bool:

@@ -55,7 +55,7 @@ class Reduction:
         kinds = [value.type for value in op.operands]
         if not all(isinstance(kind, ir.RankedTensorType) and kind.has_static_shape for kind in kinds):
             return None
-        combiner = _combiner(op.regions[0].blocks[0])
+        combiner = None if _is_bit(kinds[-1]) else combiner_of(op.regions[0].blocks[0])
         maps = indexing_maps(op)
         if combiner is None or not all(affine.is_dim(expr) or str(expr) == "0" for expr in maps[-1].results):
             return None
@@ -79,10 +79,7 @@ class Reduction:
     @property
     def start(self) -> ir.Value:
         """The scalar that the combiner leaves everything as it is with."""
-        start = _START[self.combiner]
-        if isinstance(self.element, ir.IntegerType):
-            return build.scalar(self.element, start(self.element.width))  # type: ignore[operator]
-        return build.scalar(self.element, start)  # type: ignore[arg-type]
+        return start_of(self.combiner, self.element)
 
     def read(self) -> list[Exprs]:
         """The expressions of the inputs that the body uses."""
@@ -115,13 +112,24 @@ class Reduction:
         return None
 
 
-def _combiner(body: ir.Block) -> str | None:
+def _is_bit(kind: ir.Type) -> bool:
+    element = ir.RankedTensorType(kind).element_type
+    return isinstance(element, ir.IntegerType) and element.width == 1
+
+
+def start_of(combiner: str, element: ir.Type) -> ir.Value:
+    """The scalar of type `element` that `combiner` leaves everything as it is with."""
+    start = _START[combiner]
+    if isinstance(element, ir.IntegerType):
+        return build.scalar(element, start(element.width))  # type: ignore[operator]
+    return build.scalar(element, start)  # type: ignore[arg-type]
+
+
+def combiner_of(body: ir.Block) -> str | None:
     """The operation that a body combines its accumulator (which it uses for nothing else) with something by."""
     accumulator = body.arguments[len(body.arguments) - 1]
     *_, terminator = (op.operation for op in body.operations)
     last = build.defining(terminator.operands[0])
     if last is None or last.name not in _START or len(list(accumulator.uses)) != 1:
-        return None
-    if isinstance(accumulator.type, ir.IntegerType) and accumulator.type.width == 1:
         return None
     return last.name if accumulator in list(last.operands) else None

@@ -35,8 +35,8 @@ class SplitReductionsPass(Pass):
 
     Whatever a row of lanes does not divide is reduced first, and is what the others start from. The result of rank 0
     gets one dimension, for a kernel. Contractions, short reductions and those whose results are neighbours themselves
-    are left as they are. Named reductions (pooling, linalg.reduce, linalg.dot) of more than 64 elements become a
-    linalg.generic, of which kernels are made.
+    are left as they are. Named reductions (pooling, linalg.reduce, linalg.dot) of more than 64 elements, and those that
+    start from something else than a fill, become a linalg.generic, of which kernels are made.
 
     Before:
     ```mlir
@@ -62,7 +62,7 @@ class SplitReductionsPass(Pass):
         if not target.vector_bits:
             return
         for op in build.operations(module):
-            self._split(_generalized_if_long(op), target)
+            self._split(_generalized_if_better(op), target)
         build.erase_dead(module)
 
     def _split(self, op: ir.Operation, target: Target) -> ir.Value | None:
@@ -104,14 +104,22 @@ class SplitReductionsPass(Pass):
         return destination
 
 
-def _generalized_if_long(op: ir.Operation) -> ir.Operation:
-    if summands(op) <= _ONE_CHAIN:
+def _generalized_if_better(op: ir.Operation) -> ir.Operation:
+    # Of a named operation that starts from a constant iree-compile makes one that starts from zero, and adds the
+    # constant to that: wrong for maxima and minima. linalg.reduce from a constant does not compile.
+    count = summands(op)
+    if count == 0 or (count <= _ONE_CHAIN and _starts_from_fill(op)):
         return op
     with ir.InsertionPoint(op), op.location:
         generic = generalized(op)
     op.results[0].replace_all_uses_with(generic.results[0])
     op.erase()
     return generic
+
+
+def _starts_from_fill(op: ir.Operation) -> bool:
+    start = build.defining(op.operands[len(op.operands) - 1])
+    return start is not None and start.name == "linalg.fill"
 
 
 def _results(reduction: Reduction) -> int:

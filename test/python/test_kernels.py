@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from kernel_cases import run_cases
+from kernel_left import BITS, POOLS
 from kernel_operands import LEFT, OPERANDS, RESULTS
 from kernel_reads import LOOPS, READS, SLICES, TYPES
 
-CASES = [*READS, *SLICES, *LOOPS, *TYPES, *OPERANDS, *RESULTS, *LEFT]
+CASES = [*READS, *SLICES, *LOOPS, *TYPES, *OPERANDS, *RESULTS, *LEFT, *BITS, *POOLS]
 
 
 @pytest.fixture(scope="module")

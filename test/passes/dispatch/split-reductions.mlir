@@ -139,3 +139,22 @@ module attributes {dlas.target = {name = "x", vector_bits = 512 : i64, vector_re
     return %0, %1, %2, %3 : tensor<1x16x16x8xf32>, tensor<1x19x19x8xf32>, tensor<4xf32>, tensor<f32>
   }
 }
+
+// -----
+
+// Few summands, but from something else than a fill.
+// CHECK-LABEL: func.func @from_a_constant
+// CHECK-NOT: linalg.pooling
+// CHECK: linalg.generic {{.*}}iterator_types = ["parallel", "parallel", "parallel", "reduction"]} ins(%arg0, %{{.*}} : tensor<1x2x4xf32>, tensor<3xf32>) outs(%{{.*}} : tensor<1x2x2xf32>)
+// CHECK: arith.maximumf
+// CHECK-NOT: linalg.reduce
+// CHECK: linalg.generic {{.*}} ins(%arg1 : tensor<4x8xf32>) outs(%arg2 : tensor<4xf32>)
+module attributes {dlas.target = {name = "x", vector_bits = 512 : i64, vector_registers = 32 : i64}} {
+  func.func @from_a_constant(%x: tensor<1x2x4xf32>, %y: tensor<4x8xf32>, %start: tensor<4xf32>) -> (tensor<1x2x2xf32>, tensor<4xf32>) {
+    %first = arith.constant dense<[[[1.0, 2.0], [3.0, -4.0]]]> : tensor<1x2x2xf32>
+    %window = tensor.empty() : tensor<3xf32>
+    %0 = linalg.pooling_ncw_max {strides = dense<1> : tensor<1xi64>, dilations = dense<1> : tensor<1xi64>} ins(%x, %window : tensor<1x2x4xf32>, tensor<3xf32>) outs(%first : tensor<1x2x2xf32>) -> tensor<1x2x2xf32>
+    %1 = linalg.reduce {arith.addf} ins(%y : tensor<4x8xf32>) outs(%start : tensor<4xf32>) dimensions = [1]
+    return %0, %1 : tensor<1x2x2xf32>, tensor<4xf32>
+  }
+}

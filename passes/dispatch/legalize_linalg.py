@@ -1,0 +1,176 @@
+"""dlas-legalize-linalg: what no kernel of ours computes, in forms that iree-compile takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from iree.compiler import ir
+
+from dlas_mlir.ir import affine, build
+from dlas_mlir.ir.base import Pass
+from dlas_mlir.ir.kernel.region import indexing_maps, iterators
+from dlas_mlir.passes.dispatch._reduction import combiner_of, start_of
+
+
+@dataclass(frozen=True)
+class LegalizeLinalgPass(Pass):
+    """Rewrite the linalg operations outside of kernels that iree-compile crashes at, refuses or computes wrong.
+
+    An input that is read through a map with sums, floordiv or mod in it (other than the window of a convolution) is
+    read in the body, by its indices: iree-compile crashes where it looks for a convolution in such a map, be it one
+    that it has made itself by fusion.
+
+    A reduction that starts from a constant tensor starts from the neutral element, and is combined with the constant
+    afterwards: iree-compile itself would start from zero and add the constant, also to a maximum, or fails.
+
+    Before:
+    ```mlir
+    #map = affine_map<(d0, d1) -> (d0, d1 floordiv 8 + 1)>
+    %1 = linalg.generic ins(%x : tensor<2x9xi1>) outs(%e : tensor<2x64xi1>) {indexing_maps = [#map, ...]} {
+    ^bb0(%a: i1, %o: i1):
+      %n = arith.xori %a, %true : i1
+    }
+    ```
+    After:
+    ```mlir
+    %1 = linalg.generic ins(%unused : tensor<i1>) outs(%e : tensor<2x64xi1>) {indexing_maps = [() -> (), ...]} {
+    ^bb0(%a: i1, %o: i1):
+      %i = linalg.index 0
+      %j = linalg.index 1
+      %k = affine.apply affine_map<(d0, d1) -> (d1 floordiv 8 + 1)>(%i, %j)
+      %in = tensor.extract %x[%i, %k] : tensor<2x9xi1>
+      %n = arith.xori %in, %true : i1
+    }
+    ```
+    """
+
+    name: ClassVar[str] = "dlas-legalize-linalg"
+
+    def run(self, module: ir.Module) -> None:
+        for op in _outside_of_kernels(module):
+            if op.name == "linalg.generic":
+                _read_by_index(op)
+            if op.name.startswith("linalg."):
+                _start_from_neutral(op)
+        build.erase_dead(module)
+
+
+def _outside_of_kernels(module: ir.Module) -> Iterator[ir.Operation]:
+    for op in build.operations(module):
+        if op.name == "flow.dispatch.region":
+            yield from [inner.operation for inner in op.regions[0].blocks[0].operations]
+        else:
+            yield op
+
+
+def _read_by_index(op: ir.Operation) -> None:
+    maps, kinds = indexing_maps(op), iterators(op)
+    if all(map_.n_symbols == 0 for map_ in maps):
+        for place in range(len(op.operands) - len(op.results)):
+            if not all(_is_taken(expr, kinds) for expr in maps[place].results):
+                _read_in_body(op, place)
+
+
+def _is_taken(expr: ir.AffineExpr, kinds: Sequence[str]) -> bool:
+    """Whether `expr` is a loop, every n-th of one, a constant, or two loops that are the window of a convolution."""
+    terms = _terms(expr)
+    scaled = [term for term in terms if _is_scaled(term)]
+    if len(terms) == 1:
+        return bool(scaled) or not affine.dims_of(expr)
+    loops = [kinds[loop] for term in scaled for loop in affine.dims_of(term)]
+    return len(terms) == 2 and sorted(loops) == ["parallel", "reduction"]
+
+
+def _terms(expr: ir.AffineExpr) -> list[ir.AffineExpr]:
+    expr = expr.maybe_downcast()
+    if not isinstance(expr, ir.AffineAddExpr):
+        return [expr]
+    binary = ir.AffineBinaryExpr(expr)
+    return _terms(binary.lhs) + _terms(binary.rhs)
+
+
+def _is_scaled(expr: ir.AffineExpr) -> bool:
+    """Whether `expr` is a loop, or a loop times a positive constant."""
+    if affine.is_dim(expr):
+        return True
+    if not isinstance(expr, ir.AffineMulExpr):
+        return False
+    binary = ir.AffineBinaryExpr(expr)
+    factor = binary.rhs.maybe_downcast()
+    return affine.is_dim(binary.lhs) and isinstance(factor, ir.AffineConstantExpr) and factor.value > 0
+
+
+def _read_in_body(op: ir.Operation, place: int) -> None:
+    """Read the input at `place` in the body of `op`, by indices. Its operand becomes one that nobody reads, and that
+    says how far the loops go that no other is indexed by alone."""
+    maps = indexing_maps(op)
+    source, map_ = op.operands[place], maps[place]
+    if not isinstance(source.type, ir.RankedTensorType) or source.type.encoding is not None:
+        return
+    others = [expr for i, other in enumerate(maps) if i != place for expr in other.results]
+    known = {affine.dim_position(expr) for expr in others if affine.is_dim(expr)}
+    kept = {
+        affine.dim_position(expr): size
+        for expr, size in zip(map_.results, source.type.shape, strict=True)
+        if affine.is_dim(expr) and affine.dim_position(expr) not in known
+    }
+    if any(ir.ShapedType(source.type).is_dynamic_size(size) for size in kept.values()):
+        return
+    with ir.InsertionPoint(op), op.location:
+        op.operands[place] = build.empty(list(kept.values()), source.type.element_type)
+    maps[place] = ir.AffineMap.get(map_.n_dims, 0, [affine.dim(loop) for loop in kept])
+    op.attributes["indexing_maps"] = build.maps_attr(maps)
+    body = op.regions[0].blocks[0]
+    with ir.InsertionPoint.at_block_begin(body), op.location:
+        element = _extract(source, map_)
+    body.arguments[place].replace_all_uses_with(element)
+
+
+def _extract(source: ir.Value, map_: ir.AffineMap) -> ir.Value:
+    index = ir.IndexType.get()
+    i64 = ir.IntegerType.get_signless(64)
+    loops = [
+        ir.Operation.create("linalg.index", results=[index], attributes={"dim": ir.IntegerAttr.get(i64, loop)}).result
+        for loop in range(map_.n_dims)
+    ]
+    places = [loops[affine.dim_position(expr)] if affine.is_dim(expr) else _apply(expr, loops) for expr in map_.results]
+    return ir.Operation.create(
+        "tensor.extract", results=[build.element_type(source)], operands=[source, *places]
+    ).result
+
+
+def _apply(expr: ir.AffineExpr, loops: Sequence[ir.Value]) -> ir.Value:
+    map_ = ir.AffineMapAttr.get(ir.AffineMap.get(len(loops), 0, [expr]))
+    return ir.Operation.create(
+        "affine.apply", results=[ir.IndexType.get()], operands=loops, attributes={"map": map_}
+    ).result
+
+
+def _start_from_neutral(op: ir.Operation) -> None:
+    if len(op.results) != 1 or not op.regions or not build.is_static(op):
+        return
+    place = len(op.operands) - 1
+    start = op.operands[place]
+    constant = build.defining(start)
+    if constant is None or constant.name != "arith.constant" or not isinstance(start.type, ir.RankedTensorType):
+        return
+    combiner = combiner_of(op.regions[0].blocks[0])
+    if combiner is None or ir.DenseElementsAttr(constant.attributes["value"]).is_splat:
+        return
+    shape = start.type.shape
+    with ir.InsertionPoint(op), op.location:
+        op.operands[place] = build.fill(start_of(combiner, start.type.element_type), shape)
+    identity = [affine.dim(i) for i in range(len(shape))]
+    uses = list(op.results[0].uses)
+    with ir.InsertionPoint.after(op), op.location:
+        combined = build.generic(
+            [op.results[0], start],
+            build.empty(shape, start.type.element_type),
+            [identity] * 3,
+            ["parallel"] * len(shape),
+            lambda value, first, _: ir.Operation.create(combiner, results=[value.type], operands=[value, first]).result,
+        )
+    for use in uses:
+        use.owner.operands[use.operand_number] = combined.results[0]

@@ -1,0 +1,96 @@
+// RUN: %dlas_opt %s --split-input-file --dlas-legalize-linalg | FileCheck %s
+// RUN: not %dlas_opt %s --split-input-file --dlas-legalize-linalg=length=1 2>&1 | FileCheck %s --check-prefix=OPTION
+// OPTION: error: {{.*}}`length`
+
+// Sums, quotients and remainders of loops are computed in the body; what is read plainly stays an operand.
+// CHECK-DAG: #[[NONE:.*]] = affine_map<(d0, d1) -> ()>
+// CHECK-DAG: #[[SAME:.*]] = affine_map<(d0, d1) -> (d0, d1)>
+// CHECK-DAG: #[[DIVIDED:.*]] = affine_map<(d0, d1) -> (d1 floordiv 8 + 1)>
+// CHECK-LABEL: func.func @by_index
+// CHECK: %[[NOTHING:.*]] = tensor.empty() : tensor<i1>
+// CHECK: linalg.generic {indexing_maps = [#[[NONE]], #[[SAME]], #[[SAME]]], {{.*}} ins(%[[NOTHING]], %arg1 : tensor<i1>, tensor<2x64xi1>)
+// CHECK-NEXT: ^bb0(%{{.*}}: i1, %[[B:.*]]: i1, %{{.*}}: i1):
+// CHECK: %[[I:.*]] = linalg.index 0
+// CHECK: %[[J:.*]] = linalg.index 1
+// CHECK: %[[K:.*]] = affine.apply #[[DIVIDED]](%[[I]], %[[J]])
+// CHECK: %[[A:.*]] = tensor.extract %arg0[%[[I]], %[[K]]] : tensor<2x9xi1>
+// CHECK: arith.xori %[[A]], %[[B]]
+func.func @by_index(%x: tensor<2x9xi1>, %y: tensor<2x64xi1>) -> tensor<2x64xi1> {
+  %e = tensor.empty() : tensor<2x64xi1>
+  %z = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0, d1 floordiv 8 + 1)>, affine_map<(d0, d1) -> (d0, d1)>, affine_map<(d0, d1) -> (d0, d1)>], iterator_types = ["parallel", "parallel"]} ins(%x, %y : tensor<2x9xi1>, tensor<2x64xi1>) outs(%e : tensor<2x64xi1>) {
+  ^bb0(%a: i1, %b: i1, %o: i1):
+    %s = arith.xori %a, %b : i1
+    linalg.yield %s : i1
+  } -> tensor<2x64xi1>
+  return %z : tensor<2x64xi1>
+}
+
+// -----
+
+// The operand that is read in the body still says how far the loop over columns goes.
+// CHECK: #[[COLUMNS:.*]] = affine_map<(d0, d1) -> (d1)>
+// CHECK-LABEL: func.func @of_rows
+// CHECK: %[[COUNT:.*]] = tensor.empty() : tensor<20xf64>
+// CHECK: linalg.generic {indexing_maps = [#[[COLUMNS]], #{{.*}}], iterator_types = ["parallel", "reduction"]} ins(%[[COUNT]] : tensor<20xf64>) outs(%arg1 : tensor<3xf64>)
+// CHECK: tensor.extract %arg0
+func.func @of_rows(%x: tensor<4x20xf64>, %start: tensor<3xf64>) -> tensor<3xf64> {
+  %z = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0 + 1, d1)>, affine_map<(d0, d1) -> (d0)>], iterator_types = ["parallel", "reduction"]} ins(%x : tensor<4x20xf64>) outs(%start : tensor<3xf64>) {
+  ^bb0(%a: f64, %o: f64):
+    %s = arith.addf %o, %a : f64
+    linalg.yield %s : f64
+  } -> tensor<3xf64>
+  return %z : tensor<3xf64>
+}
+
+// -----
+
+// Maxima, sums and conjunctions from a constant: from what leaves everything as it is, and the constant last.
+// CHECK-LABEL: func.func @from_a_constant
+// CHECK-DAG: %[[FIRST:.*]] = arith.constant dense<[1, -1]> : tensor<2xi64>
+// CHECK-DAG: %[[LOWEST:.*]] = arith.constant -9223372036854775808 : i64
+// CHECK: %[[FILL:.*]] = linalg.fill ins(%[[LOWEST]] : i64)
+// CHECK: %[[HIGHEST:.*]] = linalg.reduce { arith.maxsi } ins(%arg0 : tensor<2x3xi64>) outs(%[[FILL]] : tensor<2xi64>)
+// CHECK: %[[ALL:.*]] = linalg.generic {{.*}} ins(%{{.*}}, %[[FIRST]] : tensor<2xi64>, tensor<2xi64>)
+// CHECK: arith.maxsi
+// CHECK: %[[TRUE:.*]] = arith.constant true
+// CHECK: linalg.fill ins(%[[TRUE]] : i1)
+// CHECK: arith.andi
+// CHECK: arith.andi
+// CHECK: return %[[ALL]]
+func.func @from_a_constant(%x: tensor<2x3xi64>, %b: tensor<2x3xi1>) -> (tensor<2xi64>, tensor<2xi1>) {
+  %first = arith.constant dense<[1, -1]> : tensor<2xi64>
+  %y = linalg.reduce {arith.maxsi} ins(%x : tensor<2x3xi64>) outs(%first : tensor<2xi64>) dimensions = [1]
+  %bits = arith.constant dense<[true, false]> : tensor<2xi1>
+  %z = linalg.reduce {arith.andi} ins(%b : tensor<2x3xi1>) outs(%bits : tensor<2xi1>) dimensions = [1]
+  return %y, %z : tensor<2xi64>, tensor<2xi1>
+}
+
+// -----
+
+// Left alone: the window of a convolution, every other column, one row, a start that is no constant or the same
+// everywhere, and a body that does not combine.
+// CHECK-LABEL: func.func @others
+// CHECK: linalg.generic {{.*}} ins(%arg0, %arg1 : tensor<9x20xf64>, tensor<3xf64>) outs(%arg2 : tensor<7x10xf64>)
+// CHECK: linalg.reduce {{.*}} outs(%arg3 : tensor<9xf64>)
+// CHECK: linalg.reduce {{.*}} outs(%cst{{.*}} : tensor<9xf64>)
+// CHECK: linalg.generic {{.*}} outs(%cst{{.*}} : tensor<2xf64>)
+// CHECK-NOT: {{linalg.generic|linalg.fill|linalg.reduce|tensor.extract}}
+func.func @others(%x: tensor<9x20xf64>, %w: tensor<3xf64>, %start: tensor<7x10xf64>, %s: tensor<9xf64>, %d: tensor<2x3xf64>)
+    -> (tensor<7x10xf64>, tensor<9xf64>, tensor<9xf64>, tensor<2xf64>) {
+  %0 = linalg.generic {indexing_maps = [affine_map<(d0, d1, d2) -> (d0 + d2, d1 * 2)>, affine_map<(d0, d1, d2) -> (d2)>, affine_map<(d0, d1, d2) -> (d0, d1)>], iterator_types = ["parallel", "parallel", "reduction"]} ins(%x, %w : tensor<9x20xf64>, tensor<3xf64>) outs(%start : tensor<7x10xf64>) {
+  ^bb0(%a: f64, %b: f64, %o: f64):
+    %p = arith.mulf %a, %b : f64
+    %q = arith.addf %o, %p : f64
+    linalg.yield %q : f64
+  } -> tensor<7x10xf64>
+  %1 = linalg.reduce {arith.addf} ins(%x : tensor<9x20xf64>) outs(%s : tensor<9xf64>) dimensions = [1]
+  %same = arith.constant dense<2.0> : tensor<9xf64>
+  %2 = linalg.reduce {arith.addf} ins(%x : tensor<9x20xf64>) outs(%same : tensor<9xf64>) dimensions = [1]
+  %differ = arith.constant dense<[2.0, 1.0]> : tensor<2xf64>
+  %3 = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0, d1)>, affine_map<(d0, d1) -> (d0)>], iterator_types = ["parallel", "reduction"]} ins(%d : tensor<2x3xf64>) outs(%differ : tensor<2xf64>) {
+  ^bb0(%a: f64, %o: f64):
+    %h = arith.subf %o, %a : f64
+    linalg.yield %h : f64
+  } -> tensor<2xf64>
+  return %0, %1, %2, %3 : tensor<7x10xf64>, tensor<9xf64>, tensor<9xf64>, tensor<2xf64>
+}

@@ -1,0 +1,216 @@
+"""Small functions that iree-compile makes the kernels of, because their elements are bits or their loops are not ours,
+and those that ours are made of because it would make wrong ones."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+from kernel_cases import Case, empty, fill, function, generic, matrix
+
+# %c: where x > y.
+_BITS = f"""
+    {empty("%bits", "4x20xi1")}
+    {
+    generic(
+        "%c",
+        "%0: 4x20xf32, %1: 4x20xf32",
+        "%bits: 4x20xi1",
+        "d0, d1; d0, d1; d0, d1",
+        "pp",
+        "%s = arith.cmpf ogt, %a, %b : f32; %s",
+    )
+}"""
+_COUNTED = "%s = arith.xori %a, %b : i1; %t = arith.uitofp %s : i1 to f32; %t"
+
+
+def _places(map_: str, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    loops = {f"d{i}": index for i, index in enumerate(np.indices(shape))}
+    at = eval(f"[{re.sub('floordiv', '//', map_).replace('mod', '%')}]", loops)
+    return tuple(np.broadcast_to(index, shape) for index in at)
+
+
+def _bits_read(name: str, first: str, second: str) -> Case:
+    """y[d0, d1] = c[first] xor c[second]."""
+
+    def expected(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        c = x > y
+        return (c[_places(first, (4, 9))] ^ c[_places(second, (4, 9))]).astype(np.float32)
+
+    body = f"""
+    {_BITS}
+    {empty("%f", "4x9xf32")}
+    {generic("%y", "%c: 4x20xi1, %c: 4x20xi1", "%f: 4x9xf32", f"{first}; {second}; d0, d1", "pp", _COUNTED)}
+    %y"""
+    return matrix(name, body, expected, "4x9xf32", kernels=0)
+
+
+BITS = [
+    _bits_read("bits_shifted", "d0, d1 + 3", "d0, d1 * 2"),
+    _bits_read("bits_shifted_second", "d0, d1 * 2", "3 - d0, d1 + 1"),
+    _bits_read("bits_skewed", "d0, d0 + d1", "d0, d0 + d1 + 4"),
+    _bits_read("bits_every_other", "d0, d1 * 2", "d0, d1 * 2 + 1"),
+    _bits_read("bits_reversed", "3 - d0, 8 - d1", "d0, d1 + 11"),
+    _bits_read("bits_divided", "d0, d1 floordiv 4", "d1 floordiv 3, d1 * 2"),
+    _bits_read("bits_remainder", "d0, d1 mod 4", "d1 mod 3, d1 + d0 floordiv 2"),
+    _bits_read("bits_of_a_row", "(d0 * 9 + d1) floordiv 12, (d0 * 9 + d1) mod 12", "d0, d0 floordiv 2 + d1"),
+    matrix(
+        "bits_of_shifted_rows",
+        f"""
+        {_BITS}
+        {fill("%z", "0.0", "3xf32")}
+        {
+            generic(
+                "%y",
+                "%c: 4x20xi1, %z: 3xf32",
+                "%z: 3xf32",
+                "d0 + 1, d1; d0; d0",
+                "pr",
+                "%t = arith.uitofp %a : i1 to f32; %s = arith.addf %o, %t : f32; %s",
+            )
+        }
+        %y""",
+        lambda x, y: (x > y)[1:].sum(1).astype(np.float32),
+        "3xf32",
+        kernels=0,
+    ),
+    matrix(
+        "bits_shifted_after_bits",
+        f"""
+        {_BITS}
+        {empty("%g", "4x20xi1")}
+        {
+            generic(
+                "%n",
+                "%c: 4x20xi1, %c: 4x20xi1",
+                "%g: 4x20xi1",
+                "d0, d1; 3 - d0, d1; d0, d1",
+                "pp",
+                "%s = arith.andi %a, %b : i1; %s",
+            )
+        }
+        {empty("%f", "3x9xf32")}
+        {
+            generic(
+                "%y",
+                "%n: 4x20xi1",
+                "%f: 3x9xf32",
+                "d0 + 1, d1 + 3; d0, d1",
+                "pp",
+                "%s = arith.uitofp %a : i1 to f32; %s",
+            )
+        }
+        %y""",
+        lambda x, y: ((x > y) & (x > y)[::-1])[1:, 3:12].astype(np.float32),
+        "3x9xf32",
+        kernels=0,
+    ),
+    matrix(
+        "any_bit_from_a_constant",
+        f"""
+        {_BITS}
+        %first = arith.constant dense<[true, false, true, false]> : tensor<4xi1>
+        {generic("%any", "%c: 4x20xi1", "%first: 4xi1", "d0, d1; d0", "pr", "%s = arith.ori %o, %a : i1; %s")}
+        {empty("%f", "4xf32")}
+        {generic("%y", "%any: 4xi1", "%f: 4xf32", "d0; d0", "p", "%s = arith.uitofp %a : i1 to f32; %s")}
+        %y""",
+        lambda x, y: ((x > y).any(1) | [True, False, True, False]).astype(np.float32),
+        "4xf32",
+        kernels=0,
+    ),
+    matrix(
+        "product_of_bits_from_a_constant",
+        f"""
+        {_BITS}
+        %first = arith.constant dense<[[true, false], [true, true], [false, true], [false, false]]> : tensor<4x2xi1>
+        %two = tensor.extract_slice %c[0, 0] [2, 20] [1, 1] : tensor<4x20xi1> to tensor<2x20xi1>
+        {
+            generic(
+                "%any",
+                "%c: 4x20xi1, %two: 2x20xi1",
+                "%first: 4x2xi1",
+                "d0, d2; d1, d2; d0, d1",
+                "ppr",
+                "%t = arith.andi %a, %b : i1; %s = arith.ori %o, %t : i1; %s",
+            )
+        }
+        {empty("%f", "4x2xf32")}
+        {generic("%y", "%any: 4x2xi1", "%f: 4x2xf32", "d0, d1; d0, d1", "pp", "%s = arith.uitofp %a : i1 to f32; %s")}
+        %y""",
+        lambda x, y: (
+            ((x > y)[:, None] & (x > y)[:2]).any(2) | [[True, False], [True, True], [False, True], [False, False]]
+        ).astype(np.float32),
+        "4x2xf32",
+        kernels=0,
+    ),
+    matrix(
+        "matrix_product_of_bits_from_a_constant",
+        f"""
+        {_BITS}
+        %first = arith.constant dense<[[true, false, true], [false, true, false]]> : tensor<2x3xi1>
+        %m = tensor.extract_slice %c[0, 0] [2, 3] [1, 1] : tensor<4x20xi1> to tensor<2x3xi1>
+        %n = tensor.extract_slice %c[1, 5] [3, 3] [1, 1] : tensor<4x20xi1> to tensor<3x3xi1>
+        %p = linalg.matmul ins(%m, %n : tensor<2x3xi1>, tensor<3x3xi1>) outs(%first : tensor<2x3xi1>) -> tensor<2x3xi1>
+        {empty("%f", "2x3xf32")}
+        {generic("%y", "%p: 2x3xi1", "%f: 2x3xf32", "d0, d1; d0, d1", "pp", "%s = arith.uitofp %a : i1 to f32; %s")}
+        %y""",
+        lambda x, y: (
+            ((x > y)[:2, :3, None] & (x > y)[1:4, 5:8]).any(1) | [[True, False, True], [False, True, False]]
+        ).astype(np.float32),
+        "2x3xf32",
+        kernels=0,
+    ),
+]
+
+
+def _pool(operation: str, kind: str, shape: tuple[int, ...], combine: Callable[..., np.ndarray]) -> Case:
+    """A window of 3 in each dimension of the image, from a constant start."""
+    letters = operation.split("_")[1]
+    image = tuple(place for place, letter in enumerate(letters) if letter not in "nc")
+    result = tuple(size - 2 if place in image else size for place, size in enumerate(shape))
+    start = np.random.default_rng(7).integers(-3, 9, result)
+    if "unsigned" in operation:
+        start = abs(start)
+    x, y = ("x".join([*map(str, sizes), kind]) for sizes in (shape, result))
+    window = "x".join(["3"] * len(image))
+    ones = f"tensor<{len(image)}xi64>"
+    values = start.astype(float if kind == "f32" else int).tolist()
+    body = f"""
+    %start = arith.constant dense<{values}> : tensor<{y}>
+    {empty("%window", f"{window}x{kind}")}
+    %y = linalg.{operation} {{dilations = dense<1> : {ones}, strides = dense<1> : {ones}}}
+        ins(%0, %window : tensor<{x}>, tensor<{window}x{kind}>) outs(%start : tensor<{y}>) -> tensor<{y}>
+    %y"""
+
+    def expected(x: np.ndarray) -> np.ndarray:
+        unsigned = np.uint32 if "unsigned" in operation else x.dtype
+        windows = np.lib.stride_tricks.sliding_window_view(x.view(unsigned), (3,) * len(image), axis=image)
+        found = start.astype(unsigned)
+        for places in np.ndindex(*[3] * len(image)):
+            found = combine(found, windows[(..., *places)])
+        return found.view(x.dtype)
+
+    return Case(f"{operation}_{kind}_from_a_constant", function(x, y, body), (x,), expected)
+
+
+POOLS = [
+    _pool("pooling_ncw_max", "f32", (2, 5, 9), np.maximum),
+    _pool("pooling_nwc_max", "f32", (2, 9, 5), np.maximum),
+    _pool("pooling_nwc_min", "f32", (2, 9, 5), np.minimum),
+    _pool("pooling_ncw_sum", "f32", (2, 5, 9), np.add),
+    _pool("pooling_nchw_max", "f32", (1, 5, 6, 7), np.maximum),
+    _pool("pooling_nhwc_max", "i32", (1, 6, 7, 5), np.maximum),
+    _pool("pooling_nhwc_min", "f32", (1, 6, 7, 5), np.minimum),
+    _pool("pooling_nhwc_max_unsigned", "i32", (1, 6, 7, 5), np.maximum),
+    _pool("pooling_ndhwc_max", "f32", (1, 4, 5, 4, 3), np.maximum),
+    matrix(
+        "highest_from_a_constant",
+        """
+        %first = arith.constant dense<[0.0, -9.0, 3.0, 1.0]> : tensor<4xf32>
+        %y = linalg.reduce {arith.maximumf} ins(%0 : tensor<4x20xf32>) outs(%first : tensor<4xf32>) dimensions = [1]
+        %y""",
+        lambda x, _: np.maximum(x.max(1), np.array([0, -9, 3, 1], np.float32)),
+        "4xf32",
+    ),
+]
