@@ -110,6 +110,15 @@ def _as_packed(value: ir.Value, dim: int, tile: int) -> ir.Value:
     return build.pack(value, [dim], [tile], unread=True)
 
 
+def _can_pack(value: ir.Value, dim: int, tile: int) -> bool:
+    """Whether `_as_packed` gives what iree-compile takes, which stores bits as bytes, but not the padding of a pack."""
+    packed = _packed(value)
+    if packed is not None and (packed.dim, packed.tile) == (dim, tile):
+        return True
+    owner = build.defining(value)
+    return getattr(build.element_type(value), "width", 8) >= 8 or (owner is not None and owner.name == "tensor.empty")
+
+
 def _cancel(op: ir.Operation) -> ir.Value | None:
     """A pack of an unpack."""
     packed = _packed(op.operands[0])
@@ -138,6 +147,11 @@ def _generic(op: ir.Operation) -> ir.Value | None:
     if not _may_be_packed(op, loop, partial=extent % tile != 0):
         return None
     if any(_from_sparse(value) for value in inputs) and _to_sparse(op.results[0]):
+        return None
+    if any(
+        place is not None and not _can_pack(value, place, tile)
+        for value, place in zip(op.operands, places, strict=True)
+    ):
         return None
     new_inputs = [
         value if place is None else _as_packed(value, place, tile) for value, place in zip(inputs, places, strict=False)

@@ -421,3 +421,39 @@ func.func @pooling_of_integers(%x: tensor<1x3x4x5xi8>, %start: tensor<1x3x2x3xi8
   %s = linalg.pooling_nchw_sum ins(%x, %window : tensor<1x3x4x5xi8>, tensor<3x3xi8>) outs(%zeros : tensor<1x3x2x3xi32>) -> tensor<1x3x2x3xi32>
   return %m, %s : tensor<1x3x2x3xi8>, tensor<1x3x2x3xi32>
 }
+
+// -----
+
+// iree-compile stores bits as bytes, but not the padding of their pack: what is selected by given bits is unpacked before.
+// Bits that are computed in the packed layout stay there.
+// CHECK-LABEL: func.func @bits
+// CHECK-NOT: linalg.pack
+// CHECK: arith.cmpf {{.*}} : f32
+// CHECK: arith.select {{.*}} : f32
+// CHECK: linalg.generic {{.*}} ins(%arg1, {{.*}} : tensor<1x6xi1>, tensor<1x6xf32>)
+// CHECK-NOT: linalg.pack
+#i = affine_map<(d0, d1) -> (d0, d1)>
+func.func @bits(%x: tensor<1x1x16xf32>, %given: tensor<1x6xi1>) -> tensor<1x6xf32> {
+  %e = tensor.empty() : tensor<1x6xf32>
+  %b = tensor.empty() : tensor<1x6xi1>
+  %u = linalg.unpack %x inner_dims_pos = [1] inner_tiles = [16] into %e : tensor<1x1x16xf32> -> tensor<1x6xf32>
+  %c = linalg.generic {indexing_maps = [#i, #i], iterator_types = ["parallel", "parallel"]} ins(%u : tensor<1x6xf32>) outs(%b : tensor<1x6xi1>) {
+  ^bb0(%v: f32, %o: i1):
+    %zero = arith.constant 0.0 : f32
+    %p = arith.cmpf ogt, %v, %zero : f32
+    linalg.yield %p : i1
+  } -> tensor<1x6xi1>
+  %s = linalg.generic {indexing_maps = [#i, #i, #i], iterator_types = ["parallel", "parallel"]} ins(%c, %u : tensor<1x6xi1>, tensor<1x6xf32>) outs(%e : tensor<1x6xf32>) {
+  ^bb0(%p: i1, %v: f32, %o: f32):
+    %n = arith.negf %v : f32
+    %r = arith.select %p, %v, %n : f32
+    linalg.yield %r : f32
+  } -> tensor<1x6xf32>
+  %t = linalg.generic {indexing_maps = [#i, #i, #i], iterator_types = ["parallel", "parallel"]} ins(%given, %s : tensor<1x6xi1>, tensor<1x6xf32>) outs(%e : tensor<1x6xf32>) {
+  ^bb0(%p: i1, %v: f32, %o: f32):
+    %m = arith.constant 0xFF800000 : f32
+    %r = arith.select %p, %m, %v : f32
+    linalg.yield %r : f32
+  } -> tensor<1x6xf32>
+  return %t : tensor<1x6xf32>
+}
