@@ -30,6 +30,7 @@ _COLUMNS = {
     "threads": "right",
     "median ms": "right",
     "IQR ms": "right",
+    "inputs/s": "right",
     "speed-up": "right",
     "expected": "right",
     "actual": "right",
@@ -159,9 +160,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _print(rows: list[dict[str, Any]]) -> None:
     cpu = rows[0]["cpu"]
-    peaks = {row["threads"]: row["peak_gflops"] for row in rows if row.get("peak_gflops")}
+    batch, streams = rows[0]["batch"], rows[0]["streams"]  # the same for all
+    peaks = {row["threads"] * streams: row["peak_gflops"] for row in rows if row.get("peak_gflops")}
     measured = ", ".join(f"{peak:.0f} GFLOP/s with {threads}" for threads, peak in sorted(peaks.items()))
     title = f"{cpu}" + (f"; measured peak by threads: {measured}" if measured else "")
+    if batch > 1:
+        title += f"; {batch} inputs a call"
+    if streams > 1:
+        title += f"; {streams} callers at the same time, each with its threads"
     noise = max((row["noise"] for row in rows if row["noise"] is not None), default=None)
     if noise is not None:
         title += f"; two starts of the same differ by {noise:.1%}"
@@ -173,7 +179,8 @@ def _print(rows: list[dict[str, Any]]) -> None:
     elif len({row["preset"] for row in rows}) > 1:
         title += "; speed-up is over the first preset"
     hidden = _OF_ALL if compressed else _OF_COMPRESSION
-    shown = [name for name in _COLUMNS if name not in hidden]
+    single = ("inputs/s",) if batch == streams == 1 else ()
+    shown = [name for name in _COLUMNS if name not in (*hidden, *single)]
     first: dict[tuple[str, int], float] = {}
     cells = []
     for row in rows:
@@ -221,6 +228,7 @@ def _cells(row: dict[str, Any], baseline: float | None) -> dict[str, str]:
         "threads": str(row["threads"]),
         "median ms": ("~ " if row.get("disturbed") else "") + number("median_ms", 3),
         "IQR ms": number("iqr_ms", 3),
+        "inputs/s": number("throughput", 1),
         "speed-up": f"{baseline / row['median_ms']:.2f}x" if baseline and row["median_ms"] else "-",
         "expected": number("expected_speedup", 2, end="x"),
         "actual": number("actual_speedup", 2, end="x"),
