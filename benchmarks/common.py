@@ -21,7 +21,7 @@ from benchmarks.rounds import compare, start
 from benchmarks.stats import add_ratios
 from benchmarks.worker import Worker
 from benchmarks.workload import Case
-from dlas_mlir.benchmark import peak_gflops
+from dlas_mlir.benchmark.bench import peak_gflops
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.rounds import Protocol
 

@@ -49,7 +49,7 @@ def _write_golden(case: Case, weights: Path, path: Path) -> None:
     """The float model's inputs and outputs, and as `limit` how far from them integers may be."""
     import torch
 
-    from dlas_mlir.compiler import torch_source
+    from dlas_mlir.compiler.frontend import torch_source
     from dlas_mlir.runtime.timing import relative_error
 
     with np.load(case.golden) as arrays:

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlas_mlir.benchmark import Request, bench_rows
+from dlas_mlir.benchmark.bench import Request, bench_rows
+from dlas_mlir.benchmark.profiling import profile_artifact
 from dlas_mlir.compiler.artifact import Artifact
 from dlas_mlir.compiler.driver import Clock, compile_imported, compile_model, write_copy
-from dlas_mlir.compiler.importer import Imported, import_source
-from dlas_mlir.compiler.input_spec import parse_input
+from dlas_mlir.compiler.frontend.importer import Imported, import_source
+from dlas_mlir.compiler.frontend.input_spec import parse_input
 from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.rounds import Protocol
 from dlas_mlir.process import LIMIT
-from dlas_mlir.profiling import profile_artifact
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import resolve
 
@@ -91,7 +91,7 @@ def _imported(
     from torch import nn
     from torch.export import ExportedProgram
 
-    from dlas_mlir.compiler import torch_source
+    from dlas_mlir.compiler.frontend import torch_source
 
     name = type(model).__name__
     if isinstance(model, ExportedProgram):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import lit.formats
 
-from dlas_mlir.compiler import host
+from dlas_mlir.compiler.presets import host
 
 config.name = "dlas_mlir"
 config.test_format = lit.formats.ShTest(execute_external=False)

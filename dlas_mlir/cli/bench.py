@@ -113,16 +113,16 @@ def run(args: argparse.Namespace) -> int:
     """Print a table, write JSON and records. Raises DlasError."""
     from contextlib import ExitStack
 
-    from dlas_mlir import benchmark
+    from dlas_mlir.benchmark.bench import Request, bench
+    from dlas_mlir.benchmark.speedup import add_actual
     from dlas_mlir.compiler.cache import write_atomically
     from dlas_mlir.measure import rows as flat
     from dlas_mlir.measure.rounds import Protocol
     from dlas_mlir.measure.store import Store
-    from dlas_mlir.speedup import add_actual
 
     if args.json:
         check_writable(args.json)
-    request = benchmark.Request(
+    request = Request(
         models=tuple(args.models),
         presets=tuple(args.presets),
         threads=tuple(args.threads),
@@ -143,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
     with ExitStack() as stack:
         keep = stack.enter_context(Store(args.store)).add if args.store else lambda _: None
         show = stack.enter_context(progress())
-        records = benchmark.bench(request, protocol, progress=show, keep=keep)
+        records = bench(request, protocol, progress=show, keep=keep)
     rows = [flat.row(record) for record in records]
     add_actual(rows)
 

@@ -41,7 +41,7 @@ def _information(line: CommandLine) -> str:
     """The text of --help and its like, or nothing. Raises DlasError for an unknown format."""
     if line.on("help"):
         from dlas_mlir.cli import opt_flags
-        from dlas_mlir.ir import registry
+        from dlas_mlir.opt import registry
 
         families: dict[str, list[str]] = {}
         for entry in registry.all_entries():
@@ -52,7 +52,7 @@ def _information(line: CommandLine) -> str:
 
         return versions()
     if (form := line.value("list-passes")) is not None:
-        from dlas_mlir.ir import catalogue
+        from dlas_mlir.opt import catalogue
 
         if form == "json":
             return json.dumps(catalogue.as_data(), indent=2)
@@ -60,7 +60,7 @@ def _information(line: CommandLine) -> str:
             return catalogue.as_text() if form == "text" else catalogue.as_markdown()
         raise DlasError(f"--list-passes: expected text, markdown or json, found `{form}`")
     if line.on("show-dialects"):
-        from dlas_mlir.ir import native
+        from dlas_mlir.opt import native
 
         return "\n".join(native.dialects())
     return ""

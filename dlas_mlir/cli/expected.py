@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dlas_mlir.ir.diagnostics import Diagnostic, Place
+from dlas_mlir.opt.diagnostics import Diagnostic, Place
 
 _COMMENT = re.compile(
     r"expected-(error|warning|remark|note)(-re)?\s*(?:@([+-]\d+|above|below|unknown))?\s*\{\{(.*)\}\}\s*$"

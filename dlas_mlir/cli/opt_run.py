@@ -15,11 +15,12 @@ from iree.compiler import ir
 from dlas_mlir.cli import expected, opt_flags
 from dlas_mlir.cli.opt_flags import CommandLine
 from dlas_mlir.errors import DlasError
-from dlas_mlir.ir import native, registry, reproducer, sparsity
-from dlas_mlir.ir.diagnostics import Diagnostic, from_mlir, render, reporting_to, with_file
-from dlas_mlir.ir.options import closest
-from dlas_mlir.ir.pipeline import PassFailure, Pipeline, Printing, RunConfig, Source, parse_pipeline
-from dlas_mlir.ir.truncated import check_text
+from dlas_mlir.ir import sparsity
+from dlas_mlir.opt import native, registry, reproducer
+from dlas_mlir.opt.diagnostics import Diagnostic, from_mlir, render, reporting_to, with_file
+from dlas_mlir.opt.options import closest
+from dlas_mlir.opt.pipeline import PassFailure, Pipeline, Printing, RunConfig, Source, parse_pipeline
+from dlas_mlir.opt.truncated import check_text
 
 _BYTECODE = b"ML\xefR"
 # What MLIR calls text that does not come from a file.

@@ -62,7 +62,7 @@ def _list(presets: list[Listed], as_json: bool) -> None:
 def _show(name: str, as_json: bool) -> int:
     """The preset as the passes and iree-compile get it."""
     from dlas_mlir.compiler.presets import load_preset
-    from dlas_mlir.ir.pipeline import parse_pipeline
+    from dlas_mlir.opt.pipeline import parse_pipeline
 
     preset = load_preset(name)
     passes = [str(element) for element in parse_pipeline(preset.pipeline).elements]

@@ -19,11 +19,11 @@ from dlas_mlir.compiler import cache, tools
 from dlas_mlir.compiler.artifact import Artifact, load_artifact, weight_bytes
 from dlas_mlir.compiler.dispatches import PRINT_FLAGS, parse_dispatches, split_dump
 from dlas_mlir.compiler.elf import undefined_symbols
-from dlas_mlir.compiler.importer import Imported, import_model
+from dlas_mlir.compiler.frontend.importer import Imported, import_model
 from dlas_mlir.compiler.presets import Preset, load_preset
 from dlas_mlir.errors import DlasError
-from dlas_mlir.ir.pipeline import parse_pipeline
-from dlas_mlir.ir.pipeline_elements import is_file
+from dlas_mlir.opt.pipeline import parse_pipeline
+from dlas_mlir.opt.pipeline_elements import is_file
 from dlas_mlir.runtime.devices import cpu_features, cpu_model
 
 _RECORD = "artifact.json"

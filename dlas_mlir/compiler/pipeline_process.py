@@ -16,8 +16,8 @@ from iree.compiler import ir
 
 from dlas_mlir.errors import DlasError
 from dlas_mlir.ir import sparsity
-from dlas_mlir.ir.diagnostics import from_mlir, render
-from dlas_mlir.ir.pipeline import PassFailure, parse_pipeline
+from dlas_mlir.opt.diagnostics import from_mlir, render
+from dlas_mlir.opt.pipeline import PassFailure, parse_pipeline
 
 LAYERS = "dlas.layers"
 _MARKS = ("dlas.layer", "dlas.primitive", "dlas.macs")

@@ -171,7 +171,7 @@ def _in_pytorch(spec: str, weights: Path | None) -> Callable[[np.ndarray], np.nd
         model = models.build(spec, weights)
         if quantization_of(model) is None:
             return _module_runner(model)
-    from dlas_mlir.compiler import torch_source
+    from dlas_mlir.compiler.frontend import torch_source
 
     suffix = Path(spec).suffix
     if suffix == ".pt2":

@@ -9,14 +9,13 @@ from typing import ClassVar
 import numpy as np
 from torch import nn
 
+from dlas_mlir.compression.channels.rank import Unit, choose, producers, units_of
+from dlas_mlir.compression.channels.removal import remove, why_wrong
+from dlas_mlir.compression.channels.trace import Channels, output_dim, trace
+from dlas_mlir.compression.layers import matching, weight_layers
+from dlas_mlir.compression.step import Context, Step, check_range, tune
 from dlas_mlir.errors import DlasError
 from dlas_mlir.models.sizes import owner_of, sizes_of
-
-from .channels.rank import Unit, choose, producers, units_of
-from .channels.removal import remove, why_wrong
-from .channels.trace import Channels, output_dim, trace
-from .layers import matching, weight_layers
-from .step import Context, Step, check_range, tune
 
 # The classes that go from each unit, by the unit's layers.
 _Gone = Mapping[tuple[str, ...], np.ndarray]

@@ -11,15 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from dlas_mlir import models
-from dlas_mlir.compiler.input_spec import parse_input
+from dlas_mlir.compiler.frontend.input_spec import parse_input
+from dlas_mlir.compression import checkpoint
+from dlas_mlir.compression.effective import Cost, cost
+from dlas_mlir.compression.recipe import as_json, check_order
+from dlas_mlir.compression.step import Calibration, Context, Step, StepError, Tune
 from dlas_mlir.errors import DlasError
 from dlas_mlir.models.metadata import read_metadata
 from dlas_mlir.models.results import differ, results_of
-
-from . import checkpoint
-from .effective import Cost, cost
-from .recipe import as_json, check_order
-from .step import Calibration, Context, Step, StepError, Tune
 
 # Of the largest: how far the results of one model may be apart that is built twice.
 _REPEATED = 1e-5
@@ -103,7 +102,7 @@ def _load(name: str, inputs: tuple[str, ...] | None, weights: Path | None) -> tu
     specs = tuple(map(parse_input, inputs)) if inputs is not None else None
     entry = models.find(name)
     if entry is None and ":" in name:
-        from dlas_mlir.compiler.torch_source import load_factory
+        from dlas_mlir.compiler.frontend.torch_source import load_factory
 
         return load_factory(name, specs, weights)
     if Path(name).suffix in (".pt2", ".onnx", ".mlir", ".mlirbc"):

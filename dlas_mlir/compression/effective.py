@@ -10,10 +10,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from dlas_mlir.compression.layers import Layer, weight_layers
 from dlas_mlir.models.architecture import quantization_of
 from dlas_mlir.models.count import run_and_count_macs
-
-from .layers import Layer, weight_layers
 
 
 @dataclass(frozen=True)

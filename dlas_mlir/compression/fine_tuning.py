@@ -8,10 +8,9 @@ from pathlib import Path
 
 from torch import nn
 
+from dlas_mlir.compression.accuracy import check_shape
+from dlas_mlir.compression.train import RECIPES, Epoch, Report, check_classes, fastest_precision, fit
 from dlas_mlir.datasets.dataset import Dataset
-
-from .accuracy import check_shape
-from .train import RECIPES, Epoch, Report, check_classes, fastest_precision, fit
 
 # Of the learning rate that the model is trained with from scratch.
 _GENTLER = 0.2

@@ -11,11 +11,10 @@ from torch import fx, nn
 from torch.export import ExportedProgram
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from dlas_mlir.compression.layers import matching, weight_layers
+from dlas_mlir.compression.step import Context, Step, check_choice
 from dlas_mlir.errors import DlasError
 from dlas_mlir.models import architecture
-
-from .layers import matching, weight_layers
-from .step import Context, Step, check_choice
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def fold_batch_norms(model: nn.Module, context: Context) -> dict[str, str]:
 
     The model is in eval mode. Raises DlasError when torch.export cannot trace it.
     """
-    from dlas_mlir.compiler.torch_import import export
+    from dlas_mlir.compiler.frontend.torch_import import export
 
     pairs = dict(_pairs(export(model, context.example_inputs, "the model")))
     for norm_name, name in pairs.items():

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.prune import L1Unstructured
 
+from dlas_mlir.compression.layers import SKIPS, Layer, groups_of, matching, selected
+from dlas_mlir.compression.step import Context, Step, check_choice, check_range, tune
 from dlas_mlir.errors import DlasError
-
-from .layers import SKIPS, Layer, groups_of, matching, selected
-from .step import Context, Step, check_choice, check_range, tune
 
 
 @dataclass(frozen=True)

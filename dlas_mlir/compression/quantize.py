@@ -11,13 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from dlas_mlir.compiler.int8 import OBSERVERS, Prepared, parameters, prepare
+from dlas_mlir.compiler.frontend.int8 import OBSERVERS, Prepared, parameters, prepare
+from dlas_mlir.compression.layers import matching, weight_layers
+from dlas_mlir.compression.step import Context, Step, check_choice, check_range
 from dlas_mlir.errors import DlasError
 from dlas_mlir.models import architecture
 from dlas_mlir.models.results import differ, results_of
-
-from .layers import matching, weight_layers
-from .step import Context, Step, check_choice, check_range
 
 _SOURCES = ("dataset", "random")
 # Of the largest: how far folding batch norms may move a result.

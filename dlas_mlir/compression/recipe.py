@@ -13,14 +13,13 @@ from typing import Any, ClassVar, TypeVar
 
 from torch import nn
 
+from dlas_mlir.compression.channel_pruning import ChannelPrune
+from dlas_mlir.compression.half import Half
+from dlas_mlir.compression.pruning import Prune
+from dlas_mlir.compression.quantize import Quantize
+from dlas_mlir.compression.step import Context, Step, check_range, tune
 from dlas_mlir.errors import DlasError
-from dlas_mlir.ir.options import closest
-
-from .channel_pruning import ChannelPrune
-from .half import Half
-from .pruning import Prune
-from .quantize import Quantize
-from .step import Context, Step, check_range, tune
+from dlas_mlir.opt.options import closest
 
 if sys.version_info >= (3, 11):
     import tomllib

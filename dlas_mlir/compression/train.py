@@ -15,12 +15,11 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from dlas_mlir import models
+from dlas_mlir.compression import checkpoint
+from dlas_mlir.compression.accuracy import Accuracy, check_shape, module_accuracy
 from dlas_mlir.datasets.dataset import Dataset, Split
 from dlas_mlir.errors import DlasError
 from dlas_mlir.runtime.devices import cpu_features
-
-from . import checkpoint
-from .accuracy import Accuracy, check_shape, module_accuracy
 
 _MOMENTUM = 0.9
 _PAD = 4  # pixels that an image may be shifted by

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dlas_mlir.errors import DlasError
 
 if TYPE_CHECKING:
-    from .dataset import Dataset
+    from dlas_mlir.datasets.dataset import Dataset
 
 __all__ = ["NAMES", "load"]
 
@@ -28,10 +28,10 @@ def load(name: str, folder: Path | str | None = None) -> Dataset:
     if name == "digits":
         if folder is not None:
             raise DlasError(f"digits comes with the package: leave out the folder {folder}, or name another dataset")
-        from . import digits
+        from dlas_mlir.datasets import digits
 
         return digits.load()
-    from . import cifar10, imagenet
+    from dlas_mlir.datasets import cifar10, imagenet
 
     module = cifar10 if name == "cifar10" else imagenet
     if folder is None:

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from dlas_mlir.datasets.dataset import Dataset, Normalisation, Split, in_memory
 from dlas_mlir.errors import DlasError
-
-from .dataset import Dataset, Normalisation, Split, in_memory
 
 EXPECTED = "the published data_batch_1.bin ... test_batch.bin, or data_batch_1 ... test_batch (Python)"
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

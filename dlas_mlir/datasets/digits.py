@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .dataset import Dataset, Normalisation, in_memory
+from dlas_mlir.datasets.dataset import Dataset, Normalisation, in_memory
 
 _GREYS = 16  # the brightest value of the images
 _SCALE = 4

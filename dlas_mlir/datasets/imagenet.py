@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from dlas_mlir.datasets.dataset import Dataset, Normalisation, Split
 from dlas_mlir.errors import DlasError
-
-from .dataset import Dataset, Normalisation, Split
 
 EXPECTED = "one directory of images per class, below train/ and val/, or below the folder itself (to test on)"
 SIZE = 224

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from iree.compiler import ir
 
-from dlas_mlir.ir.base import PassError
+from dlas_mlir.opt.base import PassError
 
 
 def text(op: ir.Operation, name: str) -> str:

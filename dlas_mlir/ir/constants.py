@@ -17,7 +17,7 @@ import numpy as np
 from iree.compiler import ir
 from iree.compiler.dialects import arith
 
-from dlas_mlir.ir.base import PassError
+from dlas_mlir.opt.base import PassError
 
 _DTYPES = {
     "bf16": ml_dtypes.bfloat16,

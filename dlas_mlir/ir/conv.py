@@ -14,9 +14,9 @@ from iree.compiler import ir
 from iree.compiler.dialects import arith
 
 from dlas_mlir.ir import affine, build, quant, sparsity
-from dlas_mlir.ir.base import PassError
 from dlas_mlir.ir.constants import Constants, is_constant
 from dlas_mlir.ir.kernel.region import indexing_maps, scalar_constant
+from dlas_mlir.opt.base import PassError
 
 # Name: the dimensions of the input, the weights and the output, one letter each. g: group, c: input channel of a
 # group, f: output channel of a group, m: channel multiplier of a depthwise convolution.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 from iree.compiler import ir
 
-from dlas_mlir.ir.base import PassError
+from dlas_mlir.opt.base import PassError
 
 ATTRIBUTE = "dlas.schedule"
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from iree.compiler import ir
 
 from dlas_mlir.ir import build
-from dlas_mlir.ir.base import PassError
+from dlas_mlir.opt.base import PassError
 
 CONVERT = "sparse_tensor.convert"
 _DIALECT = b"sparse_tensor"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from iree.compiler import ir
 
-from dlas_mlir.ir.base import PassError
+from dlas_mlir.opt.base import PassError
 
 ATTRIBUTE = "dlas.target"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .registry import ZooModel, find, lookup, registry
+from dlas_mlir.models.registry import ZooModel, find, lookup, registry
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,7 +21,7 @@ def build(name: str, weights: Path | None = None) -> nn.Module:
 
     Raises DlasError for an unknown name, and for a file that is unreadable or does not fit the model.
     """
-    from .fill import fill_seeded, load_weights
+    from dlas_mlir.models.fill import fill_seeded, load_weights
 
     entry = lookup(name)
     if weights is None:

@@ -19,8 +19,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.utils import _pytree as pytree
 
 from dlas_mlir.errors import DlasError
-
-from .sizes import owner_of, replace, resize, share_again, shared_names
+from dlas_mlir.models.sizes import owner_of, replace, resize, share_again, shared_names
 
 _INT8 = "dlas_int8"
 HALF_TYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from .results import unchanged
+from dlas_mlir.models.results import unchanged
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -11,9 +11,8 @@ import torch
 from torch import nn
 
 from dlas_mlir.errors import DlasError
-
-from . import architecture, weights_file
-from .metadata import read_metadata
+from dlas_mlir.models import architecture, weights_file
+from dlas_mlir.models.metadata import read_metadata
 
 SEED = 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .resnet import GroupedConv3x3
+from dlas_mlir.models.resnet import GroupedConv3x3
 
 
 class PreActivationBlock(nn.Module):

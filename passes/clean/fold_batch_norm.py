@@ -10,10 +10,10 @@ from iree.compiler import ir
 from iree.compiler.dialects import arith
 
 from dlas_mlir.ir import affine, build, conv
-from dlas_mlir.ir.base import Pass
 from dlas_mlir.ir.constants import Constants, constant, dtype_of
 from dlas_mlir.ir.evaluate import is_elementwise
 from dlas_mlir.ir.kernel.region import indexing_maps, scalar_constant
+from dlas_mlir.opt.base import Pass
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 
 from iree.compiler import ir
 
-from dlas_mlir.ir.base import Pass, PassError, option
 from dlas_mlir.ir.target import ATTRIBUTE, Target
+from dlas_mlir.opt.base import Pass, PassError, option
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from typing import ClassVar
 from iree.compiler import ir
 
 from dlas_mlir.ir import affine, build
-from dlas_mlir.ir.base import Pass
 from dlas_mlir.ir.build import identity
 from dlas_mlir.ir.evaluate import is_elementwise
 from dlas_mlir.ir.kernel.region import (
@@ -21,6 +20,7 @@ from dlas_mlir.ir.kernel.region import (
     iterators,
     stage_refusal,
 )
+from dlas_mlir.opt.base import Pass
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import ClassVar
 from iree.compiler import ir
 
 from dlas_mlir.ir import build
-from dlas_mlir.ir.base import Pass
 from dlas_mlir.ir.kernel.region import scalar_constant
+from dlas_mlir.opt.base import Pass
 
 
 @dataclass(frozen=True)

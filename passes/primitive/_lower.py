@@ -10,8 +10,8 @@ from iree.compiler import ir
 from iree.compiler.dialects import arith
 
 from dlas_mlir.ir import attributes, build, conv
-from dlas_mlir.ir.base import Pass, PassError
 from dlas_mlir.ir.target import Target
+from dlas_mlir.opt.base import Pass, PassError
 
 PRIMITIVE, LAYER, MACS = "dlas.primitive", "dlas.layer", "dlas.macs"
 

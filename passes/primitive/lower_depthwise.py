@@ -8,9 +8,9 @@ from typing import ClassVar
 from iree.compiler import ir
 
 from dlas_mlir.ir import affine, build
-from dlas_mlir.ir.base import option
 from dlas_mlir.ir.conv import Convolution
 from dlas_mlir.ir.target import Target
+from dlas_mlir.opt.base import option
 from dlas_mlir.passes.primitive._lower import LowerPrimitivePass
 from dlas_mlir.passes.primitive._packed import KB, Channels, K, packed_convolution
 

@@ -10,9 +10,9 @@ from typing import ClassVar
 from iree.compiler import ir
 
 from dlas_mlir.ir import attributes, build, conv, sparsity
-from dlas_mlir.ir.base import Pass, PassError, option, remark, warning
-from dlas_mlir.ir.registry import all_pass_names, pass_class
 from dlas_mlir.ir.target import Target
+from dlas_mlir.opt.base import Pass, PassError, option, remark, warning
+from dlas_mlir.opt.registry import all_pass_names, pass_class
 from dlas_mlir.passes.primitive._lower import LAYER, PRIMITIVE, LowerPrimitivePass, marked_with
 
 _PREFIX = "dlas-lower-"

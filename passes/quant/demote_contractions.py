@@ -11,8 +11,8 @@ from iree.compiler import ir
 from iree.compiler.dialects import arith
 
 from dlas_mlir.ir import affine, build, conv
-from dlas_mlir.ir.base import Pass, PassError, option, remark
 from dlas_mlir.ir.constants import Constants, constant
+from dlas_mlir.opt.base import Pass, PassError, option, remark
 
 _DTYPES = {"bf16": ml_dtypes.bfloat16, "f16": np.float16}
 

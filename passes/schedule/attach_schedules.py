@@ -8,11 +8,11 @@ from typing import ClassVar
 from iree.compiler import ir
 
 from dlas_mlir.ir import build
-from dlas_mlir.ir.base import Pass, remark
 from dlas_mlir.ir.kernel import dissolve, sparse
 from dlas_mlir.ir.kernel.region import stage_refusal
 from dlas_mlir.ir.schedule import ATTRIBUTE
 from dlas_mlir.ir.target import Target
+from dlas_mlir.opt.base import Pass, remark
 from dlas_mlir.passes.schedule._rules import schedule_for
 from dlas_mlir.passes.schedule._sparse_rules import sparse_schedule_for
 

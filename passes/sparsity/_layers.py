@@ -9,8 +9,8 @@ import numpy as np
 from iree.compiler import ir
 
 from dlas_mlir.ir import build, conv
-from dlas_mlir.ir.base import PassError
 from dlas_mlir.ir.constants import Constants
+from dlas_mlir.opt.base import PassError
 
 # What the option `skip` may name.
 SKIPS = ("first", "last", "depthwise", "linear")

@@ -9,10 +9,10 @@ import numpy as np
 from iree.compiler import ir
 
 from dlas_mlir.ir import sparsity
-from dlas_mlir.ir.base import Pass, PassError, option, remark
 from dlas_mlir.ir.constants import Constants
 from dlas_mlir.ir.conv import Convolution
 from dlas_mlir.ir.sparsity import Encoding
+from dlas_mlir.opt.base import Pass, PassError, option, remark
 from dlas_mlir.passes.sparsity._layers import float_weights, selected, weight_layers
 from dlas_mlir.passes.sparsity._structure import is_n_of_m, refusal, zero_share
 

@@ -8,8 +8,8 @@ from typing import ClassVar
 from iree.compiler import ir
 
 from dlas_mlir.ir import affine, build, sparsity
-from dlas_mlir.ir.base import Pass
 from dlas_mlir.ir.conv import Convolution
+from dlas_mlir.opt.base import Pass
 from dlas_mlir.passes.sparsity._layers import weight_layers
 
 

@@ -10,8 +10,8 @@ from iree.compiler import ir
 
 from dlas_mlir.ir import build, conv
 from dlas_mlir.ir.constants import Constants
-from dlas_mlir.ir.pipeline import parse_pipeline
 from dlas_mlir.ir.sparsity import Encoding
+from dlas_mlir.opt.pipeline import parse_pipeline
 
 CSR, BSR, NM = Encoding("csr"), Encoding("bsr", block=4), Encoding("nm", n=2, m=4)
 

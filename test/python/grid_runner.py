@@ -18,10 +18,10 @@ from traced import write_linalg
 from dlas_mlir.compiler.artifact import Artifact
 from dlas_mlir.compiler.cache import file_digest
 from dlas_mlir.compiler.driver import compile_imported
-from dlas_mlir.compiler.importer import Imported
+from dlas_mlir.compiler.frontend.importer import Imported
 from dlas_mlir.compiler.presets import Preset, load_preset
-from dlas_mlir.ir.pipeline import Pipeline, PythonPass, parse_pipeline
 from dlas_mlir.ir.target import Target
+from dlas_mlir.opt.pipeline import Pipeline, PythonPass, parse_pipeline
 from dlas_mlir.runtime.devices import resolve
 from dlas_mlir.runtime.session import Session
 

@@ -10,8 +10,8 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 import dlas_mlir
-from dlas_mlir.compiler import torch_source
-from dlas_mlir.compiler.importer import import_source
+from dlas_mlir.compiler.frontend import torch_source
+from dlas_mlir.compiler.frontend.importer import import_source
 from dlas_mlir.errors import DlasError
 
 

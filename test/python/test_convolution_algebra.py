@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dlas_mlir.ir import affine, build, conv
 from dlas_mlir.ir.constants import Constants
-from dlas_mlir.ir.pipeline import parse_pipeline
+from dlas_mlir.opt.pipeline import parse_pipeline
 
 CONTEXT = ir.Context()
 LOOPS = 4

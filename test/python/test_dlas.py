@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 
 import dlas_mlir as dlas
-from dlas_mlir import benchmark, profiling
+from dlas_mlir.benchmark import profiling
+from dlas_mlir.benchmark.bench import peak_gflops
 from dlas_mlir.cli.bench import reasons
 from dlas_mlir.cli.console import print_table
 from dlas_mlir.cli.dlas import main
+from dlas_mlir.measure.rounds import Protocol
 from dlas_mlir.runtime.devices import usable_cpus
 from dlas_mlir.runtime.profile import DispatchTime, median_dispatches
 
@@ -37,7 +39,7 @@ FIELDS = {
     "artifact_sha256": str,
 }
 QUICK = ["--rounds", "2", "--min-time", "0.01"]
-PROTOCOL = benchmark.Protocol(rounds=2, min_seconds=0.01)
+PROTOCOL = Protocol(rounds=2, min_seconds=0.01)
 SCALE = """
 func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
   %y = arith.addf %x, %x : tensor<4xf32>
@@ -338,7 +340,7 @@ def test_a_bug_is_no_traceback(monkeypatch, capsys):
     def broken(*_, **__):
         raise KeyError("shape")
 
-    monkeypatch.setattr(benchmark, "bench", broken)
+    monkeypatch.setattr("dlas_mlir.benchmark.bench.bench", broken)
     assert main(["bench", MODEL]) == 1
     assert "error: dlas broke: KeyError: 'shape' (a bug" in capsys.readouterr().err
 
@@ -418,7 +420,7 @@ def test_macs_by_a_dispatch_name(name, macs):
 
 
 def test_the_peak_is_measured():
-    peak = benchmark.peak_gflops()
+    peak = peak_gflops()
     if peak is None:
         pytest.skip("no CPU target of ours fits this machine")
     assert peak > 1

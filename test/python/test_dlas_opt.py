@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from dlas_mlir.ir import reproducer
+from dlas_mlir.opt import reproducer
 
 PASSES = '''
 import os
 import signal
 from dataclasses import dataclass
 
-from dlas_mlir.ir.base import Pass, PassError, option, remark, warning
+from dlas_mlir.opt.base import Pass, PassError, option, remark, warning
 
 
 @dataclass(frozen=True)

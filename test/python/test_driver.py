@@ -15,7 +15,7 @@ from dlas_mlir.compiler import cache, driver, pipeline_process, tools
 from dlas_mlir.compiler.dispatches import parse_dispatches, split_dump
 from dlas_mlir.compiler.driver import artifact_key, compile_imported, compile_model
 from dlas_mlir.compiler.elf import undefined_symbols
-from dlas_mlir.compiler.importer import import_model
+from dlas_mlir.compiler.frontend.importer import import_model
 from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.errors import DlasError
 

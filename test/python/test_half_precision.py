@@ -13,10 +13,11 @@ from iree.compiler import ir
 from torch import nn
 
 import dlas_mlir
-from dlas_mlir import benchmark
+from dlas_mlir.benchmark.bench import Request, bench_rows
 from dlas_mlir.compression.compress import compress_module
 from dlas_mlir.compression.half import Half
 from dlas_mlir.ir.constants import Constants, constant
+from dlas_mlir.measure.rounds import Protocol
 
 BF16 = ml_dtypes.bfloat16
 
@@ -67,9 +68,9 @@ def test_a_model_with_a_layer_in_float32_is_equal_to_pytorch(tmp_path: Path, ele
     done = compress_module(model.eval(), model.example_inputs, [Half(element, keep=("strided",))])  # type: ignore[arg-type]
     done.save(tmp_path / "half.safetensors")
     presets = ["host/stock", "host/auto"] if element == "float16" else ["host/auto", "host/gemm", "host/direct"]
-    protocol = benchmark.Protocol(rounds=1, min_seconds=0.001, min_count=1)
-    request = benchmark.Request(("imported_model:kinds",), tuple(presets), weights=tmp_path / "half.safetensors")
-    rows = benchmark.bench_rows(request, protocol)
+    protocol = Protocol(rounds=1, min_seconds=0.001, min_count=1)
+    request = Request(("imported_model:kinds",), tuple(presets), weights=tmp_path / "half.safetensors")
+    rows = bench_rows(request, protocol)
     assert [row.get("error") for row in rows] == [None] * len(presets)
     assert all(row["verified"] and row["max_rel_error"] < 1e-2 for row in rows)
 

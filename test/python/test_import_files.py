@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dlas_mlir.compiler import import_process, mlir_import
-from dlas_mlir.compiler.importer import import_model
+from dlas_mlir.compiler.frontend import import_process, mlir_import
+from dlas_mlir.compiler.frontend.importer import import_model
 from dlas_mlir.errors import DlasError
 
 

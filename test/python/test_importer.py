@@ -16,7 +16,7 @@ from iree.compiler import ir
 from iree.compiler.tools import compile_file
 from iree.runtime import load_vm_flatbuffer
 
-from dlas_mlir.compiler.importer import Imported, import_model
+from dlas_mlir.compiler.frontend.importer import Imported, import_model
 from dlas_mlir.errors import DlasError
 
 HERE = Path(__file__).parent
@@ -122,7 +122,7 @@ def test_weights_file_changes_the_module(tmp_path):
 def test_second_import_needs_no_torch(shared_cache):
     first = import_model("imported_model:small")
     code = (
-        "import sys; from dlas_mlir.compiler.importer import import_model; "
+        "import sys; from dlas_mlir.compiler.frontend.importer import import_model; "
         "found = import_model('imported_model:small'); assert 'torch' not in sys.modules; print(found.key)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -164,7 +164,7 @@ IDENTITY = "func.func @main(%a: tensor<4xf32>) -> tensor<4xf32> { return %a : te
 # Imports, but says so and waits for a line before it finishes.
 WAITING = """
 import sys
-from dlas_mlir.compiler import importer
+from dlas_mlir.compiler.frontend import importer
 imported = importer._imported
 def wait(*arguments):
     facts = imported(*arguments)

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 import dlas_mlir as dlas
 from dlas_mlir.cli.dlas import main
-from dlas_mlir.compiler import int8, rounding, torch_source
-from dlas_mlir.compiler.mlir_import import read_module
+from dlas_mlir.compiler.frontend import int8, rounding, torch_source
+from dlas_mlir.compiler.frontend.mlir_import import read_module
 from dlas_mlir.compression.compress import Compressed, compress_module
 from dlas_mlir.compression.half import Half
 from dlas_mlir.compression.quantize import Quantize
@@ -270,7 +270,7 @@ def test_what_is_computed_of_constants_is_one(tmp_path: Path, monkeypatch: pytes
     assert not notes
     assert near(found, model, INPUTS)
     artifact = dlas.compile(model, preset="host/auto", example_inputs=INPUTS)
-    (row,) = dlas.bench(artifact, protocol=dlas.benchmark.Protocol(rounds=1, min_seconds=0.01))
+    (row,) = dlas.bench(artifact, protocol=dlas.Protocol(rounds=1, min_seconds=0.01))
     assert row["verified"], row
 
 

@@ -15,7 +15,7 @@ from traced import write_linalg
 
 from dlas_mlir.compiler.cache import file_digest
 from dlas_mlir.compiler.driver import compile_imported
-from dlas_mlir.compiler.importer import Imported
+from dlas_mlir.compiler.frontend.importer import Imported
 from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.runtime.devices import resolve
 from dlas_mlir.runtime.session import Session

@@ -12,7 +12,7 @@ from convolution_cases import Case, grid
 from grid_runner import Figures, compiled, preset_for
 from narrow_cases import CodesCase, Modules, RoundedCase, bare
 
-from dlas_mlir.compiler.host import cpu_features
+from dlas_mlir.compiler.presets.host import cpu_features
 from dlas_mlir.runtime.devices import resolve
 from dlas_mlir.runtime.session import Session
 

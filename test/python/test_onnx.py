@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from dlas_mlir import api
-from dlas_mlir.compiler import onnx_check
 from dlas_mlir.compiler.driver import compile_model
-from dlas_mlir.compiler.importer import import_model
+from dlas_mlir.compiler.frontend.importer import import_model
+from dlas_mlir.compiler.frontend.onnx import check as onnx_check
 from dlas_mlir.errors import DlasError
 from dlas_mlir.runtime.timing import check
 from dlas_mlir.runtime.worker import golden_limits, load_golden, sorted_keys

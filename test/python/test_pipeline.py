@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from iree.compiler import ir
 
-from dlas_mlir.ir.base import Pass, option
-from dlas_mlir.ir.diagnostics import Place
-from dlas_mlir.ir.options import closest, print_pass, specs_of
-from dlas_mlir.ir.pipeline import (
+from dlas_mlir.opt.base import Pass, option
+from dlas_mlir.opt.diagnostics import Place
+from dlas_mlir.opt.options import closest, print_pass, specs_of
+from dlas_mlir.opt.pipeline import (
     NativePass,
     Nest,
     PassFailure,
@@ -24,7 +24,7 @@ from dlas_mlir.ir.pipeline import (
     Source,
     parse_pipeline,
 )
-from dlas_mlir.ir.pipeline_text import parse_text
+from dlas_mlir.opt.pipeline_text import parse_text
 from dlas_mlir.passes.clean.set_target import SetTargetPass
 
 CONTEXT = ir.Context()
@@ -213,7 +213,7 @@ def test_a_run_raises_what_the_passes_said() -> None:
 
 
 def test_the_json_of_the_catalogue_is_json() -> None:
-    from dlas_mlir.ir import catalogue
+    from dlas_mlir.opt import catalogue
 
     names = [entry["name"] for entry in json.loads(json.dumps(catalogue.as_data()))]
     assert "dlas-set-target" in names

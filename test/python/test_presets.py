@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from dlas_mlir.cli.dlas import main
-from dlas_mlir.compiler import host, presets
-from dlas_mlir.compiler.presets import list_presets, load_preset
+from dlas_mlir.compiler import presets
+from dlas_mlir.compiler.presets import host, list_presets, load_preset
 from dlas_mlir.errors import DlasError
-from dlas_mlir.ir.pipeline import PipelineError, parse_pipeline
+from dlas_mlir.opt.pipeline import PipelineError, parse_pipeline
 
 GOOD = """\
 [target]

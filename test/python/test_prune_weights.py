@@ -16,7 +16,7 @@ from dlas_mlir.compression.layers import weight_layers
 from dlas_mlir.compression.pruning import Prune
 from dlas_mlir.ir import build, conv
 from dlas_mlir.ir.constants import Constants
-from dlas_mlir.ir.pipeline import parse_pipeline
+from dlas_mlir.opt.pipeline import parse_pipeline
 
 INPUTS = (torch.randn((1, 3, 8, 8), generator=torch.Generator().manual_seed(1)),)
 

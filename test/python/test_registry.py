@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dlas_mlir.ir import catalogue, registry
-from dlas_mlir.ir.options import specs_of
+from dlas_mlir.opt import catalogue, registry
+from dlas_mlir.opt.options import specs_of
 
 ROOT = Path(__file__).parents[2]
 OWN = [entry for entry in registry.all_entries() if entry.module.startswith("dlas_mlir.")]

@@ -19,7 +19,7 @@ import dlas_mlir
 from dlas_mlir.cli.dlas import main
 from dlas_mlir.compiler.cache import file_digest
 from dlas_mlir.compiler.driver import compile_imported
-from dlas_mlir.compiler.importer import Imported
+from dlas_mlir.compiler.frontend.importer import Imported
 from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.compression.compress import compress_module
 from dlas_mlir.compression.pruning import Prune

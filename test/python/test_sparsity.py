@@ -12,10 +12,10 @@ from torch_mlir import ir as upstream_ir
 from upstream_sparsifier import run_upstream
 
 from dlas_mlir.ir import build, conv, sparsity
-from dlas_mlir.ir.base import PassError
 from dlas_mlir.ir.constants import Constants
-from dlas_mlir.ir.pipeline import parse_pipeline
 from dlas_mlir.ir.sparsity import Encoding
+from dlas_mlir.opt.base import PassError
+from dlas_mlir.opt.pipeline import parse_pipeline
 
 FORMS = sorted({forms[1] for forms in conv._FORMS.values()})
 

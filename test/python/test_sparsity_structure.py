@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as arrays
 from iree.compiler import ir
 
 from dlas_mlir.ir.constants import Constants
-from dlas_mlir.ir.pipeline import parse_pipeline
 from dlas_mlir.ir.sparsity import Encoding
+from dlas_mlir.opt.pipeline import parse_pipeline
 from dlas_mlir.passes.sparsity._structure import block_scores, is_n_of_m, n_of_m_mask, zero_share
 
 BLOCKS = (1, 2, 4, 8)

@@ -10,12 +10,12 @@ import torch
 from imported_model import kinds
 from iree.compiler import ir
 
+from dlas_mlir.benchmark.speedup import add_actual, expected, is_dense, rates
 from dlas_mlir.cli.dlas import main
 from dlas_mlir.compiler.work import count
 from dlas_mlir.compression.channel_pruning import ChannelPrune
 from dlas_mlir.compression.compress import compress_module
 from dlas_mlir.ir.target import Target
-from dlas_mlir.speedup import add_actual, expected, is_dense, rates
 
 MODULE = """
 func.func @main(%x: tensor<1x4xf32>, %image: tensor<1x1x4x4xf32>) -> (tensor<1x2xf32>, tensor<1x2x3x3xf32>) {

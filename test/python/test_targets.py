@@ -10,7 +10,7 @@ import pytest
 from dlas_mlir import api, pipelines
 from dlas_mlir.compiler.artifact import Artifact
 from dlas_mlir.compiler.driver import compile_model
-from dlas_mlir.compiler.host import cpu_features
+from dlas_mlir.compiler.presets.host import cpu_features
 from dlas_mlir.errors import DlasError
 from dlas_mlir.runtime.devices import open_device, resolve
 from dlas_mlir.runtime.timing import check

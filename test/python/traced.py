@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from dlas_mlir.compiler import torch_import, torch_lowering
+from dlas_mlir.compiler.frontend import torch_import, torch_lowering
 
 
 def write_linalg(module: nn.Module, inputs: tuple[Any, ...], path: Path, name: str) -> None:

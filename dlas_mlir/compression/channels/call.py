@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, fx
 
 from dlas_mlir.compiler.layers import layer_name
-
-from .labels import Dim, Dims, Labels
-from .labels import reshaped as reshaped_dims
+from dlas_mlir.compression.channels.labels import Dim, Dims, Labels
+from dlas_mlir.compression.channels.labels import reshaped as reshaped_dims
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor, nn
 
+from dlas_mlir.compression.channels.trace import Channels, output_dim
 from dlas_mlir.compression.layers import weight_layers
 from dlas_mlir.models.sizes import owner_of
-
-from .trace import Channels, output_dim
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from dlas_mlir.compression.channels.trace import Channels, values_of
 from dlas_mlir.errors import DlasError
 from dlas_mlir.models.results import differ, results_of
 from dlas_mlir.models.sizes import owner_of, replace, set_sizes, share_again, shared_names, sizes_of
-
-from .trace import Channels, values_of
 
 # Of the largest output: how far a module without some channels may be from the one that gives them no weight.
 _TOLERANCE = 1e-3

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from torch import fx
 
-from .call import Call, shape_of
-from .labels import Dim, Dims
+from dlas_mlir.compression.channels.call import Call, shape_of
+from dlas_mlir.compression.channels.labels import Dim, Dims
 
 Result = Dims | list[Dims] | None
 Rule = Callable[[Call], Result]

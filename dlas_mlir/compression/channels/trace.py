@@ -15,12 +15,11 @@ from torch.export import ExportedProgram
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils import _pytree as pytree
 
-from dlas_mlir.compiler.torch_import import export
+from dlas_mlir.compiler.frontend.torch_import import export
+from dlas_mlir.compression.channels import rules
+from dlas_mlir.compression.channels.call import Call
+from dlas_mlir.compression.channels.labels import Dims, Labels
 from dlas_mlir.models.sizes import owner_of, shared_names, sizes_of
-
-from . import rules
-from .call import Call
-from .labels import Dims, Labels
 
 # Their tensors hold several things in one, and their code knows the sizes.
 _RIGID = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from iree.compiler import ir
 
-from dlas_mlir.ir.base import PassError
 from dlas_mlir.ir.kernel.build import splat
 from dlas_mlir.ir.kernel.region import scalar_constant
+from dlas_mlir.opt.base import PassError
 
 # Operations whose result of 16 bits comes about without arithmetic in 16 bits.
 MOVING = frozenset({"arith.truncf", "arith.bitcast", "arith.select"})

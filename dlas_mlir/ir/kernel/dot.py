@@ -13,8 +13,8 @@ from iree.compiler import ir
 from iree.compiler.dialects import arith
 
 from dlas_mlir.ir import affine, attributes
-from dlas_mlir.ir.base import PassError
 from dlas_mlir.ir.strides import Span, offsets
+from dlas_mlir.opt.base import PassError
 
 ATTRIBUTE = "dlas.dot"
 

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from iree.compiler import ir
 
 from dlas_mlir.ir import affine
-from dlas_mlir.ir.base import PassError
 from dlas_mlir.ir.kernel import build, dot
 from dlas_mlir.ir.kernel.access import Position, Reader, write
 from dlas_mlir.ir.kernel.body import BodyEmitter
@@ -30,6 +29,7 @@ from dlas_mlir.ir.kernel.cascade import Cascade, added, is_long_sum
 from dlas_mlir.ir.kernel.region import Access, Output, Region, Stage
 from dlas_mlir.ir.schedule import Schedule
 from dlas_mlir.ir.strides import Span
+from dlas_mlir.opt.base import PassError
 
 _DYNAMIC = -(2**63)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from iree.compiler import ir
 
 from dlas_mlir.ir import affine
-from dlas_mlir.ir.base import PassError
 from dlas_mlir.ir.build import defining
 from dlas_mlir.ir.kernel import build, dot
 from dlas_mlir.ir.kernel.region import (
@@ -35,6 +34,7 @@ from dlas_mlir.ir.kernel.region import (
     shape_of,
     stage_refusal,
 )
+from dlas_mlir.opt.base import PassError
 
 
 def read_region(op: ir.Operation) -> Region:

@@ -8,9 +8,9 @@ from typing import TypeAlias
 from iree.compiler import ir
 
 from dlas_mlir.ir import affine
-from dlas_mlir.ir.base import PassError
 from dlas_mlir.ir.kernel.dot import Instruction
 from dlas_mlir.ir.schedule import ATTRIBUTE
+from dlas_mlir.opt.base import PassError
 
 # The elements that vectors are computed of. Truth values are for iree-compile, which stores them as bytes.
 ELEMENTS = frozenset({"f16", "bf16", "f32", "f64", "i8", "i16", "i32", "i64"})

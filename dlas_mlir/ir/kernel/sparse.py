@@ -30,7 +30,6 @@ from iree.compiler.dialects import arith, scf
 
 from dlas_mlir.ir import affine
 from dlas_mlir.ir import constants as weights
-from dlas_mlir.ir.base import PassError
 from dlas_mlir.ir.kernel import build
 from dlas_mlir.ir.kernel.access import Position, Reader
 from dlas_mlir.ir.kernel.emit import Kernel
@@ -46,6 +45,7 @@ from dlas_mlir.ir.kernel.region import (
 )
 from dlas_mlir.ir.schedule import Schedule
 from dlas_mlir.ir.strides import Form, Span, form_of
+from dlas_mlir.opt.base import PassError
 
 ATTRIBUTE = "dlas.sparse"
 

@@ -1,0 +1,1 @@
+"""Importing: torch, ONNX and MLIR files, down to linalg on tensors."""

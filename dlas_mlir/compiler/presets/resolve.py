@@ -1,0 +1,197 @@
+"""Presets: `TARGET/RECIPE` names a target's figures, the iree-compile flags and a pass pipeline.
+
+A target is one TOML file, in the user's directories ($DLAS_PRESETS, a list of directories as in $PATH, then
+`dlas_mlir/presets` in the configuration directory) or in `dlas_mlir.pipelines`; the first found is taken.
+The target `host` is the file that fits this machine, compiled for exactly its CPU. Targets can share recipes: those of
+the file named by `recipes_from`, which is looked for in the same directories, and stands for no target itself.
+Pipelines are made of fragments, those of `fragments.toml` in all these directories: of one name the first is taken.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dlas_mlir import pipelines
+from dlas_mlir.compiler.presets import file as preset_file
+from dlas_mlir.compiler.presets import host
+from dlas_mlir.compiler.presets.file import Fragment, Recipe, TargetFile
+from dlas_mlir.errors import DlasError
+from dlas_mlir.ir.target import Target
+from dlas_mlir.opt.options import closest
+from dlas_mlir.opt.pipeline import Pipeline, PythonPass, parse_pipeline
+from dlas_mlir.opt.registry import pass_class
+
+HOST = "host"
+_FRAGMENTS = "fragments.toml"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One recipe for one target, checked.
+
+    `name` is what was asked for (`host/auto`), `target_name` the target file it came to. `pipeline` is text
+    that `parse_pipeline` takes; `iree_flags` is all that iree-compile is given; `device` is the runtime's;
+    `element` is the type that operands are rounded to, empty where the model's own types stay.
+    """
+
+    name: str
+    target: Target
+    target_name: str
+    recipe: str
+    pipeline: str
+    iree_flags: tuple[str, ...]
+    device: str
+    description: str
+    element: str = ""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One line of `dlas presets`."""
+
+    name: str
+    description: str
+    target: str
+    device: str
+    file: str
+
+
+def load_preset(name: str, *, threads: int = 1) -> Preset:
+    """The preset `TARGET/RECIPE` for `threads` workers, with its whole pipeline checked.
+
+    Raises DlasError that names the file and what is wrong in it; for a wrong pipeline it is a PipelineError
+    with the line and column in the TOML file.
+    """
+    target_name, slash, recipe_name = name.partition("/")
+    if not slash or not recipe_name or not re.fullmatch(r"\w[\w.-]*", target_name):
+        raise DlasError(f"expected a preset TARGET/RECIPE such as `host/auto`, found `{name}`")
+    if threads < 1:
+        raise DlasError(f"expected at least one thread, found {threads}")
+    file = _read(target_name)
+    recipe = file.recipes.get(recipe_name)
+    if recipe is None:
+        hint = closest(recipe_name, file.recipes)
+        known = ", ".join(file.recipes)
+        raise DlasError(f"{file.path}: there is no recipe `{recipe_name}`{hint}; it has {known}")
+    target = dataclasses.replace(file.target, threads=threads)
+    return Preset(
+        name=name,
+        target=target,
+        target_name=file.target.name,
+        recipe=recipe_name,
+        pipeline=str(_pipeline(target, recipe)),
+        iree_flags=(*file.iree_flags, *recipe.iree_flags),
+        device=_device(file.device, threads),
+        description=recipe.description,
+        element=recipe.element,
+    )
+
+
+def list_presets(wrong: list[DlasError] | None = None) -> list[Listed]:
+    """All presets, `host` first; pipelines are not looked into.
+
+    For a target whose file is wrong there is an error in `wrong`, once for each file; without `wrong` it is raised.
+    """
+    try:
+        names = [HOST] if _find(HOST) or host.target_name() else []
+    except DlasError:
+        names = []
+    names += sorted(_targets() - {HOST})
+    listed = []
+    for name in names:
+        try:
+            file = _read(name)
+        except DlasError as error:
+            if wrong is None:
+                raise
+            if str(error) not in map(str, wrong):
+                wrong.append(error)
+            continue
+        device = _device(file.device, 1)
+        for recipe in file.recipes.values():
+            label = f"{name}/{recipe.name}"
+            listed.append(Listed(label, recipe.description, file.description, device, str(file.path)))
+    return listed
+
+
+def list_fragments() -> list[Fragment]:
+    """The fragments that pipelines of presets may name. A file that is wrong raises DlasError."""
+    found: dict[str, Fragment] = {}
+    for folder in reversed(search_path()):
+        if (path := folder / _FRAGMENTS).is_file():
+            found |= preset_file.read_fragments(path)
+    return list(found.values())
+
+
+def search_path() -> list[Path]:
+    """The directories in which target files are looked for, the user's first."""
+    chosen = [Path(part).expanduser() for part in os.environ.get("DLAS_PRESETS", "").split(os.pathsep) if part]
+    config = os.environ.get("XDG_CONFIG_HOME")
+    base = Path(config) if config else Path.home() / ".config"
+    return [*chosen, base / "dlas_mlir" / "presets", Path(pipelines.__path__[0])]
+
+
+def _find(target: str) -> Path | None:
+    paths = (folder / f"{target}.toml" for folder in search_path())
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _targets() -> set[str]:
+    """The names of all target files."""
+    names = {path.stem for folder in search_path() for path in folder.glob("*.toml")}
+    return {name for name in names if (path := _find(name)) and preset_file.is_target(path)}
+
+
+def _read(target: str) -> TargetFile:
+    path = _find(target)
+    if path and preset_file.is_target(path):
+        return _with_shared_recipes(preset_file.read(path))
+    if path:
+        raise DlasError(f"{path}: `{target}` is no target, only recipes or fragments that targets share")
+    if target == HOST:
+        return _for_host(_read(host.target_name()))
+    known = _targets() | {HOST}
+    hint = closest(target, known)
+    raise DlasError(f"there is no target `{target}`{hint}; there are {', '.join(sorted(known))}")
+
+
+def _with_shared_recipes(file: TargetFile) -> TargetFile:
+    """`file` with the recipes of `recipes_from` before its own, which go before those of the same name."""
+    if file.recipes_from is None:
+        return file
+    shared = _find(file.recipes_from)
+    where = f"{file.path}: recipes_from: "
+    if shared is None:
+        folders = ", ".join(str(folder) for folder in search_path())
+        raise DlasError(f"{where}there is no file {file.recipes_from}.toml in {folders}")
+    if preset_file.is_target(shared):
+        raise DlasError(f"{where}{shared} is not a file of recipes only")
+    return dataclasses.replace(file, recipes={**preset_file.read_recipes(shared), **file.recipes})
+
+
+def _for_host(file: TargetFile) -> TargetFile:
+    """`file` for exactly this CPU: its own instructions and caches."""
+    target = dataclasses.replace(file.target, **host.cache_sizes())
+    replaced = ("--iree-llvmcpu-target-",)
+    flags = tuple(flag for flag in file.iree_flags if not flag.startswith(replaced))
+    return dataclasses.replace(file, target=target, iree_flags=(*flags, "--iree-llvmcpu-target-cpu=host"))
+
+
+def _device(device: str, threads: int) -> str:
+    # The synchronous driver has no threads, and the least overhead.
+    return {"local": "local-sync" if threads == 1 else "local-task"}.get(device, device)
+
+
+def _pipeline(target: Target, recipe: Recipe) -> Pipeline:
+    """The recipe's passes after the one that writes the target; nothing at all for an empty recipe."""
+    body = parse_pipeline(recipe.pipeline, fragments={part.name: part.pipeline for part in list_fragments()})
+    if not body.elements:
+        return body
+    figures: dict[str, Any] = dataclasses.asdict(target)
+    set_target: Any = pass_class("dlas-set-target")
+    return Pipeline((PythonPass(set_target(target=figures.pop("name"), **figures)),)) + body

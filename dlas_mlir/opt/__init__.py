@@ -1,0 +1,1 @@
+"""What makes a pass driver: the pass base class, options, the registry, pipeline text, diagnostics, reproducers."""
