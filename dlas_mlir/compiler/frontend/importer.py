@@ -30,20 +30,8 @@ _IMPORT = "dlas_mlir.compiler.frontend.import_process"
 _LOWERING = "dlas_mlir.compiler.frontend.torch_lowering"
 # What takes seconds to load.
 _TORCH = "dlas_mlir.compiler.frontend.torch_source"
-# The files of this package that do not decide what is imported; a change of any other makes the cached ones stale.
-_LATER = frozenset(
-    {
-        "artifact.py",
-        "dispatches.py",
-        "driver.py",
-        "elf.py",
-        "host.py",
-        "peak.py",
-        "pipeline_process.py",
-        "preset_file.py",
-        "presets.py",
-    }
-)
+# The files beside this package that decide what is imported, as all of it does; a change makes cached imports stale.
+_BESIDE = ("layers.py", "work.py")
 _FACTS = "import.json"
 _PACKAGES = ("torch", "torch-mlir", "torchao", "iree-base-compiler", "onnx", "onnxruntime")
 
@@ -147,7 +135,8 @@ def _key(request: Request) -> str:
         place = [str(sources[0]), os.environ.get("PYTHONPATH", "")]
     else:
         sources = [Path(request.spec)]
-    sources += sorted(file for file in Path(__file__).parent.glob("*.py") if file.name not in _LATER)
+    package = Path(__file__).parent
+    sources += [*sorted(package.rglob("*.py")), *(package.parent / name for name in _BESIDE)]
     return cache.digest(
         request.kind,
         request.name,
