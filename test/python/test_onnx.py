@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -218,6 +219,8 @@ KINDS = {
     "layer normalization": "LayerNormalization <axis = -1> (x, seven, seven)",
     "group normalization": "GroupNormalization <num_groups = 2> (x, four, four)",
     "instance normalization": "InstanceNormalization (x, four, four)",
+    "mean and variance": "MeanVarianceNormalization (far)",
+    "mean and variance over axes": "MeanVarianceNormalization <axes = [1, 3]> (far)",
     "resize, nearest": 'Resize <mode = "nearest", coordinate_transformation_mode = "asymmetric",'
     ' nearest_mode = "floor"> (x, , scales)',
     "resize, linear": 'Resize <mode = "linear", coordinate_transformation_mode = "half_pixel"> (x, , scales)',
@@ -229,9 +232,10 @@ KINDS = {
 KINDS_MODEL = """<ir_version: 10, opset_import: ["": 21]>
 kinds (float[1, 4, 7, 7] x, float[3] vector, float[2, 3, 4] stack, float[4] short) => ({outputs})
 <int64[8] around = {{0, 0, 2, 1, 0, 0, 1, 3}}, float[4] scales = {{1.0, 1.0, 2.0, 2.0}}, int64[2] axes = {{2, 3}},
- float low = {{-0.5}}, float high = {{0.5}}>
+ float thousand = {{1000.0}}, float low = {{-0.5}}, float high = {{0.5}}>
 {{
   sigmoid = Sigmoid (x)
+  far = Add (x, thousand)
   {lines}
 }}"""
 
@@ -247,12 +251,61 @@ def test_kinds_of_operations(tmp_path):
     for output in model.graph.output:  # the text form knows no open rank
         output.type.tensor_type.ClearField("shape")
     onnx.save(model, str(path))
-    artifact = compile_model(path, "host/stock")
+    assert_each_right(path, KINDS)
+
+
+def assert_each_right(path: Path, names: Iterable[str], preset: str = "host/stock") -> None:
+    """The same as `assert_right`, with a name for each output."""
+    artifact = compile_model(path, preset)
     assert artifact.unchecked == ""
     golden = load_golden(str(artifact.golden))
-    for i, (name, output) in enumerate(zip(KINDS, api.run(artifact), strict=True)):
+    for i, (name, output) in enumerate(zip(names, api.run(artifact), strict=True)):
         result = check([output], [golden[f"output_{i}"]], **golden_limits(golden))
         assert result.verified, f"{name}: {result.reason}"
+
+
+# What each layer is called, its outputs that are asked for (of Y, Y_h, Y_c), and its call.
+RECURRENT = {
+    "gru_reverse": ("y h", 'GRU <hidden_size=4, direction="reverse"> (x, gw1, gr1, gb1, , s1)'),
+    "gru_both": ("y h", 'GRU <hidden_size=4, direction="bidirectional", linear_before_reset=1> (x, gw2, gr2)'),
+    "gru_last_state": ("_ h", 'GRU <hidden_size=4, direction="bidirectional"> (x, gw2, gr2, , whole, s2)'),
+    "lstm_reverse": ("y h c", 'LSTM <hidden_size=4, direction="reverse"> (x, lw1, lr1, , , s1, s1)'),
+    "lstm_both": ("y h c", 'LSTM <hidden_size=4, direction="bidirectional"> (x, lw2, lr2, lb2, , s2, c2)'),
+    "lstm_behind": ("y h c", 'LSTM <hidden_size=4, direction="bidirectional", layout=1> (b, lw2, lr2, lb2, , t2)'),
+    "lstm_cell": ("_ _ c", 'LSTM <hidden_size=4, direction="bidirectional"> (x, lw2, lr2)'),
+    "rnn_both": ("y h", 'RNN <hidden_size=4, direction="bidirectional", activations=["Tanh", "Tanh"]> (x, rw2, rr2)'),
+    "rnn_behind": ("y", 'RNN <hidden_size=4, direction="reverse", layout=1> (b, rw1, rr1, , , t1)'),
+}
+
+
+def recurrent(path: Path) -> tuple[Path, list[str]]:
+    """All of RECURRENT as one model; the names of its outputs."""
+    lines, outputs = [], []
+    for name, (asked, call) in RECURRENT.items():
+        results = ["" if each == "_" else f"{name}_{each}" for each in asked.split()]
+        lines.append(f"[{name}] {', '.join(results)} = {call}")
+        outputs += filter(None, results)
+    found = {"s1": random(1, 3, 4), "s2": random(2, 3, 4), "c2": random(2, 3, 4, seed=1)}
+    found |= {"t1": random(3, 1, 4), "t2": random(3, 2, 4)}
+    for letter, gates in (("r", 1), ("g", 3), ("l", 4)):
+        for ways in (1, 2):
+            found[f"{letter}w{ways}"] = random(ways, gates * 4, 6)
+            found[f"{letter}r{ways}"] = random(ways, gates * 4, 4, seed=1)
+            found[f"{letter}b{ways}"] = random(ways, gates * 8, seed=2)
+    text = f"""<ir_version: 8, opset_import: ["": 17]>
+    net (float[5, 3, 6] x, float[3, 5, 6] b) => ({", ".join(f"float o_{name}" for name in outputs)})
+    <int32[3] whole = {{5, 5, 5}}> {{ {" ".join(lines)} {" ".join(f"o_{name} = Identity({name})" for name in outputs)} }}"""
+    save(path, text, found)
+    model = onnx.load(str(path))
+    for output in model.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    onnx.save(model, str(path))
+    return path, outputs
+
+
+def test_recurrent_layers_that_go_backwards(tmp_path):
+    path, outputs = recurrent(tmp_path / "net.onnx")
+    assert_each_right(path, outputs, "host/auto")
 
 
 QUANTIZED = """<ir_version: 8, opset_import: ["": 17]>

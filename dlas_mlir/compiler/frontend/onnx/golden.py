@@ -117,6 +117,11 @@ def _evaluator(model: ModelProto) -> tuple[Callable[[Arrays], Arrays], str]:
 
     from dlas_mlir.compiler.frontend.onnx.reference import OPERATIONS
 
+    # It would take a result without a name for every input that is left out after it.
+    for number, node in enumerate(all_nodes(model.graph.node)):
+        for index, name in enumerate(node.output):
+            node.output[index] = name or f"/unused/{number}/{index}"
+
     def run(values: Arrays) -> Arrays:
         try:
             evaluator = ReferenceEvaluator(model, new_ops=OPERATIONS)

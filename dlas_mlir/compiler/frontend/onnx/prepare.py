@@ -40,6 +40,7 @@ def prepare(model: ModelProto, name: str) -> ModelProto:
     if model.functions:
         model = _native(name, lambda: inliner.inline_local_functions(model, convert_version=True))
     _check_operations(model, name)
+    _spell_out(model)
     weights = _set_aside(model)
     model = _native(name, lambda: fold(model))
     model = _upgraded(model, name)
@@ -72,6 +73,13 @@ def _check_operations(model: ModelProto, name: str) -> None:
             )
         if not onnx.defs.has(node.op_type, max_inclusive_version=version):
             raise DlasError(f"{name}: {describe(node)}: opset {version} of ONNX has no such operation")
+
+
+def _spell_out(model: ModelProto) -> None:
+    """Write defaults that shape inference needs and does not find."""
+    for node in all_nodes(model.graph.node):
+        if node.op_type == "MeanVarianceNormalization" and not node.attribute:
+            node.attribute.append(helper.make_attribute("axes", [0, 2, 3]))
 
 
 def _upgraded(model: ModelProto, name: str) -> ModelProto:

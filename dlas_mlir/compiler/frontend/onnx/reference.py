@@ -165,6 +165,15 @@ class MaxPool(OpRun):
         return windows.max(axes).astype(x.dtype), found.astype(np.int64)
 
 
+class MeanVarianceNormalization(OpRun):
+    """In double precision; onnx's own subtracts the square of the mean."""
+
+    def _run(self, x: Array, axes: Sequence[int] | None = None) -> tuple[Array]:  # pyright: ignore
+        wide, over = x.astype(np.float64), tuple(axes or (0, 2, 3))
+        apart = wide - wide.mean(over, keepdims=True)
+        return ((apart / (np.sqrt((apart * apart).mean(over, keepdims=True)) + 1e-9)).astype(x.dtype),)
+
+
 class Softmax(OpRun):
     """Along one axis; before opset 13 over all axes from `axis` on."""
 
@@ -194,6 +203,7 @@ OPERATIONS: list[type[OpRun]] = [
     DequantizeLinear,
     LogSoftmax,
     MaxPool,
+    MeanVarianceNormalization,
     QLinearConv,
     QLinearMatMul,
     QuantizeLinear,
