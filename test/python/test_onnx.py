@@ -282,9 +282,9 @@ def recurrent(path: Path) -> tuple[Path, list[str]]:
     """All of RECURRENT as one model; the names of its outputs."""
     lines, outputs = [], []
     for name, (asked, call) in RECURRENT.items():
-        results = ["" if each == "_" else f"{name}_{each}" for each in asked.split()]
-        lines.append(f"[{name}] {', '.join(results)} = {call}")
-        outputs += filter(None, results)
+        named = ["" if each == "_" else f"{name}_{each}" for each in asked.split()]
+        lines.append(f"[{name}] {', '.join(named)} = {call}")
+        outputs += filter(None, named)
     found = {"s1": random(1, 3, 4), "s2": random(2, 3, 4), "c2": random(2, 3, 4, seed=1)}
     found |= {"t1": random(3, 1, 4), "t2": random(3, 2, 4)}
     for letter, gates in (("r", 1), ("g", 3), ("l", 4)):
@@ -292,9 +292,10 @@ def recurrent(path: Path) -> tuple[Path, list[str]]:
             found[f"{letter}w{ways}"] = random(ways, gates * 4, 6)
             found[f"{letter}r{ways}"] = random(ways, gates * 4, 4, seed=1)
             found[f"{letter}b{ways}"] = random(ways, gates * 8, seed=2)
-    text = f"""<ir_version: 8, opset_import: ["": 17]>
-    net (float[5, 3, 6] x, float[3, 5, 6] b) => ({", ".join(f"float o_{name}" for name in outputs)})
-    <int32[3] whole = {{5, 5, 5}}> {{ {" ".join(lines)} {" ".join(f"o_{name} = Identity({name})" for name in outputs)} }}"""
+    lines += [f"o_{name} = Identity ({name})" for name in outputs]
+    results = ", ".join(f"float o_{name}" for name in outputs)
+    text = f"""<ir_version: 8, opset_import: ["": 17]> net (float[5, 3, 6] x, float[3, 5, 6] b) => ({results})
+    <int32[3] whole = {{5, 5, 5}}> {{ {" ".join(lines)} }}"""
     save(path, text, found)
     model = onnx.load(str(path))
     for output in model.graph.output:
