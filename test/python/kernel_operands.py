@@ -243,6 +243,7 @@ RESULTS = [
         ),
         ("4x20xf32", "9x20xf32"),
         lambda _, b: (np.concatenate([b[:3], -b[1:5], b[7:]]), b),
+        2,
     ),
     matrix(
         "inserted_into_a_constant",
@@ -268,6 +269,7 @@ RESULTS = [
         %y, %1""",
         lambda x, y: (np.concatenate([y[1:2], -x[:2]]), y),
         "3x20xf32 4x20xf32",
+        kernels=2,
     ),
 ]
 

@@ -397,4 +397,31 @@ PINNED: tuple[Program, ...] = (
         (7,),
         (12, 3),
     ),
+    # The initial value of a convolution is an argument, which is returned, too.
+    Program(
+        (
+            Argument(Tensor((1, 2, 10), "i32"), (), Data("small", 1)),
+            Constant(Tensor((1, 10, 18), "i32"), (), Data("small", 507)),
+            Argument(Tensor((1, 1, 18), "i32"), (), Data("small", 270)),
+            Generic(
+                Tensor((1, 1, 18), "i32"),
+                (0, 1, 2),
+                True,
+                (1, 1, 18, 1, 10),
+                ("parallel", "parallel", "parallel", "reduction", "reduction"),
+                (
+                    (("d", 0), ("+", ("*", ("d", 1), ("c", 2)), ("*", ("d", 3), ("c", 1))), ("d", 4)),
+                    (("d", 3), ("d", 4), ("d", 2)),
+                    (("d", 0), ("d", 1), ("d", 2)),
+                ),
+                Body((Scalar("arith.muli", "i32", (0, 1)), Scalar("arith.addi", "i32", (2, 3)))),
+                (
+                    "linalg.conv_1d_nwc_wcf",
+                    " {dilations = dense<[1]> : tensor<1xi64>, strides = dense<[2]> : tensor<1xi64>}",
+                ),
+            ),
+        ),
+        (2, 0),
+        (2, 3),
+    ),
 )

@@ -75,7 +75,7 @@ def _preset(name: str, threads: int) -> tuple[str, tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """`kind`: ok, wrong, passes, iree-compile, run, signal, hang, or aside (iree-compile's own fault)."""
+    """`kind`: ok, wrong, overwritten (an argument), passes, iree-compile, run, signal, hang, aside (so does stock)."""
 
     kind: str
     detail: str = ""
@@ -165,7 +165,9 @@ class Runner:
         ]
 
     def _checked(self, case: Case, outcome: Outcome) -> Outcome:
-        """Set aside what iree-compile alone does not do either."""
+        """Set aside what iree-compile alone does not do either, but that it may write over arguments."""
+        if outcome.kind == "overwritten":
+            return outcome
         stock = self._split([case], STOCK)[0]
         if stock.kind == "ok":
             return outcome

@@ -1,7 +1,7 @@
 """Compiles and runs files in a process of its own, which may die: one JSON object a line in, one out.
 
 {"source": file, "pipeline": text, "flags": [...], "functions": [...], "folder": where NAME.I.in are and NAME.I.out go}
-answers {"stage": "done"} or {"stage": "passes" | "iree-compile" | "run", "error": message}.
+answers {"stage": "done"} or {"stage": "passes" | "iree-compile" | "run" | "overwritten", "error": message}.
 """
 
 from __future__ import annotations
@@ -37,14 +37,15 @@ def compile_and_run(request: dict[str, Any]) -> dict[str, str]:
     if outcome.returncode:
         return {"stage": "iree-compile", "error": f"exit code {outcome.returncode}: {outcome.stderr[:3000]}"}
     try:
-        _run(vmfb, folder, request["functions"])
+        overwritten = _run(vmfb, folder, request["functions"])
     except Exception:
         return {"stage": "run", "error": traceback.format_exc()}
-    return {"stage": "done"}
+    return {"stage": "overwritten", "error": overwritten} if overwritten else {"stage": "done"}
 
 
-def _run(vmfb: Path, folder: Path, functions: list[dict[str, Any]]) -> None:
-    """Call every function. Bytes go in and out: bfloat16 and truth values are no types of the runtime's arrays."""
+def _run(vmfb: Path, folder: Path, functions: list[dict[str, Any]]) -> str:
+    """Call every function, and tell which arguments are something else afterwards. Bytes go in and out: bfloat16 and
+    truth values are no types of the runtime's arrays."""
     import iree.runtime as rt
     import numpy as np
 
@@ -62,8 +63,9 @@ def _run(vmfb: Path, folder: Path, functions: list[dict[str, Any]]) -> None:
         "i32": rt.HalElementType.INT_32,
         "i64": rt.HalElementType.INT_64,
     }
+    overwritten = []
     for function in functions:
-        name = function["name"]
+        name, given = function["name"], []
         arguments = rt.VmVariantList(len(function["inputs"]))
         for i, (shape, element) in enumerate(function["inputs"]):
             data = np.fromfile(folder / f"{name}.{i}.in", np.uint8)
@@ -73,14 +75,25 @@ def _run(vmfb: Path, folder: Path, functions: list[dict[str, Any]]) -> None:
                 device=device,
                 buffer=data,
             )
+            given.append((data, buffer))
             arguments.push_ref(rt.HalBufferView(buffer, tuple(shape), kinds[element]).ref)  # type: ignore[arg-type]
         results = rt.VmVariantList(function["results"])
         context.invoke(module.lookup_function(name), arguments, results)  # type: ignore[arg-type]
         for i in range(function["results"]):
             buffer = results.get_as_object(i, rt.HalBufferView).get_buffer()
-            array = buffer.map().asarray((buffer.byte_length(),), np.dtype(np.uint8))
-            np.array(array).tofile(folder / f"{name}.{i}.out")
+            _bytes_of(buffer).tofile(folder / f"{name}.{i}.out")
+        for i, (data, buffer) in enumerate(given):
+            if (_bytes_of(buffer)[: data.size] != data).any():
+                overwritten.append(f"argument {i} of {name}")
+        del given
     del arguments, results, context, module
+    return ", ".join(overwritten)
+
+
+def _bytes_of(buffer: Any) -> Any:
+    import numpy as np
+
+    return np.array(buffer.map().asarray((buffer.byte_length(),), np.dtype(np.uint8)))
 
 
 def main() -> None:
