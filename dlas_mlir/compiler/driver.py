@@ -138,7 +138,7 @@ def _own_sources() -> str:
     from importlib import metadata
 
     package = Path(errors.__file__).parent
-    files = sorted(file for part in ("ir", "opt", "passes") for file in (package / part).rglob("*.py"))
+    files = sorted(file for part in ("codegen", "ir", "opt", "passes") for file in (package / part).rglob("*.py"))
     own = ("artifact.py", "driver.py", "dispatches.py", "pipeline_process.py")
     files += [Path(__file__).with_name(name) for name in own]
     foreign = sorted(

@@ -21,6 +21,11 @@ def element_type(value: ir.Value) -> ir.Type:
     return ir.RankedTensorType(value.type).element_type
 
 
+def is_narrow_float(kind: ir.Type) -> bool:
+    """Whether `kind` is a floating-point type of 16 bits."""
+    return isinstance(kind, ir.F16Type | ir.BF16Type)
+
+
 def i64s(values: Sequence[int]) -> ir.Attribute:
     """An array<i64>."""
     return ir.DenseI64ArrayAttr.get(list(values))

@@ -15,7 +15,7 @@ from iree.compiler.dialects import arith
 
 from dlas_mlir.ir import affine, build, quant, sparsity
 from dlas_mlir.ir.constants import Constants, is_constant
-from dlas_mlir.ir.kernel.region import indexing_maps, scalar_constant
+from dlas_mlir.ir.linalg import indexing_maps, scalar_constant
 from dlas_mlir.opt.base import PassError
 
 # Name: the dimensions of the input, the weights and the output, one letter each. g: group, c: input channel of a

@@ -9,7 +9,7 @@ from iree.compiler import ir
 
 from dlas_mlir.ir import affine
 from dlas_mlir.ir.constants import dtype_of
-from dlas_mlir.ir.kernel.region import indexing_maps, iterators, loop_extents, scalar_constant
+from dlas_mlir.ir.linalg import indexing_maps, iterators, loop_extents, scalar_constant
 
 _ERF = np.vectorize(__import__("math").erf, otypes=[np.float64])
 _FUNCTIONS: dict[str, Callable] = {

@@ -22,7 +22,7 @@ class Target:
     zeros from which on sparse primitives are faster than dense ones, `bsr2_break_even` and so on that of zero blocks;
     `sparse_bits` is the size of the vectors of their kernels (0: `vector_bits`): their loads start anywhere.
     `int8_dot` and `bf16_dot` name the dot-product instructions for u8 x s8 and bfloat16 (see
-    dlas_mlir/ir/kernel/dot.py), empty where there are none.
+    dlas_mlir/codegen/dot.py), empty where there are none.
     """
 
     name: str

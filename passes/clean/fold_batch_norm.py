@@ -12,7 +12,7 @@ from iree.compiler.dialects import arith
 from dlas_mlir.ir import affine, build, conv
 from dlas_mlir.ir.constants import Constants, constant, dtype_of
 from dlas_mlir.ir.evaluate import is_elementwise
-from dlas_mlir.ir.kernel.region import indexing_maps, scalar_constant
+from dlas_mlir.ir.linalg import indexing_maps, scalar_constant
 from dlas_mlir.opt.base import Pass
 
 

@@ -12,7 +12,7 @@ from iree.compiler import ir
 from dlas_mlir.ir import build, quant
 from dlas_mlir.ir.constants import Constants, constant, dtype_of
 from dlas_mlir.ir.evaluate import CannotEvaluate, evaluate_elementwise, is_elementwise
-from dlas_mlir.ir.kernel.region import scalar_constant
+from dlas_mlir.ir.linalg import scalar_constant
 from dlas_mlir.opt.base import Pass
 
 

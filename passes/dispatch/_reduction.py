@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from iree.compiler import ir
 
 from dlas_mlir.ir import affine, build
-from dlas_mlir.ir.kernel.region import indexing_maps, loop_extents, out_loops, reduction_loops
+from dlas_mlir.ir.linalg import indexing_maps, loop_extents, out_loops, reduction_loops
 
 Exprs = tuple[ir.AffineExpr, ...]
 

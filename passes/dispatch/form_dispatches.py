@@ -8,17 +8,17 @@ from typing import ClassVar
 
 from iree.compiler import ir
 
+from dlas_mlir.codegen.region import stage_refusal
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.build import identity
 from dlas_mlir.ir.evaluate import is_elementwise
-from dlas_mlir.ir.kernel.region import (
+from dlas_mlir.ir.linalg import (
     fill_constant,
     indexing_maps,
     is_plain_insertion,
     is_plain_padding,
     is_plain_slice,
     iterators,
-    stage_refusal,
 )
 from dlas_mlir.opt.base import Pass
 

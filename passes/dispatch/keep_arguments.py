@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from iree.compiler import ir
 
+from dlas_mlir.codegen.copy import copied
 from dlas_mlir.ir import affine, build
-from dlas_mlir.ir.kernel.copy import copied
-from dlas_mlir.ir.kernel.region import indexing_maps
+from dlas_mlir.ir.linalg import indexing_maps
 from dlas_mlir.opt.base import Pass
 
 # What gives a value of its operands' type another form, or may turn out to.

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from iree.compiler import ir
 
+from dlas_mlir.codegen.region import scheduled_root
+from dlas_mlir.codegen.replace import dissolve, emit_kernel
 from dlas_mlir.ir import attributes, build
-from dlas_mlir.ir.kernel import dissolve, emit_kernel
-from dlas_mlir.ir.kernel.region import scheduled_root
 from dlas_mlir.opt.base import Pass, PassError, remark
 from dlas_mlir.passes.primitive._lower import LAYER, MACS, PRIMITIVE
 

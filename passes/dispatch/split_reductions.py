@@ -9,7 +9,7 @@ from typing import ClassVar
 from iree.compiler import ir
 
 from dlas_mlir.ir import affine, build
-from dlas_mlir.ir.kernel.region import indexing_maps, iterators, scalar_constant
+from dlas_mlir.ir.linalg import indexing_maps, iterators, scalar_constant
 from dlas_mlir.ir.target import Target
 from dlas_mlir.opt.base import Pass, option
 from dlas_mlir.passes.dispatch._generalize import generalized, summands

@@ -9,10 +9,10 @@ from typing import ClassVar, TypeAlias
 from iree.compiler import ir
 from iree.compiler.dialects import arith
 
+from dlas_mlir.codegen.sparse import attribute as sparse
 from dlas_mlir.ir import affine, build, conv
 from dlas_mlir.ir.constants import is_constant
-from dlas_mlir.ir.kernel import sparse
-from dlas_mlir.ir.kernel.region import indexing_maps, iterators, scalar_constant
+from dlas_mlir.ir.linalg import indexing_maps, iterators, scalar_constant
 from dlas_mlir.opt.base import Pass
 from dlas_mlir.passes.layout._relayout import inner_dims, pack_by_transpose, relayout, unpack_by_transpose
 from dlas_mlir.passes.primitive._lower import check_lowered

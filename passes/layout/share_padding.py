@@ -9,7 +9,7 @@ from typing import ClassVar
 from iree.compiler import ir
 
 from dlas_mlir.ir import build
-from dlas_mlir.ir.kernel.region import scalar_constant
+from dlas_mlir.ir.linalg import scalar_constant
 from dlas_mlir.opt.base import Pass
 
 

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from iree.compiler import ir
 
+from dlas_mlir.codegen.sparse import attribute as sparse
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.constants import Constants
 from dlas_mlir.ir.conv import Convolution
-from dlas_mlir.ir.kernel import sparse
-from dlas_mlir.ir.kernel.region import scalar_constant
+from dlas_mlir.ir.linalg import scalar_constant
 from dlas_mlir.ir.target import Target
 from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, initial, mark
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from iree.compiler import ir
 
+from dlas_mlir.codegen import dot
 from dlas_mlir.ir import affine, build
-from dlas_mlir.ir.kernel import dot
-from dlas_mlir.ir.kernel.region import indexing_maps, iterators, loop_extents
+from dlas_mlir.ir.linalg import indexing_maps, iterators, loop_extents
 from dlas_mlir.ir.strides import Span, offsets
 from dlas_mlir.ir.target import Target
 from dlas_mlir.opt.base import Pass

@@ -10,7 +10,7 @@ from iree.compiler.dialects import arith
 
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.constants import Constants, constant
-from dlas_mlir.ir.kernel.region import scalar_constant
+from dlas_mlir.ir.linalg import scalar_constant
 from dlas_mlir.ir.quant import Dequantized, read_quantize
 
 Known = Mapping[ir.Value, Dequantized]

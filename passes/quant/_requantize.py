@@ -12,7 +12,7 @@ from iree.compiler.dialects import arith, math
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.constants import Constants, constant
 from dlas_mlir.ir.evaluate import CannotEvaluate, evaluate_body, is_elementwise
-from dlas_mlir.ir.kernel.region import indexing_maps
+from dlas_mlir.ir.linalg import indexing_maps
 from dlas_mlir.ir.quant import Dequantized, Quantization
 
 _ROUNDING = 1.5 * 2**23

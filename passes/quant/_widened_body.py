@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from iree.compiler import ir
 from iree.compiler.dialects import arith
 
-from dlas_mlir.ir.kernel.body import is_narrow_float
-from dlas_mlir.ir.kernel.region import scalar_constant
+from dlas_mlir.ir.build import is_narrow_float
+from dlas_mlir.ir.linalg import scalar_constant
 
 # Operations whose result is one of their operands, or as exact in 16 bits as in 32.
 _EXACT = frozenset(

@@ -12,7 +12,7 @@ from iree.compiler.dialects import arith
 
 from dlas_mlir.ir import build, conv, quant
 from dlas_mlir.ir.constants import Constants
-from dlas_mlir.ir.kernel.region import indexing_maps, iterators
+from dlas_mlir.ir.linalg import indexing_maps, iterators
 from dlas_mlir.ir.quant import Dequantized
 from dlas_mlir.opt.base import Pass, PassError, option, remark
 from dlas_mlir.passes.quant._movement import MOVEMENTS, pooled

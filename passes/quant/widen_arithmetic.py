@@ -12,8 +12,8 @@ from iree.compiler import ir
 from iree.compiler.dialects import arith
 
 from dlas_mlir.ir import affine, build
-from dlas_mlir.ir.kernel.body import is_narrow_float
-from dlas_mlir.ir.kernel.region import iterators, loop_extents, scalar_constant
+from dlas_mlir.ir.build import is_narrow_float
+from dlas_mlir.ir.linalg import iterators, loop_extents, scalar_constant
 from dlas_mlir.opt.base import Pass
 from dlas_mlir.passes.quant._widened_body import is_plain, is_rounding, widen
 

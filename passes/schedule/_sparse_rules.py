@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from iree.compiler import ir
 
+from dlas_mlir.codegen.sparse.attribute import Sparse
 from dlas_mlir.ir import affine
-from dlas_mlir.ir.kernel.region import indexing_maps, loop_extents, out_loops, reduction_loops, shape_of
-from dlas_mlir.ir.kernel.sparse import Sparse
+from dlas_mlir.ir.linalg import indexing_maps, loop_extents, out_loops, reduction_loops, shape_of
 from dlas_mlir.ir.schedule import Schedule
 from dlas_mlir.ir.target import Target
 

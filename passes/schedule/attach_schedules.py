@@ -7,9 +7,10 @@ from typing import ClassVar
 
 from iree.compiler import ir
 
+from dlas_mlir.codegen.region import stage_refusal
+from dlas_mlir.codegen.replace import dissolve
+from dlas_mlir.codegen.sparse import attribute as sparse
 from dlas_mlir.ir import build
-from dlas_mlir.ir.kernel import dissolve, sparse
-from dlas_mlir.ir.kernel.region import stage_refusal
 from dlas_mlir.ir.schedule import ATTRIBUTE
 from dlas_mlir.ir.target import Target
 from dlas_mlir.opt.base import Pass, remark

@@ -9,17 +9,11 @@ from __future__ import annotations
 
 from iree.compiler import ir
 
+from dlas_mlir.codegen import build, dot
+from dlas_mlir.codegen.region import ELEMENTS, Access, Operand, Output, Region, Stage, View, stage_refusal
 from dlas_mlir.ir import affine
 from dlas_mlir.ir.build import defining
-from dlas_mlir.ir.kernel import build, dot
-from dlas_mlir.ir.kernel.region import (
-    ELEMENTS,
-    Access,
-    Operand,
-    Output,
-    Region,
-    Stage,
-    View,
+from dlas_mlir.ir.linalg import (
     fill_constant,
     indexing_maps,
     is_plain_insertion,
@@ -32,7 +26,6 @@ from dlas_mlir.ir.kernel.region import (
     reduction_loops,
     scalar_constant,
     shape_of,
-    stage_refusal,
 )
 from dlas_mlir.opt.base import PassError
 

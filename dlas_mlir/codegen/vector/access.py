@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from iree.compiler import ir
 
+from dlas_mlir.codegen import build, dot
+from dlas_mlir.codegen.region import Access
 from dlas_mlir.ir import affine, strides
 from dlas_mlir.ir import build as tensors
-from dlas_mlir.ir.kernel import build, dot
-from dlas_mlir.ir.kernel.region import Access
 from dlas_mlir.ir.strides import Span
 
 

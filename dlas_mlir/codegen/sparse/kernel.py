@@ -28,93 +28,17 @@ import numpy as np
 from iree.compiler import ir
 from iree.compiler.dialects import arith, scf
 
+from dlas_mlir.codegen import build
+from dlas_mlir.codegen.cpu.kernel import Kernel
+from dlas_mlir.codegen.region import Access, Output, Region
+from dlas_mlir.codegen.sparse.attribute import Sparse
+from dlas_mlir.codegen.vector.access import Position, Reader
 from dlas_mlir.ir import affine
 from dlas_mlir.ir import constants as weights
-from dlas_mlir.ir.kernel import build
-from dlas_mlir.ir.kernel.access import Position, Reader
-from dlas_mlir.ir.kernel.emit import Kernel
-from dlas_mlir.ir.kernel.region import (
-    Access,
-    Output,
-    Region,
-    indexing_maps,
-    out_loops,
-    reduction_loops,
-    shape_of,
-    stage_refusal,
-)
+from dlas_mlir.ir.linalg import shape_of
 from dlas_mlir.ir.schedule import Schedule
 from dlas_mlir.ir.strides import Form, Span, form_of
 from dlas_mlir.opt.base import PassError
-
-ATTRIBUTE = "dlas.sparse"
-
-
-@dataclass(frozen=True)
-class Sparse:
-    """The attribute `dlas.sparse`: blocks of `block` output channels of which `nonzeros` are kept."""
-
-    block: int
-    nonzeros: int
-
-    def to_attr(self) -> ir.Attribute:
-        """The dictionary attribute."""
-        i64 = ir.IntegerType.get_signless(64)
-        return ir.DictAttr.get({key: ir.IntegerAttr.get(i64, getattr(self, key)) for key in ("block", "nonzeros")})
-
-    @staticmethod
-    def of(op: ir.Operation) -> Sparse | None:
-        """What `op` carries; None without the attribute. Raises PassError for one that is not as it should be."""
-        if ATTRIBUTE not in op.attributes:
-            return None
-        try:
-            entries = ir.DictAttr(op.attributes[ATTRIBUTE])
-            found = Sparse(*(ir.IntegerAttr(entries[key]).value for key in ("block", "nonzeros")))
-        except (KeyError, ValueError) as error:
-            raise PassError(f"`{ATTRIBUTE}` is not a dictionary with block and nonzeros: {error}", op) from None
-        if found.block < 1:
-            raise PassError(f"`{ATTRIBUTE}`: block must be at least 1", op)
-        if (why := _no_contraction(op)) is not None:
-            raise PassError(f"`{ATTRIBUTE}` is for sums of products of activations and constant weights: {why}", op)
-        return found
-
-
-def _no_contraction(op: ir.Operation) -> str | None:
-    """Why `op` is no contraction that a kernel of non-zeros can do, or None."""
-    if op.name != "linalg.generic" or len(op.operands) != 3:
-        return "this does not read two tensors"
-    if (why := stage_refusal(op)) is not None:
-        return why
-    if any(str(ir.RankedTensorType(value.type).element_type) != "f32" for value in op.operands):
-        return "these are not f32"
-    if not _multiplies_and_adds(op.regions[0].blocks[0]):
-        return "its body is another"
-    weights, result = indexing_maps(op)[1:]
-    channels = [loop for loop in out_loops(result) if loop is not None and _depends_on(weights, loop)]
-    pixels = [loop for loop in out_loops(result) if loop is not None and loop not in channels[:1]]
-    if not (channels and pixels and reduction_loops(op)):
-        return "it has no loops over output channels, pixels and what is summed"
-    return None
-
-
-def _depends_on(map_: ir.AffineMap, loop: int) -> bool:
-    """Whether the weights that `map_` reads depend on `loop`."""
-    return any(loop in affine.dims_of(expr) for expr in map_.results)
-
-
-def _multiplies_and_adds(body: ir.Block) -> bool:
-    operations = [op.operation for op in body.operations]
-    if [op.name for op in operations] != ["arith.mulf", "arith.addf", "linalg.yield"]:
-        return False
-    product, total, end = operations
-    data, weight, accumulator = body.arguments
-    summed = set(total.operands) == {accumulator, product.results[0]}
-    return set(product.operands) == {data, weight} and summed and end.operands[0] == total.results[0]
-
-
-def count_blocks(array: np.ndarray, block: int) -> int:
-    """How many blocks of `block` rows (the first dimension) are not zero."""
-    return int(np.count_nonzero(array.reshape(array.shape[0] // block, block, -1).any(axis=1)))
 
 
 @dataclass(frozen=True)

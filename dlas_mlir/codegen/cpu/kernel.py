@@ -21,12 +21,12 @@ from dataclasses import dataclass
 
 from iree.compiler import ir
 
+from dlas_mlir.codegen import build, dot
+from dlas_mlir.codegen.cpu.cascade import Cascade, added, is_long_sum
+from dlas_mlir.codegen.region import Access, Output, Region, Stage
+from dlas_mlir.codegen.vector.access import Position, Reader, write
+from dlas_mlir.codegen.vector.body import BodyEmitter
 from dlas_mlir.ir import affine
-from dlas_mlir.ir.kernel import build, dot
-from dlas_mlir.ir.kernel.access import Position, Reader, write
-from dlas_mlir.ir.kernel.body import BodyEmitter
-from dlas_mlir.ir.kernel.cascade import Cascade, added, is_long_sum
-from dlas_mlir.ir.kernel.region import Access, Output, Region, Stage
 from dlas_mlir.ir.schedule import Schedule
 from dlas_mlir.ir.strides import Span
 from dlas_mlir.opt.base import PassError

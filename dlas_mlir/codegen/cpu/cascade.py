@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from iree.compiler import ir
 
+from dlas_mlir.codegen import build
+from dlas_mlir.codegen.region import Access, Stage
+from dlas_mlir.codegen.vector.access import Position
 from dlas_mlir.ir import affine
-from dlas_mlir.ir.kernel import build
-from dlas_mlir.ir.kernel.access import Position
-from dlas_mlir.ir.kernel.region import Access, Stage
 
 # One chain for each block, of some 16 additions.
 _CHAIN = 16

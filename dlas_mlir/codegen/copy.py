@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from iree.compiler import ir
 
-from dlas_mlir.ir.kernel import build
+from dlas_mlir.codegen import build
 
 
 def copied(value: ir.Value) -> ir.Value:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from iree.compiler import ir
 
-from dlas_mlir.ir.kernel import sparse
-from dlas_mlir.ir.kernel.emit import Kernel
-from dlas_mlir.ir.kernel.read_region import read_region
+from dlas_mlir.codegen.cpu.kernel import Kernel
+from dlas_mlir.codegen.read_region import read_region
+from dlas_mlir.codegen.sparse import attribute as sparse
+from dlas_mlir.codegen.sparse.kernel import SparseKernel
 from dlas_mlir.ir.schedule import ATTRIBUTE, Schedule
 
 
@@ -19,7 +20,7 @@ def emit_kernel(region_op: ir.Operation) -> ir.Operation:
     ragged = sparse.ATTRIBUTE in region.root.op.attributes
     schedule = Schedule.of(region.root.op, region.extents, region.reductions, ragged)
     with ir.InsertionPoint(region_op), region.root.op.location:
-        kernel = (sparse.SparseKernel if ragged else Kernel)(region, schedule)
+        kernel = (SparseKernel if ragged else Kernel)(region, schedule)
         try:
             op = kernel.emit()
         except Exception:

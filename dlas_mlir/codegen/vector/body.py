@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from iree.compiler import ir
 
-from dlas_mlir.ir.kernel.build import splat
-from dlas_mlir.ir.kernel.region import scalar_constant
+from dlas_mlir.codegen.build import splat
+from dlas_mlir.ir.build import is_narrow_float
+from dlas_mlir.ir.linalg import scalar_constant
 from dlas_mlir.opt.base import PassError
 
 # Operations whose result of 16 bits comes about without arithmetic in 16 bits.
@@ -99,11 +100,6 @@ class BodyEmitter:
                 c = self._operand(addend, values)
                 return ir.Operation.create("vector.fma", results=[c.type], operands=[a, b, c]).result
         return None
-
-
-def is_narrow_float(kind: ir.Type) -> bool:
-    """Whether `kind` is a floating-point type of 16 bits."""
-    return isinstance(kind, ir.F16Type | ir.BF16Type)
 
 
 def _is_narrow(vector: ir.Value) -> bool:

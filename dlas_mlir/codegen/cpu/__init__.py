@@ -1,0 +1,1 @@
+"""Kernels for vector units: tiles of registers, and what is summed into them."""
