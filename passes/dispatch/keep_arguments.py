@@ -27,9 +27,9 @@ class KeepArgumentsPass(Pass):
 
     iree-compile computes an operation in the buffer of its destination where nothing reads that afterwards. Of an
     argument it does not know that the caller does, and so does a function that returns it too. Whatever may be written
-    into (the destination of a linalg operation, of an insertion, of a kernel, what a loop carries) and is an argument,
-    or an argument in another shape, is copied by a dispatch of its own. A destination that nobody reads becomes a
-    tensor.empty.
+    into (the destination of a linalg operation or a sort, of an insertion, of a kernel, what a loop carries) and is
+    an argument, or an argument in another shape, is copied by a dispatch of its own. A destination that nobody reads
+    becomes a tensor.empty.
 
     Before:
     ```mlir
@@ -70,7 +70,7 @@ def _all_operations(block: ir.Block) -> list[ir.Operation]:
 def _written(op: ir.Operation) -> list[int]:
     """The places of the operands that `op` may be computed in."""
     count = len(op.operands)
-    if op.name.startswith(("linalg.", "iree_linalg_ext.")):
+    if op.name.startswith(("linalg.", "iree_linalg_ext.", "tm_tensor.")):
         # linalg.pack has its padding, and sizes of tiles, behind its destination.
         places = [1] if op.name in ("linalg.pack", "linalg.unpack") else list(range(count - len(op.results), count))
     elif op.name in ("tensor.insert_slice", "tensor.insert"):

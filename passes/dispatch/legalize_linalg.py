@@ -25,6 +25,10 @@ class LegalizeLinalgPass(Pass):
     A reduction that starts from a constant tensor starts from the neutral element, and is combined with the constant
     afterwards: iree-compile itself would start from zero and add the constant, also to a maximum, or fails.
 
+    A sort, scatter or scan (tm_tensor) of what is computed from nothing, such as the numbers that torch.topk sorts with
+    its values, gets it behind a util.optimization_barrier: iree-compile computes such a value anew for everyone who
+    writes over it, and then makes one of all that are equal, in one buffer.
+
     Before:
     ```mlir
     #map = affine_map<(d0, d1) -> (d0, d1 floordiv 8 + 1)>
@@ -49,7 +53,10 @@ class LegalizeLinalgPass(Pass):
     name: ClassVar[str] = "dlas-legalize-linalg"
 
     def run(self, module: ir.Module) -> None:
+        barriers: dict[ir.Value, ir.Value] = {}
         for op in _outside_of_kernels(module):
+            if op.name.startswith("tm_tensor."):
+                _hide_origins(op, barriers)
             if op.name == "linalg.generic":
                 _read_by_index(op)
             if op.name.startswith("linalg."):
@@ -63,6 +70,43 @@ def _outside_of_kernels(module: ir.Module) -> Iterator[ir.Operation]:
             yield from [inner.operation for inner in op.regions[0].blocks[0].operations]
         else:
             yield op
+
+
+def _hide_origins(op: ir.Operation, barriers: dict[ir.Value, ir.Value]) -> None:
+    for place, value in enumerate(op.operands):
+        if not isinstance(value.type, ir.RankedTensorType) or not _is_from_nothing(value):
+            continue
+        if value not in barriers:
+            with ir.InsertionPoint.after(value.owner), op.location:
+                hidden = ir.Operation.create("util.optimization_barrier", results=[value.type], operands=[value])
+            barriers[value] = hidden.result
+        op.operands[place] = barriers[value]
+
+
+def _is_from_nothing(value: ir.Value) -> bool:
+    """Whether `value` is computed by indices and constants alone."""
+    op = build.defining(value)
+    if op is None or op.name in ("tensor.empty", "arith.constant", "util.optimization_barrier"):
+        return False
+    seen: set[ir.Value] = set()
+    return all(_is_from_constants(source, seen) for source in _read_by(op))
+
+
+def _is_from_constants(value: ir.Value, seen: set[ir.Value]) -> bool:
+    if value in seen:
+        return True
+    seen.add(value)
+    op = build.defining(value)
+    return op is not None and all(_is_from_constants(source, seen) for source in _read_by(op))
+
+
+def _read_by(op: ir.Operation) -> list[ir.Value]:
+    """What `op` reads, in its regions too; not what is defined in those."""
+    own = [inner for region in op.regions for block in region.blocks for inner in block.operations]
+    inside = {result for inner in own for result in inner.operation.results}
+    inside |= {argument for region in op.regions for block in region.blocks for argument in block.arguments}
+    found = [*op.operands, *(source for inner in own for source in _read_by(inner.operation))]
+    return [source for source in found if source not in inside]
 
 
 def _read_by_index(op: ir.Operation) -> None:

@@ -114,3 +114,21 @@ def test_factors_are_rounded_to_the_nearest():
     x = torch.ones(8)
     (ours,) = dlas_mlir.run(dlas_mlir.compile(Factors(), preset="host/auto", example_inputs=(x,)), x.numpy())
     np.testing.assert_array_equal(ours, Factors()(x).numpy())
+
+
+class Ranks(nn.Module):
+    """Sorts and scatters that begin with the same numbers, and with arguments that are read afterwards."""
+
+    def forward(self, x: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        y = torch.exp(x)
+        numbers = torch.arange(6)
+        scattered = [numbers.scatter(0, places[0], places[0] + 9), numbers.scatter(0, places[1], places[1] + 7)]
+        return (*torch.topk(x, 3, 1), *torch.topk(x, 3, 1, largest=False), *torch.sort(y, 1), *scattered, x, y)
+
+
+def test_sorts_leave_what_others_read():
+    torch.manual_seed(0)
+    inputs = (torch.randn(3, 4), torch.tensor([[1, 2], [3, 5]]))
+    ours = dlas_mlir.run(dlas_mlir.compile(Ranks(), preset="host/auto", example_inputs=inputs))
+    for found, wanted in zip(ours, Ranks()(*inputs), strict=True):
+        np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-6)

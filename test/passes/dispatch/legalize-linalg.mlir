@@ -94,3 +94,44 @@ func.func @others(%x: tensor<9x20xf64>, %w: tensor<3xf64>, %start: tensor<7x10xf
   } -> tensor<2xf64>
   return %0, %1, %2, %3 : tensor<7x10xf64>, tensor<9xf64>, tensor<9xf64>, tensor<2xf64>
 }
+
+// -----
+
+// Two sorts with the same numbers, which are computed from nothing; a scatter into an argument, and one into a constant.
+// CHECK-LABEL: func.func @numbered
+// CHECK: %[[NUMBERS:.*]] = linalg.generic
+// CHECK: %[[HIDDEN:.*]] = util.optimization_barrier %[[NUMBERS]] : tensor<3xi64>
+// CHECK: tm_tensor.sort dimension(0) outs(%arg0, %[[HIDDEN]] : tensor<3xf32>, tensor<3xi64>)
+// CHECK: tm_tensor.sort dimension(0) outs(%arg1, %[[HIDDEN]] : tensor<3xf32>, tensor<3xi64>)
+// CHECK-NOT: util.optimization_barrier
+// CHECK: return
+func.func @numbered(%x: tensor<3xf32>, %y: tensor<3xf32>, %z: tensor<3xi64>, %i: tensor<1x1xi32>, %u: tensor<1xi64>)
+    -> (tensor<3xi64>, tensor<3xi64>, tensor<3xi64>, tensor<3xi64>) {
+  %e = tensor.empty() : tensor<3xi64>
+  %n = linalg.generic {indexing_maps = [affine_map<(d0) -> (d0)>], iterator_types = ["parallel"]} outs(%e : tensor<3xi64>) {
+  ^bb0(%o: i64):
+    %0 = linalg.index 0 : index
+    %1 = arith.index_cast %0 : index to i64
+    linalg.yield %1 : i64
+  } -> tensor<3xi64>
+  %a:2 = tm_tensor.sort dimension(0) outs(%x, %n : tensor<3xf32>, tensor<3xi64>) {
+  ^bb0(%l: f32, %r: f32, %p: i64, %q: i64):
+    %0 = arith.cmpf ole, %l, %r : f32
+    tm_tensor.yield %0 : i1
+  } -> tensor<3xf32>, tensor<3xi64>
+  %b:2 = tm_tensor.sort dimension(0) outs(%y, %n : tensor<3xf32>, tensor<3xi64>) {
+  ^bb0(%l: f32, %r: f32, %p: i64, %q: i64):
+    %0 = arith.cmpf oge, %l, %r : f32
+    tm_tensor.yield %0 : i1
+  } -> tensor<3xf32>, tensor<3xi64>
+  %c = tm_tensor.scatter {dimension_map = array<i64: 0>} unique_indices(false) ins(%u, %i : tensor<1xi64>, tensor<1x1xi32>) outs(%z : tensor<3xi64>) {
+  ^bb0(%new: i64, %old: i64):
+    tm_tensor.yield %new : i64
+  } -> tensor<3xi64>
+  %k = arith.constant dense<[1, 2, 3]> : tensor<3xi64>
+  %d = tm_tensor.scatter {dimension_map = array<i64: 0>} unique_indices(false) ins(%u, %i : tensor<1xi64>, tensor<1x1xi32>) outs(%k : tensor<3xi64>) {
+  ^bb0(%new: i64, %old: i64):
+    tm_tensor.yield %new : i64
+  } -> tensor<3xi64>
+  return %a#1, %b#1, %c, %d : tensor<3xi64>, tensor<3xi64>, tensor<3xi64>, tensor<3xi64>
+}
