@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from iree.compiler import ir
 from iree.compiler.dialects import arith
 
+from dlas_mlir.ir import loops as loop_names
+
 PURE_DIALECTS = ("arith", "linalg", "tensor", "math", "affine", "sparse_tensor")
 
 
@@ -78,10 +80,14 @@ def generic(
     maps: Sequence[Sequence[ir.AffineExpr]],
     kinds: Sequence[str],
     body: Callable[..., ir.Value],
+    loops: Sequence[str] = (),
 ) -> ir.OpView:
     """A linalg.generic with one result. `maps` lists the result expressions per operand, the destination last;
-    `body` gets the block arguments and returns what is yielded."""
+    `body` gets the block arguments and returns what is yielded; `loops` are the names of the loops, if they have
+    any."""
     op = _generic_shell(inputs, destination, [ir.AffineMap.get(len(kinds), 0, list(exprs)) for exprs in maps], kinds)
+    if loops:
+        loop_names.set_names(op, loops)
     types = [element_type(value) for value in (*inputs, destination)]
     block = op.regions[0].blocks.append(*types, arg_locs=[ir.Location.unknown()] * len(types))
     with ir.InsertionPoint(block):
@@ -96,13 +102,19 @@ def generic_like(
     maps: Sequence[ir.AffineMap],
     kinds: Sequence[str],
     adapt: Callable[[list[ir.Value]], list[ir.Value]] = list,
+    loops: Sequence[str] | None = None,
 ) -> ir.Operation:
     """A linalg.generic with the body and the discardable `dlas.*` attributes of `op` on other operands and maps.
-    `adapt` makes the arguments that the body expects of those that the operands have."""
+    `adapt` makes the arguments that the body expects of those that the operands have. `loops` are the names of its
+    loops (empty: none); without them they are those of `op`, and as many."""
     new = _generic_shell(inputs, destination, maps, kinds)
     for named in attributes_of(op):
-        if named.name.startswith("dlas."):
+        if named.name.startswith("dlas.") and named.name != loop_names.ATTRIBUTE:
             new.attributes[named.name] = named.attr
+    if loops is None and loop_names.named(op):
+        loops = loop_names.names(op)
+    if loops:
+        loop_names.set_names(new, loops)
     types = [element_type(value) for value in (*inputs, destination)]
     block = new.regions[0].blocks.append(*types, arg_locs=[ir.Location.unknown()] * len(types))
     with ir.InsertionPoint(block):

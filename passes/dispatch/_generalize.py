@@ -9,6 +9,9 @@ from iree.compiler import ir
 from dlas_mlir.ir import affine, build
 
 _POOLING = "linalg.pooling_"
+# The loops over the result, and over the window, for a spatial dimension.
+_OUT = {"d": "od", "h": "oh", "w": "ow"}
+_WINDOW = {"d": "t", "h": "r", "w": "s"}
 
 
 def summands(op: ir.Operation) -> int:
@@ -29,13 +32,33 @@ def generalized(op: ir.Operation) -> ir.Operation:
     *inputs, destination = op.operands
     maps, kinds = _pooling(op) if op.name.startswith(_POOLING) else _reduce(op)
     return build.generic_like(
-        op, inputs, destination, [ir.AffineMap.get(len(kinds), 0, exprs) for exprs in maps], kinds
+        op,
+        inputs,
+        destination,
+        [ir.AffineMap.get(len(kinds), 0, exprs) for exprs in maps],
+        kinds,
+        loops=_names(op),
     )
+
+
+def _names(op: ir.Operation) -> list[str]:
+    """The names of the loops, in the order of `_pooling` and `_reduce`; none where nobody knows what they mean."""
+    if op.name == "linalg.dot":
+        return ["k"]
+    if not op.name.startswith(_POOLING):
+        return []
+    letters = _letters(op)
+    return [_OUT.get(x, x) for x in letters] + [_WINDOW[x] for x in letters if x in _WINDOW]
+
+
+def _letters(op: ir.Operation) -> str:
+    """The dimensions of what a pooling reads, a letter each."""
+    return op.name.removeprefix(_POOLING).split("_")[0]
 
 
 def _pooling(op: ir.Operation) -> tuple[list[list[ir.AffineExpr]], list[str]]:
     """The maps of `linalg.pooling_<letters>_...`: a loop for each letter, and one for each dimension of the window."""
-    letters = op.name.removeprefix(_POOLING).split("_")[0]
+    letters = _letters(op)
     spatial = [place for place, letter in enumerate(letters) if letter not in "nc"]
     window = [affine.dim(len(letters) + i) for i in range(len(spatial))]
     read = [affine.dim(place) for place in range(len(letters))]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from iree.compiler import ir
 
-from dlas_mlir.ir import affine, build
+from dlas_mlir.ir import affine, build, loops
 from dlas_mlir.ir.linalg import indexing_maps, loop_extents, out_loops, reduction_loops
 
 Exprs = tuple[ir.AffineExpr, ...]
@@ -50,7 +50,8 @@ class Reduction:
         """A view of `op`; None where it is something else or its shape is not static."""
         if op.name != "linalg.generic" or len(op.results) != 1:
             return None
-        if any(named.name.startswith("dlas.") for named in build.attributes_of(op)):
+        marks = [named.name for named in build.attributes_of(op) if named.name.startswith("dlas.")]
+        if any(name != loops.ATTRIBUTE for name in marks):
             return None
         kinds = [value.type for value in op.operands]
         if not all(isinstance(kind, ir.RankedTensorType) and kind.has_static_shape for kind in kinds):
@@ -60,8 +61,8 @@ class Reduction:
         if combiner is None or not all(affine.is_dim(expr) or str(expr) == "0" for expr in maps[-1].results):
             return None
         extents = loop_extents(op)
-        loops = [affine.dim(i) if extent > 1 else affine.constant(0) for i, extent in enumerate(extents)]
-        exprs = [tuple(affine.substitute(expr, loops, len(extents)) for expr in map_.results) for map_ in maps]
+        dims = [affine.dim(i) if extent > 1 else affine.constant(0) for i, extent in enumerate(extents)]
+        exprs = [tuple(affine.substitute(expr, dims, len(extents)) for expr in map_.results) for map_ in maps]
         reductions = tuple(loop for loop in reduction_loops(op) if extents[loop] > 1)
         view = Reduction(op, combiner, extents, tuple(exprs), out_loops(maps[-1]), reductions)
         return view if set(range(len(extents))) <= {*reduction_loops(op), *view.out} else None

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from iree.compiler import ir
 
-from dlas_mlir.ir import affine, build
+from dlas_mlir.ir import affine, build, loops
 from dlas_mlir.ir.linalg import indexing_maps, iterators, scalar_constant
 from dlas_mlir.ir.target import Target
 from dlas_mlir.opt.base import Pass, option
@@ -198,35 +198,51 @@ def _in_two(reduction: Reduction, loop: int, row: int, parts: tuple[int, int]) -
         [ir.AffineMap.get(len(kinds), 0, exprs) for exprs in maps],
         kinds,
         adapt,
+        _names(reduction, [*out, *([split] if count > 1 else [])], loop, row, inner),
     )
-    return _combined(reduction, partial.results[0], len(out))
+    return _combined(reduction, partial, len(out))
 
 
-def _combined(reduction: Reduction, partial: ir.Value, out: int) -> ir.Value:
+def _names(reduction: Reduction, outer: list[int], loop: int, row: int, inner: list[int]) -> list[str]:
+    """The names of the loops where `loop` is split in steps of `row`, and what of `outer` is reduced in parts; none
+    where the reduction's have none."""
+    if not loops.named(reduction.op):
+        return []
+    given = loops.names(reduction.op)
+    parts = [
+        loops.fresh(f"{given[other]}b", given) if other in reduction.reductions else given[other] for other in outer
+    ]
+    lane = loops.in_steps(given, loop, row)[-1]
+    return [*parts, lane, *(given[other] for other in inner)]
+
+
+def _combined(reduction: Reduction, partial: ir.Operation, out: int) -> ir.Value:
     """The partial results behind the first `out` dimensions combined into those of `reduction`."""
     destination = reduction.op.operands[len(reduction.op.operands) - 1]
     rank = ir.RankedTensorType(destination.type).rank
     if rank == 0:
         destination = _with_one_dimension(destination)
-    shape = ir.RankedTensorType(partial.type).shape
+    shape = ir.RankedTensorType(partial.results[0].type).shape
     # A kernel wants a loop over results, be it of one.
     one = out == 0
     kinds = ["parallel"] * (out + one) + ["reduction"] * (len(shape) - out)
     read = [affine.dim(place + (one if place >= out else 0)) for place in range(len(shape))]
-    loops = iter(affine.dim(place) for place in range(out + one))
+    results = iter(affine.dim(place) for place in range(out + one))
     sizes = ir.RankedTensorType(destination.type).shape
     written = [
-        affine.constant(0) if size == 1 and not (one and place == 0) else next(loops)
+        affine.constant(0) if size == 1 and not (one and place == 0) else next(results)
         for place, size in enumerate(sizes)
     ]
+    given = loops.names(partial)[: len(shape)] if loops.named(partial) else ()
     combined = build.generic(
-        [partial],
+        [partial.results[0]],
         destination,
         [read, written],
         kinds,
         lambda value, total: (
             ir.Operation.create(reduction.combiner, results=[total.type], operands=[value, total]).result
         ),
+        [*given[:out], *(["one"] if one and given else []), *given[out:]],
     ).results[0]
     return build.collapse(combined, []) if rank == 0 else combined
 

@@ -10,7 +10,7 @@ from iree.compiler import ir
 from iree.compiler.dialects import arith
 
 from dlas_mlir.codegen.sparse import attribute as sparse
-from dlas_mlir.ir import affine, build, conv
+from dlas_mlir.ir import affine, build, conv, loops
 from dlas_mlir.ir.constants import is_constant
 from dlas_mlir.ir.linalg import indexing_maps, iterators, scalar_constant
 from dlas_mlir.opt.base import Pass
@@ -157,12 +157,13 @@ def _generic(op: ir.Operation) -> ir.Value | None:
         value if place is None else _as_packed(value, place, tile) for value, place in zip(inputs, places, strict=False)
     ]
     destination = _packed_destination(op.operands[len(inputs)], places[-1], tile)
-    loops = len(kinds) + 1
+    count = len(kinds) + 1
     new_maps = [
-        ir.AffineMap.get(loops, 0, [*map_.results, *([] if place is None else [affine.dim(loops - 1)])])
+        ir.AffineMap.get(count, 0, [*map_.results, *([] if place is None else [affine.dim(count - 1)])])
         for map_, place in zip(maps, places, strict=True)
     ]
-    new = build.generic_like(op, new_inputs, destination, new_maps, [*kinds, "parallel"])
+    names = loops.in_blocks(loops.names(op), loop) if loops.named(op) else ()
+    new = build.generic_like(op, new_inputs, destination, new_maps, [*kinds, "parallel"], loops=names)
     return build.unpack(new.results[0], [places[-1]], _shape(op.results[0]))
 
 
@@ -258,6 +259,7 @@ def _pooling(op: ir.Operation) -> ir.Value | None:
         destination if packed is None else _packed_destination(destination, 1, packed.tile),
         [ir.AffineMap.get(parallel + 2, 0, exprs) for exprs in maps],
         ["parallel"] * parallel + ["reduction"] * 2,
+        loops=("n", "c", "oh", "ow", "r", "s") if packed is None else ("n", "cb", "oh", "ow", "c", "r", "s"),
     )
     return new.results[0] if packed is None else build.unpack(new.results[0], [1], _shape(op.results[0]))
 

@@ -14,6 +14,9 @@ from dlas_mlir.passes.primitive._lower import initial, mark
 # The loops, parallel ones first. CI is the block of input channels, C the channel in it.
 N, KB, OH, OW, K, CI, FH, FW, C = range(9)
 KINDS = ["parallel"] * 5 + ["reduction"] * 4
+_LOOPS = ("n", "kb", "oh", "ow", "k", "cb", "r", "s", "c")
+# Where the input is read unpacked.
+_UNPACKED_LOOPS = ("n", "kb", "oh", "ow", "k", "c", "r", "s")
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def packed_convolution(convolution: Convolution, channels: Channels, weights: ir
         [dim(KB), dim(CI), dim(FH), dim(FW), dim(C), dim(K)],
         [dim(N), dim(KB), dim(OH), dim(OW), dim(K)],
     ]
-    return _finish(convolution, channels.k_tile, [data, weights], maps, KINDS)
+    return _finish(convolution, channels.k_tile, [data, weights], maps, KINDS, _LOOPS)
 
 
 def channels_of_block(data: ir.Value, channels: Channels) -> ir.Value:
@@ -62,7 +65,6 @@ def unpacked_input_convolution(convolution: Convolution, k_tile: int) -> ir.Valu
     """The same with the input read as it is, [N, C, H, W]: for a network's first layer, whose few channels would
     only be padded. Weights are [K/k, C, R, S, k]."""
     weights = build.pack(convolution.weights_oihw(), [0], [k_tile])
-    # The loops here: n, kb, oh, ow, k, c, fh, fw.
     dim, (sh, sw), (dh, dw) = affine.dim, convolution.strides, convolution.dilations
     c, fh, fw = 5, 6, 7
     maps = [
@@ -71,7 +73,7 @@ def unpacked_input_convolution(convolution: Convolution, k_tile: int) -> ir.Valu
         [dim(N), dim(KB), dim(OH), dim(OW), dim(K)],
     ]
     kinds = ["parallel"] * 5 + ["reduction"] * 3
-    return _finish(convolution, k_tile, [convolution.input_nchw(), weights], maps, kinds)
+    return _finish(convolution, k_tile, [convolution.input_nchw(), weights], maps, kinds, _UNPACKED_LOOPS)
 
 
 def _finish(
@@ -80,14 +82,15 @@ def _finish(
     inputs: list[ir.Value],
     maps: list[list[ir.AffineExpr]],
     kinds: list[str],
+    loops: tuple[str, ...],
 ) -> ir.Value:
     n, k, (oh, ow) = convolution.batch, convolution.out_channels, convolution.out_size
     shape = [n, -(-k // k_tile), oh, ow, k_tile]
     start = initial(convolution, shape, lambda value: build.pack(value, [1], [k_tile], unread=True))
     if convolution.depthwise and sums_in_float(convolution):
-        sums = _depthwise_sums_in_float(convolution, start, inputs, maps, kinds)
+        sums = _depthwise_sums_in_float(convolution, start, inputs, maps, loops)
         return build.unpack(sums, [1], [n, k, oh, ow])
-    generic = build.generic(inputs, start, maps, kinds, convolution.multiply_accumulate)
+    generic = build.generic(inputs, start, maps, kinds, convolution.multiply_accumulate, loops)
     mark(generic, convolution)
     return build.unpack(generic.results[0], [1], [n, k, oh, ow])
 
@@ -104,7 +107,7 @@ def _depthwise_sums_in_float(
     start: ir.Value,
     inputs: list[ir.Value],
     maps: list[list[ir.AffineExpr]],
-    kinds: list[str],
+    loops: tuple[str, ...],
 ) -> ir.Value:
     """Codes are converted to float32 once and then multiplied and added by one instruction, where integers would need
     two: without a sum over channels there is nothing for a dot product."""
@@ -115,7 +118,7 @@ def _depthwise_sums_in_float(
     def body(a: ir.Value, b: ir.Value, accumulator: ir.Value) -> ir.Value:
         return build.multiply_accumulate(to_float[0](f32, a), to_float[1](f32, b), accumulator)
 
-    generic = build.generic(inputs, build.fill(build.zero(f32), shape), maps, kinds, body)
+    generic = build.generic(inputs, build.fill(build.zero(f32), shape), maps, KINDS, body, loops)
     mark(generic, convolution)
     uniform = convolution.uniform_initial()
 
@@ -133,6 +136,7 @@ def _depthwise_sums_in_float(
         [identity] * (2 + len(added)),
         ["parallel"] * 5,
         integer,
+        loops[:5],
     )
     return sums.results[0]
 

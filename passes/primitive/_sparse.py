@@ -37,22 +37,27 @@ class LowerSparsePass(LowerPrimitivePass):
         return None
 
 
-def mark_sparse(op: ir.OpView, convolution: Convolution) -> None:
-    """Mark the root of what a sparse primitive builds, a contraction with constant weights: it becomes a kernel that
-    skips their zeros."""
-    mark(op, convolution)
-    encoding = convolution.encoding
-    assert encoding is not None
-    array = convolution.constant_oihw(Constants(convolution.op))
-    found = sparse.Sparse(encoding.block, sparse.count_blocks(array, encoding.block))
-    op.operation.attributes[sparse.ATTRIBUTE] = found.to_attr()
-
-
 def group_channel(convolution: Convolution, k: ir.AffineExpr, c: ir.AffineExpr, taps: int = 1) -> ir.AffineExpr:
     """The input channel that is channel `c` of the group of output channel `k`, where a channel has `taps` rows."""
     if convolution.groups == 1:
         return c
     return ir.AffineExpr.get_floor_div(k, convolution.group_out) * (convolution.group_in * taps) + c
+
+
+def contraction(
+    convolution: Convolution, inputs: list[ir.Value], start: ir.Value, maps: list[list[ir.AffineExpr]], *loops: str
+) -> ir.Value:
+    """The root of what a sparse primitive builds: the input times the constant weights, summed over the loops behind
+    those of the result. It becomes a kernel that skips the zeros of the weights."""
+    kinds = ["parallel"] * len(maps[-1]) + ["reduction"] * (len(loops) - len(maps[-1]))
+    generic = build.generic(inputs, start, maps, kinds, build.multiply_accumulate, loops)
+    mark(generic, convolution)
+    encoding = convolution.encoding
+    assert encoding is not None
+    array = convolution.constant_oihw(Constants(convolution.op))
+    found = sparse.Sparse(encoding.block, sparse.count_blocks(array, encoding.block))
+    generic.operation.attributes[sparse.ATTRIBUTE] = found.to_attr()
+    return generic.results[0]
 
 
 def start_nchw(convolution: Convolution) -> ir.Value:
@@ -73,6 +78,7 @@ def columns_apart(data: ir.Value, stride: int) -> ir.Value:
         [[*dims[:3], dims[4] * stride + dims[3]], dims],
         ["parallel"] * 5,
         lambda value, _: value,
+        ("n", "c", "h", "p", "w"),
     ).results[0]
 
 

@@ -88,7 +88,8 @@ def _nchw(convolution: Convolution) -> ir.Value:
             channel = k
     maps = [[n, channel, *_pixel(convolution, (oh, ow), (fh, fw))], [k, c, fh, fw], [n, k, oh, ow]]
     start = initial(convolution, convolution.result_nchw, lambda value: value)
-    return _loops(convolution, convolution.input_nchw(), convolution.weights_oihw(), maps, start)
+    loops = ("n", "k", "oh", "ow", "c", "r", "s")
+    return _loops(convolution, [convolution.input_nchw(), convolution.weights_oihw()], maps, start, loops)
 
 
 def _channels_last_by_groups(convolution: Convolution) -> ir.Value:
@@ -109,7 +110,8 @@ def _channels_last_by_groups(convolution: Convolution) -> ir.Value:
         shape,
         lambda value: build.expand(build.transpose(value, [0, 2, 3, 1]), [[0], [1], [2], [3, 4]], shape),
     )
-    result = build.collapse(_loops(convolution, data, weights, maps, start), [[0], [1], [2], [3, 4]])
+    loops = ("n", "oh", "ow", "g", "k", "r", "s", "c")
+    result = build.collapse(_loops(convolution, [data, weights], maps, start, loops), [[0], [1], [2], [3, 4]])
     unpacked = [convolution.batch, convolution.out_channels, *convolution.out_size]
     packed = [shape[0], 1, *shape[1:3], convolution.out_channels]
     return build.unpack(build.expand(result, [[0], [1, 2], [3], [4]], packed), [1], unpacked)
@@ -127,12 +129,12 @@ def _pixel(
 
 def _loops(
     convolution: Convolution,
-    data: ir.Value,
-    weights: ir.Value,
+    inputs: list[ir.Value],
     maps: list[list[ir.AffineExpr]],
     start: ir.Value,
+    loops: tuple[str, ...],
 ) -> ir.Value:
     kinds = ["parallel"] * len(maps[-1]) + ["reduction"] * 3
-    generic = build.generic([data, weights], start, maps, kinds, convolution.multiply_accumulate)
+    generic = build.generic(inputs, start, maps, kinds, convolution.multiply_accumulate, loops)
     mark(generic, convolution)
     return generic.results[0]

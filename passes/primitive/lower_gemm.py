@@ -113,6 +113,7 @@ def _im2col(convolution: Convolution, data: ir.Value, depth: int) -> ir.Value:
         [source, identity],
         ["parallel"] * rank,
         lambda value, _: value,
+        ("n", "oh", "ow", *(["g"] if grouped else []), "r", "s", "c"),
     )
     columns.operation.attributes["dlas.im2col"] = ir.UnitAttr.get()
     return columns.results[0]
@@ -129,14 +130,14 @@ def _matmul(convolution: Convolution, a: ir.Value, panel: int, grouped: bool) ->
         shape = [pixels, convolution.groups, blocks, panel]
         maps = [[m, g, d], [g, kb, d, k], [m, g, kb, k]]
         weights = build.expand(weights, [[0, 1], [2], [3]], [convolution.groups, blocks, *_shape(weights)[1:]])
-        kinds = ["parallel"] * 4 + ["reduction"]
+        kinds, loops = ["parallel"] * 4 + ["reduction"], ("m", "g", "nb", "n", "k")
     else:
         m, kb, k, d = (dim(i) for i in range(4))
         shape = [pixels, _shape(weights)[0], panel]
         maps = [[m, d], [kb, d, k], [m, kb, k]]
-        kinds = ["parallel"] * 3 + ["reduction"]
+        kinds, loops = ["parallel"] * 3 + ["reduction"], ("m", "nb", "n", "k")
     start = initial(convolution, shape, lambda value: _start(value, shape, panel))
-    generic = build.generic([a, weights], start, maps, kinds, convolution.multiply_accumulate)
+    generic = build.generic([a, weights], start, maps, kinds, convolution.multiply_accumulate, loops)
     mark(generic, convolution)
     return generic.results[0]
 

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from iree.compiler import ir
 
-from dlas_mlir.ir import affine, build
+from dlas_mlir.ir import affine
 from dlas_mlir.ir.conv import Convolution
 from dlas_mlir.ir.target import Target
-from dlas_mlir.passes.primitive._sparse import LowerSparsePass, columns_apart, group_channel, mark_sparse, start_nchw
+from dlas_mlir.passes.primitive._sparse import LowerSparsePass, columns_apart, contraction, group_channel, start_nchw
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,5 @@ class LowerSparseDirectPass(LowerSparsePass):
             [k, c, fh, fw],
             [n, k, oh, ow],
         ]
-        kinds = ["parallel"] * 4 + ["reduction"] * 3
-        weights = convolution.weights_oihw()
-        generic = build.generic([data, weights], start_nchw(convolution), maps, kinds, build.multiply_accumulate)
-        mark_sparse(generic, convolution)
-        return generic.results[0]
+        inputs = [data, convolution.weights_oihw()]
+        return contraction(convolution, inputs, start_nchw(convolution), maps, "n", "k", "oh", "ow", "c", "r", "s")

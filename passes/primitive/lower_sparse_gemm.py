@@ -10,7 +10,7 @@ from iree.compiler import ir
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.conv import Convolution
 from dlas_mlir.ir.target import Target
-from dlas_mlir.passes.primitive._sparse import LowerSparsePass, group_channel, mark_sparse, start_nchw
+from dlas_mlir.passes.primitive._sparse import LowerSparsePass, contraction, group_channel, start_nchw
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,7 @@ class LowerSparseGemmPass(LowerSparsePass):
             columns = build.collapse(_im2col(convolution, columns), [[0], [1, 2, 3], [4], [5]])
         rows = build.collapse(convolution.weights_oihw(), [[0], [1, 2, 3]])
         maps = [[n, group_channel(convolution, k, d, taps), oh, ow], [k, d], [n, k, oh, ow]]
-        kinds = ["parallel"] * 4 + ["reduction"]
-        generic = build.generic([columns, rows], start_nchw(convolution), maps, kinds, build.multiply_accumulate)
-        mark_sparse(generic, convolution)
-        return generic.results[0]
+        return contraction(convolution, [columns, rows], start_nchw(convolution), maps, "n", "k", "oh", "ow", "crs")
 
 
 def _linear(convolution: Convolution) -> ir.Value:
@@ -60,11 +57,9 @@ def _linear(convolution: Convolution) -> ir.Value:
     n, k, c = (affine.dim(i) for i in range(3))
     rows = build.collapse(convolution.weights_oihw(), [[0], [1, 2, 3]])
     maps = [[n, c], [k, c], [n, k]]
-    kinds = ["parallel"] * 2 + ["reduction"]
-    generic = build.generic([convolution.input, rows], convolution.initial, maps, kinds, build.multiply_accumulate)
-    mark_sparse(generic, convolution)
+    result = contraction(convolution, [convolution.input, rows], convolution.initial, maps, "n", "k", "c")
     shape = [convolution.batch, convolution.out_channels, 1, 1]
-    return build.expand(generic.results[0], [[0], [1, 2, 3]], shape)
+    return build.expand(result, [[0], [1, 2, 3]], shape)
 
 
 def _im2col(convolution: Convolution, data: ir.Value) -> ir.Value:
@@ -78,6 +73,7 @@ def _im2col(convolution: Convolution, data: ir.Value) -> ir.Value:
         [[n, c, oh * sh + fh * dh, ow * sw + fw * dw], [n, c, fh, fw, oh, ow]],
         ["parallel"] * 6,
         lambda value, _: value,
+        ("n", "c", "r", "s", "oh", "ow"),
     )
     columns.operation.attributes["dlas.im2col"] = ir.UnitAttr.get()
     return columns.results[0]

@@ -11,7 +11,7 @@ from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.conv import Convolution
 from dlas_mlir.ir.target import Target
 from dlas_mlir.opt.base import option
-from dlas_mlir.passes.primitive._sparse import LowerSparsePass, group_channel, mark_sparse, padded_to, start_nchw
+from dlas_mlir.passes.primitive._sparse import LowerSparsePass, contraction, group_channel, padded_to, start_nchw
 
 _floor = ir.AffineExpr.get_floor_div
 
@@ -73,11 +73,8 @@ class LowerSparseSpatialPackPass(LowerSparsePass):
             [k, c, fh, fw],
             [n, k, oh, ow],
         ]
-        kinds = ["parallel"] * 4 + ["reduction"] * 3
-        weights = convolution.weights_oihw()
-        generic = build.generic([tiles, weights], start_nchw(convolution), maps, kinds, build.multiply_accumulate)
-        mark_sparse(generic, convolution)
-        return generic.results[0]
+        inputs = [tiles, convolution.weights_oihw()]
+        return contraction(convolution, inputs, start_nchw(convolution), maps, "n", "k", "oh", "ow", "c", "r", "s")
 
 
 def _halo(convolution: Convolution, rows: int) -> int:
@@ -105,5 +102,10 @@ def _tiles(convolution: Convolution, rows: int) -> ir.Value:
     shape = [n, convolution.out_size[0] // rows, c, _halo(convolution, rows), stride, width]
     source = [batch, channel, tile * (rows * convolution.strides[0]) + row, column * stride + phase]
     return build.generic(
-        [data], build.empty(shape, convolution.element), [source, dims], ["parallel"] * 6, lambda value, _: value
+        [data],
+        build.empty(shape, convolution.element),
+        [source, dims],
+        ["parallel"] * 6,
+        lambda value, _: value,
+        ("n", "t", "c", "h", "p", "w"),
     ).results[0]

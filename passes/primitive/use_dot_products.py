@@ -8,7 +8,7 @@ from typing import ClassVar
 from iree.compiler import ir
 
 from dlas_mlir.codegen import dot
-from dlas_mlir.ir import affine, build
+from dlas_mlir.ir import affine, build, loops
 from dlas_mlir.ir.linalg import indexing_maps, iterators, loop_extents
 from dlas_mlir.ir.strides import Span, offsets
 from dlas_mlir.ir.target import Target
@@ -90,7 +90,8 @@ def _use_dot(op: ir.Operation, target: Target) -> None:
         weights = build.pack(op.operands[1], [len(weights_map.results) - 2], [width])
         packed = [*weights_map.results, affine.dim(count)]
         maps = [ir.AffineMap.get(count + 1, 0, list(results)) for results in (exprs, packed, out_map.results)]
-        new = build.generic_like(op, [data, weights], op.operands[2], maps, [*iterators(op), "reduction"])
+        names = loops.in_steps(loops.names(op), loop, width) if loops.named(op) else ()
+        new = build.generic_like(op, [data, weights], op.operands[2], maps, [*iterators(op), "reduction"], loops=names)
         new.attributes[dot.ATTRIBUTE] = ir.StringAttr.get(name)
     op.results[0].replace_all_uses_with(new.results[0])
     op.erase()

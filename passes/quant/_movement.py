@@ -158,7 +158,8 @@ def _window(
     n, c, oh, ow, fh, fw = (affine.dim(i) for i in range(6))
     maps = [[n, c, oh * sh + fh * dh, ow * sw + fw * dw], [fh, fw], [n, c, oh, ow]]
     kinds = ["parallel"] * 4 + ["reduction"] * 2
-    generic = build.generic([source, op.operands[1]], start, maps, kinds, lambda x, _, best: combine(best, x))
+    loops = ("n", "c", "oh", "ow", "r", "s")
+    generic = build.generic([source, op.operands[1]], start, maps, kinds, lambda x, _, best: combine(best, x), loops)
     return generic.operation
 
 

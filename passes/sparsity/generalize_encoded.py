@@ -12,6 +12,9 @@ from dlas_mlir.ir.conv import Convolution
 from dlas_mlir.opt.base import Pass
 from dlas_mlir.passes.sparsity._layers import weight_layers
 
+# What the loops over the dimensions of weights are called, where they are not called like these.
+_LOOPS = {"f": "k", "h": "r", "w": "s"}
+
 
 @dataclass(frozen=True)
 class GeneralizeEncodedPass(Pass):
@@ -72,6 +75,7 @@ def _generalize(layer: Convolution, encoding: sparsity.Encoding) -> None:
         ],
         kinds,
         build.multiply_accumulate,
+        [_LOOPS.get(name, name) for name in loops],
     )
     layer.op.results[0].replace_all_uses_with(generic.results[0])
     layer.op.erase()

@@ -149,7 +149,7 @@ func.func @through(%x: tensor<1x2x4x4x4xf32>, %r: tensor<1x8x4x4xf32>, %b: tenso
 // off at the end.
 // CHECK-LABEL: func.func @pooling_and_mean
 // CHECK: %[[P:.*]] = tensor.pad %arg0
-// CHECK: %[[M:.*]] = linalg.generic {{.*}} ins(%[[P]], %{{.*}} : tensor<1x2x8x8x4xf32>, tensor<3x3xf32>)
+// CHECK: %[[M:.*]] = linalg.generic {{.*}} ins(%[[P]], %{{.*}} : tensor<1x2x8x8x4xf32>, tensor<3x3xf32>) {{.*}}dlas.loops = ["n", "cb", "oh", "ow", "c", "r", "s"]
 // CHECK: arith.maximumf
 // CHECK: %[[S:.*]] = linalg.generic {{.*}}iterator_types = ["parallel", "parallel", "reduction", "reduction", "parallel"]} ins(%[[M]]
 // CHECK: tensor.extract_slice %{{.*}}[0, 0] [1, 6] [1, 1] : tensor<1x8xf32> to tensor<1x6xf32>
@@ -261,7 +261,7 @@ func.func @across_channels(%x: tensor<1x2x2x2x4xf32>) -> (tensor<1x2x2xf32>, ten
 // Pooling in NCHW, of which the last row is not read.
 // CHECK-DAG: #[[IN:.*]] = affine_map<(d0, d1, d2, d3, d4, d5) -> (d0, d1, d2 * 2 + d4, d3 * 2 + d5)>
 // CHECK-LABEL: func.func @unpacked_pooling
-// CHECK: linalg.generic {indexing_maps = [#[[IN]], {{.*}} ins(%arg0, %{{.*}} : tensor<1x3x4x5xf32>, tensor<3x3xf32>)
+// CHECK: linalg.generic {indexing_maps = [#[[IN]], {{.*}} ins(%arg0, %{{.*}} : tensor<1x3x4x5xf32>, tensor<3x3xf32>) {{.*}}dlas.loops = ["n", "c", "oh", "ow", "r", "s"]
 // CHECK: arith.addf
 func.func @unpacked_pooling(%x: tensor<1x3x4x5xf32>, %start: tensor<1x3x1x2xf32>) -> tensor<1x3x1x2xf32> {
   %window = tensor.empty() : tensor<3x3xf32>

@@ -9,7 +9,7 @@
 // CHECK: linalg.generic
 // CHECK-SAME: (d0, d1, d2 * 2 + d6, d3 * 2 + d7, d4)>
 // CHECK-SAME: (d1, d5, d6, d7, d8, d4)>
-// CHECK-SAME: dlas.primitive = "depthwise"
+// CHECK-SAME: dlas.loops = ["n", "kb", "oh", "ow", "k", "cb", "r", "s", "c"], {{.*}}dlas.primitive = "depthwise"
 // CHECK: linalg.unpack {{.*}} -> tensor<1x6x2x2xf32>
 module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
 func.func @plain(%x: tensor<1x6x5x5xf32>, %w: tensor<6x3x3xf32>, %start: tensor<1x6x2x2xf32>) -> tensor<1x6x2x2xf32> {
@@ -58,7 +58,7 @@ func.func @channels_last(%x: tensor<1x4x4x4xf32>, %w: tensor<3x3x4x2xf32>, %star
 // CHECK: linalg.generic
 // CHECK: arith.sitofp {{.*}} : i8 to f32
 // CHECK: arith.sitofp {{.*}} : i8 to f32
-// CHECK: linalg.generic
+// CHECK: linalg.generic {{.*}}dlas.loops = ["n", "kb", "oh", "ow", "k"]
 // CHECK: %[[SUM:.*]] = arith.fptosi
 // CHECK: arith.addi %{{.*}}, %[[SUM]] : i32
 module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {

@@ -13,7 +13,7 @@
 // CHECK-SAME: (d0, d1, d2 + d6, d3 + d7, d8)>
 // CHECK-SAME: -> (d1, d5, d6, d7, d8, d4)>
 // CHECK-SAME: ins(%[[READ]]
-// CHECK-SAME: dlas.primitive = "direct"
+// CHECK-SAME: dlas.loops = ["n", "kb", "oh", "ow", "k", "cb", "r", "s", "c"], {{.*}}dlas.primitive = "direct"
 // CHECK: linalg.unpack {{.*}} tensor<1x1x4x4x8xf32> -> tensor<1x6x4x4xf32>
 
 // Nothing is laid out again with layout=nchw.
@@ -24,6 +24,7 @@
 // NCHW-SAME: -> (d1, d4, d5, d6)>
 // NCHW-SAME: iterator_types = ["parallel", "parallel", "parallel", "parallel", "reduction", "reduction", "reduction"]
 // NCHW-SAME: ins(%arg0, %arg1 : tensor<1x5x6x6xf32>, tensor<6x5x3x3xf32>)
+// NCHW-SAME: dlas.loops = ["n", "k", "oh", "ow", "c", "r", "s"]
 // NCHW-NOT: linalg.unpack
 module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
 func.func @dense(%x: tensor<1x5x6x6xf32>, %w: tensor<6x5x3x3xf32>, %start: tensor<1x6x4x4xf32>) -> tensor<1x6x4x4xf32> {
@@ -113,6 +114,7 @@ func.func @depthwise(%x: tensor<1x5x4x4xf32>, %w: tensor<5x3x3xf32>, %start: ten
 // CHECK: linalg.generic {indexing_maps = [affine_map<(d0, d1, d2, d3, d4, d5, d6, d7) -> (d0, 0, d1 + d5, d2 + d6, d3 * 3 + d7)>,
 // CHECK-SAME: affine_map<(d0, d1, d2, d3, d4, d5, d6, d7) -> (d3, d5, d6, d7, d4)>,
 // CHECK-SAME: ins(%[[X]], {{.*}} : tensor<1x1x4x4x6xf32>, tensor<2x3x3x3x5xf32>) outs({{.*}} : tensor<1x2x2x2x5xf32>)
+// CHECK-SAME: dlas.loops = ["n", "oh", "ow", "g", "k", "r", "s", "c"]
 // CHECK: linalg.unpack {{.*}} tensor<1x1x2x2x10xf32> -> tensor<1x10x2x2xf32>
 module attributes {dlas.target = {name = "gpu"}} {
 func.func @groups_without_vectors(%x: tensor<1x2x3x4x4xf32>, %w: tensor<2x5x3x3x3xf32>, %start: tensor<1x2x5x2x2xf32>) -> tensor<1x2x5x2x2xf32> {

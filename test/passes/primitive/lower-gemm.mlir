@@ -10,7 +10,7 @@
 // CHECK: %[[COLUMNS:.*]] = linalg.generic
 // CHECK-SAME: (d0, 0, d1 * 2 + d3, d2 * 2 + d4, d5)>
 // CHECK-SAME: ins(%[[X]]
-// CHECK-SAME: attrs = {{.*}}dlas.im2col
+// CHECK-SAME: attrs = {dlas.im2col, dlas.loops = ["n", "oh", "ow", "r", "s", "c"]}
 // CHECK: %[[A:.*]] = tensor.collapse_shape %[[COLUMNS]] {{\[}}[0, 1, 2], [3, 4, 5]] : tensor<1x2x2x3x3x8xf32> into tensor<4x72xf32>
 // CHECK: %[[W:.*]] = linalg.pack {{.*}} tensor<10x72xf32> -> tensor<3x72x4xf32>
 // CHECK: %[[C:.*]] = linalg.generic
@@ -19,7 +19,7 @@
 // CHECK-SAME: -> (d0, d1, d2)>
 // CHECK-SAME: iterator_types = ["parallel", "parallel", "parallel", "reduction"]
 // CHECK-SAME: ins(%[[A]], %[[W]]
-// CHECK-SAME: dlas.primitive = "gemm"
+// CHECK-SAME: dlas.loops = ["m", "nb", "n", "k"], {{.*}}dlas.primitive = "gemm"
 // CHECK: linalg.unpack {{.*}} inner_tiles = [12] {{.*}} -> tensor<1x10x2x2xf32>
 
 // PANEL-LABEL: func.func @image
@@ -70,13 +70,14 @@ func.func @strided_pointwise(%x: tensor<1x8x3x3xf32>, %w: tensor<8x8x1x1xf32>, %
 // Groups are a batch of products, a panel lies in one group: twelve output channels in eight lanes make panels of four.
 // CHECK-LABEL: func.func @groups
 // CHECK: (d0, 0, d1 + d4, d2 + d5, d3 * 3 + d6)>
-// CHECK-SAME: dlas.im2col
+// CHECK-SAME: dlas.im2col, dlas.loops = ["n", "oh", "ow", "g", "r", "s", "c"]
 // CHECK: tensor.collapse_shape {{.*}} into tensor<4x2x27xf32>
 // CHECK: linalg.generic
 // CHECK-SAME: -> (d0, d1, d4)>
 // CHECK-SAME: -> (d1, d2, d4, d3)>
 // CHECK-SAME: -> (d0, d1, d2, d3)>
 // CHECK-SAME: tensor<4x2x27xf32>, tensor<2x3x27x4xf32>
+// CHECK-SAME: dlas.loops = ["m", "g", "nb", "n", "k"]
 module attributes {dlas.target = {name = "eight-lanes", vector_bits = 256 : i64}} {
 func.func @groups(%x: tensor<1x2x3x4x4xf32>, %w: tensor<2x12x3x3x3xf32>, %start: tensor<1x2x12x2x2xf32>) -> tensor<1x2x12x2x2xf32> {
   %y = linalg.conv_2d_ngchw_gfchw {dlas.primitive = "gemm"}

@@ -8,7 +8,7 @@
 // CHECK: linalg.generic
 // CHECK-SAME: (d0, (d1 floordiv 2) * 2 + d5, d2 + d6, d3 + d7, d8)>
 // CHECK-SAME: tensor<1x4x4x4x4xf32>, tensor<4x2x3x3x4x4xf32>
-// CHECK-SAME: dlas.primitive = "grouped-spatial-pack"
+// CHECK-SAME: dlas.loops = ["n", "kb", "oh", "ow", "k", "cb", "r", "s", "c"], {{.*}}dlas.primitive = "grouped-spatial-pack"
 module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
 func.func @whole_blocks(%x: tensor<1x2x8x4x4xf32>, %w: tensor<2x8x8x3x3xf32>, %start: tensor<1x2x8x2x2xf32>) -> tensor<1x2x8x2x2xf32> {
   %y = linalg.conv_2d_ngchw_gfchw {dlas.primitive = "grouped-spatial-pack"}

@@ -8,11 +8,11 @@
 // The pixels that each tap reads are written out; the product skips zeros.
 // CHECK-LABEL: func.func @im2col
 // CHECK: %[[TAPS:.*]] = linalg.generic {{.*}}(d0, d1, d4 * 2 + d2, d5 * 2 + d3)>
-// CHECK-SAME: outs({{.*}} : tensor<1x3x2x2x2x2xf32>) attrs = {dlas.im2col}
+// CHECK-SAME: outs({{.*}} : tensor<1x3x2x2x2x2xf32>) attrs = {dlas.im2col, dlas.loops = ["n", "c", "r", "s", "oh", "ow"]}
 // CHECK: %[[COLUMNS:.*]] = tensor.collapse_shape %[[TAPS]] {{\[\[}}0], [1, 2, 3], [4], [5]] {{.*}} into tensor<1x12x2x2xf32>
 // CHECK: linalg.generic {{.*}}(d0, d4, d2, d3)>{{.*}}(d1, d4)>{{.*}}(d0, d1, d2, d3)>
 // CHECK-SAME: ins(%[[COLUMNS]], %{{.*}} : tensor<1x12x2x2xf32>, tensor<4x12xf32>)
-// CHECK-SAME: dlas.primitive = "sparse-gemm", dlas.sparse = {block = 1 : i64, nonzeros = 48 : i64}
+// CHECK-SAME: dlas.loops = ["n", "k", "oh", "ow", "crs"], {{.*}}dlas.primitive = "sparse-gemm", dlas.sparse = {block = 1 : i64, nonzeros = 48 : i64}
 module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
 func.func @im2col(%x: tensor<1x3x5x5xf32>, %start: tensor<1x4x2x2xf32>) -> tensor<1x4x2x2xf32> {
   %w = arith.constant dense<1.0> : tensor<4x3x2x2xf32>
@@ -46,7 +46,7 @@ func.func @plain(%x: tensor<1x3x5x5xf32>, %start: tensor<1x4x5x5xf32>) -> tensor
 // CHECK-LABEL: func.func @linear
 // CHECK: linalg.generic {{.*}}(d0, d2)>{{.*}}(d1, d2)>{{.*}}(d0, d1)>
 // CHECK-SAME: ins(%arg0, %{{.*}} : tensor<2x3xf32>, tensor<4x3xf32>)
-// CHECK-SAME: dlas.sparse = {block = 1 : i64, nonzeros = 12 : i64}
+// CHECK-SAME: dlas.loops = ["n", "k", "c"], {{.*}}dlas.sparse = {block = 1 : i64, nonzeros = 12 : i64}
 #csr = #sparse_tensor.encoding<{ map = (c, k) -> (k : dense, c : compressed) }>
 module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
 func.func @linear(%x: tensor<2x3xf32>, %start: tensor<2x4xf32>) -> tensor<2x4xf32> {

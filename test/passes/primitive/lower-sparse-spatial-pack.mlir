@@ -11,10 +11,10 @@
 // Two tiles of two rows, and the row below them that the taps read too.
 // CHECK-LABEL: func.func @tiles
 // CHECK: %[[TILES:.*]] = linalg.generic {{.*}}(d0, d2, d1 * 2 + d3, d4 + d5)>
-// CHECK-SAME: outs({{.*}} : tensor<1x2x3x3x1x5xf32>)
+// CHECK-SAME: outs({{.*}} : tensor<1x2x3x3x1x5xf32>) attrs = {dlas.loops = ["n", "t", "c", "h", "p", "w"]}
 // CHECK: linalg.generic {{.*}}(d0, d2 floordiv 2, d4, d2 mod 2 + d5, 0, d3 + d6)>
 // CHECK-SAME: ins(%[[TILES]]
-// CHECK-SAME: dlas.primitive = "sparse-spatial-pack", dlas.sparse = {block = 1 : i64, nonzeros = 48 : i64}
+// CHECK-SAME: dlas.loops = ["n", "k", "oh", "ow", "c", "r", "s"], {{.*}}dlas.primitive = "sparse-spatial-pack", dlas.sparse = {block = 1 : i64, nonzeros = 48 : i64}
 
 // All rows fit in the cache.
 // CACHE-LABEL: func.func @tiles

@@ -17,7 +17,7 @@
 // CHECK-SAME: iterator_types = ["parallel", "parallel", "parallel", "parallel", "parallel", "reduction", "reduction", "reduction", "reduction"]
 // CHECK-SAME: ins(%[[X]], %[[W]]
 // CHECK-SAME: outs(%[[ZEROS]]
-// CHECK-SAME: {dlas.layer = "features.0", dlas.macs = 13824 : i64, dlas.primitive = "spatial-pack"}
+// CHECK-SAME: {dlas.layer = "features.0", dlas.loops = ["n", "kb", "oh", "ow", "k", "cb", "r", "s", "c"], dlas.macs = 13824 : i64, dlas.primitive = "spatial-pack"}
 // CHECK: linalg.unpack %[[Y]] inner_dims_pos = [1] inner_tiles = [4] {{.*}} tensor<1x3x4x4x4xf32> -> tensor<1x12x4x4xf32>
 
 // BLOCK-LABEL: func.func @blocks
@@ -43,6 +43,7 @@ func.func @blocks(%x: tensor<1x8x6x6xf32>, %w: tensor<12x8x3x3xf32>) -> tensor<1
 // CHECK: linalg.generic
 // CHECK-SAME: (d0, d5, d2 * 2 + d6, d3 * 3 + d7)>
 // CHECK-SAME: ins(%arg0, {{.*}} outs(%[[START]]
+// CHECK-SAME: dlas.loops = ["n", "kb", "oh", "ow", "k", "c", "r", "s"]
 module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
 func.func @image(%x: tensor<2x3x9x9xf32>, %w: tensor<6x3x3x3xf32>, %start: tensor<2x6x4x3xf32>) -> tensor<2x6x4x3xf32> {
   %y = linalg.conv_2d_nchw_fchw {dlas.primitive = "spatial-pack", strides = dense<[2, 3]> : vector<2xi64>}

@@ -9,10 +9,10 @@
 // CHECK: %[[W4:.*]] = linalg.pack %arg1 inner_dims_pos = [1] inner_tiles = [4] {{.*}} tensor<3x8x16xi8> -> tensor<3x2x16x4xi8>
 // CHECK: linalg.generic {indexing_maps = [#[[X]], #[[W]], {{.*}}], iterator_types = ["parallel", "parallel", "parallel", "reduction", "reduction", "reduction"]}
 // CHECK-SAME: ins(%arg0, %[[W4]] : tensor<1x9x8xi8>, tensor<3x2x16x4xi8>)
-// CHECK-SAME: {{.*}}dlas.dot = "vpdpbusd"
+// CHECK-SAME: attrs = {dlas.dot = "vpdpbusd", dlas.loops = ["n", "oh", "k", "r", "c", "c4"], dlas.primitive = "direct"}
 module attributes {dlas.target = {name = "t", int8_dot = "vpdpbusd"}} {
 func.func @channels(%x: tensor<1x9x8xi8>, %w: tensor<3x8x16xi8>, %start: tensor<1x7x16xi32>) -> tensor<1x7x16xi32> {
-  %y = linalg.generic {dlas.primitive = "direct", indexing_maps = [affine_map<(n, h, k, fh, c) -> (n, h + fh, c)>, affine_map<(n, h, k, fh, c) -> (fh, c, k)>, affine_map<(n, h, k, fh, c) -> (n, h, k)>], iterator_types = ["parallel", "parallel", "parallel", "reduction", "reduction"]}
+  %y = linalg.generic {dlas.loops = ["n", "oh", "k", "r", "c"], dlas.primitive = "direct", indexing_maps = [affine_map<(n, h, k, fh, c) -> (n, h + fh, c)>, affine_map<(n, h, k, fh, c) -> (fh, c, k)>, affine_map<(n, h, k, fh, c) -> (n, h, k)>], iterator_types = ["parallel", "parallel", "parallel", "reduction", "reduction"]}
       ins(%x, %w : tensor<1x9x8xi8>, tensor<3x8x16xi8>) outs(%start : tensor<1x7x16xi32>) {
   ^bb0(%a: i8, %b: i8, %acc: i32):
     %0 = arith.extui %a : i8 to i32
@@ -31,7 +31,8 @@ func.func @channels(%x: tensor<1x9x8xi8>, %w: tensor<3x8x16xi8>, %start: tensor<
 // CHECK-LABEL: func.func @columns
 // CHECK: tensor.pad %arg0 low[0, 1] high[0, 2]
 // CHECK: tensor<3x12xbf16>
-// CHECK: linalg.generic {{.*}}dlas.dot = "vdpbf16ps"
+// Loops without names get none.
+// CHECK: linalg.generic {{.*}}attrs = {dlas.dot = "vdpbf16ps", dlas.primitive = "direct"}
 module attributes {dlas.target = {name = "t", bf16_dot = "vdpbf16ps"}} {
 func.func @columns(%x: tensor<3x9xbf16>, %w: tensor<3x3x16xbf16>, %start: tensor<9x16xf32>) -> tensor<9x16xf32> {
   %zero = arith.constant 0.0 : bf16
@@ -71,3 +72,19 @@ func.func @depthwise(%x: tensor<9x16xi8>, %w: tensor<3x16xi8>, %start: tensor<7x
   return %y : tensor<7x16xi32>
 }
 }
+
+// -----
+
+// Names of loops that were written by hand are checked by whoever carries them over.
+// RUN: sed 's/"n", "oh", "k", "r", "c"]/"n", "oh", "k", "r"]/' %s > %t.few.mlir
+// RUN: not %dlas_opt %t.few.mlir --split-input-file --dlas-use-dot-products 2>&1 | FileCheck %s --check-prefix=FEW
+// FEW: error: `dlas.loops`: there are 5 loops and 4 names (n, oh, k, r)
+// RUN: sed 's/"n", "oh", "k", "r", "c"]/"n", "oh", "k", "k", "c"]/' %s > %t.twice.mlir
+// RUN: not %dlas_opt %t.twice.mlir --split-input-file --dlas-use-dot-products 2>&1 | FileCheck %s --check-prefix=TWICE
+// TWICE: error: `dlas.loops`: two loops are called k
+// RUN: sed 's/"n", "oh", "k", "r", "c"]/"n", "oh", "k", "r", "4c"]/' %s > %t.word.mlir
+// RUN: not %dlas_opt %t.word.mlir --split-input-file --dlas-use-dot-products 2>&1 | FileCheck %s --check-prefix=WORD
+// WORD: error: `dlas.loops`: '4c': a name is letters, digits and underscores, and begins with no digit
+// RUN: sed 's/dlas.loops = \["n", "oh", "k", "r", "c"]/dlas.loops = "nhkrc"/' %s > %t.kind.mlir
+// RUN: not %dlas_opt %t.kind.mlir --split-input-file --dlas-use-dot-products 2>&1 | FileCheck %s --check-prefix=KIND
+// KIND: error: `dlas.loops` is "nhkrc", not an array of strings
