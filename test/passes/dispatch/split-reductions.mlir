@@ -110,11 +110,12 @@ module attributes {dlas.target = {name = "x", vector_bits = 512 : i64, vector_re
 
 // Named operations with many summands become generic, and are split where they can be.
 // CHECK-LABEL: func.func @named
-// CHECK: linalg.generic {{.*}}iterator_types = ["parallel", "parallel", "parallel", "parallel", "reduction", "reduction"]} ins(%arg0, %{{.*}} : tensor<1x40x40x8xf32>, tensor<9x9xf32>)
+// CHECK: linalg.generic {{.*}}iterator_types = ["parallel", "parallel", "parallel", "parallel", "reduction", "reduction"]} ins(%arg0, %{{.*}} : tensor<1x40x40x8xf32>, tensor<9x9xf32>) {{.*}}attrs = {dlas.loops = ["n", "oh", "ow", "c", "r", "s"]}
 // CHECK: linalg.pooling_nhwc_sum {{.*}}tensor<3x3xf32>
 // CHECK: ins(%arg1, %{{.*}} : tensor<4x1024xf32>, tensor<{{.*}}xf32>) outs({{.*}} : tensor<4x{{.*}}xf32>)
 // CHECK: outs(%arg2 : tensor<4xf32>)
-// CHECK: ins(%arg3, %arg3, %{{.*}} : tensor<1024xf32>, tensor<1024xf32>, tensor<{{.*}}xf32>)
+// CHECK: ins(%arg3, %arg3, %{{.*}} : tensor<1024xf32>, tensor<1024xf32>, tensor<16xf32>) outs(%{{.*}} : tensor<64xf32>) attrs = {dlas.loops = ["k64", "k"]}
+// CHECK: ins(%{{.*}} : tensor<64xf32>) outs(%{{.*}} : tensor<1xf32>) attrs = {dlas.loops = ["one", "k64"]}
 // CHECK-NOT: linalg.dot
 module attributes {dlas.target = {name = "x", vector_bits = 512 : i64, vector_registers = 32 : i64}} {
   func.func @named(%x: tensor<1x40x40x8xf32>, %y: tensor<4x1024xf32>, %start: tensor<4xf32>, %v: tensor<1024xf32>)
@@ -145,7 +146,7 @@ module attributes {dlas.target = {name = "x", vector_bits = 512 : i64, vector_re
 // Few summands, but from something else than a fill.
 // CHECK-LABEL: func.func @from_a_constant
 // CHECK-NOT: linalg.pooling
-// CHECK: linalg.generic {{.*}}iterator_types = ["parallel", "parallel", "parallel", "reduction"]} ins(%arg0, %{{.*}} : tensor<1x2x4xf32>, tensor<3xf32>) outs(%{{.*}} : tensor<1x2x2xf32>)
+// CHECK: linalg.generic {{.*}}iterator_types = ["parallel", "parallel", "parallel", "reduction"]} ins(%arg0, %{{.*}} : tensor<1x2x4xf32>, tensor<3xf32>) outs(%{{.*}} : tensor<1x2x2xf32>) attrs = {dlas.loops = ["n", "c", "ow", "s"]}
 // CHECK: arith.maximumf
 // CHECK-NOT: linalg.reduce
 // CHECK: linalg.generic {{.*}} ins(%arg1 : tensor<4x8xf32>) outs(%arg2 : tensor<4xf32>)

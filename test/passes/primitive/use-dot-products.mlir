@@ -2,6 +2,20 @@
 // RUN: not %dlas_opt %s --dlas-use-dot-products=width=4 2>&1 | FileCheck %s --check-prefix=OPTION
 // OPTION: error: {{.*}}width
 
+// Names of loops that were written by hand are checked by whoever carries them over.
+// RUN: sed 's/"n", "oh", "k", "r", "c"]/"n", "oh", "k", "r"]/' %s > %t.few.mlir
+// RUN: not %dlas_opt %t.few.mlir --split-input-file --dlas-use-dot-products 2>&1 | FileCheck %s --check-prefix=FEW
+// FEW: error: `dlas.loops`: there are 5 loops and 4 names (n, oh, k, r)
+// RUN: sed 's/"n", "oh", "k", "r", "c"]/"n", "oh", "k", "k", "c"]/' %s > %t.twice.mlir
+// RUN: not %dlas_opt %t.twice.mlir --split-input-file --dlas-use-dot-products 2>&1 | FileCheck %s --check-prefix=TWICE
+// TWICE: error: `dlas.loops`: two loops are called k
+// RUN: sed 's/"n", "oh", "k", "r", "c"]/"n", "oh", "k", "r", "4c"]/' %s > %t.word.mlir
+// RUN: not %dlas_opt %t.word.mlir --split-input-file --dlas-use-dot-products 2>&1 | FileCheck %s --check-prefix=WORD
+// WORD: error: `dlas.loops`: '4c': a name is letters, digits and underscores, and begins with no digit
+// RUN: sed 's/dlas.loops = \["n", "oh", "k", "r", "c"]/dlas.loops = "nhkrc"/' %s > %t.kind.mlir
+// RUN: not %dlas_opt %t.kind.mlir --split-input-file --dlas-use-dot-products 2>&1 | FileCheck %s --check-prefix=KIND
+// KIND: error: `dlas.loops` is "nhkrc", not an array of strings
+
 // Channels are split by the width, weights are packed to match.
 // CHECK-DAG: #[[X:.*]] = affine_map<(d0, d1, d2, d3, d4, d5) -> (d0, d1 + d3, d4 * 4 + d5)>
 // CHECK-DAG: #[[W:.*]] = affine_map<(d0, d1, d2, d3, d4, d5) -> (d3, d4, d2, d5)>
@@ -72,19 +86,3 @@ func.func @depthwise(%x: tensor<9x16xi8>, %w: tensor<3x16xi8>, %start: tensor<7x
   return %y : tensor<7x16xi32>
 }
 }
-
-// -----
-
-// Names of loops that were written by hand are checked by whoever carries them over.
-// RUN: sed 's/"n", "oh", "k", "r", "c"]/"n", "oh", "k", "r"]/' %s > %t.few.mlir
-// RUN: not %dlas_opt %t.few.mlir --split-input-file --dlas-use-dot-products 2>&1 | FileCheck %s --check-prefix=FEW
-// FEW: error: `dlas.loops`: there are 5 loops and 4 names (n, oh, k, r)
-// RUN: sed 's/"n", "oh", "k", "r", "c"]/"n", "oh", "k", "k", "c"]/' %s > %t.twice.mlir
-// RUN: not %dlas_opt %t.twice.mlir --split-input-file --dlas-use-dot-products 2>&1 | FileCheck %s --check-prefix=TWICE
-// TWICE: error: `dlas.loops`: two loops are called k
-// RUN: sed 's/"n", "oh", "k", "r", "c"]/"n", "oh", "k", "r", "4c"]/' %s > %t.word.mlir
-// RUN: not %dlas_opt %t.word.mlir --split-input-file --dlas-use-dot-products 2>&1 | FileCheck %s --check-prefix=WORD
-// WORD: error: `dlas.loops`: '4c': a name is letters, digits and underscores, and begins with no digit
-// RUN: sed 's/dlas.loops = \["n", "oh", "k", "r", "c"]/dlas.loops = "nhkrc"/' %s > %t.kind.mlir
-// RUN: not %dlas_opt %t.kind.mlir --split-input-file --dlas-use-dot-products 2>&1 | FileCheck %s --check-prefix=KIND
-// KIND: error: `dlas.loops` is "nhkrc", not an array of strings

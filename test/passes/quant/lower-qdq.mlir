@@ -82,6 +82,7 @@ func.func @convolution(%codes: tensor<1x4x4x4xi8>) -> tensor<1x2x4x4xi8> {
 // Codes are moved by padding and maximum pooling; quantizing them again by the same parameters does nothing.
 // CHECK-LABEL: func.func @pooling
 // CHECK: tensor.pad %arg0
+// CHECK: linalg.generic {{.*}}dlas.loops = ["n", "c", "oh", "ow", "r", "s"]
 // CHECK: arith.maxui
 // CHECK-NOT: fptoui
 // CHECK: return %{{.*}} : tensor<1x4x2x2xi8>

@@ -9,6 +9,7 @@
 // CHECK: linalg.transpose ins(%{{.*}} : tensor<4x2x1x2xf32>) {{.*}} permutation = [1, 2, 3, 0]
 // CHECK: %[[S:.*]] = "sparse_tensor.convert"(%{{.*}}) : (tensor<2x1x2x4xf32>) -> tensor<2x1x2x4xf32, #sparse_tensor.encoding<{ map = (c, r, s, k) -> (k floordiv 2 : dense, c : compressed, r : compressed, s : compressed, k mod 2 : dense) }>>
 // CHECK: linalg.generic {indexing_maps = [#[[X]], #[[W]], #[[Y]]], iterator_types = ["parallel", "parallel", "parallel", "reduction", "reduction", "reduction", "parallel"]} ins(%{{.*}}, %[[S]]
+// CHECK-SAME: dlas.loops = ["n", "oh", "ow", "c", "r", "s", "k"]
 // Layers without an encoding stay.
 // CHECK: linalg.matmul
 
