@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from iree.compiler import ir
+from iree.compiler.passmanager import PassManager
 
 from dlas_mlir.codegen.cpu.kernel import Kernel
 from dlas_mlir.codegen.read_region import read_region
 from dlas_mlir.codegen.sparse import attribute as sparse
 from dlas_mlir.codegen.sparse.kernel import SparseKernel
 from dlas_mlir.ir.schedule import ATTRIBUTE, Schedule
+from dlas_mlir.opt.base import PassError
 
 
 def emit_kernel(region_op: ir.Operation) -> ir.Operation:
@@ -23,6 +25,9 @@ def emit_kernel(region_op: ir.Operation) -> ir.Operation:
         kernel = (SparseKernel if ragged else Kernel)(region, schedule)
         try:
             op = kernel.emit()
+            if len(op.results) > 1 and _reads_nothing(op):
+                # iree-compile computes it again for each reader, and may then take its first result for another.
+                raise PassError("a kernel of several results has to read something", region_op)
         except Exception:
             if kernel.op is not None:
                 kernel.op.erase()
@@ -31,6 +36,20 @@ def emit_kernel(region_op: ir.Operation) -> ir.Operation:
         old.replace_all_uses_with(new)
     region_op.erase()
     return op
+
+
+def _reads_nothing(kernel: ir.Operation) -> bool:
+    """Whether the results of `kernel` are constants, be it after what it computes is folded (x - x)."""
+    if not len(kernel.operands):
+        return True
+    folded = kernel.clone()
+    try:
+        PassManager.parse("any(canonicalize,cse,canonicalize)").run(folded)
+        return not any(
+            list(argument.uses) for argument in folded.regions[0].blocks[0].arguments[: len(kernel.operands)]
+        )
+    finally:
+        folded.erase()
 
 
 def dissolve(region_op: ir.Operation) -> None:

@@ -166,20 +166,41 @@ def _read_in_body(op: ir.Operation, place: int) -> None:
         op.operands[place] = build.empty(list(kept.values()), source.type.element_type)
     maps[place] = ir.AffineMap.get(map_.n_dims, 0, [affine.dim(loop) for loop in kept])
     op.attributes["indexing_maps"] = build.maps_attr(maps)
+    exprs = list(map_.results)
+    while (slice_ := build.defining(source)) is not None and slice_.name == "tensor.extract_slice":
+        if len(slice_.operands) != 1:
+            break
+        source, exprs = slice_.operands[0], _places_in_source(slice_, exprs)
     body = op.regions[0].blocks[0]
     with ir.InsertionPoint.at_block_begin(body), op.location:
-        element = _extract(source, map_)
+        element = _extract(source, exprs, map_.n_dims)
     body.arguments[place].replace_all_uses_with(element)
 
 
-def _extract(source: ir.Value, map_: ir.AffineMap) -> ir.Value:
+def _places_in_source(op: ir.Operation, exprs: Sequence[ir.AffineExpr]) -> list[ir.AffineExpr]:
+    """Where in its source the element at `exprs` of a static tensor.extract_slice is. iree-compile fails to read
+    single elements of a slice whose neighbours are none in memory."""
+    offsets, sizes, strides = (
+        list(ir.DenseI64ArrayAttr(op.attributes[name])) for name in ("static_offsets", "static_sizes", "static_strides")
+    )
+    shape = ir.RankedTensorType(op.results[0].type).shape
+    # Which dimensions of one element the result has does not matter: the place in them is 0.
+    varying = iter(expr for expr, size in zip(exprs, shape, strict=True) if size != 1)
+    return [
+        affine.constant(offset) if size == 1 else next(varying) * stride + affine.constant(offset)
+        for offset, size, stride in zip(offsets, sizes, strides, strict=True)
+    ]
+
+
+def _extract(source: ir.Value, exprs: Sequence[ir.AffineExpr], count: int) -> ir.Value:
+    """The element of `source` at `exprs` over `count` loops."""
     index = ir.IndexType.get()
     i64 = ir.IntegerType.get_signless(64)
     loops = [
         ir.Operation.create("linalg.index", results=[index], attributes={"dim": ir.IntegerAttr.get(i64, loop)}).result
-        for loop in range(map_.n_dims)
+        for loop in range(count)
     ]
-    places = [loops[affine.dim_position(expr)] if affine.is_dim(expr) else _apply(expr, loops) for expr in map_.results]
+    places = [loops[affine.dim_position(expr)] if affine.is_dim(expr) else _apply(expr, loops) for expr in exprs]
     return ir.Operation.create(
         "tensor.extract", results=[build.element_type(source)], operands=[source, *places]
     ).result

@@ -8,11 +8,11 @@ import numpy as np
 from kernel_cases import NEGATED, Case, empty, function, generic
 
 
-def _pairs(result: str, inputs: str, body: str, out: str = "%e") -> str:
+def _pairs(result: str, inputs: str, body: str, out: str = "") -> str:
     """An operation on whole values."""
     kind, values = "1x3x4xi32", inputs.split(", ")
     maps = "; ".join(["d0, d1, d2"] * (len(values) + 1))
-    started = empty(out, kind) if out == "%e" else ""
+    started, out = ("", out) if out else (empty(f"{result}_empty", kind), f"{result}_empty")
     return started + generic(
         result, ", ".join(f"{value}: {kind}" for value in values), f"{out}: {kind}", maps, "ppp", body
     )
@@ -192,5 +192,19 @@ ARGUMENTS = [
         %n, %y, %z""",
         lambda a, b, c: (2 * c, _put(a[0], 2 * c[0], 1)[None], _put(b[0], 2 * c[0], 1)[None]),
         1,
+    ),
+    # iree-compile takes one result of a dispatch that reads nothing for another.
+    _case(
+        "constants_that_are_inserted_into_and_returned",
+        "1x1x4xi32 1x1x4xi32 1x3x4xi32",
+        "1x3x4xi32 1x3x4xi32 1x3x4xi32",
+        f"""
+        {_pairs("%z", "%2, %2", "%r = arith.xori %a, %b : i32; %r")}
+        {_pairs("%n", "%z", "%k = arith.constant 5 : i32; %r = arith.addi %a, %k : i32; %r")}
+        {_pairs("%m", "%n", "%k = arith.constant 4 : i32; %r = arith.muli %a, %k : i32; %r")}
+        %y = tensor.insert_slice %0 into %m[0, 1, 0] [1, 1, 4] [1, 1, 1] : tensor<1x1x4xi32> into tensor<1x3x4xi32>
+        %n, %m, %y""",
+        lambda a, b, c: (0 * c + 5, 0 * c + 20, _put(a[0], 0 * c[0] + 20, 1)[None]),
+        0,
     ),
 ]

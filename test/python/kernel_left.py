@@ -107,6 +107,27 @@ BITS = [
         kernels=0,
     ),
     matrix(
+        "bits_of_a_slice_counted_backwards",
+        f"""
+        {_BITS}
+        {fill("%z", "0", "i32")} {empty("%w", "9xi1")}
+        %s = tensor.extract_slice %c[2, 1] [1, 9] [1, 2] : tensor<4x20xi1> to tensor<9xi1>
+        {
+            generic(
+                "%y",
+                "%s: 9xi1, %w: 9xi1",
+                "%z: i32",
+                "8 - d0; d0; ",
+                "r",
+                "%t = arith.extui %a : i1 to i32; %u = arith.addi %o, %t : i32; %u",
+            )
+        }
+        %y""",
+        lambda x, y: (x > y)[2, 1:19:2].sum(dtype=np.int32),
+        "i32",
+        kernels=0,
+    ),
+    matrix(
         "any_bit_from_a_constant",
         f"""
         {_BITS}

@@ -44,6 +44,26 @@ func.func @of_rows(%x: tensor<4x20xf64>, %start: tensor<3xf64>) -> tensor<3xf64>
 
 // -----
 
+// An element of a slice is read from what it is a slice of.
+// CHECK-DAG: #[[REVERSED:.*]] = affine_map<(d0) -> ((-d0 + 20) * 2 + 1)>
+// CHECK-DAG: #[[ROW:.*]] = affine_map<(d0) -> (3)>
+// CHECK-LABEL: func.func @of_a_slice
+// CHECK: %[[I:.*]] = affine.apply #[[ROW]]
+// CHECK: %[[J:.*]] = affine.apply #[[REVERSED]]
+// CHECK: tensor.extract %arg0[%[[I]], %[[J]]] : tensor<4x50xi1>
+func.func @of_a_slice(%x: tensor<4x50xi1>) -> tensor<20xi1> {
+  %part = tensor.extract_slice %x[3, 1] [1, 21] [1, 2] : tensor<4x50xi1> to tensor<21xi1>
+  %same = tensor.extract_slice %part[0] [21] [1] : tensor<21xi1> to tensor<21xi1>
+  %e = tensor.empty() : tensor<20xi1>
+  %z = linalg.generic {indexing_maps = [affine_map<(d0) -> (20 - d0)>, affine_map<(d0) -> (d0)>], iterator_types = ["parallel"]} ins(%same : tensor<21xi1>) outs(%e : tensor<20xi1>) {
+  ^bb0(%a: i1, %o: i1):
+    linalg.yield %a : i1
+  } -> tensor<20xi1>
+  return %z : tensor<20xi1>
+}
+
+// -----
+
 // Maxima, sums and conjunctions from a constant: from what leaves everything as it is, and the constant last.
 // CHECK-LABEL: func.func @from_a_constant
 // CHECK-DAG: %[[FIRST:.*]] = arith.constant dense<[1, -1]> : tensor<2xi64>

@@ -370,6 +370,31 @@ func.func @dot_of_a_fill(%w: tensor<16x4xi8>, %start: tensor<16xi32>) -> tensor<
 
 // -----
 
+// Results that are constants, also after folding: iree-compile mixes up those of a dispatch that reads nothing.
+#id = affine_map<(d0, d1) -> (d0, d1)>
+func.func @constants(%x: tensor<4x8xi32>) -> (tensor<4x8xi32>, tensor<4x8xi32>) {
+  // expected-remark@+1 {{left to the compiler's own schedule: a kernel of several results has to read something}}
+  %y:2 = flow.dispatch.region -> (tensor<4x8xi32>, tensor<4x8xi32>) {
+    %e = tensor.empty() : tensor<4x8xi32>
+    %1 = linalg.generic {indexing_maps = [#id, #id, #id], iterator_types = ["parallel", "parallel"]} ins(%x, %x : tensor<4x8xi32>, tensor<4x8xi32>) outs(%e : tensor<4x8xi32>)
+      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 8>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 8 : i64}} {
+    ^bb0(%a: i32, %b: i32, %o: i32):
+      %s = arith.subi %a, %b : i32
+      linalg.yield %s : i32
+    } -> tensor<4x8xi32>
+    %2 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%1 : tensor<4x8xi32>) outs(%e : tensor<4x8xi32>) {
+    ^bb0(%a: i32, %o: i32):
+      %one = arith.constant 1 : i32
+      %s = arith.addi %a, %one : i32
+      linalg.yield %s : i32
+    } -> tensor<4x8xi32>
+    flow.return %1, %2 : tensor<4x8xi32>, tensor<4x8xi32>
+  }
+  return %y#0, %y#1 : tensor<4x8xi32>, tensor<4x8xi32>
+}
+
+// -----
+
 // Without a schedule nothing is meant to become a kernel.
 #id = affine_map<(d0, d1) -> (d0, d1)>
 func.func @without_a_schedule(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
