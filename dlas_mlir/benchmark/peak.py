@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from dlas_mlir import process
+from dlas_mlir.codegen.target import CpuTarget, Target
 from dlas_mlir.compiler import cache, tools
 from dlas_mlir.errors import DlasError
-from dlas_mlir.ir.target import Target
 
 # Enough independent chains to hide the latency of an FMA on two ports, in fewer than 16 registers.
 _CHAINS = 12
@@ -19,13 +19,13 @@ _WORKGROUPS = 48
 def peak_kernel(target: Target, flags: tuple[str, ...]) -> tuple[Path, int]:
     """The .vmfb of the kernel for `target`, and the floating-point operations of one call of its `main`.
 
-    `flags` are iree-compile's. Raises DlasError when the target has no vectors, or it does not compile.
+    `flags` are iree-compile's. Raises DlasError when the target is no CPU, or it does not compile.
     """
     from dlas_mlir.runtime.devices import cpu_features, cpu_model
 
+    if not isinstance(target, CpuTarget):
+        raise DlasError(f"target {target.name} is a {target.kind.upper()}: its peak cannot be measured")
     lanes = target.lanes()
-    if not lanes:
-        raise DlasError(f"target {target.name} has no vector width: no peak can be measured")
     source = kernel_text(lanes)
     key = cache.digest(source, flags, cpu_model(), cpu_features(), cache.versions("iree-base-compiler"))
     folder = cache.entry("peak", key)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dlas_mlir.codegen.dot import INSTRUCTIONS
-from dlas_mlir.ir.target import Target
+from dlas_mlir.codegen.target import CpuTarget, Target
 
 # Of the multiply-accumulates of a dense model in fp32, as some weights may happen to be zero.
 _DENSE = 0.99
@@ -19,7 +19,7 @@ def rates(target: Target) -> dict[str, float]:
     Without one, narrow elements are widened to fp32 as they are loaded.
     """
     found = {"f64": 0.5, "f32": 1.0}
-    if target.vector_bits:
+    if isinstance(target, CpuTarget):
         found |= {"f16": 1.0, "bf16": _rate(target.bf16_dot), "i8": _rate(target.int8_dot)}
     return found
 

@@ -184,7 +184,8 @@ class _Job:
 
     def _dlas_opt(self) -> Sequence[str]:
         # The preset alone stands for one thread.
-        one = self.preset.target.threads == 1
+        target = self.preset.target
+        one = target.kind == "gpu" or target.threads == 1
         chosen = f"--preset={self.preset.name}" if one else f"--pass-pipeline={self.preset.pipeline}"
         return ["dlas-opt", str(self.imported.path), chosen, "--emit-bytecode", "-o", "/dev/null"]
 

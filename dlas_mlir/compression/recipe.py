@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any, ClassVar, TypeVar
 
 from torch import nn
 
+from dlas_mlir import toml
 from dlas_mlir.compression.channel_pruning import ChannelPrune
 from dlas_mlir.compression.half import Half
 from dlas_mlir.compression.pruning import Prune
@@ -20,11 +20,6 @@ from dlas_mlir.compression.quantize import Quantize
 from dlas_mlir.compression.step import Context, Step, check_range, tune
 from dlas_mlir.errors import DlasError
 from dlas_mlir.opt.options import closest
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 T = TypeVar("T")
 
@@ -59,12 +54,7 @@ _LAST = (Half.kind, Quantize.kind)
 
 def read_recipe(path: Path) -> tuple[Step, ...]:
     """The steps of a recipe. Raises DlasError, naming the file, the step and the key that is wrong."""
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DlasError(f"cannot read recipe {path}: {error.strerror or error}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DlasError(f"{path}: not a TOML file: {error}") from None
+    data = toml.read(path)[1]
     try:
         return _parse(data)
     except DlasError as error:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import ClassVar
 
 from iree.compiler import ir
 
-from dlas_mlir.ir.target import ATTRIBUTE, Target
+from dlas_mlir.codegen import target as targets
 from dlas_mlir.opt.base import Pass, PassError, option
 
 
@@ -14,7 +15,9 @@ from dlas_mlir.opt.base import Pass, PassError, option
 class SetTargetPass(Pass):
     """Write what is known of the machine on the module, where the later passes look it up.
 
-    A preset puts this pass first, with the figures of its target. An older attribute is replaced.
+    A preset puts this pass first, with the figures of its target. An older attribute is replaced. `figures` are those
+    of a target's file, each `key=value`; one of the table `cost` is `cost.key=value`, a list `key=a+b`. All others are
+    those of pipelines/figures.toml.
 
     Before:
     ```mlir
@@ -22,46 +25,40 @@ class SetTargetPass(Pass):
       ...
     }
     ```
-    After `dlas-set-target{target=x86-64-avx2 vector-bits=256 vector-registers=16}`:
+    After `dlas-set-target{target=mine figures=vector_bits=256,vector_registers=16}`:
     ```mlir
-    module attributes {dlas.target = {bf16_dot = "", bsr2_break_even = 50 : i64, bsr4_break_even = 30 : i64,
-                                      bsr8_break_even = 30 : i64, csr_break_even = 70 : i64, fma_chains = 10 : i64,
-                                      int8_dot = "", l1d_bytes = 32768 : i64,
-                                      l2_bytes = 1048576 : i64, load_cost = 15 : i64,
-                                      name = "x86-64-avx2", sparse_bits = 0 : i64, threads = 1 : i64,
+    module attributes {dlas.target = {bf16_dot = "", ..., cost = {column_start = 5.000000e-01 : f64, ...}, ...,
+                                      kind = "cpu", l1d_bytes = 32768 : i64, ..., name = "mine", threads = 1 : i64,
                                       vector_bits = 256 : i64, vector_registers = 16 : i64}} {
       ...
     }
     ```
     """
 
-    name = "dlas-set-target"
+    name: ClassVar[str] = "dlas-set-target"
 
     target: str = option("generic", "name of the target")
-    vector_bits: int = option(0, "bits of a vector register; 0 where no CPU schedule applies", minimum=0)
-    vector_registers: int = option(0, "number of architectural vector registers", minimum=0)
-    fma_chains: int = option(10, "independent fused multiply-adds that hide their latency", minimum=1)
-    load_cost: int = option(15, "what a vector load adds to a multiply-add, in percent", minimum=0)
-    l1d_bytes: int = option(32 * 1024, "bytes of level 1 data cache per core", minimum=0)
-    l2_bytes: int = option(1024 * 1024, "bytes of level 2 cache per core", minimum=0)
-    threads: int = option(1, "number of workers that schedules give equal work", minimum=1)
-    csr_break_even: int = option(70, "percent of zeros from which on CSR is faster than dense", minimum=0, maximum=100)
-    bsr2_break_even: int = option(
-        50, "percent of zero blocks of 2 output channels from which on", minimum=0, maximum=100
+    kind: str = option("cpu", "what it is", choices=targets.kinds())
+    figures: tuple[str, ...] = option(
+        (), "its figures, `key=value`, where they are not those of pipelines/figures.toml"
     )
-    bsr4_break_even: int = option(
-        30, "percent of zero blocks of 4 output channels from which on", minimum=0, maximum=100
-    )
-    bsr8_break_even: int = option(
-        30, "percent of zero blocks of 8 output channels from which on", minimum=0, maximum=100
-    )
-    sparse_bits: int = option(0, "bits of the vectors of sparse kernels; 0: vector-bits", minimum=0)
-    int8_dot: str = option("", "dot-product instruction for u8 x s8, such as vpdpbusd; empty: none")
-    bf16_dot: str = option("", "dot-product instruction for bfloat16, such as vdpbf16ps; empty: none")
+
+    threads: int = option(1, "workers of a CPU that schedules give equal work", minimum=1)
+
+    @staticmethod
+    def for_target(target: targets.AnyTarget) -> SetTargetPass:
+        """The pass that writes `target`."""
+        threads = target.threads if target.kind == "cpu" else 1
+        return SetTargetPass(target.name, target.kind, targets.as_text(target), threads)
 
     def run(self, module: ir.Module) -> None:
-        figures = asdict(self)
-        target = Target(name=figures.pop("target"), **figures)
-        if problem := target.problem():
-            raise PassError(problem.replace("_", "-"))
-        module.operation.attributes[ATTRIBUTE] = target.to_attr()
+        # A GPU's are none of ours to give work: told so, it says so.
+        threads = {} if self.kind == "gpu" and self.threads == 1 else {"threads": self.threads}
+        try:
+            target = targets.from_text(self.figures, self.kind, name=self.target, **threads)
+        except targets.FigureError as error:
+            raise PassError(str(error)) from None
+        module.operation.attributes[targets.ATTRIBUTE] = target.to_attr()
+
+    def reads(self) -> tuple[str, ...]:
+        return (str(targets.figures_file()),)

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from iree.compiler import ir
 
+from dlas_mlir.codegen.target import CpuTarget, Target
 from dlas_mlir.ir import affine, build, loops
 from dlas_mlir.ir.linalg import indexing_maps, iterators, scalar_constant
-from dlas_mlir.ir.target import Target
 from dlas_mlir.opt.base import Pass, option
 from dlas_mlir.passes.dispatch._generalize import generalized, summands
 from dlas_mlir.passes.dispatch._reduction import Reduction
@@ -59,13 +59,13 @@ class SplitReductionsPass(Pass):
 
     def run(self, module: ir.Module) -> None:
         target = Target.of(module)
-        if not target.vector_bits:
+        if target.kind == "gpu":
             return
         for op in build.operations(module):
             self._split(_generalized_if_better(op), target)
         build.erase_dead(module)
 
-    def _split(self, op: ir.Operation, target: Target) -> ir.Value | None:
+    def _split(self, op: ir.Operation, target: CpuTarget) -> ir.Value | None:
         """What replaces the result of `op`, which is erased; None where it stays."""
         reduction = Reduction.of(op)
         if reduction is None or reduction.is_contraction():
@@ -87,7 +87,7 @@ class SplitReductionsPass(Pass):
             op.erase()
         return result
 
-    def _split_rest(self, reduction: Reduction, loop: int, target: Target) -> ir.Value | None:
+    def _split_rest(self, reduction: Reduction, loop: int, target: CpuTarget) -> ir.Value | None:
         """Two reductions, of which the first takes what no row of lanes divides."""
         op, extent = reduction.op, reduction.extents[loop]
         whole = extent - extent % target.lanes(getattr(reduction.element, "width", 32))

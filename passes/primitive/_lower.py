@@ -9,8 +9,8 @@ from typing import ClassVar
 from iree.compiler import ir
 from iree.compiler.dialects import arith
 
+from dlas_mlir.codegen.target import CpuTarget, Target
 from dlas_mlir.ir import attributes, build, conv
-from dlas_mlir.ir.target import Target
 from dlas_mlir.opt.base import Pass, PassError
 
 PRIMITIVE, LAYER, MACS = "dlas.primitive", "dlas.layer", "dlas.macs"
@@ -53,6 +53,11 @@ class LowerPrimitivePass(Pass):
             with ir.InsertionPoint(op), op.location:
                 convolution.replace(self.lower(convolution, target))
         build.erase_dead(module)
+
+
+def block_of(given: int, target: Target) -> int | None:
+    """Channels in a block: as many as are `given`, else the lanes of a CPU's vectors, None for a GPU."""
+    return given or (target.lanes() if isinstance(target, CpuTarget) else None)
 
 
 def mark(op: ir.Operation | ir.OpView, convolution: conv.Convolution) -> None:

@@ -8,11 +8,11 @@ from typing import ClassVar
 from iree.compiler import ir
 
 from dlas_mlir.codegen.sparse import attribute as sparse
+from dlas_mlir.codegen.target import Target
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.constants import Constants
 from dlas_mlir.ir.conv import Convolution
 from dlas_mlir.ir.linalg import scalar_constant
-from dlas_mlir.ir.target import Target
 from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, initial, mark
 
 
@@ -23,7 +23,7 @@ class LowerSparsePass(LowerPrimitivePass):
     sparse: ClassVar[bool] = True
 
     def refusal(self, convolution: Convolution, target: Target) -> str | None:
-        if not target.lanes():
+        if target.kind == "gpu":
             return "the target has no CPU vectors"
         if not isinstance(convolution.element, ir.F32Type) or convolution.accumulator != convolution.element:
             return f"weights of {convolution.element} have no sparse kernel"

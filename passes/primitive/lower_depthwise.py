@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from iree.compiler import ir
 
+from dlas_mlir.codegen.target import Target
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.conv import Convolution
-from dlas_mlir.ir.target import Target
 from dlas_mlir.opt.base import option
-from dlas_mlir.passes.primitive._lower import LowerPrimitivePass
+from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, block_of
 from dlas_mlir.passes.primitive._packed import KB, Channels, K, packed_convolution
 
 
@@ -44,14 +44,15 @@ class LowerDepthwisePass(LowerPrimitivePass):
     def refusal(self, convolution: Convolution, target: Target) -> str | None:
         if not convolution.depthwise:
             return "it is not depthwise"
-        block = self.block or target.lanes()
-        if not block:
+        block = block_of(self.block, target)
+        if block is None:
             return "the target has no CPU vectors and no block is given"
         multiplier = convolution.group_out
         return None if block % multiplier == 0 else f"its channel multiplier {multiplier} does not divide {block}"
 
     def lower(self, convolution: Convolution, target: Target) -> ir.Value:
-        block = self.block or target.lanes()
+        block = block_of(self.block, target)
+        assert block is not None
         m = convolution.group_out
         k, kb = affine.dim(K), affine.dim(KB)
         if m == 1:

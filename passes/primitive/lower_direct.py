@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from iree.compiler import ir
 
+from dlas_mlir.codegen.target import Target
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.conv import Convolution
-from dlas_mlir.ir.target import Target
 from dlas_mlir.opt.base import option
-from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, initial, mark
+from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, block_of, initial, mark
 from dlas_mlir.passes.primitive._packed import KB, C, Channels, K, packed_convolution, unpacked_input_convolution
 
 _floor = ir.AffineExpr.get_floor_div
@@ -49,8 +49,8 @@ class LowerDirectPass(LowerPrimitivePass):
         return "a linear layer has no spatial dimensions" if convolution.linear else None
 
     def lower(self, convolution: Convolution, target: Target) -> ir.Value:
-        lanes = target.lanes() or 1
-        if not target.lanes() and convolution.groups > 1 and convolution.group_out > 1:
+        lanes = block_of(0, target) or 1
+        if target.kind == "gpu" and convolution.groups > 1 and convolution.group_out > 1:
             return _channels_last_by_groups(convolution)
         if self.layout == "nchw" or _straddles(convolution, lanes):
             return _nchw(convolution)

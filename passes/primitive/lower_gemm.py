@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from iree.compiler import ir
 
+from dlas_mlir.codegen.target import Target
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.conv import Convolution
-from dlas_mlir.ir.target import Target
 from dlas_mlir.opt.base import option
-from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, initial, mark
+from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, block_of, initial, mark
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,13 @@ class LowerGemmPass(LowerPrimitivePass):
     panel: int = option(0, "output channels in a panel; 0: the lanes of the target's vectors, or all", minimum=0)
 
     def refusal(self, convolution: Convolution, target: Target) -> str | None:
-        if convolution.groups > 1 and (convolution.group_out % 4 if target.lanes() else convolution.group_out == 1):
+        ragged = convolution.group_out % 4 if target.kind == "cpu" else convolution.group_out == 1
+        if convolution.groups > 1 and ragged:
             return f"{convolution.group_out} output channels in a group make no panel"
         return None
 
     def lower(self, convolution: Convolution, target: Target) -> ir.Value:
-        panel = self.panel or target.lanes() or convolution.group_out
+        panel = block_of(self.panel, target) or convolution.group_out
         if convolution.groups > 1:
             while convolution.group_out % panel:
                 panel //= 2
@@ -69,7 +70,7 @@ class LowerGemmPass(LowerPrimitivePass):
         # not read.
         few = convolution.in_channels <= 4
         grouped = convolution.groups > 1
-        lanes = target.lanes() or 1
+        lanes = block_of(0, target) or 1
         width = convolution.in_channels if few or grouped else -(-convolution.in_channels // lanes) * lanes
         last = build.pack(data, [1], [width], unread=True)
         depth = convolution.in_channels

@@ -8,12 +8,12 @@ from typing import ClassVar
 import numpy as np
 from iree.compiler import ir
 
+from dlas_mlir.codegen.target import Target
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.constants import Constants, constant, is_constant
 from dlas_mlir.ir.conv import Convolution
-from dlas_mlir.ir.target import Target
 from dlas_mlir.opt.base import option
-from dlas_mlir.passes.primitive._lower import LowerPrimitivePass
+from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, block_of
 from dlas_mlir.passes.primitive._packed import CI, KB, C, Channels, K, packed_convolution
 
 _floor = ir.AffineExpr.get_floor_div
@@ -53,8 +53,8 @@ class LowerGroupedSpatialPackPass(LowerPrimitivePass):
     def refusal(self, convolution: Convolution, target: Target) -> str | None:
         if convolution.groups == 1:
             return "it has no groups"
-        block = self.block or target.lanes()
-        if not block:
+        block = block_of(self.block, target)
+        if block is None:
             return "the target has no CPU vectors and no block is given"
         if _exact(convolution, block) is not None:
             return None
@@ -65,7 +65,8 @@ class LowerGroupedSpatialPackPass(LowerPrimitivePass):
         return f"groups of {convolution.group_in}->{convolution.group_out} channels need constant weights"
 
     def lower(self, convolution: Convolution, target: Target) -> ir.Value:
-        block = self.block or target.lanes()
+        block = block_of(self.block, target)
+        assert block is not None
         channels = _exact(convolution, block)
         # In a band integers are added by dot products, of which a shuffle has none.
         even = _whole_blocks(convolution, block) or convolution.group_in == convolution.group_out

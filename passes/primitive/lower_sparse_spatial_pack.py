@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from iree.compiler import ir
 
+from dlas_mlir.codegen.target import CpuTarget, Target
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.conv import Convolution
-from dlas_mlir.ir.target import Target
 from dlas_mlir.opt.base import option
 from dlas_mlir.passes.primitive._sparse import LowerSparsePass, contraction, group_channel, padded_to, start_nchw
 
@@ -83,12 +83,12 @@ def _halo(convolution: Convolution, rows: int) -> int:
 
 
 def _rows(convolution: Convolution, target: Target) -> int:
+    assert isinstance(target, CpuTarget)
     row_bytes = convolution.in_channels * convolution.in_size[1] * 4
     height = convolution.out_size[0]
     fitting = [rows for rows in range(1, height + 1) if height % rows == 0]
-    return max(
-        (rows for rows in fitting if _halo(convolution, rows) * row_bytes <= target.l2_bytes // 2), default=fitting[0]
-    )
+    most = target.cost.resident_share * target.l2_bytes
+    return max((rows for rows in fitting if _halo(convolution, rows) * row_bytes <= most), default=fitting[0])
 
 
 def _tiles(convolution: Convolution, rows: int) -> ir.Value:

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from iree.compiler import ir
 
+from dlas_mlir.codegen.target import Target
 from dlas_mlir.ir import build
 from dlas_mlir.ir.conv import Convolution
-from dlas_mlir.ir.target import Target
 from dlas_mlir.opt.base import option
-from dlas_mlir.passes.primitive._lower import LowerPrimitivePass
+from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, block_of
 from dlas_mlir.passes.primitive._packed import dense_channels, packed_convolution, unpacked_input_convolution
 
 _FEW_CHANNELS = 4
@@ -48,10 +48,12 @@ class LowerSpatialPackPass(LowerPrimitivePass):
             return "a linear layer has no spatial dimensions"
         if convolution.groups > 1:
             return "it has groups (see grouped-spatial-pack and depthwise)"
-        return None if self.block or target.vector_bits else "the target has no CPU vectors and no block is given"
+        no_block = block_of(self.block, target) is None
+        return "the target has no CPU vectors and no block is given" if no_block else None
 
     def lower(self, convolution: Convolution, target: Target) -> ir.Value:
-        block = self.block or target.lanes()
+        block = block_of(self.block, target)
+        assert block is not None
         if convolution.in_channels <= _FEW_CHANNELS:
             return unpacked_input_convolution(convolution, block)
         channels = dense_channels(block, block, convolution.in_channels)

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 from iree.compiler import ir
 
+from dlas_mlir.codegen.target import CpuTarget, Target
 from dlas_mlir.ir import attributes, build, conv, sparsity
-from dlas_mlir.ir.target import Target
 from dlas_mlir.opt.base import Pass, PassError, option, remark, warning
 from dlas_mlir.opt.registry import all_pass_names, pass_class
 from dlas_mlir.passes.primitive._lower import LAYER, PRIMITIVE, LowerPrimitivePass, marked_with
@@ -141,7 +141,7 @@ def _first(
 def _too_dense(convolution: conv.Convolution, target: Target) -> str | None:
     """Why an encoded layer is better done by a dense primitive; None where it is not, or its zeros are not counted."""
     encoding, marks = convolution.encoding, convolution.op.attributes
-    if encoding is None or sparsity.SHARE not in marks:
+    if encoding is None or sparsity.SHARE not in marks or not isinstance(target, CpuTarget):
         return None
     attr, least = marks[sparsity.SHARE], target.break_even(encoding.block)
     if not isinstance(attr, ir.FloatAttr):

@@ -8,10 +8,10 @@ from typing import ClassVar
 from iree.compiler import ir
 
 from dlas_mlir.codegen import dot
+from dlas_mlir.codegen.target import CpuTarget, Target
 from dlas_mlir.ir import affine, build, loops
 from dlas_mlir.ir.linalg import indexing_maps, iterators, loop_extents
 from dlas_mlir.ir.strides import Span, offsets
-from dlas_mlir.ir.target import Target
 from dlas_mlir.opt.base import Pass
 from dlas_mlir.passes.primitive._lower import PRIMITIVE
 
@@ -43,13 +43,15 @@ class UseDotProductsPass(Pass):
 
     def run(self, module: ir.Module) -> None:
         target = Target.of(module)
+        if target.kind == "gpu":
+            return
         for op in build.operations(module):
             if op.name == "linalg.generic" and PRIMITIVE in op.attributes and dot.ATTRIBUTE not in op.attributes:
                 _use_dot(op, target)
         build.erase_dead(module)
 
 
-def _instruction(op: ir.Operation, target: Target) -> str:
+def _instruction(op: ir.Operation, target: CpuTarget) -> str:
     """The target's instruction for the body of `op`; empty when there is none."""
     body = [inner.operation.name for inner in op.regions[0].blocks[0].operations]
     if len(op.operands) != 3:
@@ -64,7 +66,7 @@ def _instruction(op: ir.Operation, target: Target) -> str:
     return ""
 
 
-def _use_dot(op: ir.Operation, target: Target) -> None:
+def _use_dot(op: ir.Operation, target: CpuTarget) -> None:
     name = _instruction(op, target)
     if not name:
         return

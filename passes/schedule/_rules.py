@@ -6,20 +6,10 @@ from dataclasses import dataclass
 
 from iree.compiler import ir
 
+from dlas_mlir.codegen.target import CpuTarget
 from dlas_mlir.ir import affine
 from dlas_mlir.ir.linalg import indexing_maps, loop_extents, out_loops, reduction_loops
 from dlas_mlir.ir.schedule import Schedule
-from dlas_mlir.ir.target import Target
-
-# Registers that a micro-kernel needs beside its accumulators: two vectors of weights and a broadcast, one to spare.
-_SCRATCH_REGISTERS = 4
-# A kernel without reuse in registers gains nothing from more columns than this.
-_STREAMING_COLUMNS = 7
-_MAX_UNROLLED_REDUCTION = 16
-# Workgroups per thread: enough to even out, few enough to cost nothing.
-_WORKGROUPS_PER_THREAD = 4
-# What one more of them costs, as a share of the work.
-_PART_COST = 0.01
 
 
 @dataclass(frozen=True)
@@ -66,7 +56,7 @@ def _elements(kind: ir.RankedTensorType) -> int:
     return count
 
 
-def schedule_for(op: ir.Operation, target: Target) -> Schedule:
+def schedule_for(op: ir.Operation, target: CpuTarget) -> Schedule:
     """The schedule of `op` for `target`."""
     loops = Loops.of(op)
     vector, lanes = _vector(loops, target)
@@ -78,13 +68,13 @@ def schedule_for(op: ir.Operation, target: Target) -> Schedule:
         _tile_contraction(loops, register, vector, lanes, broadcast, weights, target)
     else:
         _tile_streaming(loops, register, vector, target)
-    _unroll_reductions(loops, register, vector, bool(broadcast))
+    _unroll_reductions(loops, register, vector, bool(broadcast), target.cost.unrolled_reduction)
     order = _order(loops, register, vector, weights, target)
     distribution = _distribute(loops, register, order, vector, target)
     return Schedule(tuple(distribution), tuple(register), tuple(order), vector, lanes)
 
 
-def _vector(loops: Loops, target: Target) -> tuple[int, int]:
+def _vector(loops: Loops, target: CpuTarget) -> tuple[int, int]:
     """The innermost loop of the result, and as many lanes of it as a register holds."""
     vector = next((loop for loop in reversed(loops.out) if loops.extents[loop] > 1), loops.out[-1])
     lanes = max(1, target.lanes(loops.element_bits))
@@ -104,11 +94,11 @@ def _tile_contraction(
     lanes: int,
     broadcast: list[int],
     weights: list[int],
-    target: Target,
+    target: CpuTarget,
 ) -> None:
     """Block columns (loops of the broadcast operand) against vectors of weights: the tile that wastes and loads least
     per fused multiply-add, among those whose accumulators fit in the registers."""
-    budget = target.vector_registers - _SCRATCH_REGISTERS
+    budget = target.vector_registers - target.cost.scratch_registers
     broadcast_dims = set().union(*(loops.dims(i) for i in broadcast))
     weight_dims = set().union(*(loops.dims(i) for i in weights))
     columns = [x for x in loops.out if x in broadcast_dims and x not in weight_dims and loops.extents[x] > 1]
@@ -125,7 +115,7 @@ def _tile_contraction(
     )
     panel = max(loops.sizes[i] for i in weights) / extents[2]
     if extents[0] * extents[1] == 1:
-        best = (1, 1, _streams(extents[2]))
+        best = (1, 1, _streams(extents[2], target.cost.weight_streams))
     else:
         best = min(_tiles(extents, budget), key=lambda tile: _contraction_cost(tile, extents, panel, target))
     if column is not None:
@@ -149,16 +139,18 @@ def _tiles(extents: tuple[int, int, int], budget: int) -> list[tuple[int, int, i
     return tiles
 
 
-def _streams(vectors: int) -> int:
-    """How many panels of weights a matrix-vector product reads side by side: it is bound by memory, and three or four
-    streams measured fastest (one: 58, three: 92, nine: 81, twenty-one: 52 GB/s on Zen 4)."""
-    return min(range(1, min(vectors, 8) + 1), key=lambda b: (_waste(vectors, b), abs(b - 4)))
+def _streams(vectors: int, best: int) -> int:
+    """How many panels of weights a matrix-vector product reads side by side: it is bound by memory, and some streams
+    are faster than one or many."""
+    return min(range(1, min(vectors, 2 * best) + 1), key=lambda b: (_waste(vectors, b), abs(b - best)))
 
 
-def _contraction_cost(tile: tuple[int, int, int], extents: tuple[int, int, int], panel: float, target: Target) -> float:
+def _contraction_cost(
+    tile: tuple[int, int, int], extents: tuple[int, int, int], panel: float, target: CpuTarget
+) -> float:
     """Cycles per useful multiply-add, relative: one per issue, plus loads that do not hide, plus idle latency, plus
     the weights (`panel` bytes for one vector of output channels) that come from the second-level cache for every
-    tile of pixels, or from beyond it. The factors were fitted to measurements of 3x3 and 1x1 layers on Zen 4."""
+    tile of pixels, or from beyond it."""
     a, r, b = tile
     work = a * r * b
     waste = 1.0
@@ -167,44 +159,45 @@ def _contraction_cost(tile: tuple[int, int, int], extents: tuple[int, int, int],
     loads = (a * r + b) / work
     latency = max(1.0, target.fma_chains / work)
     traffic = 0.0
-    if panel * b > target.l1d_bytes // 2:
-        traffic += 0.5 / (a * r)
-    if panel * b > 0.6 * target.l2_bytes and (a, r) != extents[:2]:
-        traffic += 0.15
+    if panel * b > target.cost.panel_share * target.l1d_bytes:
+        traffic += target.cost.panel_miss / (a * r)
+    if panel * b > target.cost.weights_share * target.l2_bytes and (a, r) != extents[:2]:
+        traffic += target.cost.weights_miss
     return waste * latency * (1.0 + target.load_cost / 100 * loads + traffic)
 
 
-def _tile_streaming(loops: Loops, register: list[int], vector: int, target: Target) -> None:
+def _tile_streaming(loops: Loops, register: list[int], vector: int, target: CpuTarget) -> None:
     """Without a broadcast operand (depthwise, pooling, element-wise, sums): a few columns for independent chains."""
     candidates = [loop for loop in reversed(loops.out) if loop != vector and loops.extents[loop] > 1]
     if not candidates:
         lanes = register[vector]
         vectors = loops.extents[vector] // lanes
-        register[vector] = lanes * max(1, min(vectors, _STREAMING_COLUMNS))
+        register[vector] = lanes * max(1, min(vectors, target.cost.streaming_columns))
         return
     column = candidates[0]
-    sizes = range(1, min(loops.extents[column], _STREAMING_COLUMNS, target.vector_registers // 2) + 1)
-    register[column] = min(sizes, key=lambda size: _waste(loops.extents[column], size) * (1 + 0.5 / size))
+    extent, start = loops.extents[column], target.cost.column_start
+    sizes = range(1, min(extent, target.cost.streaming_columns, target.vector_registers // 2) + 1)
+    register[column] = min(sizes, key=lambda size: _waste(extent, size) * (1 + start / size))
 
 
-def _unroll_reductions(loops: Loops, register: list[int], vector: int, broadcast: bool) -> None:
+def _unroll_reductions(loops: Loops, register: list[int], vector: int, broadcast: bool, longest: int) -> None:
     """Unroll the columns of a window where neighbours share loads, and the channels that lanes are shuffled by."""
     for exprs in loops.inputs:
         last = exprs[-1] if exprs else None
         shuffled = last is not None and vector in affine.dims_of(last) and not affine.is_dim(last, vector)
         for loop in loops.reductions:
-            if shuffled and loop in affine.dims_of(last) and loops.extents[loop] <= _MAX_UNROLLED_REDUCTION:
+            if shuffled and loop in affine.dims_of(last) and loops.extents[loop] <= longest:
                 register[loop] = loops.extents[loop]
         if not broadcast:
             for expr in exprs:
                 window = [loop for loop in loops.reductions if loop in affine.dims_of(expr)]
                 others = affine.dims_of(expr) - set(window)
                 shared = len(window) == 1 and any(register[x] > 1 for x in others)
-                if shared and loops.extents[window[0]] <= _MAX_UNROLLED_REDUCTION:
+                if shared and loops.extents[window[0]] <= longest:
                     register[window[0]] = loops.extents[window[0]]
 
 
-def _order(loops: Loops, register: list[int], vector: int, weights: list[int], target: Target) -> list[int]:
+def _order(loops: Loops, register: list[int], vector: int, weights: list[int], target: CpuTarget) -> list[int]:
     """The result's loops in order, but with blocks of weights inside rows where all weights stay in the cache."""
     parallel = list(loops.out) + [
         loop for loop in range(len(loops.extents)) if loop not in loops.out and loop not in loops.reductions
@@ -215,7 +208,7 @@ def _order(loops: Loops, register: list[int], vector: int, weights: list[int], t
         blocks = [x for x in parallel if x in weight_dims and x not in data_dims and x != vector]
         rows = [x for x in parallel if x in data_dims and x not in weight_dims]
         size = max(loops.sizes[i] for i in weights)
-        if blocks and len(rows) > 1 and size <= target.l2_bytes // 2:
+        if blocks and len(rows) > 1 and size <= target.cost.resident_share * target.l2_bytes:
             inner = rows[-1]
             parallel = [x for x in parallel if x not in blocks]
             at = parallel.index(inner)
@@ -223,9 +216,9 @@ def _order(loops: Loops, register: list[int], vector: int, weights: list[int], t
     return parallel + list(loops.reductions)
 
 
-def _distribute(loops: Loops, register: list[int], order: list[int], vector: int, target: Target) -> list[int]:
+def _distribute(loops: Loops, register: list[int], order: list[int], vector: int, target: CpuTarget) -> list[int]:
     """Split the outer parallel loops until every thread has some workgroups."""
-    wanted = _WORKGROUPS_PER_THREAD * target.threads
+    wanted = target.cost.workgroups_per_thread * target.threads
     distribution = [0] * len(loops.extents)
     count = 1
     for loop in order[: len(order) - len(loops.reductions)]:
@@ -234,17 +227,17 @@ def _distribute(loops: Loops, register: list[int], order: list[int], vector: int
             continue
         if loop == vector and extent // register[loop] < 2:
             continue
-        tile = _part(extent, register[loop], -(-wanted // count))
+        tile = _part(extent, register[loop], -(-wanted // count), target.cost.workgroup_cost)
         if tile < extent:
             distribution[loop] = tile
             count *= -(-extent // tile)
     return distribution
 
 
-def _part(extent: int, block: int, wanted: int) -> int:
+def _part(extent: int, block: int, wanted: int, cost: float) -> int:
     """The multiple of `block` that splits `extent` into at least `wanted` parts, else into the most: the one with the
     least work, as the last part overlaps the one before where it does not divide, and the fewest parts."""
     tiles = [tile for tile in range(block, extent, block) if -(-extent // tile) >= wanted]
     if not tiles:
         return min(block, extent)
-    return min(tiles, key=lambda tile: (_waste(extent, tile) + _PART_COST * -(-extent // tile), -tile))
+    return min(tiles, key=lambda tile: (_waste(extent, tile) + cost * -(-extent // tile), -tile))

@@ -10,22 +10,12 @@ import numpy as np
 from iree.compiler import ir
 
 from dlas_mlir.codegen.sparse.attribute import Sparse
+from dlas_mlir.codegen.target import CpuTarget
 from dlas_mlir.ir import affine
 from dlas_mlir.ir.linalg import indexing_maps, loop_extents, out_loops, reduction_loops, shape_of
 from dlas_mlir.ir.schedule import Schedule
-from dlas_mlir.ir.target import Target
 
-# Registers beside the accumulators and the weights of a block: a vector of pixels.
-_SCRATCH_REGISTERS = 1
-_LINE_BYTES, _ELEMENT_BYTES = 64, 4
-# The share of the first-level cache that a chunk's activations may take: weights and results pass through it too.
-_CACHE_SHARE = 0.8
-# Cycles, fitted to layers of ResNet18 and ResNet50 on Zen 4: of a vector load (two are done at once), of one that most
-# often crosses a line, and what a line from the second-level cache adds; of beginning and leaving the loop over the
-# non-zeros of a block; of keeping an accumulator between chunks; and of a step of that loop at least, and always.
-_LOAD, _SPLIT_LOAD, _FAR_LINE = 0.5, 0.75, 1.5
-_LOOP_CYCLES, _KEEP_CYCLES, _LATENCY_CYCLES, _STEP_CYCLES = 25.0, 2.0, 4.0, 1.0
-_WORKGROUPS_PER_THREAD = 4
+_ELEMENT_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -100,14 +90,14 @@ class _Contraction:
             stride *= size
         return np.asarray(place)
 
-    def lines(self, tile: _Tile, *inner: int) -> int:
-        """Cache lines of the activations that a tile reads of one channel (step of the outermost reduction), for all
-        taps of the reductions `inner`, the first of the others."""
+    def lines(self, tile: _Tile, size: int, *inner: int) -> int:
+        """Cache lines of `size` bytes of the activations that a tile reads of one channel (step of the outermost
+        reduction), for all taps of the reductions `inner`, the first of the others."""
         grid = np.indices([tile.rows, tile.columns, *(self.extents[loop] for loop in inner)])
         positions = dict(zip((self.vector, *inner), grid[1:], strict=True))
         if self.row is not None:
             positions[self.row] = grid[0]
-        return len(np.unique(self._place(positions) // _LINE_BYTES))
+        return len(np.unique(self._place(positions) // size))
 
 
 def _buffer(value: ir.Value) -> ir.Value:
@@ -118,7 +108,7 @@ def _buffer(value: ir.Value) -> ir.Value:
     return _buffer(owner.operation.operands[0])
 
 
-def sparse_schedule_for(op: ir.Operation, target: Target) -> Schedule:
+def sparse_schedule_for(op: ir.Operation, target: CpuTarget) -> Schedule:
     """The schedule of `op`, a contraction with `dlas.sparse`, for `target`."""
     work = _Contraction.of(op)
     tile = min(_tiles(work, target), key=lambda tile: _cycles(work, tile, target))
@@ -131,15 +121,15 @@ def sparse_schedule_for(op: ir.Operation, target: Target) -> Schedule:
     return Schedule(tuple(distribution), tuple(register), (*work.order, *work.reductions), work.vector, tile.lanes)
 
 
-def _tiles(work: _Contraction, target: Target) -> Iterator[_Tile]:
-    sizes = target.sparse_bits or target.vector_bits, target.vector_bits
+def _tiles(work: _Contraction, target: CpuTarget) -> Iterator[_Tile]:
+    sizes = target.sparse_bits, target.vector_bits
     for lanes in sorted({_lanes(work, bits) for bits in sizes}):
         yield from _tiles_of(work, target, lanes)
 
 
-def _tiles_of(work: _Contraction, target: Target, lanes: int) -> Iterator[_Tile]:
+def _tiles_of(work: _Contraction, target: CpuTarget, lanes: int) -> Iterator[_Tile]:
     block = work.sparse.block
-    budget = max(1, (target.vector_registers - _SCRATCH_REGISTERS - block) // block)
+    budget = max(1, (target.vector_registers - target.cost.sparse_scratch_registers - block) // block)
     across = -(-work.width // lanes)
     period = work.period
     # An idle lane needs another row in the tile; a packed tile is not left.
@@ -168,25 +158,28 @@ def _lanes(work: _Contraction, bits: int) -> int:
     return wide if work.period > 1 or wide == work.width else wide // 2
 
 
-def _cycles(work: _Contraction, tile: _Tile, target: Target) -> float:
+def _cycles(work: _Contraction, tile: _Tile, target: CpuTarget) -> float:
     """What a pass over the output takes, relatively."""
     block, vectors = work.sparse.block, tile.vectors
     blocks = work.extents[work.channel] // block
     chunks = work.extents[work.reductions[0]] // tile.chunk
     images = math.ceil(work.height / tile.rows) * math.ceil(work.width / tile.columns)
     window = math.prod(work.extents[loop] for loop in work.reductions[1:])
-    load = _LOAD if window == 1 else _SPLIT_LOAD
+    cost = target.cost
+    load = cost.sparse_load if window == 1 else cost.sparse_split_load
     # A wide vector is done in two halves, and where it is not aligned its load always crosses a line.
-    halves = max(1, tile.lanes * 8 * _ELEMENT_BYTES // (target.sparse_bits or target.vector_bits))
-    loads = vectors * halves * (load if halves == 1 or window == 1 else 2 * _LOAD) + (block + 1) * _LOAD
-    if tile.chunk * work.lines(tile, *work.reductions[1:]) * _LINE_BYTES > _CACHE_SHARE * target.l1d_bytes:
-        loads += work.lines(tile) * _FAR_LINE
-    step = max(block * vectors * halves / 2, loads, _LATENCY_CYCLES) + _STEP_CYCLES
-    row = _LOOP_CYCLES + (_KEEP_CYCLES * block * vectors if chunks > 1 else 0.0)
+    halves = max(1, tile.lanes * 8 * _ELEMENT_BYTES // target.sparse_bits)
+    loads = vectors * halves * (load if halves == 1 or window == 1 else 2 * cost.sparse_load)
+    loads += (block + 1) * cost.sparse_load
+    line = target.line_bytes
+    if tile.chunk * work.lines(tile, line, *work.reductions[1:]) * line > cost.sparse_cache_share * target.l1d_bytes:
+        loads += work.lines(tile, line) * cost.sparse_far_line
+    step = max(block * vectors * halves * cost.sparse_fma, loads, cost.sparse_latency) + cost.sparse_step
+    row = cost.sparse_loop + (cost.sparse_keep * block * vectors if chunks > 1 else 0.0)
     return images * (work.sparse.nonzeros * step + blocks * chunks * row)
 
 
-def _distribute(work: _Contraction, register: list[int], target: Target) -> list[int]:
+def _distribute(work: _Contraction, register: list[int], target: CpuTarget) -> list[int]:
     """Rows for all threads, or output channels where there are too few of them."""
     distribution = [0] * len(work.extents)
     if target.threads == 1:
@@ -195,7 +188,7 @@ def _distribute(work: _Contraction, register: list[int], target: Target) -> list
     for loop in work.order:
         if loop == work.vector or work.extents[loop] == 1 or count >= target.threads:
             continue
-        wanted = -(-_WORKGROUPS_PER_THREAD * target.threads // count)
+        wanted = -(-target.cost.workgroups_per_thread * target.threads // count)
         tile = _even_part(work.extents[loop], register[loop], wanted)
         if tile < work.extents[loop] and sum(map(bool, distribution)) < 3:
             distribution[loop] = tile

@@ -10,9 +10,9 @@ from iree.compiler import ir
 from dlas_mlir.codegen.region import stage_refusal
 from dlas_mlir.codegen.replace import dissolve
 from dlas_mlir.codegen.sparse import attribute as sparse
+from dlas_mlir.codegen.target import Target
 from dlas_mlir.ir import build
 from dlas_mlir.ir.schedule import ATTRIBUTE
-from dlas_mlir.ir.target import Target
 from dlas_mlir.opt.base import Pass, remark
 from dlas_mlir.passes.schedule._rules import schedule_for
 from dlas_mlir.passes.schedule._sparse_rules import sparse_schedule_for
@@ -40,7 +40,7 @@ class AttachSchedulesPass(Pass):
 
     def run(self, module: ir.Module) -> None:
         target = Target.of(module)
-        if not target.vector_bits:
+        if target.kind == "gpu":
             return
         for op in build.operations(module):
             if op.name != "flow.dispatch.region":

@@ -15,13 +15,14 @@ from convolution_cases import Case, Cases
 from torch import nn
 from traced import write_linalg
 
+from dlas_mlir.codegen.target import AnyTarget, Target
 from dlas_mlir.compiler.artifact import Artifact
 from dlas_mlir.compiler.cache import file_digest
 from dlas_mlir.compiler.driver import compile_imported
 from dlas_mlir.compiler.frontend.importer import Imported
 from dlas_mlir.compiler.presets import Preset, load_preset
-from dlas_mlir.ir.target import Target
 from dlas_mlir.opt.pipeline import Pipeline, PythonPass, parse_pipeline
+from dlas_mlir.passes.clean.set_target import SetTargetPass
 from dlas_mlir.runtime.devices import resolve
 from dlas_mlir.runtime.session import Session
 
@@ -39,15 +40,10 @@ class Figures:
     int8_dot: str = ""
     bf16_dot: str = ""
 
-    def target(self, threads: int) -> Target:
-        return Target(
-            f"lanes-{self.lanes}",
-            self.lanes * 32,
-            self.registers,
-            threads=threads,
-            int8_dot=self.int8_dot,
-            bf16_dot=self.bf16_dot,
-        )
+    def target(self, threads: int, **more: int) -> AnyTarget:
+        figures = {"vector_bits": self.lanes * 32, "vector_registers": self.registers, "threads": threads}
+        dots = {"int8_dot": self.int8_dot, "bf16_dot": self.bf16_dot}
+        return Target.from_figures({"kind": "cpu", "name": f"lanes-{self.lanes}", **figures, **dots, **more})
 
 
 def preset_for(
@@ -67,17 +63,13 @@ def preset_for(
         f"cases.{i}.{name(case)}": _LAYOUTS.get(case.primitive, (case.primitive,))[0] for i, case in enumerate(cases)
     }
     choices.write_text(json.dumps(names))
+    # So little that images are split in tiles.
+    small = {"l2_bytes": 16 * 1024} if "sparse-spatial-pack" in primitives else {}
+    target = figures.target(threads, **small)
     options: dict[str, dict[str, Any]] = {
-        "dlas-set-target": {
-            field: value
-            for field, value in dataclasses.asdict(figures.target(threads)).items()
-            if field not in ("name", "l1d_bytes", "l2_bytes")
-        },
+        "dlas-set-target": dataclasses.asdict(SetTargetPass.for_target(target)),
         "dlas-select-primitive": {"choices": str(choices)},
     }
-    if "sparse-spatial-pack" in primitives:
-        # So little that images are split in tiles.
-        options["dlas-set-target"]["l2_bytes"] = 16 * 1024
     if layouts:
         options["dlas-lower-direct"] = {"layout": layouts.pop()}
     preset = load_preset("x86-64-avx512/auto", threads=threads)
@@ -85,7 +77,7 @@ def preset_for(
     return dataclasses.replace(
         preset,
         name="grid",
-        target=figures.target(threads),
+        target=target,
         pipeline=with_options(preset.pipeline, options),
         iree_flags=(*flags, "--iree-llvmcpu-target-cpu=host"),
     )

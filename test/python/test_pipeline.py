@@ -51,7 +51,7 @@ SPECS = {spec.name: spec for spec in specs_of(AllOptionsPass)}
 python_passes = st.builds(
     lambda **options: PythonPass(SetTargetPass(**options)),
     target=st.text(),
-    vector_bits=st.integers(0, 1 << 20),
+    figures=st.lists(st.sampled_from(["vector_bits=512", "cost.sparse_load=0.5", "a,b", "", "x={"])).map(tuple),
     threads=st.integers(1, 1000),
 )
 native_passes = st.one_of(

@@ -12,10 +12,10 @@ from iree.compiler import ir
 
 from dlas_mlir.benchmark.speedup import add_actual, expected, is_dense, rates
 from dlas_mlir.cli.dlas import main
+from dlas_mlir.codegen.target import AnyTarget, Target
 from dlas_mlir.compiler.work import count
 from dlas_mlir.compression.channel_pruning import ChannelPrune
 from dlas_mlir.compression.compress import compress_module
-from dlas_mlir.ir.target import Target
 
 MODULE = """
 func.func @main(%x: tensor<1x4xf32>, %image: tensor<1x1x4x4xf32>) -> (tensor<1x2xf32>, tensor<1x2x3x3xf32>) {
@@ -53,7 +53,11 @@ def test_work_is_counted_through_transposes_and_dequantization():
     assert (work.elements, work.nonzeros) == (16, 5)
 
 
-VECTORS = Target("vnni", vector_bits=512, int8_dot="vpdpbusd", bf16_dot="vdpbf16ps")
+def _target(name: str, kind: str = "cpu", **figures: str | int) -> AnyTarget:
+    return Target.from_figures({"name": name, "kind": kind, **figures})
+
+
+VECTORS = _target("vnni", vector_bits=512, int8_dot="vpdpbusd", bf16_dot="vdpbf16ps")
 
 
 @pytest.mark.parametrize(
@@ -64,14 +68,14 @@ VECTORS = Target("vnni", vector_bits=512, int8_dot="vpdpbusd", bf16_dot="vdpbf16
         ({"bf16": 1000}, VECTORS, 2.0),
         ({"i8": 800, "f32": 200}, VECTORS, 1000 / (200 + 200)),
         # Two instructions for two products: no faster than fp32.
-        ({"i8": 1000}, Target("avx2", vector_bits=256, int8_dot="vpmaddwd"), 1.0),
-        ({"bf16": 1000}, Target("plain", vector_bits=256), 1.0),
-        ({"bf16": 1000}, Target("gpu"), None),
-        ({"f32": 500}, Target("gpu"), 2.0),
+        ({"i8": 1000}, _target("avx2", vector_bits=256, int8_dot="vpmaddwd"), 1.0),
+        ({"bf16": 1000}, _target("plain", vector_bits=256), 1.0),
+        ({"bf16": 1000}, _target("gpu", "gpu"), None),
+        ({"f32": 500}, _target("gpu", "gpu"), 2.0),
         ({"f32": 0}, VECTORS, None),
     ],
 )
-def test_expected_speedup_is_from_effective_macs_and_peaks(effective: dict, target: Target, speedup: float | None):
+def test_expected_speedup_is_from_effective_macs_and_peaks(effective: dict, target: AnyTarget, speedup: float | None):
     assert expected(effective, 1000, target) == (None if speedup is None else pytest.approx(speedup))
     assert rates(target)["f32"] == 1.0
 

@@ -3,10 +3,8 @@ iree-compile's."""
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import subprocess
-import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,15 +12,12 @@ from typing import Any
 
 import iree.compiler
 
+from dlas_mlir import toml
+from dlas_mlir.codegen.figures import FigureError, Table
+from dlas_mlir.codegen.target import AnyTarget, Target, generic, kinds
 from dlas_mlir.errors import DlasError
-from dlas_mlir.ir.target import Target
 from dlas_mlir.opt.options import closest
 from dlas_mlir.opt.pipeline_text import Source
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 DEVICES = ("local", "vulkan", "cuda", "hip", "metal")
 
@@ -30,25 +25,12 @@ DEVICES = ("local", "vulkan", "cuda", "hip", "metal")
 _FILE = {"target": (dict, True), "iree": (dict, True), "recipes_from": (str, False), "recipes": (dict, False)}
 _RECIPES_FILE = {"recipes": (dict, True)}
 _FRAGMENTS_FILE = {"fragments": (dict, True)}
-_TARGET = {
-    "description": (str, True),
-    "triple": (str, False),
-    "cpu": (str, False),
-    "features": (list, False),
-    "vector_bits": (int, False),
-    "vector_registers": (int, False),
-    "fma_chains": (int, False),
-    "load_cost": (int, False),
-    "l1d_bytes": (int, False),
-    "l2_bytes": (int, False),
-    "csr_break_even": (int, False),
-    "bsr2_break_even": (int, False),
-    "bsr4_break_even": (int, False),
-    "bsr8_break_even": (int, False),
-    "sparse_bits": (int, False),
-    "int8_dot": (str, False),
-    "bf16_dot": (str, False),
-}
+# Beside the figures, which dlas_mlir/codegen/target.py knows.
+_TARGET = {"description": (str, True), "triple": (str, False), "cpu": (str, False), "features": (list, False)}
+# What is no matter of the file: its name is the target's, threads are chosen for each artifact.
+_NOT_IN_FILES = ("name", "threads")
+# These a CPU's file has to say: with those of any CPU it would be slow, and nobody could see why.
+_OWN = ("vector_bits", "vector_registers")
 _IREE = {"device": (str, True), "flags": (list, True)}
 _RECIPE = {
     "description": (str, True),
@@ -92,7 +74,7 @@ class TargetFile:
 
     path: Path
     description: str
-    target: Target
+    target: AnyTarget
     device: str
     iree_flags: tuple[str, ...]
     recipes: dict[str, Recipe]
@@ -100,17 +82,16 @@ class TargetFile:
 
 
 def is_target(path: Path) -> bool:
-    """Whether `path` is meant as a target: all files are, but those that hold recipes or fragments and nothing else."""
+    """Whether `path` is meant as a target: all are but those of recipes, fragments or figures alone."""
     try:
-        keys = set(tomllib.loads(path.read_text(encoding="utf-8")))
-        return keys not in (set(_RECIPES_FILE), set(_FRAGMENTS_FILE))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return set(toml.read(path)[1]) not in ({"recipes"}, {"fragments"}, {"figures"})
+    except DlasError:
         return True
 
 
 def read_recipes(path: Path) -> dict[str, Recipe]:
     """The recipes of the file at `path`, which holds nothing else. Raises DlasError as `read` does."""
-    text, data = _load(path)
+    text, data = toml.read(path)
     table = _Table(path, "")
     table.check(data, _RECIPES_FILE)
     return _recipes(table, data, text)
@@ -118,7 +99,7 @@ def read_recipes(path: Path) -> dict[str, Recipe]:
 
 def read_fragments(path: Path) -> dict[str, Fragment]:
     """The fragments of the file at `path`, which holds nothing else. Raises DlasError as `read` does."""
-    text, data = _load(path)
+    text, data = toml.read(path)
     _Table(path, "").check(data, _FRAGMENTS_FILE)
     table, fragments = _Table(path, "fragments."), data["fragments"]
     found = {}
@@ -131,7 +112,7 @@ def read_fragments(path: Path) -> dict[str, Fragment]:
 
 def read(path: Path) -> TargetFile:
     """The target file at `path`. Raises DlasError with the file's name and the key that is wrong."""
-    text, data = _load(path)
+    text, data = toml.read(path)
     table = _Table(path, "")
     table.check(data, _FILE)
     if "recipes" not in data and "recipes_from" not in data:
@@ -139,23 +120,18 @@ def read(path: Path) -> TargetFile:
     if not re.fullmatch(r"\w[\w.-]*", data.get("recipes_from", "name")):
         wanted = 'the name of a file such as "cpu" (for cpu.toml)'
         raise DlasError(f"{path}: recipes_from: expected {wanted}, found `{data['recipes_from']}`")
-    target = table.part(data, "target", _TARGET)
+    if not isinstance(data["target"], dict):
+        raise DlasError(f"{path}: target: expected a table, found {data['target']!r}")
+    target = {key: value for key, value in data["target"].items() if key in _TARGET}
+    _Table(path, "target.").check(target, _TARGET)
     iree_table = table.part(data, "iree", _IREE)
     device = iree_table["device"]
     if device not in DEVICES:
         raise DlasError(f"{path}: iree.device: expected {' or '.join(DEVICES)}, found `{device}`")
-    known = {field.name for field in dataclasses.fields(Target)}
-    figures: dict[str, Any] = {key: value for key, value in target.items() if key in known}
-    for key, value in figures.items():
-        if isinstance(value, int) and value < 0:
-            raise DlasError(f"{path}: target.{key}: expected at least 0, found {value}")
-    described = Target(name=path.stem, **figures)
-    if problem := described.problem():
-        raise DlasError(f"{path}: target.{problem}")
     return TargetFile(
         path=path,
         description=target["description"],
-        target=described,
+        target=_target(path, data["target"], device),
         device=device,
         iree_flags=(*_flags(path, "iree.flags", iree_table["flags"]), *_cpu_flags(target)),
         recipes=_recipes(table, data, text),
@@ -163,11 +139,19 @@ def read(path: Path) -> TargetFile:
     )
 
 
-def _load(path: Path) -> tuple[str, dict[str, Any]]:
+def _target(path: Path, table: dict[str, Any], device: str) -> AnyTarget:
+    """The figures of the table [target]. Its kind follows from the device, and may be told too."""
+    kind = "cpu" if device == "local" else "gpu"
+    figures = {key: value for key, value in table.items() if key not in _TARGET}
+    for key in _NOT_IN_FILES:
+        if key in figures:
+            raise DlasError(f"{path}: target.{key} is not for files: leave it out")
+    if figures.setdefault("kind", kind) != kind and figures["kind"] in kinds():
+        raise DlasError(f'{path}: target.kind: a target whose iree.device is "{device}" is a {kind}')
     try:
-        text = path.read_text(encoding="utf-8")
-        return text, tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        shared = {key: value for key, value in generic(kind).items() if key not in _OWN}
+        return Target.from_figures({**figures, "name": path.stem}, Table("target.", shared, beside=tuple(_TARGET)))
+    except FigureError as error:
         raise DlasError(f"{path}: {error}") from None
 
 

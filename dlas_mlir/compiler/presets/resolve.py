@@ -14,17 +14,16 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dlas_mlir import pipelines
+from dlas_mlir.codegen.target import AnyTarget, CpuTarget
 from dlas_mlir.compiler.presets import file as preset_file
 from dlas_mlir.compiler.presets import host
 from dlas_mlir.compiler.presets.file import Fragment, Recipe, TargetFile
 from dlas_mlir.errors import DlasError
-from dlas_mlir.ir.target import Target
 from dlas_mlir.opt.options import closest
 from dlas_mlir.opt.pipeline import Pipeline, PythonPass, parse_pipeline
-from dlas_mlir.opt.registry import pass_class
+from dlas_mlir.passes.clean.set_target import SetTargetPass
 
 HOST = "host"
 _FRAGMENTS = "fragments.toml"
@@ -40,7 +39,7 @@ class Preset:
     """
 
     name: str
-    target: Target
+    target: AnyTarget
     target_name: str
     recipe: str
     pipeline: str
@@ -78,7 +77,9 @@ def load_preset(name: str, *, threads: int = 1) -> Preset:
         hint = closest(recipe_name, file.recipes)
         known = ", ".join(file.recipes)
         raise DlasError(f"{file.path}: there is no recipe `{recipe_name}`{hint}; it has {known}")
-    target = dataclasses.replace(file.target, threads=threads)
+    target = file.target
+    if target.kind == "cpu":
+        target = dataclasses.replace(target, threads=threads)
     return Preset(
         name=name,
         target=target,
@@ -176,6 +177,7 @@ def _with_shared_recipes(file: TargetFile) -> TargetFile:
 
 def _for_host(file: TargetFile) -> TargetFile:
     """`file` for exactly this CPU: its own instructions and caches."""
+    assert isinstance(file.target, CpuTarget)
     target = dataclasses.replace(file.target, **host.cache_sizes())
     replaced = ("--iree-llvmcpu-target-",)
     flags = tuple(flag for flag in file.iree_flags if not flag.startswith(replaced))
@@ -187,11 +189,9 @@ def _device(device: str, threads: int) -> str:
     return {"local": "local-sync" if threads == 1 else "local-task"}.get(device, device)
 
 
-def _pipeline(target: Target, recipe: Recipe) -> Pipeline:
+def _pipeline(target: AnyTarget, recipe: Recipe) -> Pipeline:
     """The recipe's passes after the one that writes the target; nothing at all for an empty recipe."""
     body = parse_pipeline(recipe.pipeline, fragments={part.name: part.pipeline for part in list_fragments()})
     if not body.elements:
         return body
-    figures: dict[str, Any] = dataclasses.asdict(target)
-    set_target: Any = pass_class("dlas-set-target")
-    return Pipeline((PythonPass(set_target(target=figures.pop("name"), **figures)),)) + body
+    return Pipeline((PythonPass(SetTargetPass.for_target(target)),)) + body

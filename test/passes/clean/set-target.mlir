@@ -1,13 +1,26 @@
-// RUN: %dlas_opt %s --split-input-file --dlas-set-target="target=x86-64-avx2 vector-bits=256 vector-registers=16" | FileCheck %s
-// RUN: not %dlas_opt %s --split-input-file --dlas-set-target=vector-bits=-1 2>&1 | FileCheck %s --check-prefix=RANGE
-// RUN: not %dlas_opt %s --split-input-file --dlas-set-target=vector-bits=13 2>&1 | FileCheck %s --check-prefix=POWER
-// RUN: not %dlas_opt %s --split-input-file --dlas-set-target=vector-bits=256 2>&1 | FileCheck %s --check-prefix=REGISTERS
-// RUN: not %dlas_opt %s --split-input-file --dlas-set-target=vector-bit=256 2>&1 | FileCheck %s --check-prefix=NAME
+// RUN: %dlas_opt %s --split-input-file --dlas-set-target="target=x86-64-avx2 figures=vector_bits=256,vector_registers=16,cost.sparse_loop=20" | FileCheck %s
+// RUN: %dlas_opt %s --split-input-file --dlas-set-target="target=gpu kind=gpu figures=shared_bytes=65536,matrix_instructions=m16n8k16.f16.f32+m16n8k8.tf32.f32" | FileCheck %s --check-prefix=GPU
+// RUN: not %dlas_opt %s --dlas-set-target=figures=vector_bits=-1 2>&1 | FileCheck %s --check-prefix=RANGE
+// RUN: not %dlas_opt %s --dlas-set-target=figures=vector_bits=96 2>&1 | FileCheck %s --check-prefix=POWER
+// RUN: not %dlas_opt %s --dlas-set-target=figures=vector_bits=many 2>&1 | FileCheck %s --check-prefix=WORD
+// RUN: not %dlas_opt %s --dlas-set-target=figures=vector_bit=256 2>&1 | FileCheck %s --check-prefix=NAME
+// RUN: not %dlas_opt %s --dlas-set-target=figures=cost.sparse_lop=2 2>&1 | FileCheck %s --check-prefix=COST
+// RUN: not %dlas_opt %s --dlas-set-target=figures=cost=2 2>&1 | FileCheck %s --check-prefix=TABLE
+// RUN: not %dlas_opt %s --dlas-set-target=figures=l1d_bytes.size=2 2>&1 | FileCheck %s --check-prefix=NUMBER
+// RUN: not %dlas_opt %s --dlas-set-target=figures=vector_bits 2>&1 | FileCheck %s --check-prefix=PAIR
+// RUN: not %dlas_opt %s --dlas-set-target="kind=gpu figures=vector_bits=256" 2>&1 | FileCheck %s --check-prefix=KIND
+// RUN: not %dlas_opt %s --dlas-set-target="kind=gpu threads=2" 2>&1 | FileCheck %s --check-prefix=THREADS
+// RUN: not %dlas_opt %s --dlas-set-target=kind=tpu 2>&1 | FileCheck %s --check-prefix=TPU
+// RUN: not %dlas_opt %s --dlas-set-target=figures=int8_dot=vpdpbus 2>&1 | FileCheck %s --check-prefix=DOT
 
-// The figures are written; those that are not given have their defaults.
-// CHECK: module attributes {dlas.target = {bf16_dot = "", bsr2_break_even = 50 : i64, bsr4_break_even = 30 : i64, bsr8_break_even = 30 : i64, csr_break_even = 70 : i64,
-// CHECK-SAME: fma_chains = 10 : i64, int8_dot = "", l1d_bytes = 32768 : i64, l2_bytes = 1048576 : i64,
-// CHECK-SAME: load_cost = 15 : i64, name = "x86-64-avx2", sparse_bits = 0 : i64, threads = 1 : i64, vector_bits = 256 : i64, vector_registers = 16 : i64}}
+// The figures are written; those that are not given are those of any target.
+// CHECK: module attributes {dlas.target = {bf16_dot = "", bsr2_break_even = 50 : i64, {{.*}}, cost = {column_start = 5.000000e-01 : f64,
+// CHECK-SAME: sparse_loop = 2.000000e+01 : f64,
+// CHECK-SAME: kind = "cpu", l1d_bytes = 32768 : i64, l2_bytes = 1048576 : i64,
+// CHECK-SAME: name = "x86-64-avx2", sparse_bits = 256 : i64, threads = 1 : i64, vector_bits = 256 : i64, vector_registers = 16 : i64}}
+// GPU: module attributes {dlas.target = {{.*}}kind = "gpu", matrix_instructions = ["m16n8k16.f16.f32", "m16n8k8.tf32.f32"], name = "gpu",
+// GPU-SAME: shared_bytes = 65536 : i64
+// GPU-NOT: threads
 // CHECK-LABEL: func.func @any
 // CHECK-NEXT: return
 func.func @any() {
@@ -23,14 +36,15 @@ func.func @any() {
 module attributes {dlas.target = {name = "older", threads = 4 : i64}, dlas.other = 1 : i64} {
 }
 
-// RANGE: error: `vector-bits`: expected at least 0, found -1
-// RANGE-NEXT: dlas-set-target{vector-bits=-1}
-// RANGE-NEXT: {{^ {28}\^~$}}
-
-// POWER: error: vector-bits: expected 0 or a power of two from 64, found 13
-
-// REGISTERS: error: vector-registers: expected at least 8 where there are vectors, found 0
-
-// NAME: error: `dlas-set-target` has no option `vector-bit` (did you mean `vector-bits`?)
-// NAME-NEXT: dlas-set-target{vector-bit=256}
-// NAME-NEXT: {{^ {16}\^~~~~~~~~~$}}
+// RANGE: error: vector_bits: expected at least 64, found -1
+// POWER: error: vector_bits: expected a power of two, found 96
+// WORD: error: vector_bits: expected a whole number, found 'many'
+// NAME: error: unknown key `vector_bit` (did you mean `vector_bits`?); known are
+// COST: error: unknown key `cost.sparse_lop` (did you mean `sparse_loop`?)
+// TABLE: error: cost: expected a table, found '2'
+// NUMBER: error: l1d_bytes: expected a whole number, found {'size': '2'}
+// PAIR: error: expected key=value such as vector_bits=512, found `vector_bits`
+// KIND: error: vector_bits is a figure of CPUs, and this target is a GPU: leave it out
+// THREADS: error: threads is a figure of CPUs, and this target is a GPU: leave it out
+// TPU: error: `kind`: expected cpu or gpu, found `tpu`
+// DOT: error: int8_dot: expected one of vpdpbusd, vpmaddwd, smull, usdot, vdpbf16ps, bfdot, found `vpdpbus` (did you mean `vpdpbusd`?)

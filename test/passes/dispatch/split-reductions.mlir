@@ -13,7 +13,7 @@
 // CHECK: %[[SUM:.*]] = linalg.generic {{.*}}iterator_types = ["parallel", "reduction"]} ins(%[[PARTIAL]] : tensor<64x16xf32>) outs(%arg1 : tensor<64xf32>)
 // CHECK-NOT: arith.mulf
 // CHECK: return %[[SUM]]
-module attributes {dlas.target = {name = "x", vector_bits = 512 : i64, vector_registers = 32 : i64}} {
+module attributes {dlas.target = {name = "x", kind = "cpu", vector_bits = 512 : i64, vector_registers = 32 : i64}} {
   func.func @rows(%x: tensor<64x768xf32>, %start: tensor<64xf32>) -> tensor<64xf32> {
     %y = linalg.generic {indexing_maps = [affine_map<(a, b) -> (a, b)>, affine_map<(a, b) -> (a)>], iterator_types = ["parallel", "reduction"]} ins(%x : tensor<64x768xf32>) outs(%start : tensor<64xf32>) {
     ^bb0(%in: f32, %out: f32):
@@ -36,7 +36,7 @@ module attributes {dlas.target = {name = "x", vector_bits = 512 : i64, vector_re
 // CHECK: %[[ONE:.*]] = tensor.expand_shape %[[START]] [] output_shape [1] : tensor<f32> into tensor<1xf32>
 // CHECK: %[[SUM:.*]] = linalg.generic {{.*}}iterator_types = ["parallel", "reduction", "reduction"]} ins(%[[PARTIAL]] : tensor<[[PARTS]]x64xf32>) outs(%[[ONE]] : tensor<1xf32>)
 // CHECK: tensor.collapse_shape %[[SUM]] [] : tensor<1xf32> into tensor<f32>
-module attributes {dlas.target = {name = "x", vector_bits = 512 : i64, vector_registers = 32 : i64}} {
+module attributes {dlas.target = {name = "x", kind = "cpu", vector_bits = 512 : i64, vector_registers = 32 : i64}} {
   func.func @everything(%x: tensor<4000003xf32>, %start: tensor<f32>) -> tensor<f32> {
     %y = linalg.generic {indexing_maps = [affine_map<(a) -> (a)>, affine_map<(a) -> ()>], iterator_types = ["reduction"]} ins(%x : tensor<4000003xf32>) outs(%start : tensor<f32>) {
     ^bb0(%in: f32, %out: f32):
@@ -57,7 +57,7 @@ module attributes {dlas.target = {name = "x", vector_bits = 512 : i64, vector_re
 // CHECK: arith.maximumf
 // CHECK: ins({{.*}} : tensor<2x8x16xf32>) outs(%arg1 : tensor<2x8xf32>)
 // CHECK: arith.maximumf
-module attributes {dlas.target = {name = "x", vector_bits = 512 : i64, vector_registers = 32 : i64}} {
+module attributes {dlas.target = {name = "x", kind = "cpu", vector_bits = 512 : i64, vector_registers = 32 : i64}} {
   func.func @maximum(%x: tensor<2x8x32x32xf32>, %start: tensor<2x8xf32>) -> tensor<2x8xf32> {
     %y = linalg.generic {indexing_maps = [affine_map<(n, c, h, w) -> (n, c, h, w)>, affine_map<(n, c, h, w) -> (n, c)>], iterator_types = ["parallel", "parallel", "reduction", "reduction"]} ins(%x : tensor<2x8x32x32xf32>) outs(%start : tensor<2x8xf32>) {
     ^bb0(%in: f32, %out: f32):
@@ -77,7 +77,7 @@ module attributes {dlas.target = {name = "x", vector_bits = 512 : i64, vector_re
 // CHECK: ins(%arg3, %arg4 : tensor<64x512xf32>, tensor<32x512xf32>) outs(%arg5 : tensor<64x32xf32>)
 // CHECK: ins(%arg3 : tensor<64x512xf32>) outs(%arg1 : tensor<64xf32>)
 // CHECK-NOT: linalg.generic
-module attributes {dlas.target = {name = "x", vector_bits = 512 : i64, vector_registers = 32 : i64}} {
+module attributes {dlas.target = {name = "x", kind = "cpu", vector_bits = 512 : i64, vector_registers = 32 : i64}} {
   func.func @others(%x: tensor<64x196xf32>, %start: tensor<64xf32>, %columns: tensor<768x64xf32>, %a: tensor<64x512xf32>, %b: tensor<32x512xf32>, %c: tensor<64x32xf32>)
       -> (tensor<64xf32>, tensor<64xf32>, tensor<64x32xf32>, tensor<64xf32>) {
     %0 = linalg.generic {indexing_maps = [affine_map<(a, b) -> (a, b)>, affine_map<(a, b) -> (a)>], iterator_types = ["parallel", "reduction"]} ins(%x : tensor<64x196xf32>) outs(%start : tensor<64xf32>) {
@@ -117,7 +117,7 @@ module attributes {dlas.target = {name = "x", vector_bits = 512 : i64, vector_re
 // CHECK: ins(%arg3, %arg3, %{{.*}} : tensor<1024xf32>, tensor<1024xf32>, tensor<16xf32>) outs(%{{.*}} : tensor<64xf32>) attrs = {dlas.loops = ["k64", "k"]}
 // CHECK: ins(%{{.*}} : tensor<64xf32>) outs(%{{.*}} : tensor<1xf32>) attrs = {dlas.loops = ["one", "k64"]}
 // CHECK-NOT: linalg.dot
-module attributes {dlas.target = {name = "x", vector_bits = 512 : i64, vector_registers = 32 : i64}} {
+module attributes {dlas.target = {name = "x", kind = "cpu", vector_bits = 512 : i64, vector_registers = 32 : i64}} {
   func.func @named(%x: tensor<1x40x40x8xf32>, %y: tensor<4x1024xf32>, %start: tensor<4xf32>, %v: tensor<1024xf32>)
       -> (tensor<1x16x16x8xf32>, tensor<1x19x19x8xf32>, tensor<4xf32>, tensor<f32>) {
     %zero = arith.constant 0.0 : f32
@@ -150,7 +150,7 @@ module attributes {dlas.target = {name = "x", vector_bits = 512 : i64, vector_re
 // CHECK: arith.maximumf
 // CHECK-NOT: linalg.reduce
 // CHECK: linalg.generic {{.*}} ins(%arg1 : tensor<4x8xf32>) outs(%arg2 : tensor<4xf32>)
-module attributes {dlas.target = {name = "x", vector_bits = 512 : i64, vector_registers = 32 : i64}} {
+module attributes {dlas.target = {name = "x", kind = "cpu", vector_bits = 512 : i64, vector_registers = 32 : i64}} {
   func.func @from_a_constant(%x: tensor<1x2x4xf32>, %y: tensor<4x8xf32>, %start: tensor<4xf32>) -> (tensor<1x2x2xf32>, tensor<4xf32>) {
     %first = arith.constant dense<[[[1.0, 2.0], [3.0, -4.0]]]> : tensor<1x2x2xf32>
     %window = tensor.empty() : tensor<3xf32>

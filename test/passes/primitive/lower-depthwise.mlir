@@ -11,7 +11,7 @@
 // CHECK-SAME: (d1, d5, d6, d7, d8, d4)>
 // CHECK-SAME: dlas.loops = ["n", "kb", "oh", "ow", "k", "cb", "r", "s", "c"], {{.*}}dlas.primitive = "depthwise"
 // CHECK: linalg.unpack {{.*}} -> tensor<1x6x2x2xf32>
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @plain(%x: tensor<1x6x5x5xf32>, %w: tensor<6x3x3xf32>, %start: tensor<1x6x2x2xf32>) -> tensor<1x6x2x2xf32> {
   %y = linalg.depthwise_conv_2d_nchw_chw {dlas.primitive = "depthwise", strides = dense<2> : vector<2xi64>}
       ins(%x, %w : tensor<1x6x5x5xf32>, tensor<6x3x3xf32>) outs(%start : tensor<1x6x2x2xf32>) -> tensor<1x6x2x2xf32>
@@ -27,7 +27,7 @@ func.func @plain(%x: tensor<1x6x5x5xf32>, %w: tensor<6x3x3xf32>, %start: tensor<
 // CHECK: linalg.generic
 // CHECK-SAME: (d0, d1 floordiv 2, d2 + d6, d3 + d7, (d1 mod 2) * 2 + d4 floordiv 2)>
 // CHECK-SAME: tensor<1x2x3x3x4xf32>, tensor<3x1x3x3x1x4xf32>
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @multiplier(%x: tensor<1x6x1x3x3xf32>, %w: tensor<6x2x1x3x3xf32>, %start: tensor<1x6x2x1x1xf32>) -> tensor<1x6x2x1x1xf32> {
   %y = linalg.conv_2d_ngchw_gfchw {dlas.primitive = "depthwise"}
       ins(%x, %w : tensor<1x6x1x3x3xf32>, tensor<6x2x1x3x3xf32>) outs(%start : tensor<1x6x2x1x1xf32>) -> tensor<1x6x2x1x1xf32>
@@ -43,7 +43,7 @@ func.func @multiplier(%x: tensor<1x6x1x3x3xf32>, %w: tensor<6x2x1x3x3xf32>, %sta
 // CHECK: linalg.unpack {{.*}} -> tensor<1x8x2x2xf32>
 // CHECK: tensor.expand_shape {{.*}} into tensor<1x4x2x2x2xf32>
 // CHECK: linalg.transpose {{.*}} permutation = [0, 3, 4, 1, 2]
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @channels_last(%x: tensor<1x4x4x4xf32>, %w: tensor<3x3x4x2xf32>, %start: tensor<1x2x2x4x2xf32>) -> tensor<1x2x2x4x2xf32> {
   %y = linalg.depthwise_conv_2d_nhwc_hwcm {dlas.primitive = "depthwise"}
       ins(%x, %w : tensor<1x4x4x4xf32>, tensor<3x3x4x2xf32>) outs(%start : tensor<1x2x2x4x2xf32>) -> tensor<1x2x2x4x2xf32>
@@ -61,7 +61,7 @@ func.func @channels_last(%x: tensor<1x4x4x4xf32>, %w: tensor<3x3x4x2xf32>, %star
 // CHECK: linalg.generic {{.*}}dlas.loops = ["n", "kb", "oh", "ow", "k"]
 // CHECK: %[[SUM:.*]] = arith.fptosi
 // CHECK: arith.addi %{{.*}}, %[[SUM]] : i32
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @codes(%x: tensor<1x4x3x3xi8>, %w: tensor<4x3x3xi8>) -> tensor<1x4x1x1xi32> {
   %c = arith.constant 5 : i32
   %e = tensor.empty() : tensor<1x4x1x1xi32>

@@ -26,7 +26,7 @@
 // NCHW-SAME: ins(%arg0, %arg1 : tensor<1x5x6x6xf32>, tensor<6x5x3x3xf32>)
 // NCHW-SAME: dlas.loops = ["n", "k", "oh", "ow", "c", "r", "s"]
 // NCHW-NOT: linalg.unpack
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @dense(%x: tensor<1x5x6x6xf32>, %w: tensor<6x5x3x3xf32>, %start: tensor<1x6x4x4xf32>) -> tensor<1x6x4x4xf32> {
   %y = linalg.conv_2d_nchw_fchw {dlas.primitive = "direct"}
       ins(%x, %w : tensor<1x5x6x6xf32>, tensor<6x5x3x3xf32>) outs(%start : tensor<1x6x4x4xf32>) -> tensor<1x6x4x4xf32>
@@ -47,7 +47,7 @@ func.func @dense(%x: tensor<1x5x6x6xf32>, %w: tensor<6x5x3x3xf32>, %start: tenso
 // NCHW-LABEL: func.func @groups_of_whole_vectors
 // NCHW: linalg.generic
 // NCHW-SAME: (d0, (d1 floordiv 8) * 2 + d4, d2 + d5, d3 + d6)>
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @groups_of_whole_vectors(%x: tensor<1x6x4x4xf32>, %w: tensor<3x8x2x1x1xf32>, %start: tensor<1x3x8x4x4xf32>) -> tensor<1x24x4x4xf32> {
   %x5 = tensor.expand_shape %x [[0], [1, 2], [3], [4]] output_shape [1, 3, 2, 4, 4] : tensor<1x6x4x4xf32> into tensor<1x3x2x4x4xf32>
   %y = linalg.conv_2d_ngchw_gfchw {dlas.primitive = "direct"}
@@ -65,7 +65,7 @@ func.func @groups_of_whole_vectors(%x: tensor<1x6x4x4xf32>, %w: tensor<3x8x2x1x1
 // CHECK: linalg.pack {{.*}} inner_tiles = [12] {{.*}} -> tensor<1x1x4x4x12xf32>
 // CHECK: linalg.generic
 // CHECK-SAME: (d4 floordiv 2) * 3 + d8)>
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @filler_lanes(%x: tensor<1x3x3x4x4xf32>, %w: tensor<3x2x3x1x1xf32>, %start: tensor<1x3x2x4x4xf32>) -> tensor<1x3x2x4x4xf32> {
   %y = linalg.conv_2d_ngchw_gfchw {dlas.primitive = "direct"}
       ins(%x, %w : tensor<1x3x3x4x4xf32>, tensor<3x2x3x1x1xf32>) outs(%start : tensor<1x3x2x4x4xf32>) -> tensor<1x3x2x4x4xf32>
@@ -80,7 +80,7 @@ func.func @filler_lanes(%x: tensor<1x3x3x4x4xf32>, %w: tensor<3x2x3x1x1xf32>, %s
 // CHECK-NOT: linalg.pack
 // CHECK: linalg.generic
 // CHECK-SAME: (d0, (d1 floordiv 3) * 3 + d4, d2 + d5, d3 + d6)>
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @straddling(%x: tensor<1x2x3x4x4xf32>, %w: tensor<2x3x3x1x1xf32>, %start: tensor<1x2x3x4x4xf32>) -> tensor<1x2x3x4x4xf32> {
   %y = linalg.conv_2d_ngchw_gfchw {dlas.primitive = "direct"}
       ins(%x, %w : tensor<1x2x3x4x4xf32>, tensor<2x3x3x1x1xf32>) outs(%start : tensor<1x2x3x4x4xf32>) -> tensor<1x2x3x4x4xf32>
@@ -97,7 +97,7 @@ func.func @straddling(%x: tensor<1x2x3x4x4xf32>, %w: tensor<2x3x3x1x1xf32>, %sta
 // NCHW-LABEL: func.func @depthwise
 // NCHW: linalg.generic
 // NCHW-SAME: (d0, d1, d2 + d5, d3 + d6)>
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @depthwise(%x: tensor<1x5x4x4xf32>, %w: tensor<5x3x3xf32>, %start: tensor<1x5x2x2xf32>) -> tensor<1x5x2x2xf32> {
   %y = linalg.depthwise_conv_2d_nchw_chw {dlas.primitive = "direct"}
       ins(%x, %w : tensor<1x5x4x4xf32>, tensor<5x3x3xf32>) outs(%start : tensor<1x5x2x2xf32>) -> tensor<1x5x2x2xf32>
@@ -116,7 +116,7 @@ func.func @depthwise(%x: tensor<1x5x4x4xf32>, %w: tensor<5x3x3xf32>, %start: ten
 // CHECK-SAME: ins(%[[X]], {{.*}} : tensor<1x1x4x4x6xf32>, tensor<2x3x3x3x5xf32>) outs({{.*}} : tensor<1x2x2x2x5xf32>)
 // CHECK-SAME: dlas.loops = ["n", "oh", "ow", "g", "k", "r", "s", "c"]
 // CHECK: linalg.unpack {{.*}} tensor<1x1x2x2x10xf32> -> tensor<1x10x2x2xf32>
-module attributes {dlas.target = {name = "gpu"}} {
+module attributes {dlas.target = {name = "gpu", kind = "gpu"}} {
 func.func @groups_without_vectors(%x: tensor<1x2x3x4x4xf32>, %w: tensor<2x5x3x3x3xf32>, %start: tensor<1x2x5x2x2xf32>) -> tensor<1x2x5x2x2xf32> {
   %y = linalg.conv_2d_ngchw_gfchw {dlas.primitive = "direct"}
       ins(%x, %w : tensor<1x2x3x4x4xf32>, tensor<2x5x3x3x3xf32>) outs(%start : tensor<1x2x5x2x2xf32>) -> tensor<1x2x5x2x2xf32>

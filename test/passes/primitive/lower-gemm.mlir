@@ -24,7 +24,7 @@
 
 // PANEL-LABEL: func.func @image
 // PANEL: linalg.pack {{.*}} tensor<10x72xf32> -> tensor<5x72x2xf32>
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @image(%x: tensor<1x8x6x6xf32>, %w: tensor<10x8x3x3xf32>, %start: tensor<1x10x2x2xf32>) -> tensor<1x10x2x2xf32> {
   %y = linalg.conv_2d_nchw_fchw {dlas.primitive = "gemm", strides = dense<2> : vector<2xi64>}
       ins(%x, %w : tensor<1x8x6x6xf32>, tensor<10x8x3x3xf32>) outs(%start : tensor<1x10x2x2xf32>) -> tensor<1x10x2x2xf32>
@@ -43,7 +43,7 @@ func.func @image(%x: tensor<1x8x6x6xf32>, %w: tensor<10x8x3x3xf32>, %start: tens
 // CHECK: tensor.extract_slice %[[A]][0, 0] [18, 6]
 // CHECK-NOT: tensor.pad
 // CHECK: dlas.primitive = "gemm"
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @pointwise(%x: tensor<2x6x3x3xf32>, %w: tensor<8x6x1x1xf32>, %start: tensor<2x8x3x3xf32>) -> tensor<2x8x3x3xf32> {
   %y = linalg.conv_2d_nchw_fchw {dlas.primitive = "gemm"}
       ins(%x, %w : tensor<2x6x3x3xf32>, tensor<8x6x1x1xf32>) outs(%start : tensor<2x8x3x3xf32>) -> tensor<2x8x3x3xf32>
@@ -57,7 +57,7 @@ func.func @pointwise(%x: tensor<2x6x3x3xf32>, %w: tensor<8x6x1x1xf32>, %start: t
 // CHECK-LABEL: func.func @strided_pointwise
 // CHECK: (d0, 0, d1 * 2 + d3, d2 * 2 + d4, d5)>
 // CHECK-SAME: dlas.im2col
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @strided_pointwise(%x: tensor<1x8x3x3xf32>, %w: tensor<8x8x1x1xf32>, %start: tensor<1x8x2x2xf32>) -> tensor<1x8x2x2xf32> {
   %y = linalg.conv_2d_nchw_fchw {dlas.primitive = "gemm", strides = dense<2> : vector<2xi64>}
       ins(%x, %w : tensor<1x8x3x3xf32>, tensor<8x8x1x1xf32>) outs(%start : tensor<1x8x2x2xf32>) -> tensor<1x8x2x2xf32>
@@ -78,7 +78,7 @@ func.func @strided_pointwise(%x: tensor<1x8x3x3xf32>, %w: tensor<8x8x1x1xf32>, %
 // CHECK-SAME: -> (d0, d1, d2, d3)>
 // CHECK-SAME: tensor<4x2x27xf32>, tensor<2x3x27x4xf32>
 // CHECK-SAME: dlas.loops = ["m", "g", "nb", "n", "k"]
-module attributes {dlas.target = {name = "eight-lanes", vector_bits = 256 : i64}} {
+module attributes {dlas.target = {name = "eight-lanes", kind = "cpu", vector_bits = 256 : i64, vector_registers = 32 : i64}} {
 func.func @groups(%x: tensor<1x2x3x4x4xf32>, %w: tensor<2x12x3x3x3xf32>, %start: tensor<1x2x12x2x2xf32>) -> tensor<1x2x12x2x2xf32> {
   %y = linalg.conv_2d_ngchw_gfchw {dlas.primitive = "gemm"}
       ins(%x, %w : tensor<1x2x3x4x4xf32>, tensor<2x12x3x3x3xf32>) outs(%start : tensor<1x2x12x2x2xf32>) -> tensor<1x2x12x2x2xf32>
@@ -94,7 +94,7 @@ func.func @groups(%x: tensor<1x2x3x4x4xf32>, %w: tensor<2x12x3x3x3xf32>, %start:
 // CHECK: linalg.generic
 // CHECK-SAME: ins(%arg0, %[[W]] : tensor<3x7xf32>, tensor<1x7x40xf32>)
 // CHECK: linalg.unpack {{.*}} tensor<3x1x40xf32> -> tensor<3x40xf32>
-module attributes {dlas.target = {name = "gpu"}} {
+module attributes {dlas.target = {name = "gpu", kind = "gpu"}} {
 func.func @linear(%x: tensor<3x7xf32>, %w: tensor<7x40xf32>) -> tensor<3x40xf32> {
   %zero = arith.constant 0.0 : f32
   %empty = tensor.empty() : tensor<3x40xf32>
@@ -110,7 +110,7 @@ func.func @linear(%x: tensor<3x7xf32>, %w: tensor<7x40xf32>) -> tensor<3x40xf32>
 // CHECK-LABEL: func.func @groups_without_vectors
 // CHECK: linalg.generic {{.*}} ins({{.*}} : tensor<1x1x4x4x6xf32>) outs({{.*}} : tensor<1x2x2x2x3x3x3xf32>)
 // CHECK: linalg.generic {{.*}} ins({{.*}} : tensor<4x2x27xf32>, tensor<2x1x27x5xf32>)
-module attributes {dlas.target = {name = "gpu"}} {
+module attributes {dlas.target = {name = "gpu", kind = "gpu"}} {
 func.func @groups_without_vectors(%x: tensor<1x2x3x4x4xf32>, %w: tensor<2x5x3x3x3xf32>, %start: tensor<1x2x5x2x2xf32>) -> tensor<1x2x5x2x2xf32> {
   %y = linalg.conv_2d_ngchw_gfchw {dlas.primitive = "gemm"}
       ins(%x, %w : tensor<1x2x3x4x4xf32>, tensor<2x5x3x3x3xf32>) outs(%start : tensor<1x2x5x2x2xf32>) -> tensor<1x2x5x2x2xf32>

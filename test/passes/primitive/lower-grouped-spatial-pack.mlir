@@ -9,7 +9,7 @@
 // CHECK-SAME: (d0, (d1 floordiv 2) * 2 + d5, d2 + d6, d3 + d7, d8)>
 // CHECK-SAME: tensor<1x4x4x4x4xf32>, tensor<4x2x3x3x4x4xf32>
 // CHECK-SAME: dlas.loops = ["n", "kb", "oh", "ow", "k", "cb", "r", "s", "c"], {{.*}}dlas.primitive = "grouped-spatial-pack"
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @whole_blocks(%x: tensor<1x2x8x4x4xf32>, %w: tensor<2x8x8x3x3xf32>, %start: tensor<1x2x8x2x2xf32>) -> tensor<1x2x8x2x2xf32> {
   %y = linalg.conv_2d_ngchw_gfchw {dlas.primitive = "grouped-spatial-pack"}
       ins(%x, %w : tensor<1x2x8x4x4xf32>, tensor<2x8x8x3x3xf32>) outs(%start : tensor<1x2x8x2x2xf32>) -> tensor<1x2x8x2x2xf32>
@@ -23,7 +23,7 @@ func.func @whole_blocks(%x: tensor<1x2x8x4x4xf32>, %w: tensor<2x8x8x3x3xf32>, %s
 // CHECK-LABEL: func.func @narrowing
 // CHECK: linalg.generic
 // CHECK-SAME: (d0, d1 * 3 + d5, d2 + d6, d3 + d7, d8)>
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @narrowing(%x: tensor<1x2x12x4x4xf32>, %w: tensor<2x4x12x3x3xf32>, %start: tensor<1x2x4x2x2xf32>) -> tensor<1x2x4x2x2xf32> {
   %y = linalg.conv_2d_ngchw_gfchw {dlas.primitive = "grouped-spatial-pack"}
       ins(%x, %w : tensor<1x2x12x4x4xf32>, tensor<2x4x12x3x3xf32>) outs(%start : tensor<1x2x4x2x2xf32>) -> tensor<1x2x4x2x2xf32>
@@ -38,7 +38,7 @@ func.func @narrowing(%x: tensor<1x2x12x4x4xf32>, %w: tensor<2x4x12x3x3xf32>, %st
 // CHECK: linalg.generic
 // CHECK-SAME: (d0, d1, d2 + d6, d3 + d7, (d4 floordiv 2) * 2 + d8)>
 // CHECK-SAME: tensor<1x2x4x4x4xf32>, tensor<2x1x3x3x2x4xf32>
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @within_a_block(%x: tensor<1x4x2x4x4xf32>, %w: tensor<4x2x2x3x3xf32>, %start: tensor<1x4x2x2x2xf32>) -> tensor<1x4x2x2x2xf32> {
   %y = linalg.conv_2d_ngchw_gfchw {dlas.primitive = "grouped-spatial-pack"}
       ins(%x, %w : tensor<1x4x2x4x4xf32>, tensor<4x2x2x3x3xf32>) outs(%start : tensor<1x4x2x2x2xf32>) -> tensor<1x4x2x2x2xf32>
@@ -54,7 +54,7 @@ func.func @within_a_block(%x: tensor<1x4x2x4x4xf32>, %w: tensor<4x2x2x3x3xf32>, 
 // CHECK: linalg.generic
 // CHECK-SAME: (d0, d1 floordiv 2, d2 + d6, d3 + d7, (d1 mod 2) * 2 + d8)>
 // CHECK-SAME: tensor<1x2x4x4x4xf32>, tensor<4x1x3x3x2x4xf32>
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @widening(%x: tensor<1x4x2x4x4xf32>, %w: tensor<4x4x2x3x3xf32>, %start: tensor<1x4x4x2x2xf32>) -> tensor<1x4x4x2x2xf32> {
   %y = linalg.conv_2d_ngchw_gfchw {dlas.primitive = "grouped-spatial-pack"}
       ins(%x, %w : tensor<1x4x2x4x4xf32>, tensor<4x4x2x3x3xf32>) outs(%start : tensor<1x4x4x2x2xf32>) -> tensor<1x4x4x2x2xf32>
@@ -68,7 +68,7 @@ func.func @widening(%x: tensor<1x4x2x4x4xf32>, %w: tensor<4x4x2x3x3xf32>, %start
 // CHECK-LABEL: func.func @widening_within_a_block
 // CHECK: linalg.generic
 // CHECK-SAME: (d0, d1 floordiv 2, d2 + d6, d3 + d7, (d1 mod 2) * 2 + d4 floordiv 2 + d8)>
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @widening_within_a_block(%x: tensor<1x4x1x4x4xf32>, %w: tensor<4x2x1x3x3xf32>, %start: tensor<1x4x2x2x2xf32>) -> tensor<1x4x2x2x2xf32> {
   %y = linalg.conv_2d_ngchw_gfchw {dlas.primitive = "grouped-spatial-pack"}
       ins(%x, %w : tensor<1x4x1x4x4xf32>, tensor<4x2x1x3x3xf32>) outs(%start : tensor<1x4x2x2x2xf32>) -> tensor<1x4x2x2x2xf32>
@@ -83,7 +83,7 @@ func.func @widening_within_a_block(%x: tensor<1x4x1x4x4xf32>, %w: tensor<4x2x1x3
 // CHECK: linalg.generic
 // CHECK-SAME: (d0, ((d1 floordiv 2) * 6 + d8) floordiv 4, d2 + d6, d3 + d7, ((d1 floordiv 2) * 6 + d8) mod 4)>
 // CHECK-SAME: tensor<1x3x2x2x4xf32>, tensor<4x1x1x1x6x4xf32>
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @from_the_middle(%x: tensor<1x2x6x2x2xf32>, %start: tensor<1x2x8x2x2xf32>) -> tensor<1x2x8x2x2xf32> {
   %w = arith.constant dense<1.0> : tensor<2x8x6x1x1xf32>
   %y = linalg.conv_2d_ngchw_gfchw {dlas.primitive = "grouped-spatial-pack"}
@@ -103,7 +103,7 @@ func.func @from_the_middle(%x: tensor<1x2x6x2x2xf32>, %start: tensor<1x2x8x2x2xf
 // CHECK: linalg.generic
 // CHECK-SAME: (d0, d5, d2 + d6, d3 + d7, d8)>
 // CHECK-SAME: ins(%{{.*}}, %[[W]] : tensor<1x3x2x2x4xi32>, tensor<3x3x1x1x4x4xi32>)
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @bands(%x: tensor<1x2x6x2x2xi32>, %start: tensor<1x2x6x2x2xi32>) -> tensor<1x2x6x2x2xi32> {
   %w = arith.constant dense<1> : tensor<2x6x6x1x1xi32>
   %y = linalg.conv_2d_ngchw_gfchw {dlas.primitive = "grouped-spatial-pack"}
@@ -119,7 +119,7 @@ func.func @bands(%x: tensor<1x2x6x2x2xi32>, %start: tensor<1x2x6x2x2xi32>) -> te
 // CHECK: linalg.generic
 // CHECK-SAME: (((d1 * 4) floordiv 8) * 6) floordiv 4 + d5, d2 + d6, d3 + d7, d8)>
 // CHECK-SAME: tensor<1x3x2x2x4xi32>, tensor<4x2x1x1x4x4xi32>
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @narrow_bands(%x: tensor<1x2x6x2x2xi32>, %start: tensor<1x2x8x2x2xi32>) -> tensor<1x2x8x2x2xi32> {
   %w = arith.constant dense<1> : tensor<2x8x6x1x1xi32>
   %y = linalg.conv_2d_ngchw_gfchw {dlas.primitive = "grouped-spatial-pack"}

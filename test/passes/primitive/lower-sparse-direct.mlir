@@ -13,7 +13,7 @@
 // CHECK-SAME: -> (d1, d4, d5, d6)>
 // CHECK-SAME: ins(%arg0, %cst{{.*}} : tensor<1x1x4x4xf32>, tensor<2x1x2x2xf32>)
 // CHECK-SAME: dlas.loops = ["n", "k", "oh", "ow", "c", "r", "s"], {{.*}}dlas.primitive = "sparse-direct", dlas.sparse = {block = 1 : i64, nonzeros = 3 : i64}
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @csr(%x: tensor<1x1x4x4xf32>, %start: tensor<1x2x3x3xf32>) -> tensor<1x2x3x3xf32> {
   %w = arith.constant dense<[[[[1.0, 0.0], [0.0, 2.0]]], [[[0.0, 3.0], [0.0, 0.0]]]]> : tensor<2x1x2x2xf32>
   %s = "sparse_tensor.convert"(%w) : (tensor<2x1x2x2xf32>) -> tensor<2x1x2x2xf32, #csr>
@@ -35,7 +35,7 @@ func.func @csr(%x: tensor<1x1x4x4xf32>, %start: tensor<1x2x3x3xf32>) -> tensor<1
 // CHECK-SAME: (d0, d4, d2 * 2 + d5, d6 mod 2, d3 + d6 floordiv 2)>
 // CHECK-SAME: ins(%[[APART]]
 // CHECK-SAME: dlas.sparse = {block = 2 : i64, nonzeros = 3 : i64}
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @strided_blocks(%x: tensor<1x1x5x5xf32>, %start: tensor<1x2x2x2xf32>) -> tensor<1x2x2x2xf32> {
   %w = arith.constant dense<[[[[1.0, 0.0], [0.0, 2.0]]], [[[0.0, 3.0], [0.0, 0.0]]]]> : tensor<2x1x2x2xf32>
   %s = "sparse_tensor.convert"(%w) : (tensor<2x1x2x2xf32>) -> tensor<2x1x2x2xf32, #bsr2>
@@ -53,7 +53,7 @@ func.func @strided_blocks(%x: tensor<1x1x5x5xf32>, %start: tensor<1x2x2x2xf32>) 
 // CHECK-LABEL: func.func @groups
 // CHECK: linalg.generic
 // CHECK-SAME: (d0, (d1 floordiv 3) * 2 + d4, d2 + d5, d3 + d6)>
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @groups(%x: tensor<1x2x2x4x4xf32>, %start: tensor<1x2x3x4x4xf32>) -> tensor<1x2x3x4x4xf32> {
   %w = arith.constant dense<1.0> : tensor<2x3x2x1x1xf32>
   %s = "sparse_tensor.convert"(%w) : (tensor<2x3x2x1x1xf32>) -> tensor<2x3x2x1x1xf32, #csr>
@@ -69,7 +69,7 @@ func.func @groups(%x: tensor<1x2x2x4x4xf32>, %start: tensor<1x2x3x4x4xf32>) -> t
 // CHECK-LABEL: func.func @other
 // CHECK: linalg.conv_2d_nchw_fchw
 #csr = #sparse_tensor.encoding<{ map = (k, c, r, s) -> (k : dense, c : compressed(nonunique), r : singleton(nonunique), s : singleton) }>
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @other(%x: tensor<1x1x4x4xf32>, %start: tensor<1x2x3x3xf32>) -> tensor<1x2x3x3xf32> {
   %w = arith.constant dense<1.0> : tensor<2x1x2x2xf32>
   %s = "sparse_tensor.convert"(%w) : (tensor<2x1x2x2xf32>) -> tensor<2x1x2x2xf32, #csr>

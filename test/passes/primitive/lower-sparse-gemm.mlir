@@ -13,7 +13,7 @@
 // CHECK: linalg.generic {{.*}}(d0, d4, d2, d3)>{{.*}}(d1, d4)>{{.*}}(d0, d1, d2, d3)>
 // CHECK-SAME: ins(%[[COLUMNS]], %{{.*}} : tensor<1x12x2x2xf32>, tensor<4x12xf32>)
 // CHECK-SAME: dlas.loops = ["n", "k", "oh", "ow", "crs"], {{.*}}dlas.primitive = "sparse-gemm", dlas.sparse = {block = 1 : i64, nonzeros = 48 : i64}
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @im2col(%x: tensor<1x3x5x5xf32>, %start: tensor<1x4x2x2xf32>) -> tensor<1x4x2x2xf32> {
   %w = arith.constant dense<1.0> : tensor<4x3x2x2xf32>
   %s = "sparse_tensor.convert"(%w) : (tensor<4x3x2x2xf32>) -> tensor<4x3x2x2xf32, #csr>
@@ -30,7 +30,7 @@ func.func @im2col(%x: tensor<1x3x5x5xf32>, %start: tensor<1x4x2x2xf32>) -> tenso
 // CHECK-NOT: dlas.im2col
 // CHECK: linalg.generic {{.*}} ins(%arg0, %{{.*}} : tensor<1x3x5x5xf32>, tensor<4x3xf32>)
 #csr = #sparse_tensor.encoding<{ map = (k, c, r, s) -> (k : dense, c : compressed(nonunique), r : singleton(nonunique), s : singleton) }>
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @plain(%x: tensor<1x3x5x5xf32>, %start: tensor<1x4x5x5xf32>) -> tensor<1x4x5x5xf32> {
   %w = arith.constant dense<1.0> : tensor<4x3x1x1xf32>
   %s = "sparse_tensor.convert"(%w) : (tensor<4x3x1x1xf32>) -> tensor<4x3x1x1xf32, #csr>
@@ -48,7 +48,7 @@ func.func @plain(%x: tensor<1x3x5x5xf32>, %start: tensor<1x4x5x5xf32>) -> tensor
 // CHECK-SAME: ins(%arg0, %{{.*}} : tensor<2x3xf32>, tensor<4x3xf32>)
 // CHECK-SAME: dlas.loops = ["n", "k", "c"], {{.*}}dlas.sparse = {block = 1 : i64, nonzeros = 12 : i64}
 #csr = #sparse_tensor.encoding<{ map = (c, k) -> (k : dense, c : compressed) }>
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @linear(%x: tensor<2x3xf32>, %start: tensor<2x4xf32>) -> tensor<2x4xf32> {
   %w = arith.constant dense<1.0> : tensor<3x4xf32>
   %s = "sparse_tensor.convert"(%w) : (tensor<3x4xf32>) -> tensor<3x4xf32, #csr>
@@ -63,7 +63,7 @@ func.func @linear(%x: tensor<2x3xf32>, %start: tensor<2x4xf32>) -> tensor<2x4xf3
 // CHECK-LABEL: func.func @other
 // CHECK: linalg.conv_2d_nchw_fchw
 #csr = #sparse_tensor.encoding<{ map = (k, c, r, s) -> (k : dense, c : compressed(nonunique), r : singleton(nonunique), s : singleton) }>
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @other(%x: tensor<1x3x5x5xf32>, %start: tensor<1x4x4x4xf32>) -> tensor<1x4x4x4xf32> {
   %w = arith.constant dense<1.0> : tensor<4x3x2x2xf32>
   %s = "sparse_tensor.convert"(%w) : (tensor<4x3x2x2xf32>) -> tensor<4x3x2x2xf32, #csr>

@@ -20,7 +20,7 @@
 // CACHE-LABEL: func.func @tiles
 // CACHE: outs({{.*}} : tensor<1x1x3x5x1x5xf32>)
 // CACHE: (d0, 0, d4, d2 + d5, 0, d3 + d6)>
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @tiles(%x: tensor<1x3x5x5xf32>, %start: tensor<1x4x4x4xf32>) -> tensor<1x4x4x4xf32> {
   %w = arith.constant dense<1.0> : tensor<4x3x2x2xf32>
   %s = "sparse_tensor.convert"(%w) : (tensor<4x3x2x2xf32>) -> tensor<4x3x2x2xf32, #csr>
@@ -39,7 +39,7 @@ func.func @tiles(%x: tensor<1x3x5x5xf32>, %start: tensor<1x4x4x4xf32>) -> tensor
 // CHECK-SAME: outs({{.*}} : tensor<1x1x3x4x2x3xf32>)
 // CHECK: (d0, 0, d4, d2 * 2 + d5, d6 mod 2, d3 + d6 floordiv 2)>
 #csr = #sparse_tensor.encoding<{ map = (k, c, r, s) -> (k : dense, c : compressed(nonunique), r : singleton(nonunique), s : singleton) }>
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @strided(%x: tensor<1x3x5x5xf32>, %start: tensor<1x4x2x2xf32>) -> tensor<1x4x2x2xf32> {
   %w = arith.constant dense<1.0> : tensor<4x3x2x2xf32>
   %s = "sparse_tensor.convert"(%w) : (tensor<4x3x2x2xf32>) -> tensor<4x3x2x2xf32, #csr>
@@ -55,7 +55,7 @@ func.func @strided(%x: tensor<1x3x5x5xf32>, %start: tensor<1x4x2x2xf32>) -> tens
 // CHECK-LABEL: func.func @other
 // CHECK: linalg.conv_2d_nchw_fchw
 #csr = #sparse_tensor.encoding<{ map = (k, c, r, s) -> (k : dense, c : compressed(nonunique), r : singleton(nonunique), s : singleton) }>
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @other(%x: tensor<1x3x5x5xf32>, %start: tensor<1x4x4x4xf32>) -> tensor<1x4x4x4xf32> {
   %w = arith.constant dense<1.0> : tensor<4x3x2x2xf32>
   %s = "sparse_tensor.convert"(%w) : (tensor<4x3x2x2xf32>) -> tensor<4x3x2x2xf32, #csr>

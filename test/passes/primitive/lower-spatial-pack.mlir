@@ -22,7 +22,7 @@
 
 // BLOCK-LABEL: func.func @blocks
 // BLOCK: -> tensor<6x4x3x3x2x2xf32>
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @blocks(%x: tensor<1x8x6x6xf32>, %w: tensor<12x8x3x3xf32>) -> tensor<1x12x4x4xf32> {
   %zero = arith.constant 0.0 : f32
   %empty = tensor.empty() : tensor<1x12x4x4xf32>
@@ -44,7 +44,7 @@ func.func @blocks(%x: tensor<1x8x6x6xf32>, %w: tensor<12x8x3x3xf32>) -> tensor<1
 // CHECK-SAME: (d0, d5, d2 * 2 + d6, d3 * 3 + d7)>
 // CHECK-SAME: ins(%arg0, {{.*}} outs(%[[START]]
 // CHECK-SAME: dlas.loops = ["n", "kb", "oh", "ow", "k", "c", "r", "s"]
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @image(%x: tensor<2x3x9x9xf32>, %w: tensor<6x3x3x3xf32>, %start: tensor<2x6x4x3xf32>) -> tensor<2x6x4x3xf32> {
   %y = linalg.conv_2d_nchw_fchw {dlas.primitive = "spatial-pack", strides = dense<[2, 3]> : vector<2xi64>}
       ins(%x, %w : tensor<2x3x9x9xf32>, tensor<6x3x3x3xf32>) outs(%start : tensor<2x6x4x3xf32>) -> tensor<2x6x4x3xf32>
@@ -63,7 +63,7 @@ func.func @image(%x: tensor<2x3x9x9xf32>, %w: tensor<6x3x3x3xf32>, %start: tenso
 // CHECK-SAME: (d0, d8 floordiv 4, d2 + d6 * 2, d3 + d7 * 2, d8 mod 4)>
 // CHECK: %[[Y:.*]] = linalg.unpack
 // CHECK: linalg.transpose ins(%[[Y]] {{.*}} permutation = [0, 2, 3, 1]
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @channels_last(%x: tensor<1x6x6x5xf32>, %w: tensor<3x3x5x8xf32>, %start: tensor<1x2x2x8xf32>) -> tensor<1x2x2x8xf32> {
   %y = linalg.conv_2d_nhwc_hwcf {dlas.primitive = "spatial-pack", dilations = dense<2> : vector<2xi64>}
       ins(%x, %w : tensor<1x6x6x5xf32>, tensor<3x3x5x8xf32>) outs(%start : tensor<1x2x2x8xf32>) -> tensor<1x2x2x8xf32>
@@ -78,7 +78,7 @@ func.func @channels_last(%x: tensor<1x6x6x5xf32>, %w: tensor<3x3x5x8xf32>, %star
 // CHECK-NEXT: linalg.conv_2d_nchw_fchw
 // CHECK-NEXT: linalg.conv_2d_nchw_fchw
 // CHECK-NEXT: return
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @others(%x: tensor<1x8x3x3xf32>, %w: tensor<8x8x1x1xf32>, %start: tensor<1x8x3x3xf32>) -> tensor<1x8x3x3xf32> {
   %y = linalg.conv_2d_nchw_fchw {dlas.primitive = "gemm"}
       ins(%x, %w : tensor<1x8x3x3xf32>, tensor<8x8x1x1xf32>) outs(%start : tensor<1x8x3x3xf32>) -> tensor<1x8x3x3xf32>
@@ -98,7 +98,7 @@ func.func @others(%x: tensor<1x8x3x3xf32>, %w: tensor<8x8x1x1xf32>, %start: tens
 // CHECK-DAG: %[[WA:.*]] = arith.extf %[[A]] : bf16 to f32
 // CHECK-DAG: %[[WB:.*]] = arith.extf %[[B]] : bf16 to f32
 // CHECK: arith.mulf %[[WA]], %[[WB]] : f32
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @half(%x: tensor<1x4x2x2xbf16>, %w: tensor<4x4x1x1xbf16>) -> tensor<1x4x2x2xf32> {
   %zero = arith.constant 0.0 : f32
   %empty = tensor.empty() : tensor<1x4x2x2xf32>

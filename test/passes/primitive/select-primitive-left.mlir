@@ -1,7 +1,7 @@
 // Layers that no primitive knows are left to iree-compile, with a remark; one that is marked by hand is an error.
 // RUN: %dlas_opt %s --split-input-file --verify-diagnostics --dlas-select-primitive=primitive=spatial-pack,gemm
 
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @f(%x: tensor<1x3x4x4xcomplex<f32>>, %w: tensor<2x3x1x1xcomplex<f32>>, %start: tensor<1x2x4x4xcomplex<f32>>,
              %a: tensor<?x4xf32>, %b: tensor<4x4xf32>, %c: tensor<?x4xf32>, %d: tensor<2x4xf32>, %e: tensor<2x4xf32>)
     -> (tensor<1x2x4x4xcomplex<f32>>, tensor<?x4xf32>, tensor<2x4xf32>) {
@@ -17,7 +17,7 @@ func.func @f(%x: tensor<1x3x4x4xcomplex<f32>>, %w: tensor<2x3x1x1xcomplex<f32>>,
 
 // -----
 
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @f(%x: tensor<1x3x4x4xcomplex<f32>>, %w: tensor<2x3x1x1xcomplex<f32>>, %start: tensor<1x2x4x4xcomplex<f32>>) -> tensor<1x2x4x4xcomplex<f32>> {
   // expected-error@+1 {{no primitive does linalg.conv_2d_nchw_fchw on numbers of type complex<f32>}}
   %y = linalg.conv_2d_nchw_fchw {dlas.primitive = "direct"} ins(%x, %w : tensor<1x3x4x4xcomplex<f32>>, tensor<2x3x1x1xcomplex<f32>>) outs(%start : tensor<1x2x4x4xcomplex<f32>>) -> tensor<1x2x4x4xcomplex<f32>>

@@ -31,7 +31,7 @@
 // OPTION: error: `break-even`: expected true or false, found `70`
 #csr = #sparse_tensor.encoding<{ map = (k, c, r, s) -> (k : dense, c : compressed(nonunique), r : singleton(nonunique), s : singleton) }>
 #bsr = #sparse_tensor.encoding<{ map = (k, c, r, s) -> (k floordiv 4 : dense, c : compressed, r : compressed, s : compressed, k mod 4 : dense) }>
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64, vector_registers = 16 : i64, csr_break_even = 70 : i64, bsr4_break_even = 30 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 16 : i64, csr_break_even = 70 : i64, bsr4_break_even = 30 : i64}} {
 func.func @f(%x: tensor<1x4x2x2xf32>, %o: tensor<1x4x2x2xf32>) -> tensor<1x4x2x2xf32> {
   %w = arith.constant dense<1.0> : tensor<4x4x1x1xf32>
   %c1 = "sparse_tensor.convert"(%w) : (tensor<4x4x1x1xf32>) -> tensor<4x4x1x1xf32, #csr>

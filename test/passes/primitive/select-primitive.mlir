@@ -37,7 +37,7 @@
 // LIST: error: choices {{.*}}choices-list.json: an object from layer names to primitives is wanted
 // MISSING: error: choices {{.*}}none.json: [Errno 2] No such file or directory
 // NAME: error: `dlas-select-primitive` has no option `prefer`
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @f(%x: tensor<1x8x8x8xf32>, %w1: tensor<8x8x3x3xf32>, %s1: tensor<1x8x6x6xf32>, %w2: tensor<8x3x3xf32>, %s2: tensor<1x8x4x4xf32>,
              %w3: tensor<8x8x2x2xf32>, %s3: tensor<1x8x3x3xf32>, %w4: tensor<72x10xf32>, %s4: tensor<1x10xf32>) -> tensor<1x10xf32> {
   %1 = linalg.conv_2d_nchw_fchw

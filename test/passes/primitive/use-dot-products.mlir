@@ -24,7 +24,7 @@
 // CHECK: linalg.generic {indexing_maps = [#[[X]], #[[W]], {{.*}}], iterator_types = ["parallel", "parallel", "parallel", "reduction", "reduction", "reduction"]}
 // CHECK-SAME: ins(%arg0, %[[W4]] : tensor<1x9x8xi8>, tensor<3x2x16x4xi8>)
 // CHECK-SAME: attrs = {dlas.dot = "vpdpbusd", dlas.loops = ["n", "oh", "k", "r", "c", "c4"], dlas.primitive = "direct"}
-module attributes {dlas.target = {name = "t", int8_dot = "vpdpbusd"}} {
+module attributes {dlas.target = {name = "t", kind = "cpu", int8_dot = "vpdpbusd"}} {
 func.func @channels(%x: tensor<1x9x8xi8>, %w: tensor<3x8x16xi8>, %start: tensor<1x7x16xi32>) -> tensor<1x7x16xi32> {
   %y = linalg.generic {dlas.loops = ["n", "oh", "k", "r", "c"], dlas.primitive = "direct", indexing_maps = [affine_map<(n, h, k, fh, c) -> (n, h + fh, c)>, affine_map<(n, h, k, fh, c) -> (fh, c, k)>, affine_map<(n, h, k, fh, c) -> (n, h, k)>], iterator_types = ["parallel", "parallel", "parallel", "reduction", "reduction"]}
       ins(%x, %w : tensor<1x9x8xi8>, tensor<3x8x16xi8>) outs(%start : tensor<1x7x16xi32>) {
@@ -47,7 +47,7 @@ func.func @channels(%x: tensor<1x9x8xi8>, %w: tensor<3x8x16xi8>, %start: tensor<
 // CHECK: tensor<3x12xbf16>
 // Loops without names get none.
 // CHECK: linalg.generic {{.*}}attrs = {dlas.dot = "vdpbf16ps", dlas.primitive = "direct"}
-module attributes {dlas.target = {name = "t", bf16_dot = "vdpbf16ps"}} {
+module attributes {dlas.target = {name = "t", kind = "cpu", bf16_dot = "vdpbf16ps"}} {
 func.func @columns(%x: tensor<3x9xbf16>, %w: tensor<3x3x16xbf16>, %start: tensor<9x16xf32>) -> tensor<9x16xf32> {
   %zero = arith.constant 0.0 : bf16
   %p = tensor.pad %x low[0, 1] high[0, 1] {
@@ -72,7 +72,7 @@ func.func @columns(%x: tensor<3x9xbf16>, %w: tensor<3x3x16xbf16>, %start: tensor
 // Neither a depthwise convolution nor one with float32 operands, nor any on a target without such an instruction.
 // CHECK-LABEL: func.func @depthwise
 // CHECK-NOT: dlas.dot
-module attributes {dlas.target = {name = "t", int8_dot = "vpdpbusd"}} {
+module attributes {dlas.target = {name = "t", kind = "cpu", int8_dot = "vpdpbusd"}} {
 func.func @depthwise(%x: tensor<9x16xi8>, %w: tensor<3x16xi8>, %start: tensor<7x16xi32>) -> tensor<7x16xi32> {
   %y = linalg.generic {dlas.primitive = "depthwise", indexing_maps = [affine_map<(h, k, fh) -> (h + fh, k)>, affine_map<(h, k, fh) -> (fh, k)>, affine_map<(h, k, fh) -> (h, k)>], iterator_types = ["parallel", "parallel", "reduction"]}
       ins(%x, %w : tensor<9x16xi8>, tensor<3x16xi8>) outs(%start : tensor<7x16xi32>) {

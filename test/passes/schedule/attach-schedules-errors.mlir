@@ -2,7 +2,7 @@
 // RUN: %dlas_opt %s --split-input-file --verify-diagnostics --dlas-attach-schedules
 
 #id = affine_map<(d0, d1) -> (d0, d1)>
-module attributes {dlas.target = {name = "eight-lanes", vector_bits = 256 : i64, vector_registers = 32 : i64}} {
+module attributes {dlas.target = {name = "eight-lanes", kind = "cpu", vector_bits = 256 : i64, vector_registers = 32 : i64}} {
 func.func @no_contraction(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
   %y = flow.dispatch.region -> (tensor<4x8xf32>) {
     %e = tensor.empty() : tensor<4x8xf32>
@@ -21,7 +21,7 @@ func.func @no_contraction(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
 // -----
 
 #id = affine_map<(d0, d1) -> (d0, d1)>
-module attributes {dlas.target = {name = "eight-lanes", vector_bits = 256 : i64, vector_registers = 32 : i64}} {
+module attributes {dlas.target = {name = "eight-lanes", kind = "cpu", vector_bits = 256 : i64, vector_registers = 32 : i64}} {
 func.func @no_product(%x: tensor<4x8xf32>, %y: tensor<4x8xf32>, %start: tensor<4xf32>) -> tensor<4xf32> {
   %z = flow.dispatch.region -> (tensor<4xf32>) {
     // expected-error@+1 {{its body is another}}
@@ -41,7 +41,7 @@ func.func @no_product(%x: tensor<4x8xf32>, %y: tensor<4x8xf32>, %start: tensor<4
 // -----
 
 #id = affine_map<(d0, d1) -> (d0, d1)>
-module attributes {dlas.target = {name = "eight-lanes", vector_bits = 256 : i64, vector_registers = 32 : i64}} {
+module attributes {dlas.target = {name = "eight-lanes", kind = "cpu", vector_bits = 256 : i64, vector_registers = 32 : i64}} {
 func.func @no_dictionary(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
   %y = flow.dispatch.region -> (tensor<4x8xf32>) {
     %e = tensor.empty() : tensor<4x8xf32>

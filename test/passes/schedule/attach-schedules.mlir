@@ -9,7 +9,7 @@
 #b = affine_map<(d0, d1, d2) -> (d2, d1)>
 #c = affine_map<(d0, d1, d2) -> (d0, d1)>
 
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 
 // Columns are vectors, of as many lanes as a register holds; rows beside each other and vectors beside each other share
 // what they load. Only the root is scheduled.
@@ -91,7 +91,7 @@ func.func @nothing(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
 // CHECK-LABEL: func.func @two_threads
 // CHECK: dlas.schedule = {distribution = array<i64: {{[1-9][0-9]*}}, 0>
 #id = affine_map<(d0, d1) -> (d0, d1)>
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64, vector_registers = 32 : i64, threads = 2 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64, threads = 2 : i64}} {
 func.func @two_threads(%x: tensor<1024x64xf32>) -> tensor<1024x64xf32> {
   %y = flow.dispatch.region -> (tensor<1024x64xf32>) {
     %e = tensor.empty() : tensor<1024x64xf32>
@@ -112,7 +112,7 @@ func.func @two_threads(%x: tensor<1024x64xf32>) -> tensor<1024x64xf32> {
 // CHECK-LABEL: func.func @gpu
 // CHECK-NOT: dlas.schedule
 #id = affine_map<(d0, d1) -> (d0, d1)>
-module attributes {dlas.target = {name = "gpu"}} {
+module attributes {dlas.target = {name = "gpu", kind = "gpu"}} {
 func.func @gpu(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
   %y = flow.dispatch.region -> (tensor<4x8xf32>) {
     %e = tensor.empty() : tensor<4x8xf32>
@@ -136,7 +136,7 @@ func.func @gpu(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
 // CHECK: %[[Y:.*]] = linalg.generic
 // CHECK: return %[[Y]]
 #id = affine_map<(d0, d1) -> (d0, d1)>
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @no_kernel() -> tensor<4x8xi32> {
   %y = flow.dispatch.region -> (tensor<4x8xi32>) {
     %e = tensor.empty() : tensor<4x8xi32>
@@ -159,7 +159,7 @@ func.func @no_kernel() -> tensor<4x8xi32> {
 // CHECK: dlas.schedule = {{.*}} order = array<i64: 0, 1>
 // CHECK-SAME: vector = 1 : i64
 #id = affine_map<(d0, d1) -> (d0, d1)>
-module attributes {dlas.target = {name = "four-lanes", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @called_reduction(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
   %y = flow.dispatch.region -> (tensor<4x8xf32>) {
     %e = tensor.empty() : tensor<4x8xf32>

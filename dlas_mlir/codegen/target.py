@@ -1,0 +1,224 @@
+"""The machine that kernels are made for: a CPU or a GPU, its figures, and the constants that were fitted to it.
+
+A target is a plain value, and declared here once: its file in pipelines/, `dlas-set-target`, the module attribute
+`dlas.target` and JSON are all read by `Target.from_figures`. What they leave out has the value of
+pipelines/figures.toml. No figure of a machine stands in code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from iree.compiler import ir
+
+from dlas_mlir import pipelines, toml
+from dlas_mlir.codegen import figures as tables
+from dlas_mlir.codegen.dot import INSTRUCTIONS
+from dlas_mlir.codegen.figures import FigureError, Table, figure
+from dlas_mlir.ir import attributes
+from dlas_mlir.opt.base import PassError
+
+__all__ = ["AnyTarget", "CpuCost", "CpuTarget", "FigureError", "GpuTarget", "Target"]
+
+ATTRIBUTE = "dlas.target"
+_DOTS = ("", *INSTRUCTIONS)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What every target has. `kind` says which of the two classes below it is."""
+
+    kind: ClassVar[str]
+
+    name: str
+
+    @staticmethod
+    def from_figures(figures: Mapping[str, Any], table: Table | None = None) -> AnyTarget:
+        """The target with these `figures`, plain values by the names of the fields, `kind` beside them.
+
+        What is missing has the value of pipelines/figures.toml, unless `table` says otherwise. Raises FigureError,
+        which names the figure.
+        """
+        prefix = table.prefix if table else ""
+        rest = dict(figures)
+        kind = rest.pop("kind", None)
+        if kind is None:
+            raise FigureError(f'the key `{prefix}kind` is missing: "cpu" or "gpu"')
+        if kind not in _KINDS:
+            raise FigureError(f"{prefix}kind: expected cpu or gpu, found {kind!r}")
+        cls = _KINDS[kind]
+        for other in _KINDS.values():
+            for key in rest:
+                if key in tables.names(other) and key not in tables.names(cls):
+                    what = f"a figure of {other.kind.upper()}s, and this target is a {kind.upper()}"
+                    raise FigureError(f"{prefix}{key} is {what}: leave it out")
+        return tables.read(cls, rest, table or Table(shared=generic(kind)))
+
+    @staticmethod
+    def from_json(text: str) -> AnyTarget:
+        """The target that `to_json` wrote. Raises FigureError for any other text."""
+        try:
+            figures = json.loads(text)
+        except ValueError as error:
+            raise FigureError(f"a target is no JSON: {error}") from None
+        if not isinstance(figures, dict):
+            raise FigureError(f"a target is an object of JSON, found {text[:40]}")
+        return Target.from_figures(figures, Table(complete=True))
+
+    @staticmethod
+    def of(module: ir.Module) -> AnyTarget:
+        """The target written on `module`. Raises PassError when there is none, or it is wrong."""
+        marks = module.operation.attributes
+        if ATTRIBUTE not in marks:
+            message = f"the module has no `{ATTRIBUTE}` attribute: run dlas-set-target{{target=...}} first"
+            raise PassError(message, module.operation)
+        try:
+            figures = attributes.to_plain(marks[ATTRIBUTE])
+            if not isinstance(figures, dict):
+                raise FigureError(f"expected a dictionary, found {marks[ATTRIBUTE]}")
+            return Target.from_figures(figures)
+        except (FigureError, ValueError) as error:
+            raise PassError(f"`{ATTRIBUTE}`: {error}", module.operation) from None
+
+    def figures(self) -> dict[str, Any]:
+        """All figures as plain values, `kind` among them; `from_figures` reads them."""
+        return {"kind": self.kind, **tables.plain(self)}
+
+    def to_json(self) -> str:
+        """The canonical text: equal for equal targets."""
+        return json.dumps(self.figures(), sort_keys=True, separators=(",", ":"))
+
+    def to_attr(self) -> ir.Attribute:
+        """The dictionary attribute that stands on the module."""
+        return attributes.from_plain(self.figures())
+
+
+def _percent(help: str) -> Any:
+    return figure(help, minimum=0, maximum=100)
+
+
+def _share(help: str) -> Any:
+    return figure(help, minimum=0, maximum=1)
+
+
+@dataclass(frozen=True)
+class CpuCost:
+    """What the rules that schedule kernels of a CPU weigh: constants that were fitted to measurements.
+
+    Costs of dense kernels are in multiply-adds, those of sparse ones in cycles.
+    """
+
+    scratch_registers: int = figure("registers of a dense kernel beside its accumulators", minimum=0)
+    streaming_columns: int = figure("columns beyond which a kernel without reuse gains nothing", minimum=1)
+    column_start: float = figure("what beginning a row of such columns costs, in columns", minimum=0)
+    unrolled_reduction: int = figure("the longest reduction that is unrolled", minimum=1)
+    weight_streams: int = figure("panels of weights that a matrix-vector product reads side by side", minimum=1)
+    panel_share: float = _share("share of the first-level cache that the weights of a tile may take")
+    panel_miss: float = figure("what weights from the second-level cache add, for a tile of one pixel", minimum=0)
+    weights_share: float = _share("share of the second-level cache that the weights of a tile may take")
+    weights_miss: float = figure("what weights from beyond the second-level cache add", minimum=0)
+    resident_share: float = _share("share of the second-level cache for data that loops go over again and again")
+    workgroups_per_thread: int = figure("workgroups for each thread: to even out, and cost nothing", minimum=1)
+    workgroup_cost: float = figure("what a workgroup more costs, as a share of the work", minimum=0)
+
+    sparse_scratch_registers: int = figure("registers of a sparse kernel beside accumulators and weights", minimum=0)
+    sparse_cache_share: float = _share("share of the first-level cache for the activations of a chunk")
+    sparse_load: float = figure("a vector load", minimum=0)
+    sparse_split_load: float = figure("a vector load that most often crosses a cache line", minimum=0)
+    sparse_far_line: float = figure("what a line from the second-level cache adds", minimum=0)
+    sparse_fma: float = figure("a fused multiply-add of a vector", minimum=0)
+    sparse_loop: float = figure("beginning and leaving the loop over the non-zeros of a block", minimum=0)
+    sparse_keep: float = figure("keeping an accumulator between two chunks", minimum=0)
+    sparse_latency: float = figure("a step of that loop, at least", minimum=0)
+    sparse_step: float = figure("a step of that loop, always", minimum=0)
+
+
+@dataclass(frozen=True)
+class CpuTarget(Target):
+    """A CPU with vectors. Sizes of caches are bytes per core; `threads` is chosen for each artifact."""
+
+    kind: ClassVar[Literal["cpu"]] = "cpu"
+
+    vector_bits: int = figure("bits of a vector register", minimum=64, power_of_two=True)
+    vector_registers: int = figure("architectural vector registers", minimum=8)
+    sparse_bits: int = figure(
+        "bits of the vectors of sparse kernels", minimum=64, power_of_two=True, like="vector_bits"
+    )
+    line_bytes: int = figure("bytes of a cache line", minimum=8, power_of_two=True)
+    l1d_bytes: int = figure("bytes of the first-level data cache", minimum=0)
+    l2_bytes: int = figure("bytes of the second-level cache", minimum=0)
+    fma_chains: int = figure("independent fused multiply-adds that hide their latency", minimum=1)
+    load_cost: int = figure("what a vector load adds to a multiply-add, in percent", minimum=0)
+    csr_break_even: int = _percent("percent of zeros from which on CSR is faster than dense")
+    bsr2_break_even: int = _percent("percent of zero blocks of 2 output channels from which on")
+    bsr4_break_even: int = _percent("percent of zero blocks of 4 output channels from which on")
+    bsr8_break_even: int = _percent("percent of zero blocks of 8 output channels from which on")
+    int8_dot: str = figure("dot-product instruction for u8 x s8; empty: none", choices=_DOTS)
+    bf16_dot: str = figure("dot-product instruction for bfloat16; empty: none", choices=_DOTS)
+    cost: CpuCost = figure("what the rules weigh")  # noqa: RUF009
+    threads: int = figure("workers that get equal work", default=1, minimum=1)
+
+    def lanes(self, element_bits: int = 32) -> int:
+        """Elements of `element_bits` bits in one vector register."""
+        return self.vector_bits // element_bits
+
+    def break_even(self, block: int) -> float:
+        """The share of zero blocks of `block` output channels from which on sparse primitives are faster."""
+        known = {1: self.csr_break_even, 2: self.bsr2_break_even, 4: self.bsr4_break_even, 8: self.bsr8_break_even}
+        return known[max(size for size in known if size <= block)] / 100
+
+
+@dataclass(frozen=True)
+class GpuTarget(Target):
+    """A GPU: what bounds a kernel's workgroups, and what it can do. What a file leaves out is what every device has."""
+
+    kind: ClassVar[Literal["gpu"]] = "gpu"
+
+    compute_units: int = figure("multiprocessors: workgroups that run at the same time, at least", minimum=1)
+    subgroup_size: int = figure("threads of a warp, or subgroup", minimum=1, power_of_two=True)
+    workgroup_threads: int = figure("most threads of a workgroup", minimum=1)
+    shared_bytes: int = figure("most bytes of memory that a workgroup shares", minimum=0)
+    registers: int = figure("most 32-bit registers of a thread", minimum=16)
+    bandwidth_gbs: int = figure("GB/s of device memory", minimum=1)
+    matrix_instructions: tuple[str, ...] = figure("products of small matrices: m16n8k16.f16.f32 is SHAPE.OPERANDS.SUM")
+
+
+AnyTarget = CpuTarget | GpuTarget
+_KINDS: dict[str, type[CpuTarget] | type[GpuTarget]] = {"cpu": CpuTarget, "gpu": GpuTarget}
+
+
+def kinds() -> tuple[str, ...]:
+    """The kinds of targets."""
+    return tuple(_KINDS)
+
+
+def figures_file() -> Path:
+    """The file with the values of what targets leave out."""
+    return Path(pipelines.__path__[0]) / "figures.toml"
+
+
+@cache
+def generic(kind: str) -> Mapping[str, Any]:
+    """The figures that targets of `kind` have where they do not say otherwise."""
+    return toml.read(figures_file())[1]["figures"][kind]
+
+
+def as_text(target: AnyTarget) -> tuple[str, ...]:
+    """The figures that are not the generic ones, each as `key=value`; `from_text` reads them. Threads are apart."""
+    shared, words = tables.as_text(generic(target.kind)), tables.as_text(target.figures())
+    apart = ("kind", "name", "threads")
+    return tuple(f"{key}={word}" for key, word in words.items() if key not in apart and shared.get(key) != word)
+
+
+def from_text(words: tuple[str, ...], kind: str, **others: Any) -> AnyTarget:
+    """The target with the figures of `words` and `others`, and generic ones beside them. Raises FigureError."""
+    for word in words:
+        if "=" not in word:
+            raise FigureError(f"expected key=value such as vector_bits=512, found `{word}`")
+    figures = tables.from_text(_KINDS[kind], {key: word for key, _, word in (one.partition("=") for one in words)})
+    return Target.from_figures({**figures, **others, "kind": kind})
