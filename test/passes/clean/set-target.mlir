@@ -1,5 +1,5 @@
 // RUN: %dlas_opt %s --split-input-file --dlas-set-target="target=x86-64-avx2 figures=vector_bits=256,vector_registers=16,cost.sparse_loop=20" | FileCheck %s
-// RUN: %dlas_opt %s --split-input-file --dlas-set-target="target=gpu kind=gpu figures=shared_bytes=65536,matrix_instructions=m16n8k16.f16.f32+m16n8k8.tf32.f32" | FileCheck %s --check-prefix=GPU
+// RUN: %dlas_opt %s --split-input-file --dlas-set-target="target=gpu kind=gpu figures=shared_bytes=65536,matrix_instructions=m16n8k16.f16.f32+m16n8k8.tf32.f32" | FileCheck %s --check-prefix=DEVICE
 // RUN: not %dlas_opt %s --dlas-set-target=figures=vector_bits=-1 2>&1 | FileCheck %s --check-prefix=RANGE
 // RUN: not %dlas_opt %s --dlas-set-target=figures=vector_bits=96 2>&1 | FileCheck %s --check-prefix=POWER
 // RUN: not %dlas_opt %s --dlas-set-target=figures=vector_bits=many 2>&1 | FileCheck %s --check-prefix=WORD
@@ -18,9 +18,9 @@
 // CHECK-SAME: sparse_loop = 2.000000e+01 : f64,
 // CHECK-SAME: kind = "cpu", l1d_bytes = 32768 : i64, l2_bytes = 1048576 : i64,
 // CHECK-SAME: name = "x86-64-avx2", sparse_bits = 256 : i64, threads = 1 : i64, vector_bits = 256 : i64, vector_registers = 16 : i64}}
-// GPU: module attributes {dlas.target = {{.*}}kind = "gpu", matrix_instructions = ["m16n8k16.f16.f32", "m16n8k8.tf32.f32"], name = "gpu",
-// GPU-SAME: shared_bytes = 65536 : i64
-// GPU-NOT: threads
+// DEVICE: module attributes {dlas.target = {{.*}}kind = "gpu", matrix_instructions = ["m16n8k16.f16.f32", "m16n8k8.tf32.f32"], name = "gpu",
+// DEVICE-SAME: shared_bytes = 65536 : i64
+// DEVICE-NOT: {{[^_]}}threads
 // CHECK-LABEL: func.func @any
 // CHECK-NEXT: return
 func.func @any() {
