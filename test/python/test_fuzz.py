@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
+from fuzz.elements import Data, Tensor
 from fuzz.evaluate import evaluate
 from fuzz.pinned import PINNED
-from fuzz.program import Program
+from fuzz.program import Body, Constant, Fill, Generic, Program, Scalar
 from fuzz.runner import STOCK, VARIANTS, Case, Outcome, Runner, Variant, Worker, main_text
 from fuzz.strategies import numbered, programs
 from hypothesis import HealthCheck, Phase, given, settings
@@ -60,6 +61,30 @@ def test_what_failed_once(runner, variant):
 
 def test_the_evaluator_agrees_with_stock(runner):
     assert {outcome.kind for outcome in _check([numbered(i) for i in range(3, 10)], STOCK, runner)} == {"ok"}
+
+
+def test_what_is_infinite_times_a_weight_of_zero_is_told_but_where_zeros_are_left_out():
+    def results(weights: Data, encoded: bool) -> np.ndarray:
+        nodes = (
+            Fill(Tensor((1, 4), "f32"), (), np.inf),
+            Constant(Tensor((4, 4), "f32"), (), weights),
+            Fill(Tensor((1, 4), "f32"), (), 0.0),
+            Generic(
+                Tensor((1, 4), "f32"),
+                (0, 1, 2),
+                True,
+                (1, 4, 4),
+                ("parallel", "parallel", "reduction"),
+                ((("d", 0), ("d", 2)), (("d", 2), ("d", 1)), (("d", 0), ("d", 1))),
+                Body((Scalar("arith.mulf", "f32", (0, 1)), Scalar("arith.addf", "f32", (2, 3)))),
+            ),
+        )
+        return evaluate(Program(nodes, (), (3,)), encoded=encoded)[0].error
+
+    sparse, dense = Data("sparse", 3), Data("splat", value=2.0)
+    assert np.isfinite(results(sparse, False)).all()
+    assert np.isfinite(results(dense, True)).all()
+    assert np.isinf(results(sparse, True)).any()
 
 
 def test_most_numbers_are_compared_and_most_of_them_exactly():

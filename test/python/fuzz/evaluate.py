@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from functools import singledispatch
 
 import numpy as np
 
 from fuzz import scalars
-from fuzz.elements import Tensor
+from fuzz.elements import Tensor, is_float
 from fuzz.program import (
     Argument,
     Broadcast,
@@ -32,18 +33,32 @@ from fuzz.program import (
 )
 from fuzz.values import Value, known, narrowed, unknown
 
+# From this share of zeros on recipes encode weights, and leave the zeros out.
+_ENCODED = 0.3
 
-def evaluate(program: Program, narrow: str | None = None) -> list[Value]:
-    """The results. `narrow` is the type that a recipe rounds the operands of contractions to."""
+
+def evaluate(program: Program, narrow: str | None = None, encoded: bool = False) -> list[Value]:
+    """The results. `narrow` is the type that a recipe rounds the operands of contractions to; `encoded`: it multiplies
+    nothing by weights that are zero."""
     values: list[Value] = []
+    constant: list[bool] = []
     for node in program.nodes:
         inputs = [values[i] for i in node.inputs]
-        if narrow is not None and isinstance(node, Generic) and _is_contraction(node):
-            inputs = [*(narrowed(value, narrow) for value in inputs[:2]), *inputs[2:]]
-        value = make(node, inputs)
+        constant.append(not isinstance(node, Argument) and all(constant[i] for i in node.inputs))
+        if isinstance(node, Generic) and _is_contraction(node):
+            if narrow is not None:
+                inputs = [*(narrowed(value, narrow) for value in inputs[:2]), *inputs[2:]]
+            weights = [place for place in (0, 1) if encoded and constant[node.inputs[place]]]
+            value = _contraction(node, inputs, [place for place in weights if _is_sparse(inputs[place])])
+        else:
+            value = make(node, inputs)
         assert value.array.shape == node.type.shape, (node, value.array.shape)
         values.append(value)
     return [values[i] for i in program.results]
+
+
+def _is_sparse(weights: Value) -> bool:
+    return is_float(weights.element) and (weights.array == 0).mean() >= _ENCODED
 
 
 def _is_contraction(node: Generic) -> bool:
@@ -83,7 +98,12 @@ def _(node: Fill, inputs: list[Value]) -> Value:
 
 @make.register
 def _(node: Generic, inputs: list[Value]) -> Value:
-    """The loops of the result all at once, the others one iteration after the other."""
+    return _contraction(node, inputs, [])
+
+
+def _contraction(node: Generic, inputs: list[Value], weights: list[int]) -> Value:
+    """The loops of the result all at once, the others one iteration after the other. Nothing is known of the product of
+    what is infinite or no number and a zero of the operands at `weights`, which may be left out."""
     result = inputs[-1] if node.initial else unknown(node.type.shape, node.type.element)
     sources = inputs[:-1] if node.initial else inputs
     kept = sorted(set().union(*map(loops_of, node.maps[-1])))
@@ -97,8 +117,15 @@ def _(node: Generic, inputs: list[Value]) -> Value:
         for place, number in zip(rest, point, strict=True):
             loops[place] = np.full(shape, number)
         arguments = [_read(value, map_, loops, shape) for value, map_ in zip(sources, node.maps, strict=False)]
+        for place in weights:
+            arguments[1 - place] = _left_out(arguments[1 - place], arguments[place])
         accumulator = scalars.evaluate(node.body, [*arguments, accumulator], loops)
     return _written(accumulator, result, node.maps[-1], loops, shape)
+
+
+def _left_out(data: Value, weights: Value) -> Value:
+    gone = (weights.array == 0) & ~np.isfinite(data.array)
+    return replace(data, array=np.where(gone, 0.0, data.array), error=np.where(gone, np.inf, data.error))
 
 
 def _place(map_: Map, loops: list[np.ndarray], shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:

@@ -42,6 +42,11 @@ class Variant:
         kind = self.preset.partition("/")[2].partition("-")[0]
         return kind if kind in ("bf16", "f16") else None
 
+    @property
+    def encoded(self) -> bool:
+        """Whether the recipe leaves zeros among weights out."""
+        return "dlas-encode-sparsity" in _preset(self.preset, self.threads)[0]
+
     def __str__(self) -> str:
         return self.preset if self.threads == 1 else f"{self.preset}-{self.threads}-threads"
 
@@ -147,7 +152,7 @@ class Case:
 
     @staticmethod
     def of(program: Program, variant: Variant) -> Case:
-        return Case(program, tuple(evaluate(program, variant.narrow)))
+        return Case(program, tuple(evaluate(program, variant.narrow, variant.encoded)))
 
 
 class Runner:
