@@ -125,7 +125,12 @@ def _contraction(node: Generic, inputs: list[Value], weights: list[int]) -> Valu
 
 def _left_out(data: Value, weights: Value) -> Value:
     gone = (weights.array == 0) & ~np.isfinite(data.array)
-    return replace(data, array=np.where(gone, 0.0, data.array), error=np.where(gone, np.inf, data.error))
+    return replace(
+        data,
+        array=np.where(gone, 0.0, data.array),
+        error=np.where(gone, np.inf, data.error),
+        size=np.where(gone, 0.0, data.size),
+    )
 
 
 def _place(map_: Map, loops: list[np.ndarray], shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:

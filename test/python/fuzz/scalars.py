@@ -53,9 +53,6 @@ def _negate(element: str, a: Value) -> Value:
 
 def _multiply(element: str, a: Value, b: Value) -> Value:
     error = np.abs(a.array) * b.error + np.abs(b.array) * a.error + a.error * b.error
-    # Not a number; but kernels of sparse weights leave it out.
-    left_out = ((a.array == 0) & ~np.isfinite(b.array)) | ((b.array == 0) & ~np.isfinite(a.array))
-    error = np.where(left_out, np.inf, error)
     return rounded(a.array * b.array, error, a.size * b.size, a.quantum * b.quantum, element)
 
 
