@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from iree.compiler import ir
 from iree.compiler.dialects import arith
 
+from dlas_mlir.codegen import build
 from dlas_mlir.ir import affine, attributes
 from dlas_mlir.ir.strides import Span, offsets
 from dlas_mlir.opt.base import PassError
@@ -110,7 +111,7 @@ def emit(instruction: Instruction, vectors: Sequence[ir.Value | None], accumulat
 def _as_elements(instruction: Instruction, value: ir.Value) -> ir.Value:
     lanes = ir.VectorType(value.type).shape[0]
     element = ir.BF16Type.get() if instruction.floating else ir.IntegerType.get_signless(instruction.operand)
-    return bitcast(value, ir.VectorType.get([lanes * instruction.width], element))
+    return build.bitcast(value, ir.VectorType.get([lanes * instruction.width], element))
 
 
 def as_lanes(instruction: Instruction, vector: ir.Value, signed: bool) -> ir.Value:
@@ -121,14 +122,7 @@ def as_lanes(instruction: Instruction, vector: ir.Value, signed: bool) -> ir.Val
         wide = ir.VectorType.get([count], ir.IntegerType.get_signless(instruction.operand))
         vector = (arith.extsi if signed else arith.extui)(wide, vector)
     lane = ir.IntegerType.get_signless(instruction.width * instruction.operand)
-    return bitcast(vector, ir.VectorType.get([count // instruction.width], lane))
-
-
-def bitcast(vector: ir.Value, kind: ir.Type) -> ir.Value:
-    """vector.bitcast, where there is something to do."""
-    if vector.type == kind:
-        return vector
-    return ir.Operation.create("vector.bitcast", results=[kind], operands=[vector]).result
+    return build.bitcast(vector, ir.VectorType.get([count // instruction.width], lane))
 
 
 def is_signed(argument: ir.Value) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from iree.compiler import ir
 from iree.compiler.passmanager import PassManager
 
-from dlas_mlir.codegen.cpu.kernel import Kernel
+from dlas_mlir.codegen.cpu import kernel as cpu
 from dlas_mlir.codegen.read_region import read_region
-from dlas_mlir.codegen.sparse import attribute as sparse
-from dlas_mlir.codegen.sparse.kernel import SparseKernel
+from dlas_mlir.codegen.sparse import attribute as sparse_attribute
+from dlas_mlir.codegen.sparse import kernel as sparse
+from dlas_mlir.codegen.tiling import Tiling
 from dlas_mlir.ir.schedule import ATTRIBUTE, Schedule
 from dlas_mlir.opt.base import PassError
 
@@ -19,19 +20,14 @@ def emit_kernel(region_op: ir.Operation) -> ir.Operation:
     Raises PassError (and leaves the region as it was) when it holds something a kernel cannot express.
     """
     region = read_region(region_op)
-    ragged = sparse.ATTRIBUTE in region.root.op.attributes
-    schedule = Schedule.of(region.root.op, region.extents, region.reductions, ragged)
+    ragged = sparse_attribute.ATTRIBUTE in region.root.op.attributes
+    tiling = Tiling.of(region, Schedule.of(region.root.op, region.extents, region.reductions, ragged))
     with ir.InsertionPoint(region_op), region.root.op.location:
-        kernel = (SparseKernel if ragged else Kernel)(region, schedule)
-        try:
-            op = kernel.emit()
-            if len(op.results) > 1 and _reads_nothing(op):
-                # iree-compile computes it again for each reader, and may then take its first result for another.
-                raise PassError("a kernel of several results has to read something", region_op)
-        except Exception:
-            if kernel.op is not None:
-                kernel.op.erase()
-            raise
+        op = (sparse if ragged else cpu).emit(region, tiling)
+    if len(op.results) > 1 and _reads_nothing(op):
+        op.erase()
+        # iree-compile computes it again for each reader, and may then take its first result for another.
+        raise PassError("a kernel of several results has to read something", region_op)
     for old, new in zip(region_op.results, op.results, strict=True):
         old.replace_all_uses_with(new)
     region_op.erase()

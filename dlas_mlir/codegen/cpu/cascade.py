@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from iree.compiler import ir
+from iree.compiler.dialects import arith
 
 from dlas_mlir.codegen import build
+from dlas_mlir.codegen.position import Position
 from dlas_mlir.codegen.region import Access, Stage
-from dlas_mlir.codegen.vector.access import Position
 from dlas_mlir.ir import affine
 
 # One chain for each block, of some 16 additions.
@@ -100,9 +101,7 @@ class Cascade:
             return body(here, self.zeros)
 
         def iteration(iv: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
-            before = here.values[loop]
-            at = iv if before is None else build.apply(affine.dim(0) + affine.dim(1), [before, iv])
-            return body(here.moved(loop, at), carried)
+            return body(here.advanced(loop, iv), carried)
 
         return build.for_loop(count * size * step, size * step, self.zeros, iteration)
 
@@ -123,7 +122,4 @@ def block_size(count: int, inner: int) -> int:
 
 def added(sums: list[ir.Value], more: list[ir.Value]) -> list[ir.Value]:
     """The sums of two lists of vectors."""
-    return [
-        ir.Operation.create("arith.addf", results=[a.type], operands=[a, b]).result
-        for a, b in zip(sums, more, strict=True)
-    ]
+    return [arith.addf(a, b) for a, b in zip(sums, more, strict=True)]

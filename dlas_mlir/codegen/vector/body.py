@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from iree.compiler import ir
 
-from dlas_mlir.codegen.build import splat
-from dlas_mlir.ir.build import is_narrow_float
+from dlas_mlir.codegen import build
+from dlas_mlir.ir.build import attributes_of, is_narrow_float
 from dlas_mlir.ir.linalg import scalar_constant
 from dlas_mlir.opt.base import PassError
 
@@ -43,7 +43,7 @@ class BodyEmitter:
             raise PassError("a kernel's body may only use its arguments and constants", value.owner)
         key = ("constant", str(attr))
         if key not in self._done:
-            self._done[key] = splat(attr, self.lanes)
+            self._done[key] = build.splat(attr, self.lanes)
         return self._done[key]
 
     def _clone(self, op: ir.Operation, values: dict[ir.Value, ir.Value]) -> ir.Value:
@@ -53,7 +53,7 @@ class BodyEmitter:
         if fused is not None:
             return fused
         operands = [self._operand(value, values) for value in op.operands]
-        attributes = {named.name: named.attr for named in _named(op)}
+        attributes = {named.name: named.attr for named in attributes_of(op)}
         element = op.results[0].type
         if op.name == "arith.extf" and isinstance(element, ir.F32Type):
             return self._extended(operands[0])
@@ -73,7 +73,7 @@ class BodyEmitter:
         # Bit by bit: of a number that is rounded to bfloat16 and extended, iree-compile forgets the rounding.
         i16, i32 = (ir.IntegerType.get_signless(bits) for bits in (16, 32))
         bits = self._create("arith.extui", i32, [self._create("vector.bitcast", i16, [value])])
-        shift = splat(ir.IntegerAttr.get(i32, 16), self.lanes)
+        shift = build.splat(ir.IntegerAttr.get(i32, 16), self.lanes)
         return self._create("arith.bitcast", f32, [self._create("arith.shli", i32, [bits, shift])])
 
     def _create(
@@ -98,13 +98,9 @@ class BodyEmitter:
             if addend == accumulator and isinstance(owner, ir.Operation | ir.OpView) and owner.name == "arith.mulf":
                 a, b = (self._operand(value, values) for value in owner.operands)
                 c = self._operand(addend, values)
-                return ir.Operation.create("vector.fma", results=[c.type], operands=[a, b, c]).result
+                return build.fma(a, b, c)
         return None
 
 
 def _is_narrow(vector: ir.Value) -> bool:
     return is_narrow_float(ir.VectorType(vector.type).element_type)
-
-
-def _named(op: ir.Operation) -> list:
-    return [op.attributes[i] for i in range(len(op.attributes))]
