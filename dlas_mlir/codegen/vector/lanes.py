@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from iree.compiler import ir
@@ -86,9 +86,7 @@ class Vectors:
             mask[lane] = lane - first if lane < first + count else lane - second + count
         return build.shuffle(vectors[0], vectors[1], mask)
 
-    def parts(self, position: Position, vector: ir.Value) -> list[tuple[int, ir.Value]]:
-        """The busy lanes of `vector`, which stands at `position`, in vectors of their own: (first, lanes)."""
-        pieces = self.pieces(position)
-        if len(pieces) == 1:
-            return [(0, vector)]
-        return [(start, build.shuffle(vector, vector, range(start, start + count))) for start, count in pieces]
+    def parts(self, position: Position, vector: ir.Value) -> Iterator[tuple[int, ir.Value]]:
+        """The busy lanes of `vector`, which stands at `position`, in vectors of their own: each with its first lane."""
+        for first, count in self.pieces(position):
+            yield first, build.shuffle(vector, vector, range(first, first + count)) if self.idle else vector

@@ -188,3 +188,49 @@ func.func @no_contraction(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
   }
   return %y : tensor<4x8xf32>
 }
+
+// -----
+
+#data = affine_map<(d0, d1, d2, d3, d4, d5, d6) -> (d0, d4, d2 + d5, d3 + d6)>
+#weights = affine_map<(d0, d1, d2, d3, d4, d5, d6) -> (d1, d4, d5, d6)>
+#out = affine_map<(d0, d1, d2, d3, d4, d5, d6) -> (d0, d1, d2, d3)>
+#here = affine_map<(d0, d1, d2, d3) -> (d0, d1, d2, d3)>
+#turned = affine_map<(d0, d1, d2, d3) -> (d0, d1, d3, d2)>
+
+// Where lanes are gathered, idle ones are not: they hold what the first busy one does. The last row's stands before them.
+// CHECK-LABEL: func.func @idle_lanes_are_not_gathered
+// CHECK: flow.dispatch.workgroups
+// CHECK: %[[TURNED:.*]] = iree_tensor_ext.dispatch.tensor.load {{.*}} -> tensor<1x2x3x2xf32>
+// CHECK: scf.for %[[K:.*]] = %c0 to %c2 step %c1
+// CHECK: scf.for
+// CHECK: scf.yield
+// CHECK-COUNT-3: tensor.extract %[[TURNED]]
+// CHECK-NEXT: vector.from_elements %[[A:.*]], %{{.*}}, %{{.*}}, %[[A]] : vector<4xf32>
+// CHECK-COUNT-3: tensor.extract %[[TURNED]]
+// CHECK-NEXT: vector.from_elements %[[B:.*]], %[[B]], %{{.*}}, %{{.*}} : vector<4xf32>
+// CHECK-NOT: tensor.extract %[[TURNED]]
+func.func @idle_lanes_are_not_gathered(%x: tensor<1x1x3x4xf32>, %r: tensor<1x2x3x2xf32>) -> tensor<1x2x2x3xf32> {
+  %zero = arith.constant 0.0 : f32
+  %w = arith.constant dense<[[[[1.0, 0.0], [0.0, 2.0]]], [[[0.0, 3.0], [0.0, 0.0]]]]> : tensor<2x1x2x2xf32>
+  %y = flow.dispatch.region -> (tensor<1x2x2x3xf32>) {
+    %e = tensor.empty() : tensor<1x2x2x3xf32>
+    %start = linalg.fill ins(%zero : f32) outs(%e : tensor<1x2x2x3xf32>) -> tensor<1x2x2x3xf32>
+    %1 = linalg.generic {indexing_maps = [#data, #weights, #out], iterator_types = ["parallel", "parallel", "parallel", "parallel", "reduction", "reduction", "reduction"]}
+        ins(%x, %w : tensor<1x1x3x4xf32>, tensor<2x1x2x2xf32>) outs(%start : tensor<1x2x2x3xf32>)
+        attrs = {dlas.sparse = {block = 1 : i64, nonzeros = 3 : i64},
+                 dlas.schedule = {distribution = array<i64: 0, 0, 0, 0, 0, 0, 0>, register_tile = array<i64: 1, 1, 2, 3, 1, 1, 1>, order = array<i64: 0, 2, 3, 1, 4, 5, 6>, vector = 3 : i64, lanes = 4 : i64}} {
+    ^bb0(%p: f32, %q: f32, %o: f32):
+      %m = arith.mulf %p, %q : f32
+      %s = arith.addf %o, %m : f32
+      linalg.yield %s : f32
+    } -> tensor<1x2x2x3xf32>
+    %2 = linalg.generic {indexing_maps = [#here, #turned, #here], iterator_types = ["parallel", "parallel", "parallel", "parallel"]}
+        ins(%1, %r : tensor<1x2x2x3xf32>, tensor<1x2x3x2xf32>) outs(%e : tensor<1x2x2x3xf32>) {
+    ^bb0(%p: f32, %q: f32, %o: f32):
+      %s = arith.addf %p, %q : f32
+      linalg.yield %s : f32
+    } -> tensor<1x2x2x3xf32>
+    flow.return %2 : tensor<1x2x2x3xf32>
+  }
+  return %y : tensor<1x2x2x3xf32>
+}
