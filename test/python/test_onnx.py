@@ -165,6 +165,37 @@ def test_what_is_refused_is_named(tmp_path, call, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("types", "call", "message"),
+    [
+        ("double[4] x) => (double[4] y", "Relu (x)", "input 'x' is float64, and iree-compile makes everything float32"),
+        ("uint16[4] x) => (uint16[4] y", "Add (x, x)", "input 'x' is of the type uint16, which is not supported"),
+        ("float[4] x) => (float[4] y", "RandomNormalLike (x)", "takes random numbers"),
+        ("float[4] x) => (int64[1, 4] y", "NonZero (x)", "the size of its result depends on values"),
+        (
+            "float[4] x, int64[1] axes) => (float[1] y",
+            "ReduceMax (x, axes)",
+            r"node 'act' \(ReduceMax\): its input 'axes' must be constant",
+        ),
+        (
+            "float[2, 1, 3] x, float[1, 4, 3] w, float[1, 4, 4] r) => (float[2, 1, 1, 4] y",
+            'RNN <hidden_size = 4, activations = ["Softsign"]> (x, w, r)',
+            "the activation Softsign is not supported: only Relu, Sigmoid, Tanh are",
+        ),
+        ("float[4, 4] x) => (float y", "Det (x)", "determinants of 4x4 are not supported"),
+        (
+            "float[1, 4, 4] x, int64[2] size, int64[2] block) => (float[1, 1, 3, 3] y",
+            "Col2Im (x, size, block)",
+            r"node 'act' \(Col2Im\) is not supported in this form",
+        ),
+    ],
+)
+def test_what_has_no_form_is_refused(tmp_path, types, call, message):
+    text = f'<ir_version: 8, opset_import: ["": 18]> net ({types}) {{ [act] y = {call} }}'
+    with pytest.raises(DlasError, match=message):
+        import_model(str(save(tmp_path / "net.onnx", text)))
+
+
 def test_peepholes_are_refused(tmp_path):
     """The lowering leaves them out."""
     text = """<ir_version: 8, opset_import: ["": 17]> net (float[2, 1, 3] x) => (float[2, 1, 1, 4] y) {
@@ -221,6 +252,22 @@ KINDS = {
     "instance normalization": "InstanceNormalization (x, four, four)",
     "mean and variance": "MeanVarianceNormalization (far)",
     "mean and variance over axes": "MeanVarianceNormalization <axes = [1, 3]> (far)",
+    "flipped": "Slice (x, ends, lowest, twothree, backwards)",
+    "every other one from the end": "Slice (x, ends, zeros, twothree, steps)",
+    "zero vector normalized": "LpNormalization <axis = 1> (nought)",
+    "determinant without a first pivot": "Det (swapped)",
+    "samples beyond the image": "GridSample (x, grid)",
+    "nearest samples": 'GridSample <mode = "nearest", padding_mode = "border", align_corners = 1> (x, grid)',
+    "reflected samples": 'GridSample <padding_mode = "reflection"> (x, grid)',
+    "resize, corners aligned": 'Resize <mode = "linear", coordinate_transformation_mode = "align_corners">'
+    " (x, , parts)",
+    "resize, cubic": 'Resize <mode = "cubic", exclude_outside = 1, cubic_coeff_a = -0.5> (x, , parts)',
+    "resize, antialiased": 'Resize <mode = "linear", antialias = 1> (x, , parts)',
+    "resize, cropped": 'Resize <mode = "linear", coordinate_transformation_mode = "tf_crop_and_resize">'
+    " (x, roi, , sizes)",
+    "resize, nearest, corners aligned": 'Resize <coordinate_transformation_mode = "align_corners"> (x, , parts)',
+    "loss": "NegativeLogLikelihoodLoss (stack, labels)",
+    "attention after a past": "Attention (queries, queries, queries, , past, past)",
     "resize, nearest": 'Resize <mode = "nearest", coordinate_transformation_mode = "asymmetric",'
     ' nearest_mode = "floor"> (x, , scales)',
     "resize, linear": 'Resize <mode = "linear", coordinate_transformation_mode = "half_pixel"> (x, , scales)',
@@ -229,13 +276,21 @@ KINDS = {
     "einsum": 'Einsum <equation = "bij,kj->bik"> (stack, square)',
     "triangle": "Trilu <upper = 0> (x)",
 }
-KINDS_MODEL = """<ir_version: 10, opset_import: ["": 21]>
-kinds (float[1, 4, 7, 7] x, float[3] vector, float[2, 3, 4] stack, float[4] short) => ({outputs})
-<int64[8] around = {{0, 0, 2, 1, 0, 0, 1, 3}}, float[4] scales = {{1.0, 1.0, 2.0, 2.0}}, int64[2] axes = {{2, 3}},
+KINDS_MODEL = """<ir_version: 10, opset_import: ["": 23]>
+kinds (float[1, 4, 7, 7] x, float[3] vector, float[2, 3, 4] stack, float[4] short, float[1, 3, 4, 2] random)
+ => ({outputs})
+<int64[2] ends = {{-1, -1}}, int64[2] lowest = {{-1000000, -1000000}}, int64[2] twothree = {{2, 3}},
+ int64[2] backwards = {{-1, -1}}, int64[2] zeros = {{0, 0}}, int64[2] steps = {{-2, -3}},
+ float[2, 2] swapped = {{0.0, 1.0, 2.0, 3.0}}, float[4] parts = {{1.0, 1.0, 0.6, 0.8}}, float twice = {{2.0}},
+ float[8] roi = {{0.0, 0.0, 0.2, 0.1, 1.0, 1.0, 0.9, 1.2}}, int64[4] sizes = {{1, 4, 7, 5}},
+ int64[2, 4] labels = {{0, 1, 2, 0, 1, 1, 2, 2}},
+ int64[8] around = {{0, 0, 2, 1, 0, 0, 1, 3}}, float[4] scales = {{1.0, 1.0, 2.0, 2.0}}, int64[2] axes = {{2, 3}},
  float thousand = {{1000.0}}, float low = {{-0.5}}, float high = {{0.5}}>
 {{
   sigmoid = Sigmoid (x)
   far = Add (x, thousand)
+  nought = Sub (x, x)
+  grid = Mul (random, twice)
   {lines}
 }}"""
 
@@ -246,6 +301,7 @@ def test_kinds_of_operations(tmp_path):
     text = KINDS_MODEL.format(outputs=outputs, lines="\n  ".join(lines))
     weights = {"w": random(5, 4, 3, 3), "t": random(4, 2, 3, 3), "square": random(5, 4)}
     weights |= {"two": random(2), "four": random(4), "seven": random(7)}
+    weights |= {"queries": random(1, 2, 3, 4), "past": random(1, 2, 5, 4)}
     path = save(tmp_path / "kinds.onnx", text, weights)
     model = onnx.load(str(path))
     for output in model.graph.output:  # the text form knows no open rank

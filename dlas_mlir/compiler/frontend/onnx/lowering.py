@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from iree.compiler import ir
@@ -15,6 +16,10 @@ _PIPELINE = (
     "torch-onnx-to-torch-backend-pipeline,"
     "torch-backend-to-linalg-on-tensors-backend-pipeline)"
 )
+
+
+# What is said where an operation that reads the constant is left.
+_OF_A_CONSTANT = re.compile(r"failed to legalize operation 'torch\.(constant\.|vtensor\.literal)")
 
 
 @dataclass(frozen=True)
@@ -67,9 +72,26 @@ def lower(module: ir.Module) -> None:
         PassManager.parse(_PIPELINE, context).run(module.operation)
     except ir.MLIRError as error:
         lines = [line.strip(" -:") for line in str(error).splitlines() if line.strip()]
+        if problems and _OF_A_CONSTANT.match(problems[0].message):
+            problems[:0] = _left(module)
         raise LoweringError(problems or [Problem("", lines[-1] if lines else "no reason is given")]) from None
     finally:
         handler.detach()
+
+
+def _left(module: ir.Module) -> list[Problem]:
+    """The first operation that no pass has taken: the last one complains of the constants that it reads."""
+    found: list[Problem] = []
+
+    def visit(op: ir.Operation) -> ir.WalkResult:
+        if not op.name.startswith(("torch.aten.", "torch.operator", "torch.prim", "torch.torchvision")):
+            return ir.WalkResult.ADVANCE
+        name = str(op.attributes["name"]) if op.name == "torch.operator" else op.name
+        found.append(Problem(str(place_of(op.location)), f"failed to legalize operation '{name}': = \"{name}\""))
+        return ir.WalkResult.INTERRUPT
+
+    module.operation.walk(visit)
+    return found
 
 
 def say_unsigned(main: ir.OpView, inputs: list[bool], outputs: list[bool]) -> None:

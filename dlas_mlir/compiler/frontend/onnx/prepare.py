@@ -13,22 +13,14 @@ import onnx
 from onnx import ModelProto, TensorProto, helper, inliner
 
 from dlas_mlir.compiler.frontend.onnx import rewrite as onnx_rewrite
-from dlas_mlir.compiler.frontend.onnx.file import name_nodes
+from dlas_mlir.compiler.frontend.onnx.expand import expand, spell_out
 from dlas_mlir.compiler.frontend.onnx.fold import fold, infer
-from dlas_mlir.compiler.frontend.onnx.graph import STANDARD, Graph, all_nodes, describe, opset
+from dlas_mlir.compiler.frontend.onnx.graph import STANDARD, Graph, opset
+from dlas_mlir.compiler.frontend.onnx.refusals import check_constants, check_operations, check_types
 from dlas_mlir.errors import DlasError
 
 # Where the lowering knows all operations in the form that they have; newer ones stay as they are.
 _OPSET = 17
-# Without a lowering that works, but with a definition by other operations.
-_EXPANDED = (
-    "Attention",
-    "CausalConvWithState",
-    "LinearAttention",
-    "RMSNormalization",
-    "RotaryEmbedding",
-    "Swish",
-)
 # Weights are kept out of what onnx's own native code is given: it takes no more than 2 GB.
 _SMALL = 4096
 
@@ -39,12 +31,14 @@ def prepare(model: ModelProto, name: str) -> ModelProto:
     model.graph.name = "main"
     if model.functions:
         model = _native(name, lambda: inliner.inline_local_functions(model, convert_version=True))
-    _check_operations(model, name)
-    _spell_out(model)
+    check_operations(model, name)
+    spell_out(model)
     weights = _set_aside(model)
     model = _native(name, lambda: fold(model))
+    check_types(model, name)
     model = _upgraded(model, name)
-    model = _native(name, lambda: _expanded(model))
+    model = _native(name, lambda: expand(model))
+    check_constants(model, name)
     model = onnx_rewrite.rewrite(model, name)
     model = _native(name, lambda: fold(model))
     _put_back(model, weights)
@@ -62,26 +56,6 @@ def _native(name: str, call: Callable[[], ModelProto]) -> ModelProto:
         raise DlasError(f"{name} is no valid ONNX model: {lines[0]}") from None
 
 
-def _check_operations(model: ModelProto, name: str) -> None:
-    """Raise DlasError for operations that are not the standard's, and for those that it does not have."""
-    version = opset(model)
-    for node in all_nodes(model.graph.node):
-        if node.domain not in STANDARD:
-            raise DlasError(
-                f"{name}: {describe(node)} is an operation of the domain {node.domain}, which is not supported: "
-                "export the model with the operations of standard ONNX only"
-            )
-        if not onnx.defs.has(node.op_type, max_inclusive_version=version):
-            raise DlasError(f"{name}: {describe(node)}: opset {version} of ONNX has no such operation")
-
-
-def _spell_out(model: ModelProto) -> None:
-    """Write defaults that shape inference needs and does not find."""
-    for node in all_nodes(model.graph.node):
-        if node.op_type == "MeanVarianceNormalization" and not node.attribute:
-            node.attribute.append(helper.make_attribute("axes", [0, 2, 3]))
-
-
 def _upgraded(model: ModelProto, name: str) -> ModelProto:
     if opset(model) >= _OPSET:
         return model
@@ -90,16 +64,6 @@ def _upgraded(model: ModelProto, name: str) -> ModelProto:
         return fold(newer)
     except Exception:  # it does not know how to convert an operation: perhaps the importer takes it as it is
         return _native(name, lambda: infer(model))
-
-
-def _expanded(model: ModelProto) -> ModelProto:
-    """The operations that the lowering does not know and the standard writes with others, written so."""
-    if not any(node.op_type in _EXPANDED for node in all_nodes(model.graph.node)):
-        return model
-    functions = [("", name) for name in _EXPANDED]
-    model = inliner.inline_selected_functions(model, functions, inline_schema_functions=True)
-    name_nodes(model)
-    return fold(model)
 
 
 def _set_aside(model: ModelProto) -> dict[str, TensorProto]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from onnx import ModelProto, NodeProto, helper
 
-from dlas_mlir.compiler.frontend.onnx import quantized, recurrent, windows
-from dlas_mlir.compiler.frontend.onnx.graph import STANDARD, Graph, describe, integers
+from dlas_mlir.compiler.frontend.onnx import quantized, recurrent, sampling, windows
+from dlas_mlir.compiler.frontend.onnx.graph import STANDARD, Graph, attributes, describe, integers
 from dlas_mlir.compiler.frontend.onnx.rule import Rule, Writer, fixed_shape
 from dlas_mlir.errors import DlasError
 
@@ -51,18 +51,91 @@ def _normalization(graph: Graph, each: NodeProto) -> list[NodeProto] | None:
     """MeanVarianceNormalization: the standard takes E[x]^2 from E[x^2], of which little is left far from zero."""
     (x,), axes = each.input, integers(each, "axes", [0, 2, 3])
     write = Writer(graph, each)
-    apart = write.add("Sub", [x, write.mean(x, axes)])
-    variance = write.mean(write.add("Mul", [apart, apart]), axes)
+    apart = write.add("Sub", [x, write.reduced("ReduceMean", x, axes)])
+    variance = write.reduced("ReduceMean", write.add("Mul", [apart, apart]), axes)
     least = np.array(1e-9, helper.tensor_dtype_to_np_dtype(graph.element(x)))
     deviation = write.add("Add", [write.add("Sqrt", [variance]), write.constant(least, "least")])
     write.add("Div", [apart, deviation], each.output[0])
     return write.nodes
 
 
+def _unit_norm(graph: Graph, each: NodeProto) -> list[NodeProto] | None:
+    """LpNormalization: what is all zero stays so."""
+    values, (x,) = attributes(each), each.input
+    order, axis = int(values.get("p", 2)), int(values.get("axis", -1))  # pyright: ignore
+    write = Writer(graph, each)
+    norm = write.reduced(f"ReduceL{order}", x, [axis])
+    element = helper.tensor_dtype_to_np_dtype(graph.element(x))
+    zero, one = (write.constant(np.array(number, element), "number") for number in (0, 1))
+    divisor = write.add("Where", [write.add("Equal", [norm, zero]), one, norm])
+    write.add("Div", [x, divisor], each.output[0])
+    return write.nodes
+
+
+def _backward_slice(graph: Graph, each: NodeProto) -> list[NodeProto] | None:
+    """Slice with steps that go backwards, such as a flip: places, which are constant, along each axis."""
+    shape = fixed_shape(graph, each.input[0])
+    starts, ends, axes, steps = (graph.constant(name) if name else None for name in [*each.input[1:], "", ""][:4])
+    if starts is None or ends is None or steps is None or (steps > 0).all():
+        return None
+    write, current = Writer(graph, each), each.input[0]
+    found = np.arange(len(starts)) if axes is None else axes
+    for axis, start, end, step in zip(found.tolist(), starts.tolist(), ends.tolist(), steps.tolist(), strict=True):
+        places = np.arange(shape[axis], dtype=np.int64)[start:end:step]
+        if len(places) != shape[axis] or step < 0:
+            current = write.add("Gather", [current, write.constant(places, "places")], axis=axis)
+    write.add("Identity", [current], each.output[0])
+    return write.nodes
+
+
+def _space_to_depth(graph: Graph, each: NodeProto) -> list[NodeProto] | None:
+    """With the channels first (mode CRD), which the lowering does not look at."""
+    if attributes(each).get("mode", "DCR") != "CRD":
+        return None
+    batch, channels, height, width = fixed_shape(graph, each.input[0])
+    (size,) = (found.i for found in each.attribute if found.name == "blocksize")
+    write = Writer(graph, each)
+    apart = [batch, channels, height // size, size, width // size, size]
+    blocks = write.add("Reshape", [each.input[0], write.constant(apart, "apart")])
+    turned = write.add("Transpose", [blocks], perm=[0, 1, 3, 5, 2, 4])
+    whole = [batch, channels * size * size, height // size, width // size]
+    write.add("Reshape", [turned, write.constant(whole, "whole")], each.output[0])
+    return write.nodes
+
+
+def _determinant(graph: Graph, each: NodeProto) -> list[NodeProto] | None:
+    """By its definition: the lowering eliminates without looking whether it divides by zero."""
+    *_, size = fixed_shape(graph, each.input[0])
+    if size > 3:
+        raise ValueError(f"determinants of {size}x{size} are not supported: only up to 3x3")
+    write = Writer(graph, each)
+    numbers = [write.constant(np.array(index, np.int64), "index") for index in range(size)]
+    rows = [write.add("Gather", [each.input[0], row], axis=-2) for row in numbers]
+    items = [[write.add("Gather", [row, column], axis=-1) for column in numbers] for row in rows]
+    write.add("Identity", [_expanded_by_row(write, items)], each.output[0])
+    return write.nodes
+
+
+def _expanded_by_row(write: Writer, items: list[list[str]]) -> str:
+    if len(items) == 1:
+        return items[0][0]
+    total = ""
+    for column, item in enumerate(items[0]):
+        minor = [[*row[:column], *row[column + 1 :]] for row in items[1:]]
+        part = write.add("Mul", [item, _expanded_by_row(write, minor)])
+        total = write.add("Sub" if column % 2 else "Add", [total, part]) if total else part
+    return total
+
+
 _RULES: dict[str, Rule] = {
+    "Det": _determinant,
+    "LpNormalization": _unit_norm,
     "MatMul": _product,
     "MeanVarianceNormalization": _normalization,
+    "Slice": _backward_slice,
+    "SpaceToDepth": _space_to_depth,
     **quantized.RULES,
     **recurrent.RULES,
+    **sampling.RULES,
     **windows.RULES,
 }

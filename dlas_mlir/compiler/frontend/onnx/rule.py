@@ -69,11 +69,11 @@ class Writer:
             self.graph.set_shape(names[-1], self.graph.element(value), shape)
         return names
 
-    def mean(self, value: str, axes: Sequence[int]) -> str:
-        """The mean over `axes`, which stay with one entry."""
+    def reduced(self, op_type: str, value: str, axes: Sequence[int]) -> str:
+        """A mean or norm over `axes`, which stay with one entry."""
         if opset(self.graph.model) < 18:
-            return self.add("ReduceMean", [value], axes=list(axes))
-        return self.add("ReduceMean", [value, self.constant(axes, "axes")])
+            return self.add(op_type, [value], axes=list(axes))
+        return self.add(op_type, [value, self.constant(axes, "axes")])
 
     def transposed(self, value: str, order: Sequence[int]) -> str:
         """`value` with its dimensions in another order; it has the shape that the graph knows then."""
