@@ -161,5 +161,12 @@ CASES: dict[str, Callable[[], tuple[nn.Module, tuple[Any, ...]]]] = {
     "depthwise in three dimensions": lambda: _layers(
         lambda: nn.Conv3d(6, 6, (3, 1, 1), padding=(1, 0, 0), groups=6), 1, 6, 4, 5, 5
     ),
+    "determinants": lambda: (
+        Call(lambda m, x, y: (torch.linalg.det(x), y.det())),
+        (
+            _floats(2, 5, 5).index_fill(1, torch.tensor([0]), 0.0) + torch.eye(5).flip(0),
+            torch.tensor([[0.0, 1], [2, 3]]),
+        ),
+    ),
     "unbatched": lambda: _layers(lambda: nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(2)), 3, 9, 9),
 }

@@ -56,6 +56,7 @@ def table() -> dict[Any, Callable[..., Any]]:
     found[_aten.fake_quantize_per_channel_affine_cachemask.default] = fake_quantize_channels
     found[_aten.index_put.default] = index_put
     found[_aten.conv_tbc.default] = conv_tbc
+    found[_aten._linalg_det.default] = determinant
     found[_aten.clamp.default] = _clamp
     found[_aten.convolution.default] = convolution
     for operation in _SMALL_INTEGER_OPERATIONS:
@@ -151,6 +152,24 @@ def isclose(x: Tensor, y: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_
 def conv_tbc(x: Tensor, weight: Tensor, bias: Tensor, padding: int = 0) -> Tensor:
     """A one-dimensional convolution of [T, N, Cin] by [R, Cin, Cout]."""
     return functional.conv1d(x.permute(1, 2, 0), weight.permute(2, 1, 0), bias, padding=padding).permute(2, 0, 1)
+
+
+def determinant(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The determinants of [.., N, N], by elimination with the largest pivot of each column; torch-mlir takes the first.
+
+    The two other results, which gradients are computed from, are not.
+    """
+    size = x.shape[-1]
+    whole, result = x, torch.ones_like(x[..., 0, 0])
+    for left in range(size, 0, -1):
+        taken = torch.arange(left, device=x.device) == x[..., 0].abs().argmax(-1, keepdim=True)
+        pivot = torch.where(taken.unsqueeze(-1), x, 0.0).sum(-2)
+        result = result * pivot[..., 0] * torch.where(taken[..., 0], 1.0, -1.0)
+        # The first row stands where the pivot was.
+        rest = torch.where(taken.unsqueeze(-1), x[..., :1, :], x)[..., 1:, :]
+        factors = rest[..., :1] / torch.where(pivot[..., :1] == 0, 1.0, pivot[..., :1]).unsqueeze(-1)
+        x = (rest - factors * pivot.unsqueeze(-2))[..., 1:]
+    return result, whole.clone(), torch.zeros(whole.shape[:-1], dtype=torch.int32, device=whole.device)
 
 
 def _clamp(x: Tensor, low: Any = None, high: Any = None) -> Any:
