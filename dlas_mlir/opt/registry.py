@@ -7,15 +7,17 @@ through the entry-point group `dlas_mlir.passes`: the entry's name is the pass's
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from dlas_mlir import passes
 from dlas_mlir.errors import DlasError
 from dlas_mlir.opt.base import Pass
 
+# The package of our own passes, by its name: it is made of this room, and imported for a pass that is asked for.
+_OWN = "dlas_mlir.passes"
 ENTRY_POINTS = "dlas_mlir.passes"
 
 
@@ -35,14 +37,20 @@ class Entry:
 
 @cache
 def _own_entries() -> dict[str, Entry]:
-    root = Path(passes.__path__[0])
+    (root,) = map(Path, _locations(_OWN))
     entries: dict[str, Entry] = {}
     for file in sorted(root.glob("*/[a-z]*.py")):
         family, stem = file.parent.name, file.stem
         camel = "".join(part.capitalize() for part in stem.split("_"))
         name = "dlas-" + stem.replace("_", "-")
-        entries[name] = Entry(name, family, f"{passes.__name__}.{family}.{stem}", f"{camel}Pass")
+        entries[name] = Entry(name, family, f"{_OWN}.{family}.{stem}", f"{camel}Pass")
     return entries
+
+
+def _locations(package: str) -> list[str]:
+    """The folders of a package, which is not imported for it."""
+    spec = importlib.util.find_spec(package)
+    return list(spec.submodule_search_locations or ()) if spec else []
 
 
 @cache
