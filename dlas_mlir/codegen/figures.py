@@ -39,12 +39,13 @@ class Table:
     """What `read` needs to know of a table beside its values.
 
     `prefix` is what comes before its keys in messages. `shared` has the values of keys that are not given; `complete`:
-    all must be given. `beside` are keys that are known too, for a message that lists them.
+    all must be given. `fixed` are fields that are no keys of it, `beside` keys that are no fields, for messages.
     """
 
     prefix: str = ""
     shared: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     complete: bool = False
+    fixed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     beside: tuple[str, ...] = ()
 
     def part(self, key: str) -> Table:
@@ -54,7 +55,7 @@ class Table:
 
 def read(cls: Any, values: Mapping[str, Any], table: Table) -> Any:
     """An instance of the dataclass `cls`. Raises FigureError."""
-    known = [*table.beside, *names(cls)]
+    known = [*table.beside, *(name for name in names(cls) if name not in table.fixed)]
     for key in values:
         if key not in known:
             hint = closest(key, known)
@@ -112,6 +113,8 @@ def from_text(cls: type, words: Mapping[str, str]) -> dict[str, Any]:
 def _value(field: dataclasses.Field, values: Mapping[str, Any], found: Mapping[str, Any], table: Table) -> Any:
     """The value of a field, MISSING where it has its default. Raises FigureError when there is none at all."""
     name, like = field.name, field.metadata.get("like", "")
+    if name in table.fixed:
+        return table.fixed[name]
     if name in values:
         return values[name]
     if not table.complete and name in table.shared:

@@ -49,15 +49,13 @@ class Target:
         kind = rest.pop("kind", None)
         if kind is None:
             raise FigureError(f'the key `{prefix}kind` is missing: "cpu" or "gpu"')
-        if kind not in _KINDS:
+        if not isinstance(kind, str) or kind not in _KINDS:
             raise FigureError(f"{prefix}kind: expected cpu or gpu, found {kind!r}")
-        cls = _KINDS[kind]
         for other in _KINDS.values():
-            for key in rest:
-                if key in tables.names(other) and key not in tables.names(cls):
-                    what = f"a figure of {other.kind.upper()}s, and this target is a {kind.upper()}"
-                    raise FigureError(f"{prefix}{key} is {what}: leave it out")
-        return tables.read(cls, rest, table or Table(shared=generic(kind)))
+            if wrong := [key for key in rest if key in tables.names(other) and key not in tables.names(_KINDS[kind])]:
+                what = f"a figure of {other.kind.upper()}s, and this target is a {kind.upper()}"
+                raise FigureError(f"{prefix}{wrong[0]} is {what}: leave it out")
+        return tables.read(_KINDS[kind], rest, table or Table(shared=generic(kind)))
 
     @staticmethod
     def from_json(text: str) -> AnyTarget:

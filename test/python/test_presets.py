@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 from pathlib import Path
 
@@ -29,6 +30,8 @@ description = "nothing"
 pipeline = "cse"
 """
 
+BUILT_IN = {"cpu": "x86-64-avx2", "gpu": "vulkan"}
+
 
 def vector_bits(preset: str) -> int:
     target = load_preset(preset).target
@@ -55,7 +58,7 @@ def test_every_built_in_preset_loads() -> None:
         if recipe != "stock":
             assert preset.pipeline.startswith(f"builtin.module(dlas-set-target{{target={preset.target_name}")
         assert "--iree-opt-level=O3" in preset.iree_flags
-    x86 = {f"x86-64-{name}" for name in ("avx2", "avx512", "avx512-vnni", "avx512-bf16", "zen5")}
+    x86 = {f"x86-64-{name}" for name in ("avx2", "avx512", "avx512-vnni", "avx512-bf16", "sapphirerapids", "zen5")}
     cpus = {*x86, "aarch64-neon", "aarch64-i8mm"}
     for target in cpus & found.keys():
         assert found[target] >= {"stock", "direct", "gemm", "spatial-pack", "auto"}
@@ -105,6 +108,16 @@ def test_host_is_compiled_for_exactly_this_cpu(monkeypatch: pytest.MonkeyPatch) 
             "x86_64",
             "avx2 fma avx512f avx512bw avx512cd avx512dq avx512vl avx512_vnni avx512_bf16 avx512_vp2intersect avx_vnni",
             "x86-64-zen5",
+        ),
+        (
+            "x86_64",
+            "avx2 fma avx512f avx512bw avx512cd avx512dq avx512vl avx512_vnni avx512_bf16 avx512_fp16 amx_tile",
+            "x86-64-sapphirerapids",
+        ),
+        (
+            "x86_64",
+            "avx2 fma avx512f avx512bw avx512cd avx512dq avx512vl avx512_vnni avx512_bf16 avx_vnni avx512_fp16",
+            "x86-64-avx512-bf16",
         ),
         ("AMD64", "avx2 fma avx512f", "x86-64-avx2"),
         ("arm64", "", "aarch64-neon"),
@@ -168,6 +181,30 @@ def test_directories_are_searched_in_order(own_directory: Path, monkeypatch: pyt
         ("= 64", "= 0", "target.vector_bits: expected at least 64, found 0"),
         ("= 64", "= 96", "target.vector_bits: expected a power of two, found 96"),
         ("vector_registers = 32", "", "the key `target.vector_registers` is missing: architectural vector registers"),
+        (
+            "= 64",
+            "= 64\nthreads = 2",
+            "unknown key `target.threads`; known are description, triple",
+        ),
+        ("= 64", "= 64\nname = 'other'", "unknown key `target.name`; known are"),
+        ("= 64", '= 64\nkind = "gpu"', 'target.kind: a target whose iree.device is "local" is a cpu'),
+        ("= 64", '= 64\nkind = "tpu"', "target.kind: expected cpu or gpu, found 'tpu'"),
+        ("= 64", "= 64\ncost = 3", "target.cost: expected a table, found 3"),
+        ("= 64", "= 64\nint8_dot = 'vpdpbus'", r"target.int8_dot: expected one of .* \(did you mean `vpdpbusd`\?\)"),
+        (
+            "= 64",
+            "= 64\nshared_bytes = 1",
+            "target.shared_bytes is a figure of GPUs, and this target is a CPU",
+        ),
+        ('"local"', '"cuda"', "target.vector_bits is a figure of CPUs, and this target is a GPU: leave it out"),
+        (
+            "[iree]",
+            "[target.cost]\nsparse_lop = 1\n[iree]",
+            r"unknown key `target.cost.sparse_lop` \(did you mean",
+        ),
+        ("[iree]", "[target.cost]\nsparse_loop = 'x'\n[iree]", "target.cost.sparse_loop: expected a number, found 'x'"),
+        ("[iree]", "[target.cost]\nsparse_loop = -1\n[iree]", "target.cost.sparse_loop: expected at least 0, found -1"),
+        ("[target]", "target = 3\n[other]", "target: expected a table, found 3"),
         ("= 64", "= ", "line 3"),
         ('description = "mine"\n', "", "the key `target.description` is missing"),
         ("[iree]", "[iree_flags]", "unknown key `iree_flags`"),
@@ -185,6 +222,37 @@ def test_what_is_wrong_in_a_file(own_directory: Path, old: str, new: str, messag
     with pytest.raises(DlasError, match=message) as raised:
         load_preset("mine/plain")
     assert str(own_directory / "mine.toml") in str(raised.value)
+
+
+def test_a_wrong_target_file_ends_the_command(own_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (own_directory / "mine.toml").write_text(GOOD.replace("vector_bits = 64\n", ""))
+    assert main(["presets", "--show", "mine/plain"]) == 1
+    said = capsys.readouterr().err
+    assert said == (
+        f"error: {own_directory / 'mine.toml'}: the key `target.vector_bits` is missing: bits of a vector register\n"
+    )
+
+
+def test_a_target_has_the_figures_of_its_file_and_else_those_of_any(own_directory: Path) -> None:
+    more = "l2_bytes = 64\n[target.cost]\nsparse_loop = 9\n"
+    (own_directory / "mine.toml").write_text(GOOD.replace("[iree]", f"{more}[iree]"))
+    target, other = load_preset("mine/plain").target, load_preset("x86-64-avx2/auto").target
+    assert isinstance(target, CpuTarget)
+    assert isinstance(other, CpuTarget)
+    assert (target.kind, target.name, target.l2_bytes, target.cost.sparse_loop) == ("cpu", "mine", 64, 9.0)
+    assert target.cost == dataclasses.replace(other.cost, sparse_loop=9.0)
+    assert "cost.sparse_loop=9.0" in load_preset("mine/plain").pipeline
+
+
+@pytest.mark.parametrize(("device", "kind"), [("local", "cpu"), ("vulkan", "gpu")])
+def test_a_target_that_names_no_recipes_has_those_of_its_kind(own_directory: Path, device: str, kind: str) -> None:
+    text = GOOD.partition("[recipes")[0].replace("local", device)
+    if kind == "gpu":
+        text = text.replace("vector_bits = 64\nvector_registers = 32\n", "shared_bytes = 4096\n")
+    (own_directory / "mine.toml").write_text(text)
+    shared = {listed.name.split("/")[1] for listed in list_presets() if listed.name.startswith(f"{BUILT_IN[kind]}/")}
+    assert {listed.name.split("/")[1] for listed in list_presets() if listed.name.startswith("mine/")} == shared
+    assert load_preset("mine/direct", threads=2).target.kind == kind
 
 
 @pytest.mark.parametrize(
@@ -256,15 +324,12 @@ def test_recipes_are_taken_from_files_of_recipes(own_directory: Path, name: str,
 
 
 def test_recipes_alone_are_no_target(own_directory: Path) -> None:
-    with pytest.raises(DlasError, match=r"cpu.toml: `cpu` is no target, only recipes or fragments"):
+    with pytest.raises(DlasError, match=r"cpu.toml: `cpu` is no target, only what targets share"):
         load_preset("cpu/auto")
     with pytest.raises(
         DlasError, match=r"there is no target `cpu1`; there are aarch64-i8mm, aarch64-neon, cuda-sm80, host, v"
     ):
         load_preset("cpu1/auto")
-    (own_directory / "mine.toml").write_text(GOOD.partition("[recipes")[0])
-    with pytest.raises(DlasError, match=r"mine.toml: there are no recipes: .* both missing"):
-        load_preset("mine/auto")
 
 
 FRAGMENTS = """\

@@ -26,6 +26,7 @@ NEEDED = {
     "x86-64-avx2": {"avx2", "fma"},
     "x86-64-avx512": AVX512,
     "x86-64-zen5": {*AVX512, "avx512_vnni", "avx512_bf16", "avx512_vp2intersect", "avx_vnni"},
+    "x86-64-sapphirerapids": {*AVX512, "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "avx_vnni"},
 }
 ELF_MACHINES = {**dict.fromkeys(NEEDED, 62), "aarch64-neon": 183}
 

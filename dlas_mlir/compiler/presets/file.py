@@ -27,8 +27,6 @@ _RECIPES_FILE = {"recipes": (dict, True)}
 _FRAGMENTS_FILE = {"fragments": (dict, True)}
 # Beside the figures, which dlas_mlir/codegen/target.py knows.
 _TARGET = {"description": (str, True), "triple": (str, False), "cpu": (str, False), "features": (list, False)}
-# What is no matter of the file: its name is the target's, threads are chosen for each artifact.
-_NOT_IN_FILES = ("name", "threads")
 # These a CPU's file has to say: with those of any CPU it would be slow, and nobody could see why.
 _OWN = ("vector_bits", "vector_registers")
 _IREE = {"device": (str, True), "flags": (list, True)}
@@ -69,7 +67,8 @@ class Fragment:
 class TargetFile:
     """A target file. `device` is `local` for a CPU; `iree_flags` are those of all its recipes.
 
-    `recipes` are its own; the name in `recipes_from` is that of a file with more (None: there are no more).
+    `recipes` are its own; the name in `recipes_from` is that of a file with more (None: there are no more). A target
+    that names neither has the recipes of its kind, those of cpu.toml or gpu.toml.
     """
 
     path: Path
@@ -115,8 +114,6 @@ def read(path: Path) -> TargetFile:
     text, data = toml.read(path)
     table = _Table(path, "")
     table.check(data, _FILE)
-    if "recipes" not in data and "recipes_from" not in data:
-        raise DlasError(f"{path}: there are no recipes: the keys `recipes` and `recipes_from` are both missing")
     if not re.fullmatch(r"\w[\w.-]*", data.get("recipes_from", "name")):
         wanted = 'the name of a file such as "cpu" (for cpu.toml)'
         raise DlasError(f"{path}: recipes_from: expected {wanted}, found `{data['recipes_from']}`")
@@ -128,14 +125,15 @@ def read(path: Path) -> TargetFile:
     device = iree_table["device"]
     if device not in DEVICES:
         raise DlasError(f"{path}: iree.device: expected {' or '.join(DEVICES)}, found `{device}`")
+    figures = _target(path, data["target"], device)
     return TargetFile(
         path=path,
         description=target["description"],
-        target=_target(path, data["target"], device),
+        target=figures,
         device=device,
         iree_flags=(*_flags(path, "iree.flags", iree_table["flags"]), *_cpu_flags(target)),
         recipes=_recipes(table, data, text),
-        recipes_from=data.get("recipes_from"),
+        recipes_from=data.get("recipes_from", None if "recipes" in data else figures.kind),
     )
 
 
@@ -143,14 +141,13 @@ def _target(path: Path, table: dict[str, Any], device: str) -> AnyTarget:
     """The figures of the table [target]. Its kind follows from the device, and may be told too."""
     kind = "cpu" if device == "local" else "gpu"
     figures = {key: value for key, value in table.items() if key not in _TARGET}
-    for key in _NOT_IN_FILES:
-        if key in figures:
-            raise DlasError(f"{path}: target.{key} is not for files: leave it out")
     if figures.setdefault("kind", kind) != kind and figures["kind"] in kinds():
         raise DlasError(f'{path}: target.kind: a target whose iree.device is "{device}" is a {kind}')
+    # Threads are chosen for each artifact.
+    fixed = {"name": path.stem, "threads": 1} if kind == "cpu" else {"name": path.stem}
+    shared = {key: value for key, value in generic(kind).items() if key not in _OWN}
     try:
-        shared = {key: value for key, value in generic(kind).items() if key not in _OWN}
-        return Target.from_figures({**figures, "name": path.stem}, Table("target.", shared, beside=tuple(_TARGET)))
+        return Target.from_figures(figures, Table("target.", shared, fixed=fixed, beside=tuple(_TARGET)))
     except FigureError as error:
         raise DlasError(f"{path}: {error}") from None
 

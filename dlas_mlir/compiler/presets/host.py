@@ -11,6 +11,7 @@ _AVX512 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 _VNNI = {"avx512_vnni"}
 _BF16 = {"avx512_bf16"}
 _ZEN5 = {"avx512_vp2intersect", "avx_vnni"}  # With BF16: no other CPU has all of them.
+_SAPPHIRE_RAPIDS = {"avx512_fp16", "amx_tile"}  # With BF16: it and its successors.
 _AVX2 = {"avx2", "fma"}
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
@@ -24,6 +25,8 @@ def target_name() -> str:
         features = cpu_features()
         if features >= _AVX512 | _VNNI | _BF16 | _ZEN5:
             return "x86-64-zen5"
+        if features >= _AVX512 | _VNNI | _BF16 | _SAPPHIRE_RAPIDS:
+            return "x86-64-sapphirerapids"
         if features >= _AVX512 | _VNNI | _BF16:
             return "x86-64-avx512-bf16"
         if features >= _AVX512 | _VNNI:

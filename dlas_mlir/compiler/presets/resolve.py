@@ -153,7 +153,7 @@ def _read(target: str) -> TargetFile:
     if path and preset_file.is_target(path):
         return _with_shared_recipes(preset_file.read(path))
     if path:
-        raise DlasError(f"{path}: `{target}` is no target, only recipes or fragments that targets share")
+        raise DlasError(f"{path}: `{target}` is no target, only what targets share")
     if target == HOST:
         return _for_host(_read(host.target_name()))
     known = _targets() | {HOST}
@@ -177,7 +177,8 @@ def _with_shared_recipes(file: TargetFile) -> TargetFile:
 
 def _for_host(file: TargetFile) -> TargetFile:
     """`file` for exactly this CPU: its own instructions and caches."""
-    assert isinstance(file.target, CpuTarget)
+    if not isinstance(file.target, CpuTarget):
+        raise DlasError(f"{file.path}: `{HOST}` is this CPU, and this target is a GPU")
     target = dataclasses.replace(file.target, **host.cache_sizes())
     replaced = ("--iree-llvmcpu-target-",)
     flags = tuple(flag for flag in file.iree_flags if not flag.startswith(replaced))
