@@ -14,15 +14,20 @@ _OUT = {"d": "od", "h": "oh", "w": "ow"}
 _WINDOW = {"d": "t", "h": "r", "w": "s"}
 
 
+def is_pooling(op: ir.Operation) -> bool:
+    """Whether `op` is a named pooling."""
+    return op.name.startswith(_POOLING)
+
+
 def summands(op: ir.Operation) -> int:
     """How many elements a pooling, linalg.reduce or linalg.dot combines into one; 0 for any other operation and for a
     dynamic shape."""
-    if op.name not in ("linalg.reduce", "linalg.dot") and not op.name.startswith(_POOLING):
+    if op.name not in ("linalg.reduce", "linalg.dot") and not is_pooling(op):
         return 0
     kinds = [ir.RankedTensorType(value.type) for value in op.operands]
     if len(op.results) != 1 or not all(kind.has_static_shape for kind in kinds):
         return 0
-    if op.name.startswith(_POOLING):
+    if is_pooling(op):
         return math.prod(kinds[1].shape)
     return math.prod(kinds[0].shape) // max(1, math.prod(kinds[-1].shape))
 
@@ -30,7 +35,7 @@ def summands(op: ir.Operation) -> int:
 def generalized(op: ir.Operation) -> ir.Operation:
     """A linalg.generic that does what `op`, of which `summands` are known, does."""
     *inputs, destination = op.operands
-    maps, kinds = _pooling(op) if op.name.startswith(_POOLING) else _reduce(op)
+    maps, kinds = _pooling(op) if is_pooling(op) else _reduce(op)
     return build.generic_like(
         op,
         inputs,
@@ -45,7 +50,7 @@ def _names(op: ir.Operation) -> list[str]:
     """The names of the loops, in the order of `_pooling` and `_reduce`; none where nobody knows what they mean."""
     if op.name == "linalg.dot":
         return ["k"]
-    if not op.name.startswith(_POOLING):
+    if not is_pooling(op):
         return []
     letters = _letters(op)
     return [_OUT.get(x, x) for x in letters] + [_WINDOW[x] for x in letters if x in _WINDOW]

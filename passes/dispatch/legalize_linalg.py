@@ -12,6 +12,7 @@ from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.linalg import indexing_maps, iterators
 from dlas_mlir.opt.base import Pass
 from dlas_mlir.passes.dispatch._reduction import combiner_of, start_of
+from dlas_mlir.passes.dispatch._unread import trim_inputs
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class LegalizeLinalgPass(Pass):
     An input that is read through a map with sums, floordiv or mod in it (other than the window of a convolution) is
     read in the body, by its indices: iree-compile crashes where it looks for a convolution in such a map, be it one
     that it has made itself by fusion.
+
+    An input of which a window with one place leaves rows unread is cut off.
 
     A reduction that starts from a constant tensor starts from the neutral element, and is combined with the constant
     afterwards: iree-compile itself would start from zero and add the constant, also to a maximum, or fails.
@@ -57,6 +60,8 @@ class LegalizeLinalgPass(Pass):
         for op in _outside_of_kernels(module):
             if op.name.startswith("tm_tensor."):
                 _hide_origins(op, barriers)
+            if op.name.startswith("linalg."):
+                trim_inputs(op)
             if op.name == "linalg.generic":
                 _read_by_index(op)
             if op.name.startswith("linalg."):

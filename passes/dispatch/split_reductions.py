@@ -12,7 +12,7 @@ from dlas_mlir.codegen.target import CpuTarget, Target
 from dlas_mlir.ir import affine, build, loops
 from dlas_mlir.ir.linalg import indexing_maps, iterators, scalar_constant
 from dlas_mlir.opt.base import Pass, option
-from dlas_mlir.passes.dispatch._generalize import generalized, summands
+from dlas_mlir.passes.dispatch._generalize import generalized, is_pooling, summands
 from dlas_mlir.passes.dispatch._reduction import Reduction
 
 # The widest row of partial results in vectors, and the most that are left to combine.
@@ -35,8 +35,8 @@ class SplitReductionsPass(Pass):
 
     Whatever a row of lanes does not divide is reduced first, and is what the others start from. The result of rank 0
     gets one dimension, for a kernel. Contractions, short reductions and those whose results are neighbours themselves
-    are left as they are. Named reductions (pooling, linalg.reduce, linalg.dot) of more than 64 elements, and those that
-    start from something else than a fill, become a linalg.generic, of which kernels are made.
+    are left as they are. Poolings, and other named reductions (linalg.reduce, linalg.dot) of more than 64 elements
+    or that start from something else than a fill, become a linalg.generic, of which kernels are made.
 
     Before:
     ```mlir
@@ -106,9 +106,10 @@ class SplitReductionsPass(Pass):
 
 def _generalized_if_better(op: ir.Operation) -> ir.Operation:
     # Of a named operation that starts from a constant iree-compile makes one that starts from zero, and adds the
-    # constant to that: wrong for maxima and minima. linalg.reduce from a constant does not compile.
+    # constant to that: wrong for maxima and minima. linalg.reduce from a constant does not compile. A pooling of a
+    # constant loses its window, and one that leaves rows of its input unread does not compile.
     count = summands(op)
-    if count == 0 or (count <= _ONE_CHAIN and _starts_from_fill(op)):
+    if count == 0 or (count <= _ONE_CHAIN and not is_pooling(op) and _starts_from_fill(op)):
         return op
     with ir.InsertionPoint(op), op.location:
         generic = generalized(op)

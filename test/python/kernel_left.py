@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 import numpy as np
-from kernel_cases import Case, empty, fill, function, generic, matrix
+from kernel_cases import ADDED, Case, empty, fill, function, generic, matrix
 
 # %c: where x > y.
 _BITS = f"""
@@ -215,6 +215,8 @@ def _pool(operation: str, kind: str, shape: tuple[int, ...], combine: Callable[.
     return Case(f"{operation}_{kind}_from_a_constant", function(x, y, body), (x,), expected)
 
 
+_THREE_IMAGES = "; ".join(["d0, d1, d2, d3"] * 3)
+
 POOLS = [
     _pool("pooling_ncw_max", "f32", (2, 5, 9), np.maximum),
     _pool("pooling_nwc_max", "f32", (2, 9, 5), np.maximum),
@@ -225,6 +227,68 @@ POOLS = [
     _pool("pooling_nhwc_min", "f32", (1, 6, 7, 5), np.minimum),
     _pool("pooling_nhwc_max_unsigned", "i32", (1, 6, 7, 5), np.maximum),
     _pool("pooling_ndhwc_max", "f32", (1, 4, 5, 4, 3), np.maximum),
+    Case(
+        "pool_of_a_constant",
+        function(
+            "1x6x7x5xf32",
+            "1x6x7x5xf32",
+            f"""
+        {fill("%k", "-1.0", "1x8x7x5xf32")} {fill("%z", "0.0", "1x6x7x5xf32")} {empty("%window", "3x1xf32")}
+        %s = linalg.pooling_nhwc_sum {{dilations = dense<1> : tensor<2xi64>, strides = dense<1> : tensor<2xi64>}}
+            ins(%k, %window : tensor<1x8x7x5xf32>, tensor<3x1xf32>) outs(%z : tensor<1x6x7x5xf32>)
+            -> tensor<1x6x7x5xf32>
+        {generic("%y", "%s: 1x6x7x5xf32, %0: 1x6x7x5xf32", "%z: 1x6x7x5xf32", _THREE_IMAGES, "pppp", ADDED)}
+        %y""",
+        ),
+        ("1x6x7x5xf32",),
+        lambda x: x - 3,
+    ),
+    Case(
+        "convolution_that_leaves_columns_unread",
+        function(
+            "1x2x5xf32 4x2x3xf32",
+            "1x4x1xf32",
+            f"""
+        {fill("%k", "0.0", "1x4x1xf32")}
+        %y = linalg.conv_1d_ncw_fcw {{dilations = dense<1> : tensor<1xi64>, strides = dense<3> : tensor<1xi64>}}
+            ins(%0, %1 : tensor<1x2x5xf32>, tensor<4x2x3xf32>) outs(%k : tensor<1x4x1xf32>) -> tensor<1x4x1xf32>
+        %y""",
+        ),
+        ("1x2x5xf32", "4x2x3xf32"),
+        lambda x, w: np.einsum("ncs,kcs->nk", x[..., :3], w)[..., None],
+        kernels=0,
+    ),
+    Case(
+        "convolution_in_3_dimensions_that_leaves_rows_unread",
+        function(
+            "1x4x4x3x3xf32 3x3x3x3x4xf32",
+            "1x1x1x1x4xf32",
+            f"""
+        {fill("%k", "0.0", "1x1x1x1x4xf32")}
+        %y = linalg.conv_3d_ndhwc_dhwcf {{dilations = dense<1> : tensor<3xi64>, strides = dense<2> : tensor<3xi64>}}
+            ins(%0, %1 : tensor<1x4x4x3x3xf32>, tensor<3x3x3x3x4xf32>) outs(%k : tensor<1x1x1x1x4xf32>)
+            -> tensor<1x1x1x1x4xf32>
+        %y""",
+        ),
+        ("1x4x4x3x3xf32", "3x3x3x3x4xf32"),
+        lambda x, w: np.einsum("ntrsc,trsck->nk", x[:, :3, :3], w)[:, None, None, None],
+        kernels=0,
+    ),
+    Case(
+        "pool_that_leaves_rows_unread",
+        function(
+            "1x8x9x5xf32",
+            "1x3x2x5xf32",
+            f"""
+        {fill("%k", "0.0", "1x3x2x5xf32")} {empty("%window", "2x1xf32")}
+        %y = linalg.pooling_nhwc_max {{dilations = dense<1> : tensor<2xi64>, strides = dense<[2, 5]> : tensor<2xi64>}}
+            ins(%0, %window : tensor<1x8x9x5xf32>, tensor<2x1xf32>) outs(%k : tensor<1x3x2x5xf32>)
+            -> tensor<1x3x2x5xf32>
+        %y""",
+        ),
+        ("1x8x9x5xf32",),
+        lambda x: np.maximum(np.maximum(x[:, :6:2, ::5], x[:, 1:6:2, ::5]), 0),
+    ),
     matrix(
         "highest_from_a_constant",
         """

@@ -64,6 +64,19 @@ func.func @of_a_slice(%x: tensor<4x50xi1>) -> tensor<20xi1> {
 
 // -----
 
+// A window with one place reads but as much as it is long.
+// CHECK-LABEL: func.func @unread
+// CHECK: %[[ROW:.*]] = tensor.extract_slice %arg0[0, 0, 0] [1, 2, 3] [1, 1, 1] : tensor<1x2x5xf64> to tensor<1x2x3xf64>
+// CHECK: linalg.conv_1d_ncw_fcw {{.*}} ins(%[[ROW]], %arg1 : tensor<1x2x3xf64>, tensor<4x2x3xf64>)
+// CHECK: linalg.conv_1d_ncw_fcw {{.*}} ins(%arg2, %arg1 : tensor<1x2x8xf64>, tensor<4x2x3xf64>)
+func.func @unread(%x: tensor<1x2x5xf64>, %w: tensor<4x2x3xf64>, %wide: tensor<1x2x8xf64>, %o: tensor<1x4x1xf64>, %p: tensor<1x4x2xf64>) -> (tensor<1x4x1xf64>, tensor<1x4x2xf64>) {
+  %y = linalg.conv_1d_ncw_fcw {dilations = dense<1> : tensor<1xi64>, strides = dense<3> : tensor<1xi64>} ins(%x, %w : tensor<1x2x5xf64>, tensor<4x2x3xf64>) outs(%o : tensor<1x4x1xf64>) -> tensor<1x4x1xf64>
+  %z = linalg.conv_1d_ncw_fcw {dilations = dense<1> : tensor<1xi64>, strides = dense<3> : tensor<1xi64>} ins(%wide, %w : tensor<1x2x8xf64>, tensor<4x2x3xf64>) outs(%p : tensor<1x4x2xf64>) -> tensor<1x4x2xf64>
+  return %y, %z : tensor<1x4x1xf64>, tensor<1x4x2xf64>
+}
+
+// -----
+
 // Maxima, sums and conjunctions from a constant: from what leaves everything as it is, and the constant last.
 // CHECK-LABEL: func.func @from_a_constant
 // CHECK-DAG: %[[FIRST:.*]] = arith.constant dense<[1, -1]> : tensor<2xi64>

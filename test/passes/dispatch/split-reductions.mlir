@@ -108,10 +108,10 @@ module attributes {dlas.target = {name = "x", kind = "cpu", vector_bits = 512 : 
 
 // -----
 
-// Named operations with many summands become generic, and are split where they can be.
+// Poolings, and named operations with many summands, become generic, and are split where they can be.
 // CHECK-LABEL: func.func @named
 // CHECK: linalg.generic {{.*}}iterator_types = ["parallel", "parallel", "parallel", "parallel", "reduction", "reduction"]} ins(%arg0, %{{.*}} : tensor<1x40x40x8xf32>, tensor<9x9xf32>) {{.*}}attrs = {dlas.loops = ["n", "oh", "ow", "c", "r", "s"]}
-// CHECK: linalg.pooling_nhwc_sum {{.*}}tensor<3x3xf32>
+// CHECK: linalg.generic {{.*}} ins(%arg0, %{{.*}} : tensor<1x40x40x8xf32>, tensor<3x3xf32>) {{.*}}attrs = {dlas.loops = ["n", "oh", "ow", "c", "r", "s"]}
 // CHECK: ins(%arg1, %{{.*}} : tensor<4x1024xf32>, tensor<{{.*}}xf32>) outs({{.*}} : tensor<4x{{.*}}xf32>)
 // CHECK: outs(%arg2 : tensor<4xf32>)
 // CHECK: ins(%arg3, %arg3, %{{.*}} : tensor<1024xf32>, tensor<1024xf32>, tensor<16xf32>) outs(%{{.*}} : tensor<64xf32>) attrs = {dlas.loops = ["k64", "k"]}
