@@ -105,7 +105,13 @@ def read_dequantize(op: ir.Operation, constants: Constants) -> Dequantized | Non
     arguments = list(body.arguments)
 
     def parameter(value: ir.Value) -> tuple[np.ndarray, tuple[int, ...]] | None:
-        """A scalar, or the constants that a block argument stands for and the dimension they run over."""
+        """A scalar, or the constants that a block argument stands for, widened perhaps, and their dimension."""
+        if (wide := _source(value, "arith.extsi") or _source(value, "arith.extui")) is not None:
+            found = parameter(wide.operands[0])
+            if found is None or wide.name == "arith.extsi":
+                return found
+            width = ir.IntegerType(wide.operands[0].type).width
+            return found[0].astype(np.int64) % (1 << width), found[1]
         if value in arguments:
             place = arguments.index(value)
             array, exprs = constants.read(op.operands[place]), maps[place].results

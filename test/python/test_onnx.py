@@ -390,3 +390,32 @@ def test_quantized_operations(tmp_path):
     )
     assert [each.dtype for each in (convolution, product, sums, back)] == [np.uint8, np.int8, np.int32, np.float32]
     assert len(np.unique(convolution)) > 50
+
+
+INTEGER = """<ir_version: 8, opset_import: ["": 17]>
+net (float[1, 16, 8, 8] x) => (float[1, 8, 8, 8] y)
+<float xs = {0.02}, uint8 xz = {120}, float ys = {0.15}, uint8 yz = {130}, int8[8] wz = {0, 0, 0, 0, 0, 0, 0, 0},
+ int32[8] bias = {4000, -3000, 10, 0, 900, -1, 2, 3}>
+{
+  q = QuantizeLinear (x, xs, xz)
+  [linear] a = QLinearConv <pads = [1, 1, 1, 1]> (q, xs, xz, w, ws, wz, ys, yz, bias)
+  b = DequantizeLinear (a, ys, yz)
+  numbers = DequantizeLinear <axis = 0> (v, ws, wz)
+  [qdq] c = Conv <pads = [1, 1, 1, 1]> (b, numbers)
+  d = QuantizeLinear (c, ys, yz)
+  y = DequantizeLinear (d, ys, yz)
+}"""
+
+
+def test_quantized_convolutions_are_done_in_integers(tmp_path, capfd):
+    generator = np.random.default_rng(1)
+    codes = {
+        name: generator.integers(-127, 128, (8, channels, 3, 3)).astype(np.int8)
+        for name, channels in (("w", 16), ("v", 8))
+    }
+    path = save(tmp_path / "net.onnx", INTEGER, {**codes, "ws": np.linspace(0.001, 0.003, 8, dtype=np.float32)})
+    (output,) = assert_right(path)
+    assert len(np.unique(output)) > 50
+    compile_model(path, "x86-64-avx512-vnni/auto", mlir_out=tmp_path / "out.mlir")
+    assert "stays in float" not in capfd.readouterr().err
+    assert "vpdpbusd" in (tmp_path / "out.mlir").read_text()

@@ -241,3 +241,42 @@ func.func @no_scale(%codes: tensor<4xi8>) -> (tensor<6xf32>, tensor<6xi8>) {
   } -> tensor<6xi8>
   return %p, %q : tensor<6xf32>, tensor<6xi8>
 }
+
+// -----
+
+// Zero points in 8 bits, widened where they are subtracted, as ONNX has them: 200 is no negative number.
+// CHECK-LABEL: func.func @narrow_zero_points
+// CHECK: arith.constant dense<[-1600, -3200]> : tensor<2xi32>
+// CHECK: linalg.conv_2d_nchw_fchw {{.*}} : tensor<1x2x4x4xi32>, tensor<2x2x1x1xi32>)
+func.func @narrow_zero_points(%codes: tensor<1x2x4x4xi8>) -> tensor<1x2x4x4xf32> {
+  %zero = arith.constant 0.0 : f32
+  %scale = arith.constant 0.5 : f32
+  %w = arith.constant dense<[[[[4]], [[4]]], [[[8]], [[8]]]]> : tensor<2x2x1x1xi8>
+  %ws = arith.constant dense<[0.25, 0.125]> : tensor<2xf32>
+  %wz = arith.constant dense<0> : tensor<2xi8>
+  %ex = tensor.empty() : tensor<1x2x4x4xf32>
+  %x = linalg.generic {indexing_maps = [affine_map<(a, b, c, d) -> (a, b, c, d)>, affine_map<(a, b, c, d) -> (a, b, c, d)>], iterator_types = ["parallel", "parallel", "parallel", "parallel"]} ins(%codes : tensor<1x2x4x4xi8>) outs(%ex : tensor<1x2x4x4xf32>) {
+  ^bb0(%in: i8, %out: f32):
+    %c200 = arith.constant -56 : i8
+    %0 = arith.extui %in : i8 to i16
+    %1 = arith.extui %c200 : i8 to i16
+    %2 = arith.subi %0, %1 : i16
+    %3 = arith.sitofp %2 : i16 to f32
+    %4 = arith.mulf %3, %scale : f32
+    linalg.yield %4 : f32
+  } -> tensor<1x2x4x4xf32>
+  %ew = tensor.empty() : tensor<2x2x1x1xf32>
+  %wf = linalg.generic {indexing_maps = [affine_map<(a, b, c, d) -> (a, b, c, d)>, affine_map<(a, b, c, d) -> (a)>, affine_map<(a, b, c, d) -> (a)>, affine_map<(a, b, c, d) -> (a, b, c, d)>], iterator_types = ["parallel", "parallel", "parallel", "parallel"]} ins(%w, %ws, %wz : tensor<2x2x1x1xi8>, tensor<2xf32>, tensor<2xi8>) outs(%ew : tensor<2x2x1x1xf32>) {
+  ^bb0(%in: i8, %s: f32, %zp: i8, %out: f32):
+    %0 = arith.extsi %zp : i8 to i16
+    %1 = arith.extsi %in : i8 to i16
+    %2 = arith.subi %1, %0 : i16
+    %3 = arith.sitofp %2 : i16 to f32
+    %4 = arith.mulf %3, %s : f32
+    linalg.yield %4 : f32
+  } -> tensor<2x2x1x1xf32>
+  %e = tensor.empty() : tensor<1x2x4x4xf32>
+  %f = linalg.fill ins(%zero : f32) outs(%e : tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
+  %y = linalg.conv_2d_nchw_fchw ins(%x, %wf : tensor<1x2x4x4xf32>, tensor<2x2x1x1xf32>) outs(%f : tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
+  return %y : tensor<1x2x4x4xf32>
+}

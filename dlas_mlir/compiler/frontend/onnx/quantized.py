@@ -20,30 +20,49 @@ def _numbers(code: Writer, codes: str, zero: str, axis: int, element: int) -> st
 
 
 def _quantized_convolution(graph: Graph, each: NodeProto) -> list[NodeProto] | None:
-    """QLinearConv: the convolution of the numbers that the codes stand for, rounded to codes."""
+    """QLinearConv: the convolution of the numbers that the codes stand for, rounded to codes.
+
+    What a kernel computes on the codes is left as a convolution between DequantizeLinear and QuantizeLinear; in any
+    other, whole numbers meet in the convolution, whose sums are exact up to 2^24.
+    """
     x, xs, xz, w, ws, wz, ys, yz = each.input[:8]
     code = Writer(graph, each)
     rank = code.rank(w)
-    numbers = _numbers(code, x, xz, 1, TensorProto.FLOAT)
-    weights = _numbers(code, w, wz, 0, TensorProto.FLOAT)
-    # Whole numbers meet in the convolution: its sums are exact up to 2^24.
-    inputs = [numbers, weights]
-    if len(each.input) > 8 and each.input[8]:
-        inputs.append(code.add("Cast", [each.input[8]], to=TensorProto.FLOAT))
+    scale = code.add("Mul", [xs, ws])
+    bias = code.add("Cast", [each.input[8]], to=TensorProto.FLOAT) if len(each.input) > 8 and each.input[8] else ""
     convolution = NodeProto()
     convolution.CopyFrom(each)
     convolution.op_type = "Conv"
-    del convolution.input[:]
-    convolution.input.extend(inputs)
     convolution.output[0] = graph.fresh(f"{each.output[0]}/sums")
     sizes = graph.shape(x)
     kernel = dilated(each, fixed_shape(graph, w)[2:])
     if sizes is not None:
         set_attributes(convolution, auto_pad=None, pads=padding(sizes[2:], each, kernel))
+    del convolution.input[:]
+    if _is_for_codes(graph, each):
+        convolution.input.append(code.add("DequantizeLinear", [x, xs, xz]))
+        convolution.input.append(code.add("DequantizeLinear", [w, ws, wz], axis=0))
+        convolution.input.extend([code.add("Mul", [bias, scale])] if bias else [])
+        code.nodes.append(convolution)
+        code.add("QuantizeLinear", [convolution.output[0], ys, yz], each.output[0])
+        return code.nodes
+    convolution.input.append(_numbers(code, x, xz, 1, TensorProto.FLOAT))
+    convolution.input.append(_numbers(code, w, wz, 0, TensorProto.FLOAT))
+    convolution.input.extend([bias] if bias else [])
     code.nodes.append(convolution)
-    scale = code.along(code.add("Mul", [xs, ws]), ws, 1, rank)
-    code.add("QuantizeLinear", [code.add("Mul", [convolution.output[0], scale]), ys, yz], each.output[0])
+    scaled = code.add("Mul", [convolution.output[0], code.along(scale, ws, 1, rank)])
+    code.add("QuantizeLinear", [scaled, ys, yz], each.output[0])
     return code.nodes
+
+
+def _is_for_codes(graph: Graph, each: NodeProto) -> bool:
+    """Whether it is one of unsigned codes and signed ones around zero, and all parameters are constants."""
+    x, xs, xz, w, ws, wz, ys, yz = each.input[:8]
+    values = [graph.constant(name) for name in (xs, xz, ws, wz, ys, yz)]
+    if any(value is None for value in values) or values[0] is None or values[0].size > 1:
+        return False
+    kinds = graph.element(x), graph.element(w)
+    return kinds == (TensorProto.UINT8, TensorProto.INT8) and not np.any(values[3])
 
 
 def _quantized_product(graph: Graph, each: NodeProto) -> list[NodeProto] | None:
