@@ -1,1 +1,4 @@
-"""Explicit kernels: a scheduled linalg region becomes loops, vector loads and fused multiply-adds."""
+"""One kernel, from a region to code.
+
+A workload says what is computed, a schedule how its loops are run, a nest which loops follow; emitters write them out.
+"""

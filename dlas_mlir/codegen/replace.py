@@ -6,24 +6,32 @@ from iree.compiler import ir
 from iree.compiler.passmanager import PassManager
 
 from dlas_mlir.codegen.cpu import kernel as cpu
+from dlas_mlir.codegen.nest import Nest
 from dlas_mlir.codegen.read_region import read_region
-from dlas_mlir.codegen.sparse import attribute as sparse_attribute
+from dlas_mlir.codegen.read_workload import read_workload
+from dlas_mlir.codegen.schedule import ATTRIBUTE, Schedule, ScheduleError
 from dlas_mlir.codegen.sparse import kernel as sparse
 from dlas_mlir.codegen.tiling import Tiling
-from dlas_mlir.ir.schedule import ATTRIBUTE, Schedule
+from dlas_mlir.codegen.workload import Workload
+from dlas_mlir.ir import attributes
 from dlas_mlir.opt.base import PassError
+
+
+class ScheduleFault(PassError):
+    """The schedule that a region carries does not fit its loops."""
 
 
 def emit_kernel(region_op: ir.Operation) -> ir.Operation:
     """Replace a scheduled flow.dispatch.region by flow.dispatch.workgroups; returns the new operation.
 
-    Raises PassError (and leaves the region as it was) when it holds something a kernel cannot express.
+    Raises PassError (and leaves the region as it was) when it holds something a kernel cannot express, ScheduleFault
+    for a schedule that is wrong.
     """
     region = read_region(region_op)
-    ragged = sparse_attribute.ATTRIBUTE in region.root.op.attributes
-    tiling = Tiling.of(region, Schedule.of(region.root.op, region.extents, region.reductions, ragged))
+    workload = read_workload(region)
+    tiling = Tiling.of(Nest.of(workload, attached_schedule(region.root.op, workload)))
     with ir.InsertionPoint(region_op), region.root.op.location:
-        op = (sparse if ragged else cpu).emit(region, tiling)
+        op = (cpu if workload.sparsity is None else sparse).emit(region, tiling)
     if len(op.results) > 1 and _reads_nothing(op):
         op.erase()
         # iree-compile computes it again for each reader, and may then take its first result for another.
@@ -46,6 +54,14 @@ def _reads_nothing(kernel: ir.Operation) -> bool:
         )
     finally:
         folded.erase()
+
+
+def attached_schedule(root: ir.Operation, workload: Workload) -> Schedule:
+    """What stands on the root of a region. Raises ScheduleFault for what is no schedule of `workload`."""
+    try:
+        return Schedule.from_value(attributes.to_plain(root.attributes[ATTRIBUTE]), workload)
+    except (ScheduleError, ValueError) as error:
+        raise ScheduleFault(f"`{ATTRIBUTE}`: {error}", root) from None
 
 
 def dissolve(region_op: ir.Operation) -> None:

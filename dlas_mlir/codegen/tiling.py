@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from dlas_mlir.codegen.region import Region
-from dlas_mlir.ir.schedule import Schedule
+from dlas_mlir.codegen.nest import Nest
 from dlas_mlir.ir.strides import Span
 
 
@@ -41,19 +40,18 @@ class Tiling:
     lanes: int
 
     @staticmethod
-    def of(region: Region, schedule: Schedule) -> Tiling:
-        """What `schedule` says of the loops of `region`."""
-        summed = {len(region.extents) - 1} if region.root.dot else set()
-        cut = list(zip(schedule.distribution, region.extents, strict=True))
+    def of(nest: Nest) -> Tiling:
+        """The loops of `nest`."""
+        dims = range(len(nest.workload.loops))
         return Tiling(
-            extents=region.extents,
-            workgroup=tuple(tile or extent for tile, extent in cut),
-            register=schedule.register_tile,
-            grid=tuple(loop for loop in reversed(schedule.order) if schedule.distribution[loop]),
-            parallel=tuple(loop for loop in schedule.order if loop not in region.reductions),
-            reductions=tuple(loop for loop in schedule.order if loop in region.reductions and loop not in summed),
-            vector=schedule.vector,
-            lanes=schedule.lanes,
+            extents=tuple(loop.extent for loop in nest.workload.loops),
+            workgroup=tuple(map(nest.part, dims)),
+            register=tuple(map(nest.tile, dims)),
+            grid=tuple(axis.dim for axis in reversed(nest.workgroup)),
+            parallel=tuple(axis.dim for axis in nest.cache),
+            reductions=tuple(axis.dim for axis in nest.reduce),
+            vector=nest.lane.dim,
+            lanes=nest.schedule.lanes,
         )
 
     @property

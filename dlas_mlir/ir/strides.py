@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from iree.compiler import ir
 
@@ -111,6 +112,14 @@ class Form:
         for term, _ in self.terms:
             found |= term.form.dims() if isinstance(term, Floor) else {term}
         return found
+
+    def at(self, positions: Sequence[Any]) -> Any:
+        """Its value where dimension i is at `positions[i]`: an integer, or an array of them."""
+        total: Any = self.constant
+        for term, factor in self.terms:
+            value = term.form.at(positions) // term.divisor if isinstance(term, Floor) else positions[term]
+            total = total + value * factor
+        return total
 
     def span(self, spans: Sequence[Span]) -> Span:
         """What is known of its value where dimension i is in `spans[i]`."""

@@ -127,12 +127,11 @@ def _channel_values(
     array, exprs = constants.read(op.operands[place]), maps[place].results
     if array is None or any(affine.dims_of(expr) - {dim} for expr in exprs):
         return None
-    point = [0] * maps[place].n_dims
-    values = np.empty(ir.RankedTensorType(op.results[0].type).shape[dim], np.float64)
-    for channel in range(values.size):
-        point[dim] = channel
-        values[channel] = array[tuple(affine.evaluate(expr, point) for expr in exprs)]
-    return values
+    channels = ir.RankedTensorType(op.results[0].type).shape[dim]
+    point: list = [0] * maps[place].n_dims
+    point[dim] = np.arange(channels)
+    places = tuple(np.broadcast_to(affine.evaluate(expr, point), channels) for expr in exprs)
+    return np.broadcast_to(array[places], channels).astype(np.float64)
 
 
 def _fold_into_weights(convolution: conv.Convolution, constants: Constants) -> None:

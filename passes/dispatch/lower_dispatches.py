@@ -8,7 +8,7 @@ from typing import ClassVar
 from iree.compiler import ir
 
 from dlas_mlir.codegen.region import scheduled_root
-from dlas_mlir.codegen.replace import dissolve, emit_kernel
+from dlas_mlir.codegen.replace import ScheduleFault, dissolve, emit_kernel
 from dlas_mlir.ir import attributes, build
 from dlas_mlir.opt.base import Pass, PassError, remark
 from dlas_mlir.passes.primitive._lower import LAYER, MACS, PRIMITIVE
@@ -58,6 +58,8 @@ class LowerDispatchesPass(Pass):
                 continue
             try:
                 kernel = emit_kernel(op)
+            except ScheduleFault:
+                raise
             except PassError as error:
                 remark(op, f"left to the compiler's own schedule: {error}")
                 dissolve(op)

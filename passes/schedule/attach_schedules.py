@@ -7,32 +7,32 @@ from typing import ClassVar
 
 from iree.compiler import ir
 
-from dlas_mlir.codegen.region import stage_refusal
+from dlas_mlir.codegen import scheduling
+from dlas_mlir.codegen.read_region import read_region
+from dlas_mlir.codegen.read_workload import read_workload
 from dlas_mlir.codegen.replace import dissolve
-from dlas_mlir.codegen.sparse import attribute as sparse
-from dlas_mlir.codegen.target import Target
-from dlas_mlir.ir import build
-from dlas_mlir.ir.schedule import ATTRIBUTE
-from dlas_mlir.opt.base import Pass, remark
-from dlas_mlir.passes.schedule._rules import schedule_for
-from dlas_mlir.passes.schedule._sparse_rules import sparse_schedule_for
+from dlas_mlir.codegen.schedule import ATTRIBUTE
+from dlas_mlir.codegen.sparse.attribute import Sparse
+from dlas_mlir.codegen.target import CpuTarget, Target
+from dlas_mlir.ir import attributes, build
+from dlas_mlir.opt.base import Pass, PassError, remark
 
 
 @dataclass(frozen=True)
 class AttachSchedulesPass(Pass):
-    """Attach `dlas.schedule` to the root of every dispatch region that has none, by a rule that knows the target's
-    registers and caches. A region whose root cannot become a kernel is dissolved, with a remark that says why.
+    """Attach `dlas.schedule` to the root of every dispatch region that has none: the cheapest of the regular schedules
+    of its workload, by the figures of the target. A region that cannot become a kernel is dissolved, with a remark that
+    says why.
 
     Before:
     ```mlir
-    %1 = linalg.generic {iterator_types = ["parallel", "parallel", "parallel", "parallel", "parallel", "reduction",
-        "reduction", "reduction", "reduction"]} ins(%px, %pw)
+    %1 = linalg.generic {dlas.loops = ["n", "kb", "oh", "ow", "k", "cb", "r", "s", "c"], iterator_types = [...]}
+        ins(%px, %pw)
     ```
     After:
     ```mlir
-    %1 = linalg.generic {..., dlas.schedule = {distribution = array<i64: 0, 0, 7, 0, 0, 0, 0, 0, 0>, lanes = 16,
-        order = array<i64: 0, 2, 1, 3, 4, 5, 6, 7, 8>, register_tile = array<i64: 1, 2, 1, 14, 16, 1, 1, 1, 1>,
-        vector = 4}} ins(%px, %pw)
+    %1 = linalg.generic {..., dlas.schedule = {distribute = {oh = 7}, kind = "cpu", lanes = 16,
+        order = ["oh", "kb", "ow", "k", "cb", "r", "s", "c"], tile = {k = 16, kb = 2, ow = 14}, vector = "k"}}
     ```
     """
 
@@ -40,7 +40,7 @@ class AttachSchedulesPass(Pass):
 
     def run(self, module: ir.Module) -> None:
         target = Target.of(module)
-        if target.kind == "gpu":
+        if not isinstance(target, CpuTarget):
             return
         for op in build.operations(module):
             if op.name != "flow.dispatch.region":
@@ -49,10 +49,11 @@ class AttachSchedulesPass(Pass):
             root = next((candidate for candidate in inner if candidate.name == "linalg.generic"), None)
             if root is None or ATTRIBUTE in root.attributes:
                 continue
-            if sparse.ATTRIBUTE in root.attributes:
-                root.attributes[ATTRIBUTE] = sparse_schedule_for(root, target).to_attr()
-            elif (why := stage_refusal(root)) is not None:
-                remark(op, f"left to the compiler's own schedule: {why}")
+            Sparse.of(root)  # raises: nobody else can do what is wrongly called sparse
+            try:
+                workload = read_workload(read_region(op))
+            except PassError as error:
+                remark(op, f"left to the compiler's own schedule: {error}")
                 dissolve(op)
             else:
-                root.attributes[ATTRIBUTE] = schedule_for(root, target).to_attr()
+                root.attributes[ATTRIBUTE] = attributes.from_plain(scheduling.rule(workload, target).to_value())

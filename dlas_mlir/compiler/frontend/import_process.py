@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlas_mlir.compiler import cache, work
-from dlas_mlir.compiler.frontend import mlir_import
-from dlas_mlir.compiler.frontend.importer import GOLDEN, MLIR, MODULE, ONNX, TORCH, Request, request_for
+from dlas_mlir.compiler.frontend import mlir_import, workload_import
+from dlas_mlir.compiler.frontend.importer import GOLDEN, MLIR, MODULE, ONNX, TORCH, WORKLOAD, Request, request_for
 from dlas_mlir.errors import DlasError
 from dlas_mlir.process import entering
 
@@ -46,6 +46,10 @@ def _run(spec: str, inputs: list[str] | None, weights: str | None, folder: str) 
         entering(f"the import of {request.spec}")
         mlir_import.write_linalg(Path(request.spec), module)
         return _read(module, request.name)
+    if request.kind == WORKLOAD:
+        entering(f"the import of {request.spec}")
+        macs = workload_import.write_linalg(Path(request.spec), module)
+        return _read(module, request.name) | {"macs": macs}
     source = _trace(request, Path(folder) / GOLDEN)
     source.write_linalg(module)
     files = {str(file): cache.file_digest(file) for file in source.files}

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 ONNX = ".onnx"
 MLIR = (".mlir", ".mlirbc")
+WORKLOAD = ".json"
 # What an import leaves in its folder.
 MODULE, GOLDEN = "module.mlirbc", "golden.npz"
 # What a model of the caller's is handed over as, in the torch dialect.
 TORCH = "torch.mlirbc"
-_FILE_KINDS = (".pt2", ONNX, *MLIR)
+_FILE_KINDS = (".pt2", ONNX, WORKLOAD, *MLIR)
 _IMPORT = "dlas_mlir.compiler.frontend.import_process"
+_WORKLOAD = "dlas_mlir.compiler.frontend.workload_import"
 _LOWERING = "dlas_mlir.compiler.frontend.torch_lowering"
 # What takes seconds to load.
 _TORCH = "dlas_mlir.compiler.frontend.torch_source"
@@ -84,10 +86,10 @@ def import_model(
 ) -> Imported:
     """Import a model, or find it in the cache (without importing torch, in milliseconds).
 
-    `spec` is a name of the zoo, `package.module:factory` (a callable without arguments that returns an
-    nn.Module), or a .pt2, .onnx, .mlir or .mlirbc file. `inputs`, such as ("1x3x224x224xf32",), are for a
-    factory whose module has no `example_inputs` and for an .onnx file whose shapes are not fixed, and change a zoo
-    model's. `weights` is a state_dict file for the zoo or a factory.
+    `spec` is a name of the zoo, `package.module:factory` (a callable without arguments that returns an nn.Module), a
+    .pt2, .onnx, .mlir or .mlirbc file, or a .json file that dlas-dump-workloads wrote. `inputs`, such as
+    ("1x3x224x224xf32",), are for a factory whose module has no `example_inputs` and for an .onnx file whose shapes are
+    not fixed, and change a zoo model's. `weights` is a state_dict file for the zoo or a factory.
 
     The import is done in a process of its own, where it may take `timeout` seconds (None: any time).
     The cache sees a change of the zoo, of the files that a file refers to, of the Python files that a factory's
@@ -231,7 +233,20 @@ def _golden(request: Request, inputs: tuple[str, ...] | None, golden: Path) -> s
     """Write golden outputs, where the import has not; returns why there are none, or nothing."""
     if request.kind in MLIR:
         return "an MLIR file has no model behind it that could be asked"
+    if request.kind == WORKLOAD:
+        return _ask_stock(request, golden)
     return onnx_check.write_golden(Path(request.spec), golden, inputs) if request.kind == ONNX else ""
+
+
+def _ask_stock(request: Request, golden: Path) -> str:
+    """The same for a workload: what iree-compile by itself makes of it."""
+    arguments = {"spec": request.spec, "output": str(golden)}
+    try:
+        process.call(f"{_WORKLOAD}:answer", arguments, what="asking for the right answer", preload=[_WORKLOAD])
+    except (process.Died, DlasError) as error:
+        golden.unlink(missing_ok=True)  # half written, perhaps
+        return str(error).splitlines()[0]
+    return ""
 
 
 def _publish(name: str, folder: Path, directory: Path, made: dict[str, Any]) -> None:
@@ -253,7 +268,7 @@ def _publish(name: str, folder: Path, directory: Path, made: dict[str, Any]) -> 
 
 def _imported(request: Request, arguments: dict[str, Any], timeout: float | None) -> dict[str, Any]:
     """What `import_process.run` returns. Raises its DlasError, and one that says how to see a crash again."""
-    preload = [_IMPORT] if request.kind in (ONNX, *MLIR) else [_TORCH, _IMPORT]
+    preload = [_IMPORT] if request.kind in (ONNX, WORKLOAD, *MLIR) else [_TORCH, _IMPORT]
     what = f"the import of {request.spec}"
     try:
         return process.call(f"{_IMPORT}:run", arguments, what=what, timeout=timeout, preload=preload)

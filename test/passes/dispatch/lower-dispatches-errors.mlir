@@ -8,7 +8,7 @@ func.func @f(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
     // expected-error@+1 {{`dlas.layer` is missing}}
     %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
       attrs = {dlas.primitive = "direct",
-               dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+               dlas.schedule = {kind = "cpu", tile = {d1 = 4}, order = ["d0", "d1"], vector = "d1", lanes = 4}} {
     ^bb0(%p: f32, %o: f32):
       %s = arith.negf %p : f32
       linalg.yield %s : f32
@@ -27,7 +27,7 @@ func.func @f(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
     // expected-error@+1 {{`dlas.macs` is missing}}
     %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
       attrs = {dlas.primitive = "direct", dlas.layer = "conv1",
-               dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+               dlas.schedule = {kind = "cpu", tile = {d1 = 4}, order = ["d0", "d1"], vector = "d1", lanes = 4}} {
     ^bb0(%p: f32, %o: f32):
       %s = arith.negf %p : f32
       linalg.yield %s : f32
@@ -46,7 +46,7 @@ func.func @f(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
     // expected-error@+1 {{`dlas.primitive` is 5 : i64, not a string}}
     %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
       attrs = {dlas.primitive = 5 : i64, dlas.layer = "conv1", dlas.macs = 7 : i64,
-               dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+               dlas.schedule = {kind = "cpu", tile = {d1 = 4}, order = ["d0", "d1"], vector = "d1", lanes = 4}} {
     ^bb0(%p: f32, %o: f32):
       %s = arith.negf %p : f32
       linalg.yield %s : f32
@@ -65,7 +65,7 @@ func.func @f(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
     // expected-error@+1 {{`dlas.macs` is "many", not an integer}}
     %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
       attrs = {dlas.primitive = "direct", dlas.layer = "conv1", dlas.macs = "many",
-               dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+               dlas.schedule = {kind = "cpu", tile = {d1 = 4}, order = ["d0", "d1"], vector = "d1", lanes = 4}} {
     ^bb0(%p: f32, %o: f32):
       %s = arith.negf %p : f32
       linalg.yield %s : f32

@@ -8,133 +8,6 @@
 // CHECK: flow.dispatch.region
 // CHECK-NOT: flow.dispatch.workgroups
 
-// A schedule that was written by hand is checked against the loops, and one that is wrong is named.
-#id = affine_map<(d0, d1) -> (d0, d1)>
-func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
-  // expected-remark@+1 {{left to the compiler's own schedule: `dlas.schedule`: distribution has not one entry for each of the 2 loops}}
-  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
-    %e = tensor.empty() : tensor<4x8xf32>
-    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
-      attrs = {dlas.schedule = {distribution = array<i64: 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
-    ^bb0(%p: f32, %o: f32):
-      %s = arith.negf %p : f32
-      linalg.yield %s : f32
-    } -> tensor<4x8xf32>
-    flow.return %1 : tensor<4x8xf32>
-  }
-  return %y : tensor<4x8xf32>
-}
-
-// -----
-
-#id = affine_map<(d0, d1) -> (d0, d1)>
-func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
-  // expected-remark@+1 {{left to the compiler's own schedule: `dlas.schedule`: order is not a permutation of the 2 loops}}
-  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
-    %e = tensor.empty() : tensor<4x8xf32>
-    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
-      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 0>, vector = 1 : i64, lanes = 4 : i64}} {
-    ^bb0(%p: f32, %o: f32):
-      %s = arith.negf %p : f32
-      linalg.yield %s : f32
-    } -> tensor<4x8xf32>
-    flow.return %1 : tensor<4x8xf32>
-  }
-  return %y : tensor<4x8xf32>
-}
-
-// -----
-
-#id = affine_map<(d0, d1) -> (d0, d1)>
-func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
-  // expected-remark@+1 {{left to the compiler's own schedule: `dlas.schedule`: distribution of loop 0 is out of range}}
-  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
-    %e = tensor.empty() : tensor<4x8xf32>
-    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
-      attrs = {dlas.schedule = {distribution = array<i64: 5, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
-    ^bb0(%p: f32, %o: f32):
-      %s = arith.negf %p : f32
-      linalg.yield %s : f32
-    } -> tensor<4x8xf32>
-    flow.return %1 : tensor<4x8xf32>
-  }
-  return %y : tensor<4x8xf32>
-}
-
-// -----
-
-#id = affine_map<(d0, d1) -> (d0, d1)>
-func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
-  // expected-remark@+1 {{left to the compiler's own schedule: `dlas.schedule`: register_tile of loop 0 is out of range}}
-  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
-    %e = tensor.empty() : tensor<4x8xf32>
-    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
-      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 5, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
-    ^bb0(%p: f32, %o: f32):
-      %s = arith.negf %p : f32
-      linalg.yield %s : f32
-    } -> tensor<4x8xf32>
-    flow.return %1 : tensor<4x8xf32>
-  }
-  return %y : tensor<4x8xf32>
-}
-
-// -----
-
-#id = affine_map<(d0, d1) -> (d0, d1)>
-func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
-  // expected-remark@+1 {{left to the compiler's own schedule: `dlas.schedule`: register_tile of the vector loop is no multiple of lanes}}
-  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
-    %e = tensor.empty() : tensor<4x8xf32>
-    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
-      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 6>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
-    ^bb0(%p: f32, %o: f32):
-      %s = arith.negf %p : f32
-      linalg.yield %s : f32
-    } -> tensor<4x8xf32>
-    flow.return %1 : tensor<4x8xf32>
-  }
-  return %y : tensor<4x8xf32>
-}
-
-// -----
-
-#id = affine_map<(d0, d1) -> (d0, d1)>
-func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
-  // expected-remark@+1 {{left to the compiler's own schedule: `dlas.schedule`: vector must be a parallel loop}}
-  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
-    %e = tensor.empty() : tensor<4x8xf32>
-    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
-      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 2 : i64, lanes = 4 : i64}} {
-    ^bb0(%p: f32, %o: f32):
-      %s = arith.negf %p : f32
-      linalg.yield %s : f32
-    } -> tensor<4x8xf32>
-    flow.return %1 : tensor<4x8xf32>
-  }
-  return %y : tensor<4x8xf32>
-}
-
-// -----
-
-#id = affine_map<(d0, d1) -> (d0, d1)>
-func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
-  // expected-remark@+1 {{left to the compiler's own schedule: `dlas.schedule` has no distribution, register_tile, order, vector}}
-  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
-    %e = tensor.empty() : tensor<4x8xf32>
-    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
-      attrs = {dlas.schedule = {lanes = 4 : i64}} {
-    ^bb0(%p: f32, %o: f32):
-      %s = arith.negf %p : f32
-      linalg.yield %s : f32
-    } -> tensor<4x8xf32>
-    flow.return %1 : tensor<4x8xf32>
-  }
-  return %y : tensor<4x8xf32>
-}
-
-// -----
-
 // What a kernel cannot express is said, and left to the compiler.
 #id = affine_map<(d0, d1) -> (d0, d1)>
 func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
@@ -142,7 +15,7 @@ func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
   %y = flow.dispatch.region -> (tensor<4x8xf32>) {
     %e = tensor.empty() : tensor<4x8xf32>
     %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
-      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+      attrs = {dlas.schedule = {kind = "cpu", tile = {d1 = 4}, order = ["d0", "d1"], vector = "d1", lanes = 4}} {
     ^bb0(%p: f32, %o: f32):
       %i = linalg.index 0 : index
       %j = arith.index_cast %i : index to i32
@@ -163,7 +36,7 @@ func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<6x8xf32> {
   %y = flow.dispatch.region -> (tensor<6x8xf32>) {
     %e = tensor.empty() : tensor<4x8xf32>
     %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
-      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+      attrs = {dlas.schedule = {kind = "cpu", tile = {d1 = 4}, order = ["d0", "d1"], vector = "d1", lanes = 4}} {
     ^bb0(%p: f32, %o: f32):
       %s = arith.negf %p : f32
       linalg.yield %s : f32
@@ -185,7 +58,7 @@ func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
   %y = flow.dispatch.region -> (tensor<4x8xf32>) {
     %e = tensor.empty() : tensor<4x8xf32>
     %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
-      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+      attrs = {dlas.schedule = {kind = "cpu", tile = {d1 = 4}, order = ["d0", "d1"], vector = "d1", lanes = 4}} {
     ^bb0(%p: f32, %o: f32):
       %s = arith.mulf %p, %c : f32
       linalg.yield %s : f32
@@ -205,7 +78,7 @@ func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
   %y = flow.dispatch.region -> (tensor<4x8xf32>) {
     %e = tensor.empty() : tensor<4x8xf32>
     %0 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
-      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+      attrs = {dlas.schedule = {kind = "cpu", tile = {d1 = 4}, order = ["d0", "d1"], vector = "d1", lanes = 4}} {
     ^bb0(%p: f32, %o: f32):
       %s = arith.negf %p : f32
       linalg.yield %s : f32
@@ -228,7 +101,7 @@ func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
   %y = flow.dispatch.region -> (tensor<4x8xf32>) {
     %e = tensor.empty() : tensor<4x8xf32>
     %0 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
-      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+      attrs = {dlas.schedule = {kind = "cpu", tile = {d1 = 4}, order = ["d0", "d1"], vector = "d1", lanes = 4}} {
     ^bb0(%p: f32, %o: f32):
       %s = arith.negf %p : f32
       linalg.yield %s : f32
@@ -255,7 +128,7 @@ func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<6x8xf32> {
     %b = tensor.empty() : tensor<6x8xf32>
     %k = linalg.fill ins(%zero : f32) outs(%b : tensor<6x8xf32>) -> tensor<6x8xf32>
     %0 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
-      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+      attrs = {dlas.schedule = {kind = "cpu", tile = {d1 = 4}, order = ["d0", "d1"], vector = "d1", lanes = 4}} {
     ^bb0(%p: f32, %o: f32):
       %s = arith.negf %p : f32
       linalg.yield %s : f32
@@ -276,7 +149,7 @@ func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
     %zero = arith.constant 0.0 : f32
     %1 = linalg.fill ins(%zero : f32) outs(%e : tensor<4x8xf32>) -> tensor<4x8xf32>
     %0 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
-      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+      attrs = {dlas.schedule = {kind = "cpu", tile = {d1 = 4}, order = ["d0", "d1"], vector = "d1", lanes = 4}} {
     ^bb0(%p: f32, %o: f32):
       %s = arith.negf %p : f32
       linalg.yield %s : f32
@@ -297,7 +170,7 @@ func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<8xf32> {
     %e = tensor.empty() : tensor<4x8xf32>
     %r = tensor.empty() : tensor<8xf32>
     %1 = linalg.generic {indexing_maps = [#id, #column], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%r : tensor<8xf32>)
-      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+      attrs = {dlas.schedule = {kind = "cpu", tile = {d1 = 4}, order = ["d0", "d1"], vector = "d1", lanes = 4}} {
     ^bb0(%p: f32, %o: f32):
       %s = arith.negf %p : f32
       linalg.yield %s : f32
@@ -316,7 +189,7 @@ func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
   %y = flow.dispatch.region -> (tensor<4x8xf32>) {
     %e = tensor.empty() : tensor<4x8xf32>
     %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
-      attrs = {dlas.dot = "vpdpbusd", dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+      attrs = {dlas.dot = "vpdpbusd", dlas.schedule = {kind = "cpu", tile = {d1 = 4}, order = ["d0", "d1"], vector = "d1", lanes = 4}} {
     ^bb0(%p: f32, %o: f32):
       %s = arith.negf %p : f32
       linalg.yield %s : f32
@@ -334,7 +207,7 @@ func.func @f(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {
   %y = flow.dispatch.region -> (tensor<4x8xf32>) {
     %e = tensor.empty() : tensor<4x8xf32>
     %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
-      attrs = {dlas.dot = "mul", dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+      attrs = {dlas.dot = "mul", dlas.schedule = {kind = "cpu", tile = {d1 = 4}, order = ["d0", "d1"], vector = "d1", lanes = 4}} {
     ^bb0(%p: f32, %o: f32):
       %s = arith.negf %p : f32
       linalg.yield %s : f32
@@ -355,7 +228,7 @@ func.func @dot_of_a_fill(%w: tensor<16x4xi8>, %start: tensor<16xi32>) -> tensor<
     %f = linalg.fill ins(%x : i8) outs(%e : tensor<1x4xi8>) -> tensor<1x4xi8>
     %1 = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (0, d1)>, affine_map<(d0, d1) -> (d0, d1)>, affine_map<(d0, d1) -> (d0)>], iterator_types = ["parallel", "reduction"]}
       ins(%f, %w : tensor<1x4xi8>, tensor<16x4xi8>) outs(%start : tensor<16xi32>)
-      attrs = {dlas.dot = "vpdpbusd", dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 16, 1>, order = array<i64: 0, 1>, vector = 0 : i64, lanes = 16 : i64}} {
+      attrs = {dlas.dot = "vpdpbusd", dlas.schedule = {kind = "cpu", tile = {d0 = 16}, order = ["d0", "d1"], vector = "d0", lanes = 16}} {
     ^bb0(%a: i8, %b: i8, %acc: i32):
       %p = arith.extui %a : i8 to i32
       %q = arith.extsi %b : i8 to i32
@@ -377,7 +250,7 @@ func.func @constants(%x: tensor<4x8xi32>) -> (tensor<4x8xi32>, tensor<4x8xi32>) 
   %y:2 = flow.dispatch.region -> (tensor<4x8xi32>, tensor<4x8xi32>) {
     %e = tensor.empty() : tensor<4x8xi32>
     %1 = linalg.generic {indexing_maps = [#id, #id, #id], iterator_types = ["parallel", "parallel"]} ins(%x, %x : tensor<4x8xi32>, tensor<4x8xi32>) outs(%e : tensor<4x8xi32>)
-      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 8>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 8 : i64}} {
+      attrs = {dlas.schedule = {kind = "cpu", tile = {d1 = 8}, order = ["d0", "d1"], vector = "d1", lanes = 8}} {
     ^bb0(%a: i32, %b: i32, %o: i32):
       %s = arith.subi %a, %b : i32
       linalg.yield %s : i32

@@ -41,7 +41,7 @@ func.func @rows(%x: tensor<1x1x3x4xf32>) -> tensor<1x2x2x3xf32> {
     %1 = linalg.generic {indexing_maps = [#data, #weights, #out], iterator_types = ["parallel", "parallel", "parallel", "parallel", "reduction", "reduction", "reduction"]}
         ins(%x, %w : tensor<1x1x3x4xf32>, tensor<2x1x2x2xf32>) outs(%start : tensor<1x2x2x3xf32>)
         attrs = {dlas.sparse = {block = 1 : i64, nonzeros = 3 : i64},
-                 dlas.schedule = {distribution = array<i64: 0, 0, 0, 0, 0, 0, 0>, register_tile = array<i64: 1, 1, 2, 3, 1, 1, 1>, order = array<i64: 0, 2, 3, 1, 4, 5, 6>, vector = 3 : i64, lanes = 4 : i64}} {
+                 dlas.schedule = {kind = "sparse", tile = {d2 = 2, d3 = 3}, order = ["d0", "d2", "d3", "d1", "d4", "d5", "d6"], vector = "d3", lanes = 4}} {
     ^bb0(%p: f32, %q: f32, %o: f32):
       %m = arith.mulf %p, %q : f32
       %s = arith.addf %o, %m : f32
@@ -85,7 +85,7 @@ func.func @blocks_and_chunks(%x: tensor<1x4x1x6xf32>) -> tensor<1x4x1x6xf32> {
     %1 = linalg.generic {indexing_maps = [#data, #weights, #out], iterator_types = ["parallel", "parallel", "parallel", "parallel", "reduction", "reduction", "reduction"]}
         ins(%x, %w : tensor<1x4x1x6xf32>, tensor<4x4x1x1xf32>) outs(%start : tensor<1x4x1x6xf32>)
         attrs = {dlas.sparse = {block = 2 : i64, nonzeros = 4 : i64},
-                 dlas.schedule = {distribution = array<i64: 0, 0, 0, 0, 0, 0, 0>, register_tile = array<i64: 1, 2, 1, 6, 2, 1, 1>, order = array<i64: 0, 2, 3, 1, 4, 5, 6>, vector = 3 : i64, lanes = 4 : i64}} {
+                 dlas.schedule = {kind = "sparse", tile = {d1 = 2, d3 = 6, d4 = 2}, order = ["d0", "d2", "d3", "d1", "d4", "d5", "d6"], vector = "d3", lanes = 4}} {
     ^bb0(%p: f32, %q: f32, %o: f32):
       %m = arith.mulf %p, %q : f32
       %s = arith.addf %o, %m : f32
@@ -125,7 +125,7 @@ func.func @overlapping_workgroups(%x: tensor<1x4x3x4xf32>) -> tensor<1x2x3x4xf32
     %1 = linalg.generic {indexing_maps = [#data, #weights, #out], iterator_types = ["parallel", "parallel", "parallel", "parallel", "reduction"]}
         ins(%x, %w : tensor<1x4x3x4xf32>, tensor<2x4xf32>) outs(%start : tensor<1x2x3x4xf32>)
         attrs = {dlas.sparse = {block = 1 : i64, nonzeros = 5 : i64},
-                 dlas.schedule = {distribution = array<i64: 0, 0, 2, 0, 0>, register_tile = array<i64: 1, 1, 1, 4, 2>, order = array<i64: 0, 2, 3, 1, 4>, vector = 3 : i64, lanes = 4 : i64}} {
+                 dlas.schedule = {kind = "sparse", distribute = {d2 = 2}, tile = {d3 = 4, d4 = 2}, order = ["d0", "d2", "d3", "d1", "d4"], vector = "d3", lanes = 4}} {
     ^bb0(%p: f32, %q: f32, %o: f32):
       %m = arith.mulf %p, %q : f32
       %s = arith.addf %o, %m : f32
@@ -156,7 +156,7 @@ func.func @not_constant(%x: tensor<1x2x1x4xf32>, %w: tensor<2x2xf32>) -> tensor<
     %1 = linalg.generic {indexing_maps = [#data, #weights, #out], iterator_types = ["parallel", "parallel", "parallel", "parallel", "reduction"]}
         ins(%x, %w : tensor<1x2x1x4xf32>, tensor<2x2xf32>) outs(%start : tensor<1x2x1x4xf32>)
         attrs = {dlas.sparse = {block = 1 : i64, nonzeros = 3 : i64},
-                 dlas.schedule = {distribution = array<i64: 0, 0, 0, 0, 0>, register_tile = array<i64: 1, 1, 1, 4, 1>, order = array<i64: 0, 2, 3, 1, 4>, vector = 3 : i64, lanes = 4 : i64}} {
+                 dlas.schedule = {kind = "sparse", tile = {d3 = 4}, order = ["d0", "d2", "d3", "d1", "d4"], vector = "d3", lanes = 4}} {
     ^bb0(%p: f32, %q: f32, %o: f32):
       %m = arith.mulf %p, %q : f32
       %s = arith.addf %o, %m : f32
@@ -179,7 +179,7 @@ func.func @no_contraction(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
     %e = tensor.empty() : tensor<4x8xf32>
     %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
       attrs = {dlas.sparse = {block = 1 : i64, nonzeros = 3 : i64},
-               dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+               dlas.schedule = {kind = "sparse", tile = {d1 = 4}, order = ["d0", "d1"], vector = "d1", lanes = 4}} {
     ^bb0(%p: f32, %o: f32):
       %s = math.absf %p : f32
       linalg.yield %s : f32
@@ -218,7 +218,7 @@ func.func @idle_lanes_are_not_gathered(%x: tensor<1x1x3x4xf32>, %r: tensor<1x2x3
     %1 = linalg.generic {indexing_maps = [#data, #weights, #out], iterator_types = ["parallel", "parallel", "parallel", "parallel", "reduction", "reduction", "reduction"]}
         ins(%x, %w : tensor<1x1x3x4xf32>, tensor<2x1x2x2xf32>) outs(%start : tensor<1x2x2x3xf32>)
         attrs = {dlas.sparse = {block = 1 : i64, nonzeros = 3 : i64},
-                 dlas.schedule = {distribution = array<i64: 0, 0, 0, 0, 0, 0, 0>, register_tile = array<i64: 1, 1, 2, 3, 1, 1, 1>, order = array<i64: 0, 2, 3, 1, 4, 5, 6>, vector = 3 : i64, lanes = 4 : i64}} {
+                 dlas.schedule = {kind = "sparse", tile = {d2 = 2, d3 = 3}, order = ["d0", "d2", "d3", "d1", "d4", "d5", "d6"], vector = "d3", lanes = 4}} {
     ^bb0(%p: f32, %q: f32, %o: f32):
       %m = arith.mulf %p, %q : f32
       %s = arith.addf %o, %m : f32

@@ -16,7 +16,7 @@
 // CHECK: scf.yield %[[ADDED]]
 // CHECK: arith.addf %{{.*}}, %[[TOTAL]]
 func.func @long(%x: tensor<600x4xf32>, %start: tensor<4xf32>) -> tensor<4xf32> {
-  %y = linalg.generic {indexing_maps = [#x, #s], iterator_types = ["reduction", "parallel"], dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 1, 0>, vector = 1 : i64, lanes = 4 : i64}} ins(%x : tensor<600x4xf32>) outs(%start : tensor<4xf32>) {
+  %y = linalg.generic {indexing_maps = [#x, #s], iterator_types = ["reduction", "parallel"], dlas.schedule = {kind = "cpu", tile = {d1 = 4}, order = ["d1", "d0"], vector = "d1", lanes = 4}} ins(%x : tensor<600x4xf32>) outs(%start : tensor<4xf32>) {
   ^bb0(%in: f32, %out: f32):
     %a = arith.addf %in, %out : f32
     linalg.yield %a : f32
@@ -31,7 +31,7 @@ func.func @long(%x: tensor<600x4xf32>, %start: tensor<4xf32>) -> tensor<4xf32> {
 // CHECK: scf.for {{.*}} to %c16 step %c1
 // CHECK: scf.for {{.*}} to %c9 step %c1
 func.func @prime(%x: tensor<521x4xf32>, %start: tensor<4xf32>) -> tensor<4xf32> {
-  %y = linalg.generic {indexing_maps = [#x, #s], iterator_types = ["reduction", "parallel"], dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 1, 0>, vector = 1 : i64, lanes = 4 : i64}} ins(%x : tensor<521x4xf32>) outs(%start : tensor<4xf32>) {
+  %y = linalg.generic {indexing_maps = [#x, #s], iterator_types = ["reduction", "parallel"], dlas.schedule = {kind = "cpu", tile = {d1 = 4}, order = ["d1", "d0"], vector = "d1", lanes = 4}} ins(%x : tensor<521x4xf32>) outs(%start : tensor<4xf32>) {
   ^bb0(%in: f32, %out: f32):
     %a = arith.addf %in, %out : f32
     linalg.yield %a : f32
@@ -47,12 +47,12 @@ func.func @prime(%x: tensor<521x4xf32>, %start: tensor<4xf32>) -> tensor<4xf32> 
 // CHECK: scf.for {{.*}} to %c49 step %c1
 // CHECK-NOT: scf.for
 func.func @not_long(%x: tensor<600x4xf32>, %z: tensor<49x4xf32>, %start: tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>) {
-  %y = linalg.generic {indexing_maps = [#x, #s], iterator_types = ["reduction", "parallel"], dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 1, 0>, vector = 1 : i64, lanes = 4 : i64}} ins(%x : tensor<600x4xf32>) outs(%start : tensor<4xf32>) {
+  %y = linalg.generic {indexing_maps = [#x, #s], iterator_types = ["reduction", "parallel"], dlas.schedule = {kind = "cpu", tile = {d1 = 4}, order = ["d1", "d0"], vector = "d1", lanes = 4}} ins(%x : tensor<600x4xf32>) outs(%start : tensor<4xf32>) {
   ^bb0(%in: f32, %out: f32):
     %a = arith.maximumf %in, %out : f32
     linalg.yield %a : f32
   } -> tensor<4xf32>
-  %w = linalg.generic {indexing_maps = [#x, #s], iterator_types = ["reduction", "parallel"], dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 1, 0>, vector = 1 : i64, lanes = 4 : i64}} ins(%z : tensor<49x4xf32>) outs(%start : tensor<4xf32>) {
+  %w = linalg.generic {indexing_maps = [#x, #s], iterator_types = ["reduction", "parallel"], dlas.schedule = {kind = "cpu", tile = {d1 = 4}, order = ["d1", "d0"], vector = "d1", lanes = 4}} ins(%z : tensor<49x4xf32>) outs(%start : tensor<4xf32>) {
   ^bb0(%in: f32, %out: f32):
     %a = arith.addf %in, %out : f32
     linalg.yield %a : f32
@@ -73,7 +73,7 @@ func.func @not_long(%x: tensor<600x4xf32>, %z: tensor<49x4xf32>, %start: tensor<
 // CHECK: math.exp %[[BACK]] : vector<4xf32>
 func.func @narrow(%x: tensor<4xbf16>) -> tensor<4xbf16> {
   %e = tensor.empty() : tensor<4xbf16>
-  %y = linalg.generic {indexing_maps = [affine_map<(d0) -> (d0)>, affine_map<(d0) -> (d0)>], iterator_types = ["parallel"], dlas.schedule = {distribution = array<i64: 0>, register_tile = array<i64: 4>, order = array<i64: 0>, vector = 0 : i64, lanes = 4 : i64}} ins(%x : tensor<4xbf16>) outs(%e : tensor<4xbf16>) {
+  %y = linalg.generic {indexing_maps = [affine_map<(d0) -> (d0)>, affine_map<(d0) -> (d0)>], iterator_types = ["parallel"], dlas.schedule = {kind = "cpu", tile = {d0 = 4}, order = ["d0"], vector = "d0", lanes = 4}} ins(%x : tensor<4xbf16>) outs(%e : tensor<4xbf16>) {
   ^bb0(%in: bf16, %out: bf16):
     %a = arith.mulf %in, %in : bf16
     %b = math.exp %a : bf16

@@ -36,7 +36,7 @@ func.func @product(%x: tensor<6x3xf32>, %w: tensor<3x8xf32>, %bias: tensor<8xf32
     %start = linalg.fill ins(%zero : f32) outs(%e : tensor<6x8xf32>) -> tensor<6x8xf32>
     %1 = linalg.generic {indexing_maps = [#a, #b, #c], iterator_types = ["parallel", "parallel", "reduction"]} ins(%x, %w : tensor<6x3xf32>, tensor<3x8xf32>) outs(%start : tensor<6x8xf32>)
       attrs = {dlas.layer = "fc", dlas.primitive = "gemm", dlas.macs = 144 : i64,
-               dlas.schedule = {distribution = array<i64: 3, 0, 0>, register_tile = array<i64: 1, 4, 1>, order = array<i64: 0, 1, 2>, vector = 1 : i64, lanes = 4 : i64}} {
+               dlas.schedule = {kind = "cpu", distribute = {d0 = 3}, tile = {d1 = 4}, order = ["d0", "d1", "d2"], vector = "d1", lanes = 4}} {
     ^bb0(%p: f32, %q: f32, %o: f32):
       %m = arith.mulf %p, %q : f32
       %s = arith.addf %o, %m : f32
@@ -66,7 +66,7 @@ func.func @overlap(%x: tensor<10x7xf32>) -> tensor<10x7xf32> {
   %y = flow.dispatch.region -> (tensor<10x7xf32>) {
     %e = tensor.empty() : tensor<10x7xf32>
     %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<10x7xf32>) outs(%e : tensor<10x7xf32>)
-      attrs = {dlas.schedule = {distribution = array<i64: 4, 0>, register_tile = array<i64: 1, 4>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 4 : i64}} {
+      attrs = {dlas.schedule = {kind = "cpu", distribute = {d0 = 4}, tile = {d1 = 4}, order = ["d0", "d1"], vector = "d1", lanes = 4}} {
     ^bb0(%p: f32, %o: f32):
       %s = arith.negf %p : f32
       linalg.yield %s : f32
@@ -93,7 +93,7 @@ func.func @borders(%x: tensor<2x8xf32>) -> (tensor<4x10xf32>, tensor<2x8xf32>) {
   %y:2 = flow.dispatch.region -> (tensor<4x10xf32>, tensor<2x8xf32>) {
     %e = tensor.empty() : tensor<2x8xf32>
     %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<2x8xf32>) outs(%e : tensor<2x8xf32>)
-      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, register_tile = array<i64: 1, 8>, order = array<i64: 0, 1>, vector = 1 : i64, lanes = 8 : i64}} {
+      attrs = {dlas.schedule = {kind = "cpu", tile = {d1 = 8}, order = ["d0", "d1"], vector = "d1", lanes = 8}} {
     ^bb0(%p: f32, %o: f32):
       %s = arith.negf %p : f32
       linalg.yield %s : f32
@@ -129,7 +129,7 @@ func.func @corners(%x: tensor<4x8x4xf32>) -> tensor<6x9x4xf32> {
   %y = flow.dispatch.region -> (tensor<6x9x4xf32>) {
     %e = tensor.empty() : tensor<4x8x4xf32>
     %1 = linalg.generic {indexing_maps = [affine_map<(d0, d1, d2) -> (d0, d1, d2)>, affine_map<(d0, d1, d2) -> (d0, d1, d2)>], iterator_types = ["parallel", "parallel", "parallel"]} ins(%x : tensor<4x8x4xf32>) outs(%e : tensor<4x8x4xf32>)
-      attrs = {dlas.schedule = {distribution = array<i64: 2, 4, 0>, register_tile = array<i64: 1, 1, 4>, order = array<i64: 0, 1, 2>, vector = 2 : i64, lanes = 4 : i64}} {
+      attrs = {dlas.schedule = {kind = "cpu", distribute = {d0 = 2, d1 = 4}, tile = {d2 = 4}, order = ["d0", "d1", "d2"], vector = "d2", lanes = 4}} {
     ^bb0(%p: f32, %o: f32):
       %s = arith.negf %p : f32
       linalg.yield %s : f32

@@ -10,7 +10,7 @@
 // Pixels are in the lanes, 8 of them; output channels are the innermost parallel loop, in blocks of one. All registers
 // that a tile of whole rows can use accumulate, and half of the channels stay in the cache. Two threads get rows.
 // CHECK-LABEL: func.func @convolution
-// CHECK: dlas.schedule = {distribution = array<i64: 0, 0, 8, 0, 0, 0, 0>, lanes = 8 : i64, order = array<i64: 0, 2, 3, 1, 4, 5, 6>, register_tile = array<i64: 1, 1, 8, 16, 32, 1, 1>, vector = 3 : i64}
+// CHECK: dlas.schedule = {distribute = {d2 = 8 : i64}, kind = "sparse", lanes = 8 : i64, order = ["d2", "d3", "d1", "d4", "d5", "d6"], tile = {d2 = 8 : i64, d3 = 16 : i64, d4 = 32 : i64}, vector = "d3"}
 module attributes {dlas.target = {name = "t", kind = "cpu", vector_bits = 512 : i64, sparse_bits = 256 : i64, vector_registers = 32 : i64, threads = 2 : i64}} {
 func.func @convolution(%x: tensor<1x64x18x18xf32>, %w: tensor<64x64x3x3xf32>, %start: tensor<1x64x16x16xf32>) -> tensor<1x64x16x16xf32> {
   %y = flow.dispatch.region -> (tensor<1x64x16x16xf32>) {
@@ -35,7 +35,7 @@ func.func @convolution(%x: tensor<1x64x18x18xf32>, %w: tensor<64x64x3x3xf32>, %s
 
 // Tiles of six rows do not split 28 rows into workgroups that do not overlap: two threads get channels instead.
 // CHECK-LABEL: func.func @even_parts
-// CHECK: dlas.schedule = {distribution = array<i64: 0, 8, 0, 0, 0, 0, 0>, {{.*}} register_tile = array<i64: 1, 1, 6, 8,
+// CHECK: dlas.schedule = {distribute = {d1 = 8 : i64}, {{.*}} tile = {d2 = 6 : i64, d3 = 8 : i64,
 module attributes {dlas.target = {name = "t", kind = "cpu", vector_bits = 512 : i64, sparse_bits = 128 : i64, vector_registers = 16 : i64, threads = 2 : i64}} {
 func.func @even_parts(%x: tensor<1x64x30x66xf32>, %w: tensor<64x64x3x3xf32>, %start: tensor<1x64x28x64xf32>) -> tensor<1x64x28x64xf32> {
   %y = flow.dispatch.region -> (tensor<1x64x28x64xf32>) {
@@ -60,7 +60,7 @@ func.func @even_parts(%x: tensor<1x64x30x66xf32>, %w: tensor<64x64x3x3xf32>, %st
 
 // Rows of seven columns in vectors of eight; a register tile does not leave the packed tile of three rows.
 // CHECK-LABEL: func.func @packed_tiles
-// CHECK: dlas.schedule = {{.*}} lanes = 8 : i64, {{.*}} register_tile = array<i64: 1, 4, 3, 7, 16>, vector = 3 : i64}
+// CHECK: dlas.schedule = {{.*}} lanes = 8 : i64, {{.*}} tile = {d1 = 4 : i64, d2 = 3 : i64, d3 = 7 : i64, d4 = 16 : i64}, vector = "d3"}
 module attributes {dlas.target = {name = "t", kind = "cpu", vector_bits = 256 : i64, vector_registers = 32 : i64}} {
 func.func @packed_tiles(%x: tensor<1x2x16x3x7xf32>, %w: tensor<8x16xf32>, %start: tensor<1x8x6x7xf32>) -> tensor<1x8x6x7xf32> {
   %y = flow.dispatch.region -> (tensor<1x8x6x7xf32>) {

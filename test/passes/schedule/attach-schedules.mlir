@@ -15,7 +15,7 @@ module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits
 // what they load. Only the root is scheduled.
 // CHECK-LABEL: func.func @product
 // CHECK: ins(%arg0, %arg1
-// CHECK-SAME: dlas.schedule = {distribution = array<i64: {{.*}}, 0>, lanes = 4 : i64, order = array<i64: {{0, 1|1, 0}}, 2>, register_tile = array<i64: {{[2-9]}}, {{[0-9]+}}, 1>, vector = 1 : i64}
+// CHECK-SAME: dlas.schedule = {distribute = {{.*}}, kind = "cpu", lanes = 4 : i64, order = ["{{d0", "d1|d1", "d0}}", "d2"], tile = {d0 = {{[2-9]}} : i64, d1 = {{[0-9]+}} : i64}, vector = "d1"}
 // CHECK: arith.maximumf
 // CHECK-NOT: dlas.schedule
 // CHECK: return
@@ -43,7 +43,7 @@ func.func @product(%x: tensor<24x3xf32>, %w: tensor<3x16xf32>) -> tensor<24x16xf
 // Fewer elements than lanes: narrower vectors.
 // CHECK-LABEL: func.func @narrow
 // CHECK: lanes = 2 : i64
-// CHECK-SAME: vector = 1 : i64
+// CHECK-SAME: vector = "d1"
 func.func @narrow(%x: tensor<4x3xf32>) -> tensor<4x3xf32> {
   %y = flow.dispatch.region -> (tensor<4x3xf32>) {
     %e = tensor.empty() : tensor<4x3xf32>
@@ -59,12 +59,12 @@ func.func @narrow(%x: tensor<4x3xf32>) -> tensor<4x3xf32> {
 
 // A schedule that was written by hand stays.
 // CHECK-LABEL: func.func @by_hand
-// CHECK: dlas.schedule = {distribution = array<i64: 0, 0>, lanes = 1 : i64, order = array<i64: 1, 0>, register_tile = array<i64: 1, 1>, vector = 0 : i64}
+// CHECK: dlas.schedule = {kind = "cpu", lanes = 1 : i64, order = ["d1", "d0"], vector = "d0"}
 func.func @by_hand(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
   %y = flow.dispatch.region -> (tensor<4x8xf32>) {
     %e = tensor.empty() : tensor<4x8xf32>
     %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
-      attrs = {dlas.schedule = {distribution = array<i64: 0, 0>, lanes = 1 : i64, order = array<i64: 1, 0>, register_tile = array<i64: 1, 1>, vector = 0 : i64}} {
+      attrs = {dlas.schedule = {kind = "cpu", lanes = 1 : i64, order = ["d1", "d0"], vector = "d0"}} {
     ^bb0(%p: f32, %o: f32):
       %t = arith.negf %p : f32
       linalg.yield %t : f32
@@ -89,7 +89,7 @@ func.func @nothing(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
 
 // Rows are split for two threads.
 // CHECK-LABEL: func.func @two_threads
-// CHECK: dlas.schedule = {distribution = array<i64: {{[1-9][0-9]*}}, 0>
+// CHECK: dlas.schedule = {distribute = {d0 = {{[1-9][0-9]*}} : i64}
 #id = affine_map<(d0, d1) -> (d0, d1)>
 module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64, threads = 2 : i64}} {
 func.func @two_threads(%x: tensor<1024x64xf32>) -> tensor<1024x64xf32> {
@@ -156,8 +156,8 @@ func.func @no_kernel() -> tensor<4x8xi32> {
 
 // A loop of the result is none of a sum, whatever it is called.
 // CHECK-LABEL: func.func @called_reduction
-// CHECK: dlas.schedule = {{.*}} order = array<i64: 0, 1>
-// CHECK-SAME: vector = 1 : i64
+// CHECK: dlas.schedule = {{.*}} order = ["d0", "d1"]
+// CHECK-SAME: vector = "d1"
 #id = affine_map<(d0, d1) -> (d0, d1)>
 module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @called_reduction(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {

@@ -1,0 +1,196 @@
+"""`Nest`: the loop nest that follows from a workload and a schedule; what emitters write out.
+
+for workgroup in oh by 7 (8), kb by 2 (2)           workgroup axes, the last one fastest
+  for ow in 56 by 14                                 cache axes: over register tiles, within the workgroup's part
+    acc[2 kb][14 ow] x 16 lanes of k                 register axes and the lane axis
+    for cb in 4                                      reduce axes
+      for c in 16: unrolled                          unrolled axes
+        acc += in0 * in1
+    epilogue, store
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from dlas_mlir.codegen.schedule import Schedule
+from dlas_mlir.codegen.sparse.roles import SparseRoles
+from dlas_mlir.codegen.workload import Access, Computed, Operand, Stage, Workload
+from dlas_mlir.ir.strides import Span
+
+Role = Literal["workgroup", "cache", "register", "lane", "reduce", "unroll", "chunk"]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One loop of the nest: `count` steps of `step` iterations of loop `loop` (number `dim` of the workload), over
+    `extent` of them. Where `step` does not divide it, the last step is moved back and overlaps the one before."""
+
+    loop: str
+    dim: int
+    role: Role
+    extent: int
+    step: int
+
+    @property
+    def count(self) -> int:
+        """How many steps it has."""
+        return -(-self.extent // self.step)
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether the last step repeats some iterations of the one before."""
+        return self.extent % self.step != 0
+
+
+@dataclass(frozen=True)
+class Nest:
+    """All axes, from the outermost in, by role. `lane` is the vector's; `register` holds those of the tile that is
+    computed together, with the vectors of the vector loop among them (in steps of its lanes)."""
+
+    workload: Workload
+    schedule: Schedule
+    workgroup: tuple[Axis, ...]
+    cache: tuple[Axis, ...]
+    chunk: tuple[Axis, ...]
+    reduce: tuple[Axis, ...]
+    unroll: tuple[Axis, ...]
+    register: tuple[Axis, ...]
+    lane: Axis
+
+    @staticmethod
+    def of(workload: Workload, schedule: Schedule) -> Nest:
+        """The nest of a schedule that fits (Schedule.problem)."""
+        dims = {name: dim for dim, name in enumerate(workload.names)}
+        extents = workload.extents
+
+        def axis(loop: str, role: Role, extent: int, step: int) -> Axis:
+            return Axis(loop, dims[loop], role, extent, step)
+
+        def part(loop: str) -> int:
+            return schedule.part_of(loop, extents[loop])
+
+        # Loops of one iteration are nowhere but in the indices.
+        order = (*(name for name in workload.names if name not in schedule.order), *schedule.order)
+        parallel = [loop for loop in order if loop not in workload.reductions]
+        if schedule.kind == "sparse":
+            parallel.sort(key=lambda loop: loop == SparseRoles(workload).channel)  # innermost, be it but one
+        reductions = [loop for loop in order if loop in workload.reductions]
+        if workload.root.dot is not None:
+            # The innermost loop of a dot product is in the instruction.
+            reductions.remove(workload.names[-1])
+        chunked = reductions[:1] if schedule.kind == "sparse" else []
+        unrolled = [] if schedule.kind == "sparse" else [loop for loop in reductions if schedule.tile_of(loop) > 1]
+        lanes = schedule.lanes
+        return Nest(
+            workload,
+            schedule,
+            workgroup=tuple(axis(x, "workgroup", extents[x], part(x)) for x in parallel if part(x) != extents[x]),
+            cache=tuple(axis(x, "cache", part(x), schedule.tile_of(x)) for x in parallel),
+            chunk=tuple(axis(x, "chunk", extents[x], schedule.tile_of(x)) for x in chunked),
+            reduce=tuple(
+                axis(x, "reduce", extents[x], 1 if schedule.kind == "sparse" else schedule.tile_of(x))
+                for x in reductions
+            ),
+            unroll=tuple(axis(x, "unroll", schedule.tile_of(x), 1) for x in unrolled),
+            register=tuple(
+                axis(x, "register", schedule.tile_of(x), lanes if x == schedule.vector else 1)
+                for x in workload.parallel
+                if schedule.tile_of(x) > (lanes if x == schedule.vector else 1)
+            ),
+            lane=axis(schedule.vector, "lane", min(lanes, schedule.tile_of(schedule.vector)), 1),
+        )
+
+    def part(self, dim: int) -> int:
+        """The iterations of loop number `dim` that one workgroup does."""
+        loop = self.workload.loops[dim]
+        return self.schedule.part_of(loop.name, loop.extent)
+
+    def tile(self, dim: int) -> int:
+        """The iterations of loop number `dim` in one register tile."""
+        return self.schedule.tile_of(self.workload.loops[dim].name)
+
+    def is_split(self, dim: int | None) -> bool:
+        """Whether several workgroups share loop number `dim`."""
+        return dim is not None and self.part(dim) != self.workload.loops[dim].extent
+
+    def span(self, dim: int) -> Span:
+        """Where register tiles begin in a loop. What was moved back for the last one makes the step smaller."""
+        extent, part, tile = self.workload.loops[dim].extent, self.part(dim), self.tile(dim)
+        begins = (part, extent - part) if part != extent else ()
+        inside = (tile, part - tile) if tile != part else ()
+        return Span(0, extent - tile, math.gcd(*begins, *inside))
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        depth = 0
+
+        def line(text: str) -> str:
+            return "  " * depth + text
+
+        if self.workgroup:
+            grid = ", ".join(f"{axis.loop} by {axis.step} ({axis.count})" for axis in self.workgroup)
+            yield line(f"for workgroup in {grid}")
+            depth += 1
+        for axis in self.cache:
+            if axis.count > 1:
+                yield line(_loop(axis))
+                depth += 1
+        for axis in self.chunk:
+            if axis.count > 1:
+                yield line(f"for chunk of {axis.step} {axis.loop} in {axis.extent}")
+                depth += 1
+        tile = "".join(f"[{axis.count} {axis.loop}]" for axis in self.register)
+        yield line(f"acc{tile} x {self.lane.extent} lanes of {self.lane.loop} = {self._initial()}")
+        inner = depth
+        if self.workload.sparsity is not None:
+            yield line(f"for the non-zeros of {', '.join(axis.loop for axis in self.reduce)}")
+            depth += 1
+        else:
+            for axis in self.reduce:
+                if axis.count > 1:
+                    yield line(_loop(axis))
+                    depth += 1
+            for axis in self.unroll:
+                yield line(f"for {axis.loop} in {axis.extent}: unrolled")
+                depth += 1
+        yield line(f"acc = {_call(self.workload, self.workload.root)}")
+        depth = inner
+        for number, stage in enumerate(self.workload.stages[1:], 1):
+            yield line(f"stage{number} = {_call(self.workload, stage)}")
+        for output in self.workload.outputs:
+            value = f"stage{output.stage}" if output.stage else "acc"
+            into = "" if output.into is None else f" into tensor{output.into}"
+            padded = ", padded" if any((*output.low, *output.high)) else ""
+            yield line(f"store {value}{into}{padded}")
+
+    def _initial(self) -> str:
+        item = self.workload.root.initial
+        return "none" if item is None else _operand(self.workload, item)
+
+
+def _loop(axis: Axis) -> str:
+    by = f" by {axis.step}" if axis.step > 1 else ""
+    return f"for {axis.loop} in {axis.extent}{by}{', the last one moved back' if axis.overlaps else ''}"
+
+
+def _operand(workload: Workload, item: Operand) -> str:
+    if isinstance(item, Access):
+        index = ", ".join(
+            f"{text} + {offset}" if offset else text for text, offset in zip(item.index, item.offsets, strict=True)
+        )
+        return f"tensor{item.tensor}[{index}]"
+    if isinstance(item, Computed):
+        return f"stage{item.stage}" if item.stage else "acc"
+    return item.value
+
+
+def _call(workload: Workload, stage: Stage) -> str:
+    names = " ".join(step.op.partition(".")[2] for step in stage.body) or "copy"
+    operands = [_operand(workload, item) for item in stage.inputs if item is not None]
+    return f"{stage.dot or names}({', '.join(operands)})"

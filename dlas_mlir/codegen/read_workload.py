@@ -1,0 +1,144 @@
+"""The workload of a dispatch region."""
+
+from __future__ import annotations
+
+from iree.compiler import ir
+
+from dlas_mlir.codegen import region as regions
+from dlas_mlir.codegen.dot import ATTRIBUTE as DOT
+from dlas_mlir.codegen.index import print_form
+from dlas_mlir.codegen.region import Region
+from dlas_mlir.codegen.sparse.attribute import Sparse
+from dlas_mlir.codegen.workload import (
+    Access,
+    Computed,
+    Constant,
+    Loop,
+    Operand,
+    Output,
+    Sparsity,
+    Stage,
+    Step,
+    Tensor,
+    Workload,
+)
+from dlas_mlir.ir import loops as loop_names
+from dlas_mlir.ir.linalg import indexing_maps, scalar_constant, shape_of
+from dlas_mlir.ir.strides import form_of
+from dlas_mlir.opt.base import PassError
+
+
+def read_workload(region: Region) -> Workload:
+    """What `region` computes. Raises PassError for an index that has no exact form."""
+    return _Reader(region).read()
+
+
+class _Reader:
+    def __init__(self, region: Region) -> None:
+        self.region = region
+        self.names = loop_names.names(region.root.op)
+        self.tensors: dict[ir.Value, int] = {}
+        self.stage_of: dict[ir.Value, int] = {}
+
+    def read(self) -> Workload:
+        region = self.region
+        stages = []
+        for number, stage in enumerate(region.stages):
+            stages.append(self._stage(stage, number))
+            self.stage_of[stage.result] = number
+        outputs = tuple(self._output(output) for output in region.outputs)
+        sparse = Sparse.of(region.root.op)
+        return Workload(
+            loops=tuple(
+                Loop(name, extent, "reduction" if i in region.reductions else "parallel")
+                for i, (name, extent) in enumerate(zip(self.names, region.extents, strict=True))
+            ),
+            out=tuple(None if loop is None else self.names[loop] for loop in region.out_loops),
+            tensors=tuple(
+                Tensor(tuple(shape_of(value)), str(ir.RankedTensorType(value.type).element_type))
+                for value in self.tensors
+            ),
+            stages=tuple(stages),
+            outputs=outputs,
+            sparsity=None if sparse is None else Sparsity(sparse.block, sparse.nonzeros),
+        )
+
+    def _tensor(self, value: ir.Value) -> int:
+        return self.tensors.setdefault(value, len(self.tensors))
+
+    def _stage(self, stage: regions.Stage, number: int) -> Stage:
+        op = stage.op
+        maps = indexing_maps(op)
+        operands = []
+        for place, item in enumerate((*stage.inputs, stage.initial)):
+            exprs = maps[place].results if number == 0 else None
+            operands.append(self._operand(item, op.operands[place], exprs))
+        elements = [str(ir.RankedTensorType(value.type).element_type) for value in op.operands]
+        body, yields = _body(stage.body)
+        return Stage(
+            inputs=tuple(operands[:-1]),
+            input_elements=tuple(elements[:-1]),
+            initial=operands[-1],
+            element=elements[-1],
+            body=body,
+            yields=yields,
+            dot=None if stage.dot is None else ir.StringAttr(op.attributes[DOT]).value,
+        )
+
+    def _operand(
+        self, item: regions.Operand | None, value: ir.Value, exprs: list[ir.AffineExpr] | None
+    ) -> Operand | None:
+        """`exprs` are those of the operation, which a dot product reads otherwise; None: those of `item`."""
+        if item is None:
+            return None
+        if isinstance(item, regions.Access):
+            index = tuple(self._index(expr) for expr in exprs or item.exprs)
+            return Access(self._tensor(item.view.source), index, tuple(shape_of(value)), item.view.offsets)
+        if isinstance(item, ir.Value):
+            return Computed(self.stage_of[item])
+        return Constant(str(item))
+
+    def _index(self, expr: ir.AffineExpr) -> str:
+        form = form_of(expr)
+        if form is None:
+            raise PassError(f"an operand indexed by {expr} cannot be part of a kernel", self.region.op)
+        return print_form(form, self.names)
+
+    def _output(self, output: regions.Output) -> Output:
+        return Output(
+            stage=self.stage_of[output.value],
+            low=output.low,
+            high=output.high,
+            pad=None if output.pad is None else str(output.pad),
+            shape=tuple(output.type.shape),
+            at=output.at,
+            into=None if output.into is None else self._tensor(output.into),
+        )
+
+
+def _body(block: ir.Block) -> tuple[tuple[Step, ...], str]:
+    """The steps of a body, and what it yields."""
+    inputs = len(block.arguments) - 1
+    names: dict[ir.Value, str] = {
+        argument: f"in{i}" if i < inputs else "init" for i, argument in enumerate(block.arguments)
+    }
+
+    def named(value: ir.Value) -> str:
+        return names[value] if value in names else str(scalar_constant(value))
+
+    steps: list[Step] = []
+    for op in block.operations:
+        op = op.operation
+        if op.name == "linalg.yield":
+            return tuple(steps), named(op.operands[0])
+        if op.name == "arith.constant":
+            continue
+        operands = tuple(named(value) for value in op.operands)
+        steps.append(Step(op.name, operands, str(op.results[0].type), _attributes(op)))
+        names[op.results[0]] = f"%{len(steps) - 1}"
+    raise PassError("a body without linalg.yield", block.owner)
+
+
+def _attributes(op: ir.Operation) -> str:
+    found = sorted((op.attributes[i].name, str(op.attributes[i].attr)) for i in range(len(op.attributes)))
+    return ", ".join(f"{name} = {attr}" for name, attr in found)

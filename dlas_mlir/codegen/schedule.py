@@ -1,0 +1,197 @@
+"""`Schedule`: how the loops of a workload are distributed, blocked, ordered and vectorised, by their names.
+
+It stands on the root of a region as the attribute `dlas.schedule`, whose keys are those of its JSON form:
+
+    {kind = "cpu", distribute = {oh = 7}, tile = {k = 16, kb = 2, ow = 14}, order = ["oh", "kb", "ow", "k", "cb", "r"],
+     vector = "k", lanes = 16}
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from dlas_mlir.codegen.workload import Workload
+
+ATTRIBUTE = "dlas.schedule"
+KINDS = ("cpu", "sparse")
+MAX_DISTRIBUTED = 3
+
+
+class ScheduleError(ValueError):
+    """A schedule does not fit its workload; the message names the loop and what is allowed."""
+
+
+class _Written(msgspec.Struct, forbid_unknown_fields=True):
+    """The keys of the JSON form."""
+
+    kind: str
+    vector: str
+    lanes: int
+    order: tuple[str, ...] = ()
+    distribute: dict[str, int] = {}
+    tile: dict[str, int] = {}
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """One way to run a workload. Loops that are not named in a field have its default.
+
+    kind: `cpu`, or `sparse` for a workload with sparse weights.
+    vector: the parallel loop whose iterations are the lanes of a vector.
+    lanes: the lanes of one vector.
+    order: the loops of a workgroup from the outermost in, parallel loops before reductions; loops of one iteration are
+        left out.
+    distribute: iterations of a loop that one workgroup does, for at most three parallel loops (default: all).
+        Workgroups are numbered with the last distributed loop of `order` fastest.
+    tile: iterations that are unrolled (default: 1). Those of parallel loops are computed together in registers (a
+        multiple of `lanes` for the vector loop of a `cpu` schedule), those of reductions follow each other. The tile of
+        the outermost reduction of a `sparse` schedule is the chunk of channels that is done at once.
+
+    A tile that does not divide its parallel loop is no obstacle: the last one is moved back to overlap the one before.
+    """
+
+    kind: str
+    vector: str
+    lanes: int
+    order: tuple[str, ...]
+    distribute: tuple[tuple[str, int], ...] = ()
+    tile: tuple[tuple[str, int], ...] = ()
+
+    @staticmethod
+    def of(
+        workload: Workload,
+        *,
+        kind: str,
+        vector: str,
+        lanes: int,
+        order: tuple[str, ...],
+        distribute: Mapping[str, int],
+        tile: Mapping[str, int],
+    ) -> Schedule:
+        """The canonical schedule: what is a default is left out. Raises ScheduleError for one that does not fit."""
+        extents = workload.extents
+        _known(workload, {"vector": (vector,), "order": order, "distribute": distribute, "tile": tile})
+        found = Schedule(
+            kind,
+            vector,
+            lanes,
+            tuple(loop for loop in order if extents[loop] > 1),
+            tuple((loop, distribute[loop]) for loop in workload.names if 0 < distribute.get(loop, 0) != extents[loop]),
+            tuple((loop, tile[loop]) for loop in workload.names if tile.get(loop, 1) != 1),
+        )
+        if (why := found.problem(workload)) is not None:
+            raise ScheduleError(why)
+        return found
+
+    def tile_of(self, loop: str) -> int:
+        """The iterations of `loop` that are unrolled."""
+        return dict(self.tile).get(loop, 1)
+
+    def part_of(self, loop: str, extent: int) -> int:
+        """The iterations of `loop` that a workgroup does."""
+        return dict(self.distribute).get(loop, extent)
+
+    def to_value(self) -> dict[str, Any]:
+        """The JSON form as Python values."""
+        return {
+            "kind": self.kind,
+            "vector": self.vector,
+            "lanes": self.lanes,
+            "order": list(self.order),
+            "distribute": dict(self.distribute),
+            "tile": dict(self.tile),
+        }
+
+    def to_json(self) -> str:
+        """The canonical JSON form."""
+        return msgspec.json.encode(self.to_value(), order="sorted").decode()
+
+    @staticmethod
+    def from_value(value: Any, workload: Workload) -> Schedule:
+        """The schedule that `to_value` wrote, for `workload`. Raises ScheduleError naming the key or the loop."""
+        try:
+            written = msgspec.convert(value, _Written)
+        except msgspec.ValidationError as error:
+            raise ScheduleError(str(error)) from None
+        return Schedule.of(workload, **{name: getattr(written, name) for name in _Written.__struct_fields__})
+
+    @staticmethod
+    def from_json(text: str | bytes, workload: Workload) -> Schedule:
+        """The same from text."""
+        try:
+            return Schedule.from_value(msgspec.json.decode(text), workload)
+        except msgspec.DecodeError as error:
+            raise ScheduleError(str(error)) from None
+
+    def problem(self, workload: Workload) -> str | None:
+        """Why this cannot be the schedule of `workload`, or None."""
+        wanted = "cpu" if workload.sparsity is None else "sparse"
+        if self.kind != wanted:
+            return f"kind is `{self.kind}`; this workload takes `{wanted}`"
+        return (
+            self._order_problem(workload)
+            or self._distribution_problem(workload)
+            or self._tile_problem(workload)
+            or self._vector_problem(workload)
+        )
+
+    def _order_problem(self, workload: Workload) -> str | None:
+        wanted = [loop.name for loop in workload.loops if loop.extent > 1]
+        if sorted(self.order) != sorted(wanted):
+            return f"order has {_listed(self.order)}; it must have each of {_listed(wanted)} once"
+        kinds = [loop in workload.reductions for loop in self.order]
+        if kinds != sorted(kinds):
+            return f"order must name the parallel loops before the reductions, {_listed(workload.reductions)}"
+        return None
+
+    def _distribution_problem(self, workload: Workload) -> str | None:
+        if len(self.distribute) > MAX_DISTRIBUTED:
+            return f"distribute: at most {MAX_DISTRIBUTED} loops can be distributed, not {len(self.distribute)}"
+        for loop, part in self.distribute:
+            if loop in workload.reductions:
+                return f"distribute: `{loop}` is a reduction; only parallel loops can be distributed"
+            if not 1 <= part <= workload.extents[loop]:
+                return f"distribute: {part} iterations of `{loop}`; it has {workload.extents[loop]}"
+        return None
+
+    def _tile_problem(self, workload: Workload) -> str | None:
+        for loop, tile in self.tile:
+            extent = workload.extents[loop]
+            most = self.part_of(loop, extent)
+            if not 1 <= tile <= most:
+                return f"tile: {tile} iterations of `{loop}`; a workgroup has {most}"
+            if loop in workload.reductions and extent % tile:
+                return f"tile: {tile} does not divide the {extent} iterations of reduction `{loop}`"
+        return None
+
+    def _vector_problem(self, workload: Workload) -> str | None:
+        if self.vector in workload.reductions or self.vector not in workload.out:
+            return f"vector: `{self.vector}` is not one of the loops of the result, {_listed(workload.out)}"
+        if self.lanes < 1:
+            return f"lanes: expected at least 1, found {self.lanes}"
+        tile = self.tile_of(self.vector)
+        if self.kind == "cpu" and tile % self.lanes:
+            return f"tile: {tile} iterations of `{self.vector}` are no multiple of the {self.lanes} lanes"
+        return None
+
+    def accumulators(self, workload: Workload) -> int:
+        """How many vectors of results a register tile has."""
+        across = math.ceil(self.tile_of(self.vector) / self.lanes)
+        rest = (self.tile_of(loop) for loop in workload.parallel if loop != self.vector)
+        return across * math.prod(rest)
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(f"`{name}`" for name in names if name is not None) or "none"
+
+
+def _known(workload: Workload, fields: Mapping[str, Any]) -> None:
+    for field, loops in fields.items():
+        for loop in loops:
+            if loop not in workload.extents:
+                raise ScheduleError(f"{field}: there is no loop `{loop}`; there are {_listed(workload.names)}")
