@@ -17,16 +17,15 @@ from dlas_mlir.ir.linalg import (
     fill_constant,
     indexing_maps,
     is_plain_insertion,
-    is_plain_padding,
     is_plain_slice,
     iterators,
     loop_extents,
     out_loops,
-    padding_value,
     reduction_loops,
     scalar_constant,
     shape_of,
 )
+from dlas_mlir.ir.pads import Padding
 from dlas_mlir.opt.base import PassError
 
 
@@ -167,10 +166,10 @@ class _Reader:
         return self._padded(op, kind) if op.name == "tensor.pad" else self._inserted(op, kind)
 
     def _padded(self, op: ir.Operation, kind: ir.RankedTensorType) -> Output:
-        if not is_plain_padding(op):
+        padding = Padding.of(op)
+        if padding is None or padding.cuts:
             raise PassError("only padding with a constant can be part of a kernel", op)
-        low, high = (tuple(ir.DenseI64ArrayAttr(op.attributes[name])) for name in ("static_low", "static_high"))
-        return Output(op.operands[0], low, high, padding_value(op), kind, (0,) * kind.rank)
+        return Output(padding.source, padding.low, padding.high, padding.constant, kind, (0,) * kind.rank)
 
     def _inserted(self, op: ir.Operation, kind: ir.RankedTensorType) -> Output:
         offsets = tuple(ir.DenseI64ArrayAttr(op.attributes["static_offsets"]))

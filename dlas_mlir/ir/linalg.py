@@ -89,16 +89,5 @@ def is_plain_insertion(op: ir.Operation) -> bool:
     return len(op.operands) == 2 and strides == {1} and _same_rank(op.operands[0], op.operands[1])
 
 
-def is_plain_padding(op: ir.Operation) -> bool:
-    """Whether a tensor.pad puts constantly many elements of a constant around a value."""
-    sizes = [size for name in ("static_low", "static_high") for size in ir.DenseI64ArrayAttr(op.attributes[name])]
-    return len(op.operands) == 1 and min(sizes, default=0) >= 0 and padding_value(op) is not None
-
-
-def padding_value(op: ir.Operation) -> ir.Attribute | None:
-    """The scalar constant that a tensor.pad puts around a value; None where it is none."""
-    return scalar_constant(op.regions[0].blocks[0].operations[-1].operands[0])
-
-
 def _same_rank(a: ir.Value, b: ir.Value) -> bool:
     return ir.RankedTensorType(a.type).rank == ir.RankedTensorType(b.type).rank

@@ -13,6 +13,7 @@ from dlas_mlir.ir import build, quant
 from dlas_mlir.ir.constants import Constants, constant, dtype_of
 from dlas_mlir.ir.evaluate import CannotEvaluate, evaluate_elementwise, is_elementwise
 from dlas_mlir.ir.linalg import scalar_constant
+from dlas_mlir.ir.pads import Padding
 from dlas_mlir.opt.base import Pass
 
 
@@ -132,15 +133,13 @@ def _evaluate_broadcast(op: ir.Operation, read: Read) -> np.ndarray | None:
 
 
 def _evaluate_pad(op: ir.Operation, read: Read) -> np.ndarray | None:
+    padding = Padding.of(op)
     array = read(op.operands[0])
-    value = scalar_constant(op.regions[0].blocks[0].operations[-1].operands[0])
-    if array is None or value is None or len(op.operands) != 1:
+    if array is None or padding is None or padding.cuts:
         return None
-    padding = list(zip(_i64s(op, "static_low"), _i64s(op, "static_high"), strict=True))
-    if any(size < 0 for sides in padding for size in sides):
-        return None
+    value = padding.constant
     fill = np.asarray(value.value, dtype_of(value.type))  # type: ignore[attr-defined]
-    return np.pad(array, padding, constant_values=fill)
+    return np.pad(array, list(zip(padding.low, padding.high, strict=True)), constant_values=fill)
 
 
 def _evaluate_slice(op: ir.Operation, read: Read) -> np.ndarray | None:

@@ -16,10 +16,10 @@ from dlas_mlir.ir.linalg import (
     fill_constant,
     indexing_maps,
     is_plain_insertion,
-    is_plain_padding,
     is_plain_slice,
     iterators,
 )
+from dlas_mlir.ir.pads import Padding
 from dlas_mlir.opt.base import Pass
 
 
@@ -72,7 +72,8 @@ def _copy_lone_padding(block: ir.Block) -> None:
     """Padding of what no kernel computes (a network's input) becomes a copy that is padded."""
     for op in list(block.operations):
         op = op.operation
-        if op.name != "tensor.pad" or not is_plain_padding(op):
+        padding = Padding.of(op)
+        if padding is None or padding.cuts:
             continue
         source = op.operands[0]
         if not isinstance(source.owner, ir.Block) and source.owner.operation.name == "linalg.generic":
@@ -140,7 +141,8 @@ class _FormDispatches:
         """Whether `op` pads a result of the group, or inserts it into a buffer that the group neither reads nor waits
         for."""
         if op.name == "tensor.pad":
-            return is_plain_padding(op)
+            padding = Padding.of(op)
+            return padding is not None and not padding.cuts
         if op.name != "tensor.insert_slice" or op.operands[0] != member.results[0]:
             return False
         if not is_plain_insertion(op) or any(op.operands[1] in tail.operands for tail in group.tails):

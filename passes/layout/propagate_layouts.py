@@ -12,7 +12,8 @@ from iree.compiler.dialects import arith
 from dlas_mlir.codegen.sparse import attribute as sparse
 from dlas_mlir.ir import affine, build, conv, loops
 from dlas_mlir.ir.constants import is_constant
-from dlas_mlir.ir.linalg import indexing_maps, iterators, scalar_constant
+from dlas_mlir.ir.linalg import indexing_maps, iterators
+from dlas_mlir.ir.pads import Padding
 from dlas_mlir.opt.base import Pass
 from dlas_mlir.passes.layout._relayout import inner_dims, pack_by_transpose, relayout, unpack_by_transpose
 from dlas_mlir.passes.primitive._lower import check_lowered
@@ -265,15 +266,11 @@ def _pooling(op: ir.Operation) -> ir.Value | None:
 
 
 def _pad(op: ir.Operation) -> ir.Value | None:
-    packed = _packed(op.operands[0])
-    if packed is None or len(op.operands) != 1:
+    packed, padding = _packed(op.operands[0]), Padding.of(op)
+    if packed is None or padding is None or padding.low[packed.dim] or padding.high[packed.dim]:
         return None
-    low, high = (list(ir.DenseI64ArrayAttr(op.attributes[name])) for name in ("static_low", "static_high"))
-    value = scalar_constant(op.regions[0].blocks[0].operations[-1].operands[0])
-    if low[packed.dim] or high[packed.dim] or value is None:
-        return None
-    filler = arith.constant(build.element_type(packed.source), value)
-    padded = build.pad(packed.source, [*low, 0], [*high, 0], filler)
+    filler = arith.constant(build.element_type(packed.source), padding.constant)
+    padded = build.pad(packed.source, [*padding.low, 0], [*padding.high, 0], filler)
     return build.unpack(padded, [packed.dim], _shape(op.results[0]))
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import ClassVar
 
 from iree.compiler import ir
+from iree.compiler.dialects import arith
 
 from dlas_mlir.ir import build
-from dlas_mlir.ir.linalg import scalar_constant
+from dlas_mlir.ir.pads import Padding
 from dlas_mlir.opt.base import Pass
 
 
@@ -47,44 +47,38 @@ class SharePaddingPass(Pass):
         build.erase_dead(module)
 
 
-def _bounds(pad: ir.Operation) -> tuple[list[int], list[int]]:
-    return tuple(list(ir.DenseI64ArrayAttr(pad.attributes[name])) for name in ("static_low", "static_high"))  # type: ignore[return-value]
-
-
 def _share(op: ir.Operation) -> None:
     value = op.results[0]
-    by_constant: dict[str, list[ir.Operation]] = {}
+    by_constant: dict[str, list[Padding]] = {}
     for user in build.users(value):
-        if user.name == "tensor.pad" and len(user.operands) == 1 and min((0, *itertools.chain(*_bounds(user)))) == 0:
-            constant = scalar_constant(user.regions[0].blocks[0].operations[-1].operands[0])
-            if constant is not None:
-                by_constant.setdefault(str(constant), []).append(user)
+        padding = Padding.of(user)
+        if padding is not None and not padding.cuts:
+            by_constant.setdefault(str(padding.constant), []).append(padding)
     # The slices are taken of the first padded value only: one is enough to keep the bare value unwritten.
     for place, pads in enumerate(by_constant.values()):
         _merge(op, pads, slice_others=place == 0)
 
 
-def _merge(op: ir.Operation, pads: list[ir.Operation], slice_others: bool) -> None:
+def _merge(op: ir.Operation, pads: list[Padding], slice_others: bool) -> None:
     value = op.results[0]
     shape = ir.RankedTensorType(value.type).shape
-    bounds = [_bounds(pad) for pad in pads]
-    low = [max(sizes) for sizes in zip(*(b[0] for b in bounds), strict=True)]
-    high = [max(sizes) for sizes in zip(*(b[1] for b in bounds), strict=True)]
+    low = tuple(max(sizes) for sizes in zip(*(pad.low for pad in pads), strict=True))
+    high = tuple(max(sizes) for sizes in zip(*(pad.high for pad in pads), strict=True))
     readers = [user for user in build.users(value) if user.name == "linalg.generic"] if slice_others else []
-    constant = pads[0].regions[0].blocks[0].operations[-1].operands[0]
+    constant = pads[0].constant
     with ir.InsertionPoint.after(op), op.location:
-        constant = constant.owner.operation.clone().result
-        shared = build.pad(value, low, high, constant)
-        for pad, (own_low, own_high) in zip(pads, bounds, strict=True):
+        filler = arith.constant(build.element_type(value), constant)
+        shared = build.pad(value, low, high, filler)
+        for pad in pads:
             replacement = shared
-            if (own_low, own_high) != (low, high):
-                offsets = [a - b for a, b in zip(low, own_low, strict=True)]
-                replacement = build.extract_slice(shared, offsets, ir.RankedTensorType(pad.results[0].type).shape)
-            pad.results[0].replace_all_uses_with(replacement)
+            if (pad.low, pad.high) != (low, high):
+                offsets = [a - b for a, b in zip(low, pad.low, strict=True)]
+                replacement = build.extract_slice(shared, offsets, ir.RankedTensorType(pad.result.type).shape)
+            pad.result.replace_all_uses_with(replacement)
         if readers:
             middle = build.extract_slice(shared, low, shape)
             for reader in readers:
                 reader.replace_uses_of_with(value, middle)
     # Only now: the insertion point may have stood before one of them.
     for pad in pads:
-        pad.erase()
+        pad.op.erase()

@@ -12,7 +12,7 @@ from dlas_mlir.codegen.target import Target
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.constants import Constants
 from dlas_mlir.ir.conv import Convolution
-from dlas_mlir.ir.linalg import scalar_constant
+from dlas_mlir.ir.pads import Padding
 from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, initial, mark
 
 
@@ -87,11 +87,9 @@ def padded_to(data: ir.Value, width: int) -> ir.Value:
     missing = width - ir.RankedTensorType(data.type).shape[3]
     if not missing:
         return data
-    op = build.defining(data)
+    padding = Padding.of(build.defining(data))
     zero = build.zero(build.element_type(data))
-    if op is not None and op.name == "tensor.pad" and len(op.operands) == 1:
-        value = scalar_constant(op.regions[0].blocks[0].operations[-1].operands[0])
-        low, high = (list(ir.DenseI64ArrayAttr(op.attributes[name])) for name in ("static_low", "static_high"))
-        if value == ir.FloatAttr.get(build.element_type(data), 0.0):
-            return build.pad(op.operands[0], low, [*high[:3], high[3] + missing], zero)
+    if padding is not None and padding.constant == ir.FloatAttr.get(build.element_type(data), 0.0):
+        *others, last = padding.high
+        return build.pad(padding.source, padding.low, [*others, last + missing], zero)
     return build.pad(data, [0] * 4, [0, 0, 0, missing], zero)

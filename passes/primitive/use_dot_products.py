@@ -11,6 +11,7 @@ from dlas_mlir.codegen import dot
 from dlas_mlir.codegen.target import CpuTarget, Target
 from dlas_mlir.ir import affine, build, loops
 from dlas_mlir.ir.linalg import indexing_maps, iterators, loop_extents
+from dlas_mlir.ir.pads import Padding
 from dlas_mlir.ir.strides import Span, offsets
 from dlas_mlir.opt.base import Pass
 from dlas_mlir.passes.primitive._lower import PRIMITIVE
@@ -127,10 +128,9 @@ def _padded(data: ir.Value, exprs: list[ir.AffineExpr], extents: list[int]) -> i
     missing = furthest + 1 - shape[-1]
     if missing <= 0:
         return data
-    producer = build.defining(data)
-    if producer is None or producer.name != "tensor.pad" or len(producer.operands) != 1:
+    padding = Padding.of(build.defining(data))
+    if padding is None:
         zeros = [0] * len(shape)
         return build.pad(data, zeros, [*zeros[:-1], missing], build.zero(build.element_type(data)))
-    low, high = (list(ir.DenseI64ArrayAttr(producer.attributes[name])) for name in ("static_low", "static_high"))
-    filler = producer.regions[0].blocks[0].operations[-1].operands[0]
-    return build.pad(producer.operands[0], low, [*high[:-1], high[-1] + missing], filler)
+    *others, last = padding.high
+    return build.pad(padding.source, padding.low, [*others, last + missing], padding.filler())

@@ -10,7 +10,7 @@ from iree.compiler.dialects import arith
 
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.constants import Constants, constant
-from dlas_mlir.ir.linalg import scalar_constant
+from dlas_mlir.ir.pads import Padding
 from dlas_mlir.ir.quant import Dequantized, read_quantize
 
 Known = Mapping[ir.Value, Dequantized]
@@ -71,10 +71,10 @@ def _transpose(op: ir.Operation, known: Known, constants: Constants) -> Dequanti
 
 def _pad(op: ir.Operation, known: Known, constants: Constants) -> Dequantized | None:
     value = known[op.operands[0]]
-    filler = scalar_constant(op.regions[0].blocks[0].operations[-1].operands[0])
-    if not value.per_tensor or len(op.operands) != 1 or filler is None:
+    padding = Padding.of(op)
+    if not value.per_tensor or padding is None:
         return None
-    number = filler.value  # type: ignore[attr-defined]
+    number = padding.constant.value  # type: ignore[attr-defined]
     least, greatest = (-128, 127) if value.signed else (0, 255)
     if number == float("-inf") and all(_takes_least(user, value) for user in build.users(op.results[0])):
         code = least
@@ -85,8 +85,7 @@ def _pad(op: ir.Operation, known: Known, constants: Constants) -> Dequantized | 
         code = round(exact)
         if not least <= exact == code <= greatest:
             return None
-    low, high = (list(ir.DenseI64ArrayAttr(op.attributes[name])) for name in ("static_low", "static_high"))
-    return _moved(value, build.pad(value.codes, low, high, _code(code)))
+    return _moved(value, build.pad(value.codes, padding.low, padding.high, _code(code)))
 
 
 def _takes_least(user: ir.Operation, value: Dequantized) -> bool:

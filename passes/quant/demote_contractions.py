@@ -12,7 +12,8 @@ from iree.compiler.dialects import arith
 
 from dlas_mlir.ir import affine, build, conv
 from dlas_mlir.ir.constants import Constants, constant
-from dlas_mlir.opt.base import Pass, PassError, option, remark
+from dlas_mlir.ir.pads import Padding
+from dlas_mlir.opt.base import Pass, option, remark
 
 _DTYPES = {"bf16": ml_dtypes.bfloat16, "f16": np.float16}
 
@@ -72,14 +73,11 @@ class DemoteContractionsPass(Pass):
         op = build.defining(value)
         kind = ir.RankedTensorType(value.type)
         element = ir.Type.parse(self.element)
-        if op is not None and op.name == "tensor.pad" and len(op.operands) == 1:
-            filler = op.regions[0].blocks[0].operations[-1].operands[0]
-            if isinstance(filler.owner, ir.Block):
-                raise PassError("padding with something else than a constant", op)
-            low, high = (list(ir.DenseI64ArrayAttr(op.attributes[name])) for name in ("static_low", "static_high"))
-            source = self._narrowed(op.operands[0], demoted)
-            with ir.InsertionPoint(op), op.location:
-                result = build.pad(source, low, high, arith.truncf(element, filler))
+        if (padding := Padding.of(op)) is not None:
+            source = self._narrowed(padding.source, demoted)
+            with ir.InsertionPoint(padding.op), padding.op.location:
+                filler = arith.truncf(element, padding.filler())
+                result = build.pad(source, padding.low, padding.high, filler)
         else:
             point = ir.InsertionPoint.after(op) if op is not None else ir.InsertionPoint.at_block_begin(value.owner)
             with point:

@@ -30,3 +30,41 @@ func.func @weights_that_are_computed(%x: tensor<1x4x4x4xf32>, %w: tensor<2x4x1x1
   %y = linalg.conv_2d_nchw_fchw ins(%x, %w : tensor<1x4x4x4xf32>, tensor<2x4x1x1xf32>) outs(%start : tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
   return %y : tensor<1x2x4x4xf32>
 }
+
+// -----
+
+// A constant that stands within the padding is made again for the narrow one.
+// CHECK-LABEL: func.func @filler_within
+// CHECK: linalg.yield
+// CHECK: %[[FILLER:.*]] = arith.truncf
+// CHECK: tensor.pad
+// CHECK: tensor.yield %[[FILLER]] : bf16
+// CHECK: tensor<1x4x4x4xbf16> to tensor<1x4x6x6xbf16>
+func.func @filler_within(%x: tensor<1x4x4x4xf32>, %start: tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32> {
+  %w = arith.constant dense<0.3> : tensor<2x4x3x3xf32>
+  %p = tensor.pad %x low[0, 0, 1, 1] high[0, 0, 1, 1] {
+  ^bb0(%a: index, %b: index, %c: index, %d: index):
+    %zero = arith.constant 0.0 : f32
+    tensor.yield %zero : f32
+  } : tensor<1x4x4x4xf32> to tensor<1x4x6x6xf32>
+  %y = linalg.conv_2d_nchw_fchw ins(%p, %w : tensor<1x4x6x6xf32>, tensor<2x4x3x3xf32>) outs(%start : tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
+  return %y : tensor<1x2x4x4xf32>
+}
+
+// -----
+
+// Padding with something else than a constant is rounded behind it.
+// CHECK-LABEL: func.func @filler_that_is_given
+// CHECK: tensor.pad
+// CHECK: tensor<1x4x4x4xf32> to tensor<1x4x6x6xf32>
+// CHECK: arith.truncf
+// CHECK: linalg.conv_2d_nchw_fchw {{.*}}tensor<1x4x6x6xbf16>, tensor<2x4x3x3xbf16>)
+func.func @filler_that_is_given(%x: tensor<1x4x4x4xf32>, %filler: f32, %start: tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32> {
+  %w = arith.constant dense<0.3> : tensor<2x4x3x3xf32>
+  %p = tensor.pad %x low[0, 0, 1, 1] high[0, 0, 1, 1] {
+  ^bb0(%a: index, %b: index, %c: index, %d: index):
+    tensor.yield %filler : f32
+  } : tensor<1x4x4x4xf32> to tensor<1x4x6x6xf32>
+  %y = linalg.conv_2d_nchw_fchw ins(%p, %w : tensor<1x4x6x6xf32>, tensor<2x4x3x3xf32>) outs(%start : tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
+  return %y : tensor<1x2x4x4xf32>
+}
