@@ -28,6 +28,8 @@ NEEDED = {
     "x86-64-zen5": {*AVX512, "avx512_vnni", "avx512_bf16", "avx512_vp2intersect", "avx_vnni"},
     "x86-64-sapphirerapids": {*AVX512, "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "avx_vnni"},
 }
+# Kernels are those of AVX-512: what is new is the CPU.
+FEWER = {"x86-64-sapphirerapids": ("auto",)}
 ELF_MACHINES = {**dict.fromkeys(NEEDED, 62), "aarch64-neon": 183}
 
 
@@ -114,8 +116,7 @@ def test_aarch64_compiles(recipe):
     assert elf_machines(artifact.vmfb) == {ELF_MACHINES["aarch64-neon"]}
 
 
-@pytest.mark.parametrize("recipe", CPU_RECIPES)
-@pytest.mark.parametrize("target", NEEDED)
+@pytest.mark.parametrize(("target", "recipe"), [(x, recipe) for x in NEEDED for recipe in FEWER.get(x, CPU_RECIPES)])
 def test_x86_64_compiles_and_runs(target, recipe):
     artifact = compile_model(MODEL, f"{target}/{recipe}")
     assert elf_machines(artifact.vmfb) == {ELF_MACHINES[target]}
