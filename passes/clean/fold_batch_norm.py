@@ -156,8 +156,12 @@ def _fold_into_weights(convolution: conv.Convolution, constants: Constants) -> N
     shape = [weights.shape[i] if i in weight_dims else 1 for i in range(weights.ndim)]
     scale = chain.scale.reshape([weights.shape[i] for i in weight_dims]).transpose(np.argsort(weight_dims))
     with np.errstate(over="ignore"):
-        scaled = (weights * scale.reshape(shape)).astype(weights.dtype)
+        exact = weights * scale.reshape(shape)
+        scaled = exact.astype(weights.dtype)
     if np.isfinite(weights).all() and not np.isfinite(scaled).all():
+        return
+    if _is_wider(op.results[0], weights.dtype) and not np.array_equal(scaled.astype(np.float64), exact, equal_nan=True):
+        # Sums in more digits than the weights have: rounding those once more is not rounding the result.
         return
     with ir.InsertionPoint(op), op.location:
         if np.any(chain.scale != 1.0):
@@ -166,6 +170,10 @@ def _fold_into_weights(convolution: conv.Convolution, constants: Constants) -> N
             kind = ir.RankedTensorType(op.operands[2].type)
             op.operands[2] = build.fill(build.zero(kind.element_type), kind.shape)
     _add_bias(chain, end, dim)
+
+
+def _is_wider(value: ir.Value, dtype: np.dtype) -> bool:
+    return dtype_of(build.element_type(value)).itemsize > dtype.itemsize
 
 
 def _add_bias(chain: _Chain, start: ir.Value, dim: int) -> None:

@@ -9,7 +9,7 @@ from typing import ClassVar
 from iree.compiler import ir
 
 from dlas_mlir.ir import affine, build
-from dlas_mlir.ir.linalg import indexing_maps, iterators
+from dlas_mlir.ir.linalg import indexing_maps, iterators, scalar_constant
 from dlas_mlir.opt.base import Pass
 from dlas_mlir.passes.dispatch._reduction import combiner_of, start_of
 from dlas_mlir.passes.dispatch._unread import trim_inputs
@@ -227,7 +227,7 @@ def _start_from_neutral(op: ir.Operation) -> None:
     if constant is None or constant.name != "arith.constant" or not isinstance(start.type, ir.RankedTensorType):
         return
     combiner = combiner_of(op.regions[0].blocks[0])
-    if combiner is None or ir.DenseElementsAttr(constant.attributes["value"]).is_splat:
+    if combiner is None or scalar_constant(start) is not None:
         return
     shape = start.type.shape
     with ir.InsertionPoint(op), op.location:

@@ -365,3 +365,33 @@ func.func @bias_of_one_pixel(%x: tensor<1x3x1x1xf32>) -> tensor<1x2x1x1xf32> {
   %y = linalg.conv_2d_nchw_fchw ins(%x, %w : tensor<1x3x1x1xf32>, tensor<2x3x1x1xf32>) outs(%b : tensor<1x2x1x1xf32>) -> tensor<1x2x1x1xf32>
   return %y : tensor<1x2x1x1xf32>
 }
+
+// Sums of more digits than the weights have: those are not rounded once more, but where the scale is a power of two.
+// CHECK-LABEL: func.func @wider_than_the_weights
+// CHECK-DAG: %[[TWICE:.*]] = arith.constant dense<{{.*}}2.000000e+00{{.*}}4.000000e+00{{.*}}> : tensor<2x1x1xbf16>
+// CHECK-DAG: %[[ONCE:.*]] = arith.constant dense<{{.*}}1.007810e+00{{.*}}2.000000e+00{{.*}}> : tensor<2x1x1xbf16>
+// CHECK: linalg.depthwise_conv_2d_nchw_chw ins(%arg0, %[[TWICE]]
+// CHECK: linalg.depthwise_conv_2d_nchw_chw ins(%arg0, %[[ONCE]]
+// CHECK: arith.mulf
+func.func @wider_than_the_weights(%x: tensor<1x2x3x3xbf16>) -> (tensor<1x2x3x3xf32>, tensor<1x2x3x3xf32>) {
+  %zero = arith.constant 0.0 : f32
+  %w = arith.constant dense<[[[1.0]], [[2.0]]]> : tensor<2x1x1xbf16>
+  %v = arith.constant dense<[[[1.00781]], [[2.0]]]> : tensor<2x1x1xbf16>
+  %two = arith.constant dense<2.0> : tensor<2x1x1xf32>
+  %three = arith.constant dense<1.5> : tensor<2x1x1xf32>
+  %empty = tensor.empty() : tensor<1x2x3x3xf32>
+  %zeros = linalg.fill ins(%zero : f32) outs(%empty : tensor<1x2x3x3xf32>) -> tensor<1x2x3x3xf32>
+  %y = linalg.depthwise_conv_2d_nchw_chw ins(%x, %w : tensor<1x2x3x3xbf16>, tensor<2x1x1xbf16>) outs(%zeros : tensor<1x2x3x3xf32>) -> tensor<1x2x3x3xf32>
+  %1 = linalg.generic {indexing_maps = [#id, #channel, #id], iterator_types = ["parallel", "parallel", "parallel", "parallel"]} ins(%y, %two : tensor<1x2x3x3xf32>, tensor<2x1x1xf32>) outs(%empty : tensor<1x2x3x3xf32>) {
+  ^bb0(%a: f32, %b: f32, %o: f32):
+    %s = arith.mulf %a, %b : f32
+    linalg.yield %s : f32
+  } -> tensor<1x2x3x3xf32>
+  %z = linalg.depthwise_conv_2d_nchw_chw ins(%x, %v : tensor<1x2x3x3xbf16>, tensor<2x1x1xbf16>) outs(%zeros : tensor<1x2x3x3xf32>) -> tensor<1x2x3x3xf32>
+  %2 = linalg.generic {indexing_maps = [#id, #channel, #id], iterator_types = ["parallel", "parallel", "parallel", "parallel"]} ins(%z, %three : tensor<1x2x3x3xf32>, tensor<2x1x1xf32>) outs(%empty : tensor<1x2x3x3xf32>) {
+  ^bb0(%a: f32, %b: f32, %o: f32):
+    %s = arith.mulf %a, %b : f32
+    linalg.yield %s : f32
+  } -> tensor<1x2x3x3xf32>
+  return %1, %2 : tensor<1x2x3x3xf32>, tensor<1x2x3x3xf32>
+}

@@ -170,13 +170,14 @@ class Runner:
         ]
 
     def _checked(self, case: Case, outcome: Outcome) -> Outcome:
-        """Set aside what iree-compile alone does not do either, but that it may write over arguments."""
+        """Set aside what iree-compile alone does not do either, but that it may write over arguments, and that numbers
+        are not excused by what does not compile."""
         if outcome.kind == "overwritten":
             return outcome
         stock = self._split([case], STOCK)[0]
-        if stock.kind == "ok":
+        if stock.kind in ("ok", "overwritten") or (outcome.kind == "wrong" and stock.kind != "wrong"):
             return outcome
-        return Outcome("aside", f"{outcome.kind}; stock: {stock.kind} {stock.detail[:300]}")
+        return Outcome("aside", f"{outcome.kind} {outcome.detail[:200]}; stock: {stock.kind} {stock.detail[:300]}")
 
     def _split(self, cases: list[Case], variant: Variant) -> list[Outcome]:
         outcomes = self._together(cases, variant)

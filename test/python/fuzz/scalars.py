@@ -51,8 +51,13 @@ def _negate(element: str, a: Value) -> Value:
     return Value(-a.array, a.error, a.size, a.quantum, element)
 
 
+def _scaled(array: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """How far `array` times something that may be off by `error` may be off."""
+    return np.where(error > 0, np.where(np.isinf(error), np.inf, np.abs(array) * error), 0.0)
+
+
 def _multiply(element: str, a: Value, b: Value) -> Value:
-    error = np.abs(a.array) * b.error + np.abs(b.array) * a.error + a.error * b.error
+    error = _scaled(a.array, b.error) + _scaled(b.array, a.error) + _scaled(a.error, b.error)
     return rounded(a.array * b.array, error, a.size * b.size, a.quantum * b.quantum, element)
 
 
