@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import dlas_mlir
 from dlas_mlir.compiler.frontend import import_process, mlir_import
 from dlas_mlir.compiler.frontend.importer import import_model
 from dlas_mlir.errors import DlasError
@@ -195,6 +196,56 @@ def test_truncated_onnx(tmp_path):
     path = onnx_file(tmp_path / "net.onnx")
     path.write_bytes(path.read_bytes()[:150])
     with pytest.raises(DlasError, match=r"net.onnx is no ONNX file: .*truncated"):
+        import_model(str(path))
+
+
+def test_onnx_tensor_beyond_what_protobuf_holds(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    path = onnx_file(tmp_path / "net.onnx")
+    model = onnx.load(str(path))
+    (weight,) = model.graph.initializer
+    weight.ClearField("raw_data")
+    weight.dims[:] = [1 << 16, 1 << 14]
+    weight.data_location = onnx.TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="w.data")
+    path.write_bytes(model.SerializeToString())
+    (tmp_path / "w.data").touch()
+    with pytest.raises(DlasError, match="'w' is larger than 2 GB"):
+        import_model(str(path))
+
+
+def torch_dialect(path: Path, of: Path) -> Path:
+    """The ONNX file `of` as iree-import-onnx writes it."""
+    import onnx
+    from iree.compiler import ir
+    from iree.compiler.extras import onnx_importer
+
+    info = onnx_importer.ModelInfo(onnx.shape_inference.infer_shapes(onnx.load(str(of))))
+    module = info.create_module(context=ir.Context())
+    onnx_importer.NodeImporter.define_function(info.main_graph, module.operation).import_all()
+    path.write_text(str(module))
+    return path
+
+
+def test_mlir_in_the_torch_dialect(tmp_path):
+    source = onnx_file(tmp_path / "net.onnx")
+    path = torch_dialect(tmp_path / "torch.mlir", source)
+    assert "torch.operator" in path.read_text()
+    imported = import_model(str(path))
+    assert imported.macs == 36 * 4 * 27
+    assert "no model behind it" in imported.unchecked
+    x = np.random.default_rng(1).standard_normal((1, 3, 6, 6)).astype(np.float32)
+    of_torch, of_onnx = (dlas_mlir.run(dlas_mlir.compile(file, preset="host/auto"), x) for file in (path, source))
+    np.testing.assert_array_equal(of_torch, of_onnx)
+    assert np.abs(of_torch[0]).max() > 1
+
+
+def test_torch_dialect_that_cannot_be_lowered(tmp_path):
+    path = torch_dialect(tmp_path / "torch.mlir", onnx_file(tmp_path / "net.onnx"))
+    path.write_text(path.read_text().replace("onnx.Relu", "onnx.NoSuchOp"))
+    with pytest.raises(
+        DlasError, match=r"torch\.mlir is of the torch dialect and cannot be lowered: .*:\d+:\d+: .*NoSuchOp"
+    ):
         import_model(str(path))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,16 @@ _ELEMENTS: dict[int, str] = {
     TensorProto.UINT8: "ui8",
     TensorProto.BOOL: "i1",
 }
+# The bytes of those that weights are of; what is left may be of 4 bits.
+_BYTES = {
+    TensorProto.FLOAT: 4.0,
+    TensorProto.FLOAT16: 2.0,
+    TensorProto.BFLOAT16: 2.0,
+    TensorProto.INT8: 1.0,
+    TensorProto.UINT8: 1.0,
+}
+# What a protobuf message can hold.
+_LARGEST = (1 << 31) - 1
 
 
 def read(path: Path) -> tuple[ModelProto, list[str]]:
@@ -35,6 +46,8 @@ def read(path: Path) -> tuple[ModelProto, list[str]]:
     Raises DlasError when one of them cannot be read or is damaged.
     """
     try:
+        if path.stat().st_size > _LARGEST:
+            raise DlasError(f"{path} is larger than 2 GB, as no ONNX file can be: save its tensors as external data")
         model = onnx.load(str(path), load_external_data=False)
     except OSError as error:
         raise DlasError(f"cannot read {path}: {error.strerror or error}") from None
@@ -43,6 +56,9 @@ def read(path: Path) -> tuple[ModelProto, list[str]]:
     if not model.graph.node and not model.graph.output:
         raise DlasError(f"{path} is no ONNX file: it has no graph (it may be truncated)")
     files = sorted({ExternalDataInfo(tensor).location for tensor in _tensors(model) if uses_external_data(tensor)})
+    for tensor in _tensors(model):
+        if uses_external_data(tensor) and _bytes(tensor) > _LARGEST:
+            raise DlasError(f"{path}: '{tensor.name}' is larger than 2 GB, which is not supported: split it")
     if files:
         try:
             load_external_data_for_model(model, str(path.absolute().parent))
@@ -50,6 +66,11 @@ def read(path: Path) -> tuple[ModelProto, list[str]]:
             raise DlasError(f"cannot read the data of {path}, in {', '.join(files)}: {error}") from None
     name_nodes(model)
     return model, files
+
+
+def _bytes(tensor: TensorProto) -> float:
+    """The least that its elements can take."""
+    return math.prod(tensor.dims) * _BYTES.get(tensor.data_type, 0.5)
 
 
 def _tensors(model: ModelProto) -> Iterator[TensorProto]:
