@@ -11,7 +11,7 @@ import numpy as np
 
 from dlas_mlir.benchmark.bench import Request, bench_rows
 from dlas_mlir.benchmark.profiling import profile_artifact
-from dlas_mlir.compiler.artifact import Artifact
+from dlas_mlir.compiler.artifact import SUFFIX, Artifact, load_file
 from dlas_mlir.compiler.driver import Clock, compile_imported, compile_model, write_copy
 from dlas_mlir.compiler.frontend.importer import Imported, import_source
 from dlas_mlir.compiler.frontend.input_spec import parse_input
@@ -56,6 +56,8 @@ def compile(
     those among the outputs, one after the other. Importing, the passes and iree-compile are each stopped after
     `timeout` seconds (None: never). Raises DlasError.
     """
+    if isinstance(model, str | Path) and Path(model).suffix == SUFFIX:
+        return _compiled(Path(model), example_inputs, inputs, weights)
     if isinstance(model, str | Path):
         if example_inputs is not None:
             raise DlasError(f"example_inputs goes with an nn.Module; {model} has its own (inputs gives their shapes)")
@@ -80,6 +82,12 @@ def compile(
     if output is not None:
         write_copy(artifact, Path(output))
     return artifact
+
+
+def _compiled(path: Path, *given: Any) -> Artifact:
+    if any(value is not None for value in given):
+        raise DlasError(f"{path} is compiled already: inputs and weights are for a model")
+    return load_file(path)
 
 
 def _imported(

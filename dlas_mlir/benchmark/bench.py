@@ -14,7 +14,7 @@ from typing import Any
 from dlas_mlir.benchmark.peak import peak_kernel
 from dlas_mlir.benchmark.speedup import add_actual, expected, is_dense
 from dlas_mlir.compiler import cache
-from dlas_mlir.compiler.artifact import Artifact
+from dlas_mlir.compiler.artifact import SUFFIX, Artifact, load_file
 from dlas_mlir.compiler.driver import Clock, compile_imported
 from dlas_mlir.compiler.frontend.importer import Imported, import_model
 from dlas_mlir.compiler.presets import Preset, load_preset
@@ -126,7 +126,9 @@ class _Bench:
                 self._load(entry)
             names = _distinct([entry.record.name for entry in entries])
             running = {name: entry.runner for name, entry in zip(names, entries, strict=True) if entry.runner}
-            rounds = Rounds(running, self.protocol, lambda text: self.progress(f"time {model_name}, {text}")).run()
+            rounds = Rounds(running, self.protocol, lambda text: self.progress(f"time {model_name}, {text}"))
+            if running:
+                rounds.run()
         for name, entry in zip(names, entries, strict=True):
             if name in running:
                 entry.record = replace(entry.record, turns=tuple(rounds.turns[name]), noise=rounds.noise)
@@ -136,6 +138,11 @@ class _Bench:
 
     def _entries(self, model: str | Artifact) -> list[_Entry]:
         request = self.request
+        if isinstance(model, str) and model.endswith(SUFFIX):
+            try:
+                model = load_file(Path(model))
+            except DlasError as error:
+                return [self._entry(model, "", count, error, None, None, 0) for count in request.threads]
         if isinstance(model, Artifact):
             presets = [_preset_of(model.preset, count) for count in request.threads]
             return [

@@ -67,7 +67,12 @@ def add_parser(subparsers: Any) -> None:
         description="Compare every model's output with PyTorch's, then time all presets and threads of a model "
         "in turns. What fails is reported, the others still run, and the exit code is 1.",
     )
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="a zoo name, package.module:factory, or a file")
+    parser.add_argument(
+        "models",
+        nargs="+",
+        metavar="MODEL",
+        help="a zoo name, package.module:factory, a file, or a .vmfb of dlas compile -o",
+    )
     parser.add_argument("--preset", nargs="+", default=["host/auto"], metavar="TARGET/RECIPE", dest="presets")
     parser.add_argument("--threads", nargs="+", type=positive_int, default=[1], metavar="N")
     parser.add_argument(

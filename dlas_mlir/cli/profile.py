@@ -34,7 +34,9 @@ _COLUMNS = [
 def add_parser(subparsers: Any) -> None:
     """Add the command to `dlas`."""
     parser: argparse.ArgumentParser = subparsers.add_parser("profile", help="show the time of each layer")
-    parser.add_argument("model", metavar="MODEL", help="a zoo name, package.module:factory, or a file")
+    parser.add_argument(
+        "model", metavar="MODEL", help="a zoo name, package.module:factory, a file, or a .vmfb of dlas compile -o"
+    )
     parser.add_argument("--preset", default="host/auto", metavar="TARGET/RECIPE", help="default: %(default)s")
     parser.add_argument("--threads", type=positive_int, default=1, metavar="N")
     parser.add_argument("--seconds", type=positive_float, default=1.0, metavar="S", help="how long to measure")

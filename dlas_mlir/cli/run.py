@@ -18,7 +18,9 @@ def add_parser(subparsers: Any) -> None:
         description="Run a model. Without --input FILE.npy it is given the example input and its outputs are "
         "compared with PyTorch's; the exit code is 1 when they differ.",
     )
-    parser.add_argument("model", metavar="MODEL", help="a zoo name, package.module:factory, or a file")
+    parser.add_argument(
+        "model", metavar="MODEL", help="a zoo name, package.module:factory, a file, or a .vmfb of dlas compile -o"
+    )
     parser.add_argument("--preset", default="host/auto", metavar="TARGET/RECIPE", help="default: %(default)s")
     parser.add_argument("--threads", type=positive_int, default=1, metavar="N")
     parser.add_argument(

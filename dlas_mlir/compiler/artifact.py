@@ -14,6 +14,9 @@ from dlas_mlir.errors import DlasError
 
 # Not written beside the .vmfb: they are where the files lie here and what happened this time.
 _LOCAL = ("vmfb", "golden", "unchecked", "cached")
+# Of a .vmfb that `dlas compile -o` writes: the key of the digest of the right outputs beside it.
+GOLDEN = "golden_sha256"
+SUFFIX = ".vmfb"
 
 
 @dataclass(frozen=True)
@@ -60,15 +63,50 @@ def weight_bytes(vmfb: Path) -> int:
         return sum(entry.file_size for entry in archive.infolist() if entry.filename.startswith("_const"))
 
 
+def facts_file(vmfb: Path) -> Path:
+    """Where what is known of a .vmfb stands that `dlas compile -o` wrote."""
+    return vmfb.with_name(f"{vmfb.name}.json")
+
+
+def golden_file(vmfb: Path) -> Path:
+    """Where its example inputs and the right outputs stand."""
+    return vmfb.with_name(f"{vmfb.name}.npz")
+
+
+def load_file(vmfb: Path) -> Artifact:
+    """The artifact in a .vmfb file that `dlas compile -o` wrote. Raises DlasError where it, or what is known of it, is
+    missing or not the other's."""
+    if not vmfb.is_file():
+        raise DlasError(f"there is no file {vmfb}")
+    values = read_record(facts_file(vmfb))
+    if values is None:
+        raise DlasError(
+            f"{vmfb} has no {facts_file(vmfb).name} beside it, which says what it is: `dlas compile -o` writes both"
+        )
+    golden, digest = golden_file(vmfb), values.pop(GOLDEN, None)
+    unchecked = "" if digest else "nobody told the right outputs when it was compiled"
+    if digest and not (golden.is_file() and file_digest(golden) == digest):
+        unchecked = f"{golden.name} with the right outputs is not beside it, or another"
+    values.pop("file", None)
+    artifact = _artifact(values, vmfb, golden if not unchecked else None, unchecked)
+    if file_digest(vmfb) != artifact.sha256:
+        raise DlasError(f"{facts_file(vmfb)} is of another .vmfb than {vmfb.name}; compile it again")
+    return artifact
+
+
+def _artifact(values: dict[str, Any], vmfb: Path, golden: Path | None, unchecked: str) -> Artifact:
+    for name in ("layers", "dispatches", "flags"):
+        values[name] = tuple(values[name])
+    return Artifact(vmfb=vmfb, golden=golden, unchecked=unchecked, cached=True, **values)
+
+
 def load_artifact(record: Path, golden: Path | None, unchecked: str = "") -> Artifact | None:
     """The artifact that stands in the cache beside its `record`, or None when it is not there whole."""
     values = read_record(record)
     if values is None:
         return None
     vmfb = record.with_name(values.pop("file"))
-    for name in ("layers", "dispatches", "flags"):
-        values[name] = tuple(values[name])
-    artifact = Artifact(vmfb=vmfb, golden=golden, unchecked=unchecked, cached=True, **values)
+    artifact = _artifact(values, vmfb, golden, unchecked)
     try:
         return artifact if file_digest(vmfb) == artifact.sha256 else None
     except DlasError:

@@ -16,7 +16,8 @@ from typing import Any
 
 from dlas_mlir import errors, process
 from dlas_mlir.compiler import cache, tools
-from dlas_mlir.compiler.artifact import Artifact, load_artifact, weight_bytes
+from dlas_mlir.compiler.artifact import GOLDEN, Artifact, facts_file, golden_file, load_artifact, weight_bytes
+from dlas_mlir.compiler.cache import file_digest
 from dlas_mlir.compiler.dispatches import PRINT_FLAGS, parse_dispatches, split_dump
 from dlas_mlir.compiler.elf import undefined_symbols
 from dlas_mlir.compiler.frontend.importer import Imported, import_model
@@ -63,8 +64,13 @@ def compile_model(
 
 
 def write_copy(artifact: Artifact, output: Path) -> None:
-    """Write the .vmfb to `output`. Raises DlasError."""
+    """Write the .vmfb to `output`, and beside it what is known of it and the right outputs. Raises DlasError."""
     _copy(artifact.vmfb, output)
+    if artifact.golden is not None:
+        _copy(artifact.golden, golden_file(output))
+    cache.write_record(
+        facts_file(output), artifact.facts() | {GOLDEN: artifact.golden and file_digest(artifact.golden)}
+    )
 
 
 def compile_imported(
