@@ -217,7 +217,8 @@ def _as_unsigned(function: Callable) -> Callable:
 
 def _truncating_division(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """By a positive number."""
-    return np.where(a < 0, -(-a // b), a // b)
+    # Rounded down first: the lowest number has no opposite.
+    return a // b + ((a < 0) & (a % b != 0)).astype(a.dtype)
 
 
 _INTEGERS: dict[str, Callable] = {
