@@ -21,6 +21,10 @@ class Parser(argparse.ArgumentParser):
         print(f"error: {message}\n{self.format_usage().strip()}", file=sys.stderr)
         raise SystemExit(1)
 
+    def print_help(self, file: Any = None) -> None:
+        """As argparse does, which says nothing when it cannot be written."""
+        print(self.format_help(), end="", file=file or sys.stdout, flush=True)
+
 
 class ShowVersion(argparse.Action):
     """--version: the versions of what is installed, and nothing else is done."""

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -109,6 +110,7 @@ class _Server:
     def __init__(self) -> None:
         self._log = tempfile.TemporaryFile(mode="w+", errors="replace")  # noqa: SIM115
         self._notes = tempfile.TemporaryFile()  # noqa: SIM115
+        self._starter = threading.get_ident()
         fcntl.fcntl(self._notes, fcntl.F_SETFL, fcntl.fcntl(self._notes, fcntl.F_GETFL) | os.O_APPEND)
         try:
             self._process = subprocess.Popen(
@@ -129,7 +131,8 @@ class _Server:
         assert stdin is not None
         assert stdout is not None
         self._notes.truncate(0)
-        line = json.dumps({**request, **_surroundings(), "notes": self._notes.fileno()})
+        started = threading.get_ident() == self._starter
+        line = json.dumps({**request, **_surroundings(), "notes": self._notes.fileno(), "from_starter": started})
         with suppress(BrokenPipeError):  # it has died: the answer will say how
             stdin.write(line.encode() + b"\n")
             stdin.flush()

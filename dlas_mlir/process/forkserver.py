@@ -16,7 +16,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import IO, Any, NoReturn
 
-from dlas_mlir.process.supervision import die_with_parent
+from dlas_mlir.process.supervision import die_with_parent, outlive_parent
 
 # What a process may print. IREE prints some megabytes of executables; a loop that prints would fill the disk.
 _MOST_PRINTED = 1 << 28
@@ -30,15 +30,20 @@ def main() -> None:
     os.dup2(2, 1)
     for line in sys.stdin.buffer:
         request = json.loads(line)
-        _load([name for name in request.pop("preload", ()) if name not in sys.modules])
+        starter = request.pop("from_starter", False)
+        _load([name for name in request.pop("preload", ()) if name not in sys.modules], with_starter=starter)
         answer = _serve(request, answers)
         with os.fdopen(os.dup(answers), "w") as file:
             file.write(json.dumps(answer) + "\n")
     os._exit(0)  # what is loaded here takes its time to unload
 
 
-def _load(modules: list[str]) -> None:
-    """Import `modules`, which takes seconds, and end when stdin does. The thread is gone before anything is forked."""
+def _load(modules: list[str], *, with_starter: bool) -> None:
+    """Import `modules`, which takes seconds, and end when stdin does. The thread is gone before anything is forked.
+
+    Native code that is loaded lets no other Python run meanwhile. Where the thread that has started us waits for this
+    (`with_starter`), and so cannot end before, the system ends us with it.
+    """
 
     def load() -> None:
         for name in modules:
@@ -47,12 +52,15 @@ def _load(modules: list[str]) -> None:
 
     if not modules:
         return
+    if with_starter:
+        die_with_parent()
     loading = threading.Thread(target=load, daemon=True)
     loading.start()
     while loading.is_alive():
         loading.join(_LOOK_EVERY_MS / 1000)
         if loading.is_alive() and select.select([0], [], [], 0)[0]:  # nothing is sent meanwhile, so it is the end
             os._exit(0)
+    outlive_parent()
 
 
 def _serve(request: dict[str, Any], answers: int) -> dict[str, Any]:

@@ -139,6 +139,15 @@ def test_a_full_disk_takes_either_the_table_or_the_file(tmp_path, monkeypatch, c
     assert any(row["name"] == "resnet50" for row in json.loads((tmp_path / "models.json").read_text()))
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_help_that_cannot_be_written_is_an_error(monkeypatch, capsys):
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(["bench", "--help"]) == 1
+        monkeypatch.undo()
+    assert capsys.readouterr().err == "error: No space left on device\n"
+
+
 def table(columns, rows, spare, monkeypatch, width=None):
     """The lines that are printed: on a terminal of `width`, or into a file."""
     import io

@@ -122,3 +122,14 @@ def test_what_is_running_ends_with_us(tmp_path, number):
         os.kill(asking.pid, number)
         asking.wait()
     wait_until(lambda: not any(map(is_running, others)))
+
+
+def test_what_is_loaded_ends_with_us(tmp_path, monkeypatch):
+    """Also while native code holds the interpreter of the fork server, and we are killed."""
+    pids = tmp_path / "pids"
+    monkeypatch.setenv("DLAS_TEST_PIDS", str(pids))
+    command = [sys.executable, str(HERE / "working.py"), str(pids), "loads_slowly"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as asking:
+        wait_until(lambda: pids.exists() and pids.read_text().endswith("\n"))
+        asking.kill()
+    wait_until(lambda: not is_running(int(pids.read_text())))

@@ -61,4 +61,4 @@ def fork_and_return() -> dict[str, int]:
 if __name__ == "__main__":
     from dlas_mlir import process
 
-    process.call("working:ignore_signals", {"pids": sys.argv[1]}, what="a test")
+    process.call("working:ignore_signals", {"pids": sys.argv[1]}, what="a test", preload=sys.argv[2:])

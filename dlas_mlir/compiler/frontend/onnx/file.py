@@ -29,7 +29,7 @@ _ELEMENTS: dict[int, str] = {
     TensorProto.BOOL: "i1",
 }
 # The bytes of those that weights are of; what is left may be of 4 bits.
-_BYTES = {
+_BYTES: dict[int, float] = {
     TensorProto.FLOAT: 4.0,
     TensorProto.FLOAT16: 2.0,
     TensorProto.BFLOAT16: 2.0,
