@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import os
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -11,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from dlas_mlir.benchmark.description import blank, described
 from dlas_mlir.benchmark.peak import peak_kernel
-from dlas_mlir.benchmark.speedup import add_actual, expected, is_dense
-from dlas_mlir.compiler import cache
+from dlas_mlir.benchmark.speedup import add_actual
 from dlas_mlir.compiler.artifact import SUFFIX, Artifact, load_file
 from dlas_mlir.compiler.driver import Clock, compile_imported
 from dlas_mlir.compiler.frontend.importer import Imported, import_model
@@ -25,7 +23,7 @@ from dlas_mlir.measure.record import Record
 from dlas_mlir.measure.rounds import Protocol, Rounds
 from dlas_mlir.process import LIMIT
 from dlas_mlir.runtime.client import Worker
-from dlas_mlir.runtime.devices import Device, cpu_model, resolve, resolve_streams
+from dlas_mlir.runtime.devices import Device, resolve, resolve_streams
 from dlas_mlir.runtime.streams import Streams
 from dlas_mlir.runtime.timing import TOLERANCE
 
@@ -192,23 +190,15 @@ class _Bench:
         weights: Path | None,
         dense_macs: int,
     ) -> _Entry:
-        record = Record(
-            model=records.Model(
+        record = blank(
+            records.Model(
                 name=model, inputs=self.request.inputs or (), batch=self.request.batch or 1, dense_macs=dense_macs
             ),
-            optimization=records.Optimization(
-                weights=weights.stem if weights else None,
-                weights_sha256=cache.file_digest(weights) if weights and weights.is_file() else None,
-            ),
-            algorithm=records.Algorithm(recipe=preset.rpartition("/")[2]),
-            software=records.Software(preset=preset),
-            hardware=records.Hardware(
-                device="", threads=threads, streams=self.request.streams, cpu=cpu_model(), host=os.uname().nodename
-            ),
-            protocol=self.protocol,
-            run=self.run,
-            date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            preset,
+            weights,
+            records.Hardware(device="", threads=threads, streams=self.request.streams),
         )
+        record = replace(record, protocol=self.protocol, run=self.run)
         return _Entry(record, source, chosen)
 
     def _imported(self, model: str, weights: Path | None) -> Imported | DlasError:
@@ -248,7 +238,7 @@ class _Bench:
                 artifact = compile_imported(source, preset, clock=Clock(self.progress), timeout=self.request.timeout)
             stage = "load"
             devices = resolve_streams(artifact.driver, hardware.threads, hardware.streams)
-            entry.record = _described(entry.record, artifact, preset, devices)
+            entry.record = described(entry.record, artifact, preset, devices)
             entry.runner = _runner(artifact, devices, self.request.timeout)
             stage = "check"
             self._check(entry, artifact)
@@ -304,42 +294,6 @@ def _preset_of(name: str, threads: int) -> Preset | None:
         return load_preset(name, threads=threads)
     except DlasError:
         return None
-
-
-def _described(record: Record, artifact: Artifact, preset: Preset | None, devices: list[Device]) -> Record:
-    """`record` with what the artifact says of itself."""
-    macs = record.model.dense_macs
-    layers = tuple(
-        records.Layer(name=layer["layer"], primitive=layer["primitive"], macs=layer["macs"])
-        for layer in artifact.layers
-    )
-    return replace(
-        record,
-        model=replace(record.model, parameters=artifact.parameters, macs=artifact.macs),
-        optimization=replace(
-            record.optimization,
-            element=preset.element if preset else "",
-            nonzeros=artifact.nonzeros,
-            weight_bytes=artifact.weight_bytes,
-            effective_macs=artifact.effective_macs,
-            dense=is_dense(artifact.effective_macs, macs),
-            expected_speedup=expected(artifact.effective_macs, macs, preset.target) if preset else None,
-        ),
-        algorithm=replace(record.algorithm, primitives=artifact.primitives, layers=layers),
-        software=replace(
-            record.software,
-            target=preset.target_name if preset else "",
-            flags=artifact.flags,
-            versions=artifact.versions,
-            artifact_sha256=artifact.sha256,
-            compile_seconds=artifact.seconds,
-        ),
-        hardware=replace(
-            record.hardware,
-            device=devices[0].driver,
-            cpus=tuple(cpu for device in devices for cpu in device.cpus),
-        ),
-    )
 
 
 def _has_other_shapes(weights: Path) -> bool:

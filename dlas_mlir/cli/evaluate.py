@@ -30,20 +30,28 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--threads", type=positive_int, default=1, metavar="N")
     parser.add_argument("--limit", type=positive_int, metavar="N", help="take only N images, the classes in turn")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
+    parser.add_argument("--store", type=Path, metavar="FILE", help="add a record to a store, see dlas records")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print a table and write JSON. Raises DlasError."""
+    from contextlib import ExitStack
+
     if args.json:
         check_writable(args.json)
 
     from dlas_mlir import datasets
+    from dlas_mlir.benchmark.description import evaluation_record
     from dlas_mlir.compiler.cache import write_atomically
+    from dlas_mlir.compiler.driver import compile_model
     from dlas_mlir.compression.accuracy import evaluate
+    from dlas_mlir.measure.store import Store
 
     dataset = datasets.load(args.dataset, args.data)
-    with progress() as show:
+    with ExitStack() as stack:
+        keep = stack.enter_context(Store(args.store)).add if args.store else lambda _: None
+        show = stack.enter_context(progress())
         found = evaluate(
             args.model,
             args.preset,
@@ -53,6 +61,9 @@ def run(args: argparse.Namespace) -> int:
             limit=args.limit,
             progress=show,
         )
+        if args.store:
+            artifact = compile_model(args.model, args.preset, threads=args.threads, weights=args.weights)  # cached
+            keep(evaluation_record(found, artifact, args.weights, args.threads))
     if args.json:
         write_atomically(args.json, json.dumps(found.as_row(), indent=1) + "\n")
     _print(found)

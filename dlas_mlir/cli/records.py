@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _whole(record: Any) -> dict[str, Any]:
-    return {"name": record.name, "key": record.key, "workload": record.workload, **json.loads(record.to_json())}
+    return {"name": record.name, "key": record.key, "subject": record.subject, **json.loads(record.to_json())}
 
 
 def _list(found: list[Stored], as_json: bool) -> None:
@@ -76,12 +76,20 @@ def _list(found: list[Stored], as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=1))
         return
-    columns = [("", "right"), ("name", "left"), ("median ms", "right"), ("verified", "left"), ("run", "left")]
+    columns = [
+        ("", "right"),
+        ("name", "left"),
+        ("median ms", "right"),
+        ("top-1", "right"),
+        ("verified", "left"),
+        ("run", "left"),
+    ]
     cells = []
     for one in rows:
         median = "-" if one["median_ms"] is None else f"{one['median_ms']:.3f}"
+        top1 = "-" if one["top1"] is None else f"{one['top1']:.2%}"
         state = "failed" if "error" in one else "yes" if one["verified"] else "not checked"
-        cells.append([str(one["id"]), one["name"], median, state, one["run"], one["date"]])
+        cells.append([str(one["id"]), one["name"], median, top1, state, one["run"], one["date"]])
     print_table(f"{len(rows)} records", [*columns, ("date", "left")], cells)
 
 

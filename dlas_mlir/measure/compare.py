@@ -37,16 +37,16 @@ def select(store: Store, text: str) -> list[Stored]:
 
 def pairs(before: Sequence[Stored], after: Sequence[Stored]) -> list[Pair]:
     """What was timed in both, the last record of each. Single records are compared whatever they are; records of one
-    preset and another, where the workload is the same; others, where the preset is too. Raises DlasError for nothing
+    preset and another, where the subject is the same; others, where the preset is too. Raises DlasError for nothing
     in common."""
     if len(before) == len(after) == 1:
         return [_pair(before[0], after[0])]
     presets = [{stored.record.software.preset for stored in part} for part in (before, after)]
-    by_workload = all(len(names) == 1 for names in presets)
+    by_subject = all(len(names) == 1 for names in presets)
 
     def last(part: Sequence[Stored]) -> dict[str, Stored]:
         timed = [stored for stored in part if stored.record.turns and not stored.record.failure]
-        return {stored.record.workload if by_workload else stored.record.key: stored for stored in timed}
+        return {stored.record.subject if by_subject else stored.record.key: stored for stored in timed}
 
     one, other = last(before), last(after)
     found = [_pair(one[key], other[key]) for key in one if key in other]

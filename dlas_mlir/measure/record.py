@@ -16,7 +16,7 @@ from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.rounds import Protocol
 from dlas_mlir.measure.turn import Turn
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +58,14 @@ class Optimization:
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """One layer that became a kernel: its primitive, its multiply-accumulates and its schedule as text."""
+    """One layer that became a kernel: its primitive, its multiply-accumulates, the exact key of its workload and its
+    schedule in JSON's values."""
 
     name: str
     primitive: str
     macs: int
-    schedule: str | None = None
+    workload: str | None = None
+    schedule: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,10 +115,15 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """The share of images whose class was right, in percent."""
+    """The share of images whose class was right, 0 to 1: `correct` of `images`. `low` and `high` bound the true share
+    with 95 % confidence. `reference` is PyTorch's share with the same weights and images, where there is one."""
 
     top1: float
-    top5: float | None = None
+    correct: int
+    images: int
+    low: float
+    high: float
+    reference: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +169,7 @@ class Record:
         return self.failure.message if self.failure else None
 
     @property
-    def workload(self) -> str:
+    def subject(self) -> str:
         """The hash of what was run, the preset and the software left out: records of which it is the same may be
         compared with each other."""
         hardware = replace(self.hardware, peak_gflops=None, host="", cpus=())
@@ -172,7 +179,7 @@ class Record:
     @property
     def key(self) -> str:
         """The hash of what was run and by what: a second record of it is the same thing measured again."""
-        return _digest([self.workload, self.software.runtime, self.software.preset, self.algorithm.recipe])
+        return _digest([self.subject, self.software.runtime, self.software.preset, self.algorithm.recipe])
 
     def to_json(self) -> bytes:
         """The canonical form: keys in order, no white space."""

@@ -45,6 +45,7 @@ def row(record: Record) -> dict[str, Any]:
         "effective_macs_by_element": optimization.effective_macs,
         "dense": optimization.dense,
         "expected_speedup": optimization.expected_speedup,
+        "top1": record.accuracy.top1 if record.accuracy else None,
         "noise": record.noise,
         "date": record.date,
         "run": record.run,

@@ -25,7 +25,7 @@ _TABLE = """
 CREATE TABLE records (
   id INTEGER PRIMARY KEY,
   key TEXT NOT NULL,
-  workload TEXT NOT NULL,
+  subject TEXT NOT NULL,
   run TEXT NOT NULL,
   date TEXT NOT NULL,
   model TEXT NOT NULL,
@@ -33,7 +33,7 @@ CREATE TABLE records (
   record TEXT NOT NULL,  -- JSON, without the turns
   turns BLOB NOT NULL    -- zlib-compressed JSON
 );
-CREATE INDEX records_by_workload ON records (workload);
+CREATE INDEX records_by_subject ON records (subject);
 CREATE INDEX records_by_key ON records (key);
 """
 
@@ -79,6 +79,8 @@ class Store:
             raise DlasError(f"{self.path}: this is a data base of something else, not a store of records")
         elif version > SCHEMA:
             raise DlasError(f"{self.path}: this store is of version {version}, and this dlas knows up to {SCHEMA}")
+        elif version < SCHEMA and create:
+            self._upgrade()
         if create:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
@@ -91,14 +93,21 @@ class Store:
                 self._connection.execute(f"PRAGMA application_id = {_APPLICATION}")
                 self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
 
+    def _upgrade(self) -> None:
+        """From version 1, which called the subject of a record its workload."""
+        with self._transaction():
+            if self._one("PRAGMA user_version") < SCHEMA:  # another process may have been first
+                self._connection.execute("ALTER TABLE records RENAME COLUMN workload TO subject")
+                self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+
     def add(self, record: Record) -> int:
         """Write `record`, and return its number once it is on the disk."""
         bare = replace(record, turns=())
         turns = zlib.compress(msgspec.json.encode(record.turns))
-        row = (record.key, record.workload, record.run, record.date, record.model.name, record.software.preset)
+        row = (record.key, record.subject, record.run, record.date, record.model.name, record.software.preset)
         with self._told(), self._transaction():
             done = self._connection.execute(
-                "INSERT INTO records (key, workload, run, date, model, preset, record, turns)"
+                "INSERT INTO records (key, subject, run, date, model, preset, record, turns)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (*row, bare.to_json().decode(), turns),
             )
@@ -107,7 +116,7 @@ class Store:
 
     def records(self, where: str = "1", arguments: tuple[object, ...] = ()) -> Iterator[Stored]:
         """The records for which the SQL condition `where` holds, in the order they were written in. The columns are id,
-        key, workload, run, date, model and preset."""
+        key, subject, run, date, model and preset."""
         query = f"SELECT id, record, turns FROM records WHERE {where} ORDER BY id"
         with self._told():
             for number, text, turns in self._connection.execute(query, arguments):

@@ -62,7 +62,7 @@ def test_json_that_is_no_record(text: str, message: str) -> None:
 
 def test_keys_tell_what_may_be_compared() -> None:
     one = record()
-    assert one.workload == record("host/stock").workload
+    assert one.subject == record("host/stock").subject
     assert one.key != record("host/stock").key
     assert one.key == record(ms=2.0, date="later").key
     for other in (
@@ -70,7 +70,7 @@ def test_keys_tell_what_may_be_compared() -> None:
         replace(one, hardware=Hardware(device="local-sync", cpu="another")),
         replace(one, model=Model(name="net", batch=8)),
     ):
-        assert other.workload != one.workload
+        assert other.subject != one.subject
 
 
 def test_a_row_has_the_figures() -> None:
@@ -164,6 +164,19 @@ def test_a_store_of_a_newer_version(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(DlasError, match="this store is of version 99, and this dlas knows up to"):
         Store(path)
+
+
+def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    with Store(path) as store:
+        store.add(record("host/stock"))
+    connection = sqlite3.connect(path)
+    connection.execute("ALTER TABLE records RENAME COLUMN subject TO workload")
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    with Store(path) as store:
+        store.add(record("host/auto"))
+        assert [stored.record.software.preset for stored in store.records()] == ["host/stock", "host/auto"]
 
 
 def test_a_store_that_is_not_there(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from dlas_mlir.compression import accuracy, checkpoint, train
 from dlas_mlir.compression.accuracy import Accuracy, evaluate
 from dlas_mlir.datasets.dataset import Dataset, Normalisation, in_memory
 from dlas_mlir.errors import DlasError
+from dlas_mlir.measure import record as records
+from dlas_mlir.measure.store import Store
 from dlas_mlir.models.metadata import read_metadata
 
 SETTINGS = train.Settings(epochs=4, lr=0.1, batch=32, weight_decay=5e-4, flip=False)
@@ -256,8 +258,16 @@ def test_an_artifact_has_pytorchs_accuracy(factory, digits, tmp_path, capsys):
     checkpoint.save(weights, module.state_dict(), {})
     file = tmp_path / "figures.json"
     command = ["evaluate", f"{factory}:ten", "--preset", "host/stock", "--weights", str(weights)]
-    assert main([*command, "--json", str(file)]) == 0
+    store = tmp_path / "records.db"
+    assert main([*command, "--json", str(file), "--store", str(store)]) == 0
     row = json.loads(file.read_text())
+    with Store(store, create=False) as opened:
+        (stored,) = opened.records()
+    accuracy = stored.record.accuracy
+    assert accuracy is not None
+    assert (accuracy.correct, accuracy.images) == (row["artifact"]["correct"], 445)
+    assert stored.record.dataset == records.Dataset(name="digits", images=445)
+    assert stored.record.software.artifact_sha256 == row["artifact_sha256"]
     assert row["pytorch"]["correct"] == trained.correct
     assert row["artifact"]["n"] == 445
     assert abs(row["artifact"]["correct"] - trained.correct) <= 1

@@ -1,0 +1,98 @@
+"""What a record says of what was run: the six layers of an artifact on its devices."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dlas_mlir.benchmark.speedup import expected, is_dense
+from dlas_mlir.compiler import cache
+from dlas_mlir.compiler.artifact import Artifact
+from dlas_mlir.compiler.presets import Preset, load_preset
+from dlas_mlir.measure import record as records
+from dlas_mlir.measure.record import Record
+from dlas_mlir.runtime.devices import Device, cpu_model, resolve
+
+if TYPE_CHECKING:
+    from dlas_mlir.compression.accuracy import Evaluation
+
+
+def blank(model: records.Model, preset: str, weights: Path | None, hardware: records.Hardware) -> Record:
+    """The record of what is asked for, before anything is compiled."""
+    return Record(
+        model=model,
+        optimization=records.Optimization(
+            weights=weights.stem if weights else None,
+            weights_sha256=cache.file_digest(weights) if weights and weights.is_file() else None,
+        ),
+        algorithm=records.Algorithm(recipe=preset.rpartition("/")[2]),
+        software=records.Software(preset=preset),
+        hardware=replace(hardware, cpu=cpu_model(), host=os.uname().nodename),
+        date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def described(record: Record, artifact: Artifact, preset: Preset | None, devices: Sequence[Device]) -> Record:
+    """`record` with what the artifact says of itself."""
+    macs = record.model.dense_macs
+    layers = tuple(
+        records.Layer(name=layer["layer"], primitive=layer["primitive"], macs=layer["macs"])
+        for layer in artifact.layers
+    )
+    return replace(
+        record,
+        model=replace(record.model, parameters=artifact.parameters, macs=artifact.macs),
+        optimization=replace(
+            record.optimization,
+            element=preset.element if preset else "",
+            nonzeros=artifact.nonzeros,
+            weight_bytes=artifact.weight_bytes,
+            effective_macs=artifact.effective_macs,
+            dense=is_dense(artifact.effective_macs, macs),
+            expected_speedup=expected(artifact.effective_macs, macs, preset.target) if preset else None,
+        ),
+        algorithm=replace(record.algorithm, primitives=artifact.primitives, layers=layers),
+        software=replace(
+            record.software,
+            target=preset.target_name if preset else "",
+            flags=artifact.flags,
+            versions=artifact.versions,
+            artifact_sha256=artifact.sha256,
+            compile_seconds=artifact.seconds,
+        ),
+        hardware=replace(
+            record.hardware,
+            device=devices[0].driver,
+            cpus=tuple(cpu for device in devices for cpu in device.cpus),
+        ),
+    )
+
+
+def evaluation_record(found: Evaluation, artifact: Artifact, weights: Path | None, threads: int) -> Record:
+    """The record of an accuracy: of what `artifact` gives on a dataset, timed by nobody."""
+    preset = load_preset(found.preset, threads=threads)
+    record = blank(
+        records.Model(name=found.model, dense_macs=found.macs),
+        found.preset,
+        weights,
+        records.Hardware(device="", threads=threads),
+    )
+    measured = found.artifact
+    return replace(
+        described(record, artifact, preset, [resolve(artifact.driver, threads)]),
+        dataset=records.Dataset(name=found.dataset, images=measured.n),
+        accuracy=records.Accuracy(
+            top1=measured.top1,
+            correct=measured.correct,
+            images=measured.n,
+            low=measured.low,
+            high=measured.high,
+            reference=None if found.pytorch is None else found.pytorch.top1,
+        ),
+        run=secrets.token_hex(8),
+    )
