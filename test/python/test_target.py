@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from iree.compiler import ir
 
@@ -61,6 +61,7 @@ def assert_every_form_reads_back(target: AnyTarget) -> None:
         assert Target.of(module) == target
 
 
+@settings(deadline=None)
 @given(st.one_of(cpus, gpus))
 def test_every_form_of_a_target_reads_back(figures: dict[str, Any]) -> None:
     assert_every_form_reads_back(Target.from_figures(figures))
