@@ -26,7 +26,8 @@ from dlas_mlir.opt.base import PassError
 __all__ = ["AnyTarget", "CpuCost", "CpuTarget", "FigureError", "GpuTarget", "Target"]
 
 ATTRIBUTE = "dlas.target"
-_DOTS = ("", *INSTRUCTIONS)
+_INT8 = ("", *(name for name, instruction in INSTRUCTIONS.items() if not instruction.floating))
+_BF16 = ("", *(name for name, instruction in INSTRUCTIONS.items() if instruction.floating))
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,10 @@ class Target:
             if wrong := [key for key in rest if key in tables.names(other) and key not in tables.names(_KINDS[kind])]:
                 what = f"a figure of {other.kind.upper()}s, and this target is a {kind.upper()}"
                 raise FigureError(f"{prefix}{wrong[0]} is {what}: leave it out")
-        return tables.read(_KINDS[kind], rest, table or Table(shared=generic(kind)))
+        target = tables.read(_KINDS[kind], rest, table or Table(shared=generic(kind)))
+        if isinstance(target, CpuTarget):
+            target.check_instructions(prefix)
+        return target
 
     @staticmethod
     def from_json(text: str) -> AnyTarget:
@@ -156,10 +160,19 @@ class CpuTarget(Target):
     bsr2_break_even: int = _percent("percent of zero blocks of 2 output channels from which on")
     bsr4_break_even: int = _percent("percent of zero blocks of 4 output channels from which on")
     bsr8_break_even: int = _percent("percent of zero blocks of 8 output channels from which on")
-    int8_dot: str = figure("dot-product instruction for u8 x s8; empty: none", choices=_DOTS)
-    bf16_dot: str = figure("dot-product instruction for bfloat16; empty: none", choices=_DOTS)
+    int8_dot: str = figure("dot-product instruction for u8 x s8; empty: none", choices=_INT8)
+    bf16_dot: str = figure("dot-product instruction for bfloat16; empty: none", choices=_BF16)
     cost: CpuCost = figure("what the rules weigh")  # noqa: RUF009
     threads: int = figure("workers that get equal work", default=1, minimum=1)
+
+    def check_instructions(self, prefix: str = "") -> None:
+        """Raise FigureError for a dot-product instruction that vectors of this size do not have."""
+        for key in ("int8_dot", "bf16_dot"):
+            name = getattr(self, key)
+            sizes = INSTRUCTIONS[name].intrinsics if name else {self.vector_bits: ""}
+            if self.vector_bits not in sizes:
+                words = " or ".join(map(str, sizes))
+                raise FigureError(f"{prefix}{key}: {name} is for vectors of {words} bits, not of {self.vector_bits}")
 
     def lanes(self, element_bits: int = 32) -> int:
         """Elements of `element_bits` bits in one vector register."""

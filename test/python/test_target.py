@@ -36,7 +36,7 @@ cpus = st.fixed_dictionaries(
         "l1d_bytes": st.integers(0, 1 << 40),
         "threads": st.integers(1, 64),
         "csr_break_even": st.integers(0, 100),
-        "int8_dot": st.sampled_from(["", "vpdpbusd", "usdot"]),
+        "bf16_dot": st.just(""),
     },
 )
 words = st.text("abcm016.", min_size=1)
@@ -74,6 +74,12 @@ def test_every_form_of_the_targets_that_are_built_in_reads_back() -> None:
         assert_every_form_reads_back(target)
     assert {target.kind for target in found.values()} == {"cpu", "gpu"}
     assert found["x86-64-zen5"] != found["x86-64-avx512"]
+
+
+def test_what_is_compiled_depends_on_the_file_of_what_is_left_out() -> None:
+    pipeline = parse_pipeline(load_preset("x86-64-avx2/auto").pipeline)
+    assert str(targets.figures_file()) in pipeline.reads()
+    assert targets.figures_file().is_file()
 
 
 def test_json_is_canonical() -> None:
@@ -119,6 +125,8 @@ def test_what_a_target_leaves_out_is_in_one_file() -> None:
             {**CPU, "int8_dot": "vpdpbus"},
             r"int8_dot: expected one of .*, found `vpdpbus` \(did you mean `vpdpbusd`",
         ),
+        ({**CPU, "int8_dot": "vdpbf16ps"}, "int8_dot: expected one of vpdpbusd, vpmaddwd, smull, usdot, found"),
+        ({**CPU, "int8_dot": "smull"}, "int8_dot: smull is for vectors of 128 bits, not of 256"),
         ({**CPU, "shared_bytes": 4}, "shared_bytes is a figure of GPUs, and this target is a CPU: leave it out"),
         ({**GPU, "vector_bits": 0}, "vector_bits is a figure of CPUs, and this target is a GPU: leave it out"),
         ({**GPU, "threads": 2}, "threads is a figure of CPUs, and this target is a GPU: leave it out"),

@@ -47,4 +47,4 @@ module attributes {dlas.target = {name = "older", threads = 4 : i64}, dlas.other
 // KIND: error: vector_bits is a figure of CPUs, and this target is a GPU: leave it out
 // THREADS: error: threads is a figure of CPUs, and this target is a GPU: leave it out
 // TPU: error: `kind`: expected cpu or gpu, found `tpu`
-// DOT: error: int8_dot: expected one of vpdpbusd, vpmaddwd, smull, usdot, vdpbf16ps, bfdot, found `vpdpbus` (did you mean `vpdpbusd`?)
+// DOT: error: int8_dot: expected one of vpdpbusd, vpmaddwd, smull, usdot, found `vpdpbus` (did you mean `vpdpbusd`?)
