@@ -69,7 +69,8 @@ def _show(name: str, as_json: bool) -> int:
     flags = list(preset.iree_flags)
     if as_json:
         facts = {"name": preset.name, "target": preset.target_name, "device": preset.device}
-        print(json.dumps({**facts, "pipeline": preset.pipeline, "passes": passes, "iree_flags": flags}, indent=2))
+        found = {"figures": preset.target.figures(), "pipeline": preset.pipeline, "passes": passes, "iree_flags": flags}
+        print(json.dumps({**facts, **found}, indent=2))
         return 0
     print(f"// {preset.name}: {preset.description}; target {preset.target_name}, device {preset.device}")
     print("builtin.module(\n  " + ",\n  ".join(passes) + "\n)" if passes else "builtin.module()")

@@ -79,7 +79,8 @@ def test_threads_choose_the_device_and_reach_the_passes() -> None:
     one, two = load_preset("x86-64-avx2/auto"), load_preset("x86-64-avx2/auto", threads=2)
     assert (one.device, two.device) == ("local-sync", "local-task")
     assert "threads=2" in two.pipeline
-    assert load_preset("vulkan/direct", threads=2).device == "vulkan"
+    gpu = load_preset("vulkan/direct", threads=2)
+    assert (gpu.device, gpu.pipeline) == ("vulkan", load_preset("vulkan/direct").pipeline)
     with pytest.raises(DlasError, match="at least one thread"):
         load_preset("x86-64-avx2/auto", threads=0)
 
@@ -433,7 +434,9 @@ def test_the_table_and_the_json(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert str(parse_pipeline(shown)) == load_preset("x86-64-avx2/auto").pipeline
     assert command.run(parser.parse_args(["presets", "--show", "x86-64-avx2/auto", "--json"])) == 0
-    assert json.loads(capsys.readouterr().out)["pipeline"] == load_preset("x86-64-avx2/auto").pipeline
+    as_json = json.loads(capsys.readouterr().out)
+    assert as_json["pipeline"] == load_preset("x86-64-avx2/auto").pipeline
+    assert (as_json["figures"]["kind"], as_json["figures"]["cost"]["panel_share"]) == ("cpu", 0.5)
 
 
 def test_one_broken_file_does_not_hide_the_others(

@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from iree.compiler import ir
 
+from dlas_mlir.benchmark.peak import peak_kernel
 from dlas_mlir.codegen import target as targets
 from dlas_mlir.codegen.figures import FigureError
 from dlas_mlir.codegen.target import AnyTarget, CpuCost, CpuTarget, GpuTarget, Target
 from dlas_mlir.compiler.presets import list_presets, load_preset
+from dlas_mlir.errors import DlasError
 from dlas_mlir.opt.base import PassError
 from dlas_mlir.opt.pipeline import PythonPass, parse_pipeline
 from dlas_mlir.passes.clean.set_target import SetTargetPass
@@ -80,6 +82,11 @@ def test_what_is_compiled_depends_on_the_file_of_what_is_left_out() -> None:
     pipeline = parse_pipeline(load_preset("x86-64-avx2/auto").pipeline)
     assert str(targets.figures_file()) in pipeline.reads()
     assert targets.figures_file().is_file()
+
+
+def test_the_peak_of_a_gpu_is_not_measured() -> None:
+    with pytest.raises(DlasError, match="target t is a GPU: its peak cannot be measured"):
+        peak_kernel(Target.from_figures(GPU), ())
 
 
 def test_json_is_canonical() -> None:
