@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,7 @@ from dlas_mlir.compiler.frontend.input_spec import parse_input
 from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.rounds import Protocol
-from dlas_mlir.process import LIMIT
+from dlas_mlir.process import LIMIT, limited
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import resolve
 
@@ -54,7 +56,8 @@ def compile(
     are shapes such as ("1x3x224x224xf32",); `weights` a state_dict file; `output` receives a copy of the
     .vmfb, `mlir` the module after the pass pipeline. What is compiled takes the tensors among the inputs and returns
     those among the outputs, one after the other. Importing, the passes and iree-compile are each stopped after
-    `timeout` seconds (None: never). Raises DlasError.
+    `timeout` seconds (None: never); a module is traced in this process, where only what is in Python code can be
+    stopped. Raises DlasError.
     """
     if isinstance(model, str | Path) and Path(model).suffix == SUFFIX:
         return _compiled(Path(model), example_inputs, inputs, weights)
@@ -102,15 +105,30 @@ def _imported(
     from dlas_mlir.compiler.frontend import torch_source
 
     name = type(model).__name__
+    _load_all_of_torch()
     if isinstance(model, ExportedProgram):
         if example_inputs is not None or inputs is not None:
             raise DlasError("an ExportedProgram has its own inputs: leave out example_inputs and inputs")
-        return import_source(torch_source.from_program(model, name), timeout=timeout)
+        with limited(f"reading {name}", timeout):
+            program = torch_source.from_program(model, name)
+        return import_source(program, timeout=timeout)
     if not isinstance(model, nn.Module):
         raise DlasError(f"a {name} cannot be compiled: give a name, a file, an nn.Module or an ExportedProgram")
     shapes = tuple(map(parse_input, inputs)) if inputs is not None else None
     with _in_eval_mode(model):
-        return import_source(torch_source.from_module(model, example_inputs, shapes), timeout=timeout)
+        with limited(f"tracing {name}", timeout):
+            source = torch_source.from_module(model, example_inputs, shapes)
+        return import_source(source, timeout=timeout)
+
+
+@cache
+def _load_all_of_torch() -> None:
+    """Have PyTorch load what it loads when it first traces: stopped in the middle, that could not be loaded again."""
+    import torch
+
+    from dlas_mlir.compiler.frontend import torch_source
+
+    torch_source.from_module(torch.nn.Identity(), torch.zeros(1), None).write_torch(Path(os.devnull))
 
 
 @contextmanager

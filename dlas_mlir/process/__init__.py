@@ -7,6 +7,7 @@ process ends, however that happens. `supervise` runs a whole command on this ter
 
 from dlas_mlir.process.calls import LIMIT, Died, Outcome, call, run
 from dlas_mlir.process.supervision import die_with_parent, is_supervised, python, supervise
+from dlas_mlir.process.watchdog import limited
 from dlas_mlir.process.worker import entering
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "die_with_parent",
     "entering",
     "is_supervised",
+    "limited",
     "python",
     "run",
     "supervise",

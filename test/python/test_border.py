@@ -175,3 +175,15 @@ def test_weights_that_are_turned_are_constants():
     text = str(ir.Module.parseFile(str(imported.path), ir.Context()))
     assert "dense_resource<weight>" in text
     assert "linalg.index" not in text
+
+
+class Endless(nn.Module):
+    """What torch.export does not come back from."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
+        return torch.while_loop(lambda x: x.sum() < 1e9, lambda x: (x * 0,), (x,))  # pyright: ignore
+
+
+def test_a_module_that_is_traced_for_ever_is_stopped():
+    with pytest.raises(DlasError, match=r"^tracing Endless was stopped: it took more than 1 s \(timeout\)$"):
+        dlas_mlir.compile(Endless(), preset="host/stock", example_inputs=(torch.ones(3),), timeout=1)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -133,3 +134,17 @@ def test_what_is_loaded_ends_with_us(tmp_path, monkeypatch):
         wait_until(lambda: pids.exists() and pids.read_text().endswith("\n"))
         asking.kill()
     wait_until(lambda: not is_running(int(pids.read_text())))
+
+
+def loop() -> None:
+    while True:
+        with suppress(Exception):
+            sleep(0.001)
+
+
+def test_python_code_in_our_own_process_is_stopped():
+    said = r"^a loop was stopped: it took more than 0\.05 s \(timeout\)$"
+    with pytest.raises(DlasError, match=said), process.limited("a loop", 0.05):
+        loop()
+    with process.limited("nothing", 60), process.limited("without a limit", None):
+        pass

@@ -210,7 +210,7 @@ def import_source(source: TorchSource, *, timeout: float | None = process.LIMIT)
     from dlas_mlir.compiler.frontend.torch_source import one_thread
 
     with cache.workspace() as folder:
-        with one_thread():
+        with one_thread(), process.limited(f"tracing {source.name}", timeout):
             source.write_golden(folder / GOLDEN)
             notes = source.write_torch(folder / TORCH)
         arguments = {"name": source.name, "folder": str(folder), "notes": vars(notes)}
