@@ -18,8 +18,9 @@ from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.turn import Turn
 from dlas_mlir.process import LIMIT, python
 from dlas_mlir.runtime.devices import Device
+from dlas_mlir.runtime.exchange import Exchange
 from dlas_mlir.runtime.timing import Check
-from dlas_mlir.runtime.worker import load_golden, save_arrays, sorted_keys
+from dlas_mlir.runtime.worker import sorted_keys
 
 
 class Worker:
@@ -41,12 +42,14 @@ class Worker:
     def _launch(self) -> None:
         self._asked = False  # and not answered
         self._log = tempfile.TemporaryFile(mode="w+", errors="replace")  # noqa: SIM115
+        self._exchange = Exchange()
         self._process = subprocess.Popen(
             python("dlas_mlir.runtime.worker"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
+            pass_fds=[self._exchange.fileno()],
             start_new_session=True,  # Ctrl-C is for us, and we end it
         )
         try:
@@ -57,6 +60,7 @@ class Worker:
                 threads=self._device.threads,
                 cpus=self._device.cpus,
                 golden=str(self._golden) if self._golden else None,
+                exchange=self._exchange.fileno(),
             )
         except BaseException:
             self.close()
@@ -77,28 +81,23 @@ class Worker:
 
     def examples(self) -> list[np.ndarray]:
         """The inputs that it was loaded with."""
-        with tempfile.TemporaryDirectory() as folder:
-            self._request("examples", outputs=f"{folder}/in.npz")
-            arrays = load_golden(f"{folder}/in.npz")
+        self._request("examples")
+        arrays = self._exchange.take()
         return [arrays[key] for key in sorted_keys(arrays, "input_")]
 
     def run(self, inputs: list[np.ndarray] | None = None) -> list[np.ndarray]:
         """The outputs for `inputs`, or for the inputs it was loaded with; bfloat16 goes in and out as float32."""
-        with tempfile.TemporaryDirectory() as folder:
-            given = ""
-            if inputs is not None:
-                given = f"{folder}/in.npz"
-                save_arrays(given, {f"input_{i}": array for i, array in enumerate(inputs)})
-            self._request("run", inputs=given, outputs=f"{folder}/out.npz")
-            arrays = load_golden(f"{folder}/out.npz")
+        if inputs is not None:
+            self._exchange.put({f"input_{i}": array for i, array in enumerate(inputs)})
+        self._request("run", given=inputs is not None)
+        arrays = self._exchange.take()
         return [arrays[key] for key in sorted_keys(arrays, "output_")]
 
     def run_each(self, batch: np.ndarray) -> np.ndarray:
         """The first output for each entry [1, ...] of `batch` [n, ...], of an artifact with one input; joined."""
-        with tempfile.TemporaryDirectory() as folder:
-            np.savez(f"{folder}/in.npz", batch=batch)
-            self._request("run_each", inputs=f"{folder}/in.npz", outputs=f"{folder}/out.npz")
-            return load_golden(f"{folder}/out.npz")["batch"]
+        self._exchange.put({"batch": batch})
+        self._request("run_each")
+        return self._exchange.take()["batch"]
 
     def close(self) -> None:
         """End the process, also in the middle of a call."""
@@ -116,6 +115,7 @@ class Worker:
         if self._process.stdout:
             self._process.stdout.close()
         self._log.close()
+        self._exchange.close()
 
     def __enter__(self) -> Worker:
         return self

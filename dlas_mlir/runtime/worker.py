@@ -14,13 +14,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.turn import take_turn
 from dlas_mlir.process import die_with_parent
 from dlas_mlir.runtime.devices import Device
+from dlas_mlir.runtime.exchange import Exchange
 from dlas_mlir.runtime.session import Session
 from dlas_mlir.runtime.timing import check
 
@@ -29,12 +29,16 @@ class _Server:
     """One method per operation; arguments and results are JSON objects."""
 
     session: Session
+    exchange: Exchange
     golden: str | None
     inputs: list[np.ndarray]
     arguments: Any
     threads: int
 
-    def load(self, artifact: str, driver: str, threads: int, cpus: list[int], golden: str | None) -> dict:
+    def load(
+        self, artifact: str, driver: str, threads: int, cpus: list[int], golden: str | None, exchange: int
+    ) -> dict:
+        self.exchange = Exchange(exchange)
         device = Device(driver, threads, tuple(cpus))
         self.threads = threads
         self.session = Session(Path(artifact), device, pin=True)
@@ -60,26 +64,26 @@ class _Server:
         turn = take_turn(lambda: call(arguments), threads=self.threads, min_seconds=min_seconds, min_count=min_count)
         return asdict(turn)
 
-    def examples(self, outputs: str) -> dict:
-        """Write the inputs that it was loaded with."""
-        np.savez(outputs, **{f"input_{i}": array for i, array in enumerate(self.inputs)})  # pyright: ignore
+    def examples(self) -> dict:
+        """Put the inputs that it was loaded with."""
+        self.exchange.put({f"input_{i}": array for i, array in enumerate(self.inputs)})
         return {}
 
-    def run(self, inputs: str, outputs: str) -> dict:
-        """Call with the arrays of an .npz file (the loaded inputs when empty); write the results to one."""
+    def run(self, given: bool) -> dict:
+        """Call with the arrays that are put for it (if any are `given`, else the loaded inputs); put the results."""
         arguments = self.arguments
-        if inputs:
-            arrays = load_golden(inputs)
+        if given:
+            arrays = self.exchange.take()
             arguments = self.session.prepare([arrays[key] for key in sorted_keys(arrays, "input_")])
         results = self.session.invoke(arguments)
         with self.session.seen(results) as arrays:
-            save_arrays(outputs, {f"output_{i}": array for i, array in enumerate(arrays)})
+            self.exchange.put({f"output_{i}": array for i, array in enumerate(arrays)})
         return {}
 
-    def run_each(self, inputs: str, outputs: str) -> dict:
-        """Call with each entry of `batch` in an .npz file as a batch of one; write the first results, joined."""
-        results = [self.session(entry[None])[0] for entry in load_golden(inputs)["batch"]]
-        np.savez(outputs, batch=np.concatenate(results))
+    def run_each(self) -> dict:
+        """Call with each entry of `batch` as a batch of one; put the first results, joined."""
+        results = [self.session(entry[None])[0] for entry in self.exchange.take()["batch"]]
+        self.exchange.put({"batch": np.concatenate(results)})
         return {}
 
 
@@ -102,13 +106,6 @@ def load_golden(path: str | None) -> dict[str, np.ndarray]:
         return {}
     with np.load(path, allow_pickle=False) as arrays:
         return {key: arrays[key] for key in arrays.files}
-
-
-def save_arrays(path: str, arrays: dict[str, np.ndarray]) -> None:
-    """Write an .npz file, bfloat16 as the float32 that it is exactly: files of numpy's have no bfloat16."""
-    narrow = [key for key, array in arrays.items() if array.dtype == ml_dtypes.bfloat16]
-    plain = {**arrays, **{key: arrays[key].astype(np.float32) for key in narrow}}
-    np.savez(path, allow_pickle=False, **plain)  # pyright: ignore[reportArgumentType]
 
 
 def golden_limits(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:

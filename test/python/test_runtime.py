@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import tempfile
 import tracemalloc
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from dlas_mlir.errors import DlasError
 from dlas_mlir.runtime import devices, worker
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import Device, resolve
+from dlas_mlir.runtime.exchange import Exchange
 from dlas_mlir.runtime.session import Session, TensorType
 
 DOUBLE = """
@@ -193,7 +196,8 @@ func.func @main(%x: tensor<1xf32>) -> tensor<{count}xf32> {{
     named: dict = arrays
     np.savez(tmp_path / "golden.npz", **named)
     server = worker._Server()
-    server.load(str(compile_text(text, tmp_path)), "local-sync", 1, [], str(tmp_path / "golden.npz"))
+    exchange = os.dup(Exchange().fileno())
+    server.load(str(compile_text(text, tmp_path)), "local-sync", 1, [], str(tmp_path / "golden.npz"), exchange)
     tracemalloc.start()  # which sees numpy's memory, and not the device's
     try:
         assert server.check(None)["verified"]
@@ -203,3 +207,17 @@ func.func @main(%x: tensor<1xf32>) -> tensor<{count}xf32> {{
         # What lies in the device's memory goes before the device.
         del server.arguments
         server.session.close()
+
+
+def test_arrays_are_passed_in_a_file_without_a_name(tmp_path, monkeypatch):
+    """None is left, however the two that use it end."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    mine = Exchange()
+    theirs = Exchange(os.dup(mine.fileno()))
+    for count in (1000, 10):  # the second is not followed by what is left of the first
+        mine.put({"a": np.arange(count), "b": np.ones(count, ml_dtypes.bfloat16)})
+        assert not list(tmp_path.iterdir())
+        arrays = theirs.take()
+        np.testing.assert_array_equal(arrays["a"], np.arange(count))
+        assert arrays["b"].dtype == np.float32
+    assert os.fstat(mine.fileno()).st_size == 0
