@@ -196,8 +196,9 @@ func.func @main(%x: tensor<1xf32>) -> tensor<{count}xf32> {{
     named: dict = arrays
     np.savez(tmp_path / "golden.npz", **named)
     server = worker._Server()
-    exchange = os.dup(Exchange().fileno())
-    server.load(str(compile_text(text, tmp_path)), "local-sync", 1, [], str(tmp_path / "golden.npz"), exchange)
+    exchange = Exchange()
+    golden = str(tmp_path / "golden.npz")
+    server.load(str(compile_text(text, tmp_path)), "local-sync", 1, [], golden, os.dup(exchange.fileno()))
     tracemalloc.start()  # which sees numpy's memory, and not the device's
     try:
         assert server.check(None)["verified"]
