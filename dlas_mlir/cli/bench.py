@@ -7,20 +7,11 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from dlas_mlir.cli.console import (
-    add_model_arguments,
-    add_timeout_argument,
-    check_writable,
-    in_any_case,
-    positive_float,
-    positive_int,
-    print_table,
-    progress,
-    shapes,
-)
+from dlas_mlir.cli import arguments
+from dlas_mlir.cli.arguments import positive_float, positive_int
+from dlas_mlir.cli.console import check_writable, in_any_case, print_table, progress, shapes
 
 # A column for each cell of `_cells`. Where there is compression, some make room for what tells of it.
 _COLUMNS = {
@@ -67,27 +58,22 @@ def add_parser(subparsers: Any) -> None:
         description="Compare every model's output with PyTorch's, then time all presets and threads of a model "
         "in turns. What fails is reported, the others still run, and the exit code is 1.",
     )
-    parser.add_argument(
-        "models",
-        nargs="+",
-        metavar="MODEL",
-        help="a zoo name, package.module:factory, a file, or a .vmfb of dlas compile -o",
-    )
-    parser.add_argument("--preset", nargs="+", default=["host/auto"], metavar="TARGET/RECIPE", dest="presets")
+    arguments.add_models(parser)
+    arguments.add_presets(parser)
     parser.add_argument("--threads", nargs="+", type=positive_int, default=[1], metavar="N")
     parser.add_argument(
         "--dense",
         action="store_true",
         help="with --weights: also time the uncompressed float32 model (TARGET/auto), which `actual` is over",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results")
+    arguments.add_json(parser)
     parser.add_argument(
         "--json-layout",
         choices=["rows", "google-benchmark"],
         default="rows",
         help="a list of objects, or the same list in google-benchmark's report (default: %(default)s)",
     )
-    parser.add_argument("--store", type=Path, metavar="FILE", help="add a record of each to a store, see dlas records")
+    arguments.add_store(parser)
     parser.add_argument("--streams", type=positive_int, default=1, metavar="N", help="callers at the same time")
     parser.add_argument("--batch", type=positive_int, metavar="N", help="of a zoo model (others: --input)")
     parser.add_argument("--rounds", type=positive_int, default=6, metavar="N", help="default: %(default)s")
@@ -109,8 +95,8 @@ def add_parser(subparsers: Any) -> None:
         "--min-time", type=positive_float, default=0.2, metavar="S", help="seconds a round (default: %(default)s)"
     )
     parser.add_argument("--tolerance", type=positive_float, metavar="X", help="limit of the relative error")
-    add_model_arguments(parser)
-    add_timeout_argument(parser)
+    arguments.add_shapes(parser)
+    arguments.add_timeout(parser)
     parser.set_defaults(run=run)
 
 

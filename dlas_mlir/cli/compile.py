@@ -7,26 +7,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dlas_mlir.cli.console import (
-    add_model_arguments,
-    add_timeout_argument,
-    check_writable,
-    positive_int,
-    progress,
-    shapes,
-)
+from dlas_mlir.cli import arguments
+from dlas_mlir.cli.console import check_writable, progress, shapes
 
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to `dlas`."""
     parser: argparse.ArgumentParser = subparsers.add_parser("compile", help="compile a model to a .vmfb")
-    parser.add_argument("model", metavar="MODEL", help="a zoo name, package.module:factory, or a file")
-    parser.add_argument("--preset", default="host/auto", metavar="TARGET/RECIPE", help="default: %(default)s")
-    parser.add_argument("--threads", type=positive_int, default=1, metavar="N", help="workers to schedule for")
+    arguments.add_model(parser)
+    arguments.add_preset(parser)
+    arguments.add_threads(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="the .vmfb (default: in the cache)")
     parser.add_argument("--mlir", type=Path, metavar="FILE", help="also write the module after the passes")
-    add_model_arguments(parser)
-    add_timeout_argument(parser)
+    arguments.add_shapes(parser)
+    arguments.add_timeout(parser)
     parser.set_defaults(run=run)
 
 

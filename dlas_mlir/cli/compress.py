@@ -9,16 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlas_mlir.cli.console import (
-    add_dataset_arguments,
-    add_model_arguments,
-    check_writable,
-    positive_int,
-    print_table,
-    progress,
-    shapes,
-    use_torch_threads,
-)
+from dlas_mlir.cli import arguments
+from dlas_mlir.cli.console import check_writable, print_table, progress, shapes, use_torch_threads
 from dlas_mlir.errors import DlasError
 
 if TYPE_CHECKING:
@@ -48,12 +40,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("model", metavar="MODEL", help="a zoo name or package.module:factory")
     parser.add_argument("--recipe", type=Path, required=True, metavar="FILE", help="the steps, a TOML file")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .safetensors to write")
-    add_model_arguments(parser)
-    add_dataset_arguments(parser)
-    parser.add_argument("--threads", type=positive_int, metavar="N", help="PyTorch's threads (default: all cores)")
+    arguments.add_shapes(parser)
+    arguments.add_dataset(parser)
+    arguments.add_torch_threads(parser)
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     parser.add_argument("--layers", action="store_true", help="also print every layer")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write recipe, sizes and layers")
+    arguments.add_json(parser)
     parser.set_defaults(run=run)
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from dlas_mlir.errors import DlasError
-from dlas_mlir.process import LIMIT
 
 
 class Parser(argparse.ArgumentParser):
@@ -113,28 +112,6 @@ def in_any_case(write: Callable[[], object]) -> Iterator[None]:
     write()
 
 
-def positive_int(text: str) -> int:
-    """An argument that is a whole number from 1."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found `{text}`")
-    return value
-
-
-def positive_float(text: str) -> float:
-    """An argument that is a finite number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, found `{text}`")
-    return value
-
-
 def check_writable(path: Path) -> None:
     """Fail before the work is done, not after it. Raises DlasError."""
     if path.is_dir():
@@ -143,25 +120,6 @@ def check_writable(path: Path) -> None:
         raise DlasError(f"cannot write {path}: there is no directory {path.parent}")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise DlasError(f"cannot write {path}: permission denied")
-
-
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """--weights and --input, which say what the model is."""
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="a state_dict: .safetensors, or torch's")
-    parser.add_argument(
-        "--input",
-        action="append",
-        metavar="SHAPE",
-        help="the shape of an input, such as 1x3x224x224xf32 (once for each input)",
-    )
-
-
-def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
-    """--dataset and --data, which say where images come from."""
-    from dlas_mlir.datasets import NAMES
-
-    parser.add_argument("--dataset", choices=NAMES, default="digits", help="default: %(default)s")
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="where the files of cifar10 or imagenet are")
 
 
 def use_torch_threads(count: int | None) -> None:
@@ -175,18 +133,6 @@ def use_torch_threads(count: int | None) -> None:
     import torch
 
     torch.set_num_threads(count)
-
-
-def add_timeout_argument(parser: argparse.ArgumentParser) -> None:
-    """--timeout, the limit of each piece of native work."""
-    parser.add_argument(
-        "--timeout",
-        type=positive_float,
-        default=LIMIT,
-        metavar="S",
-        help="seconds after which importing, the passes, iree-compile, and each answer of a loaded model are stopped "
-        "(default: %(default)g, each)",
-    )
 
 
 def check_threads(preset: str, threads: int) -> None:

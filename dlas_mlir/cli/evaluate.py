@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlas_mlir.cli.console import add_dataset_arguments, check_writable, positive_int, print_table, progress
+from dlas_mlir.cli import arguments
+from dlas_mlir.cli.arguments import positive_int
+from dlas_mlir.cli.console import check_writable, print_table, progress
 
 if TYPE_CHECKING:
     from dlas_mlir.compression.accuracy import Accuracy, Evaluation
@@ -23,14 +24,14 @@ def add_parser(subparsers: Any) -> None:
         description="Compile a model and run the artifact over the test images of a dataset, one at a time; "
         "PyTorch runs the same weights over the same images.",
     )
-    parser.add_argument("model", metavar="MODEL", help="a zoo name, package.module:factory, or a file")
-    parser.add_argument("--preset", default="host/auto", metavar="TARGET/RECIPE", help="default: %(default)s")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="a state_dict: .safetensors, or torch's")
-    add_dataset_arguments(parser)
-    parser.add_argument("--threads", type=positive_int, default=1, metavar="N")
+    arguments.add_model(parser)
+    arguments.add_preset(parser)
+    arguments.add_weights(parser)
+    arguments.add_dataset(parser)
+    arguments.add_threads(parser)
     parser.add_argument("--limit", type=positive_int, metavar="N", help="take only N images, the classes in turn")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
-    parser.add_argument("--store", type=Path, metavar="FILE", help="add a record to a store, see dlas records")
+    arguments.add_json(parser)
+    arguments.add_store(parser)
     parser.set_defaults(run=run)
 
 

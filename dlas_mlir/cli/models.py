@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
+from dlas_mlir.cli import arguments
 from dlas_mlir.cli.console import check_writable, in_any_case, print_table
 from dlas_mlir.models import ZooModel, registry
 
@@ -27,7 +27,7 @@ def add_parser(subparsers: Any) -> None:
         description="List the models of the zoo, with their parameters and the multiply-accumulates of one "
         "inference. A model of your own is named package.module:factory, or is a .pt2, .onnx, .mlir or .mlirbc file.",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the list")
+    arguments.add_json(parser)
     parser.set_defaults(run=run)
 
 

@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
-from dlas_mlir.cli.console import (
-    add_model_arguments,
-    add_timeout_argument,
-    check_threads,
-    check_writable,
-    in_any_case,
-    positive_float,
-    positive_int,
-    print_table,
-    progress,
-    shapes,
-)
+from dlas_mlir.cli import arguments
+from dlas_mlir.cli.arguments import positive_float
+from dlas_mlir.cli.console import check_threads, check_writable, in_any_case, print_table, progress, shapes
 
 _COLUMNS = [
     ("layer", "left"),
@@ -34,17 +24,15 @@ _COLUMNS = [
 def add_parser(subparsers: Any) -> None:
     """Add the command to `dlas`."""
     parser: argparse.ArgumentParser = subparsers.add_parser("profile", help="show the time of each layer")
-    parser.add_argument(
-        "model", metavar="MODEL", help="a zoo name, package.module:factory, a file, or a .vmfb of dlas compile -o"
-    )
-    parser.add_argument("--preset", default="host/auto", metavar="TARGET/RECIPE", help="default: %(default)s")
-    parser.add_argument("--threads", type=positive_int, default=1, metavar="N")
+    arguments.add_model(parser, compiled=True)
+    arguments.add_preset(parser)
+    arguments.add_threads(parser)
     parser.add_argument("--seconds", type=positive_float, default=1.0, metavar="S", help="how long to measure")
     parser.add_argument("--sort", choices=["order", "time"], default="order", help="as executed, or slowest first")
     parser.add_argument("--dispatches", action="store_true", help="also show the dispatches of each layer")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result")
-    add_model_arguments(parser)
-    add_timeout_argument(parser)
+    arguments.add_json(parser)
+    arguments.add_shapes(parser)
+    arguments.add_timeout(parser)
     parser.set_defaults(run=run)
 
 

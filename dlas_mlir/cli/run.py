@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from dlas_mlir.cli.console import add_timeout_argument, check_threads, check_writable, positive_int, progress
+from dlas_mlir.cli import arguments
+from dlas_mlir.cli.console import check_threads, check_writable, progress
 from dlas_mlir.errors import DlasError
 
 
@@ -18,11 +19,9 @@ def add_parser(subparsers: Any) -> None:
         description="Run a model. Without --input FILE.npy it is given the example input and its outputs are "
         "compared with PyTorch's; the exit code is 1 when they differ.",
     )
-    parser.add_argument(
-        "model", metavar="MODEL", help="a zoo name, package.module:factory, a file, or a .vmfb of dlas compile -o"
-    )
-    parser.add_argument("--preset", default="host/auto", metavar="TARGET/RECIPE", help="default: %(default)s")
-    parser.add_argument("--threads", type=positive_int, default=1, metavar="N")
+    arguments.add_model(parser, compiled=True)
+    arguments.add_preset(parser)
+    arguments.add_threads(parser)
     parser.add_argument(
         "--input",
         action="append",
@@ -31,8 +30,8 @@ def add_parser(subparsers: Any) -> None:
         help="an input array, or the shape of one such as 1x3x224x224xf32 (once for each input)",
     )
     parser.add_argument("--output", type=Path, metavar="FILE.npz", help="write the outputs: output_0, ...")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="a state_dict: .safetensors, or torch's")
-    add_timeout_argument(parser)
+    arguments.add_weights(parser)
+    arguments.add_timeout(parser)
     parser.set_defaults(run=run)
 
 

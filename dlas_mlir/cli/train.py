@@ -10,13 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlas_mlir.cli.console import (
-    add_dataset_arguments,
-    check_writable,
-    positive_float,
-    positive_int,
-    use_torch_threads,
-)
+from dlas_mlir.cli import arguments
+from dlas_mlir.cli.arguments import positive_float, positive_int
+from dlas_mlir.cli.console import check_writable, use_torch_threads
 from dlas_mlir.errors import DlasError
 
 if TYPE_CHECKING:
@@ -32,7 +28,7 @@ def add_parser(subparsers: Any) -> None:
         "state is beside the output, and --resume goes on from it.",
     )
     parser.add_argument("model", metavar="MODEL", help="a zoo name")
-    add_dataset_arguments(parser)
+    arguments.add_dataset(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.safetensors")
     parser.add_argument(
         "--recipe",
@@ -49,7 +45,7 @@ def add_parser(subparsers: Any) -> None:
         choices=["f32", "bf16"],
         help="of the computation; weights are f32 (default: bf16 where the CPU has it)",
     )
-    parser.add_argument("--threads", type=positive_int, metavar="N", help="PyTorch's threads (default: all cores)")
+    arguments.add_torch_threads(parser)
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted training")
     parser.set_defaults(run=run)
 
