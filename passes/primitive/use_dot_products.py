@@ -12,7 +12,7 @@ from dlas_mlir.codegen.target import CpuTarget, Target
 from dlas_mlir.ir import affine, build, loops
 from dlas_mlir.ir.linalg import indexing_maps, iterators, loop_extents
 from dlas_mlir.ir.pads import Padding
-from dlas_mlir.ir.strides import Span, offsets
+from dlas_mlir.ir.strides import Span, form_of, offsets
 from dlas_mlir.opt.base import Pass
 from dlas_mlir.passes.primitive._lower import PRIMITIVE
 
@@ -124,8 +124,9 @@ def _neighbours(exprs: list[ir.AffineExpr], extents: list[int]) -> bool:
 def _padded(data: ir.Value, exprs: list[ir.AffineExpr], extents: list[int]) -> ir.Value:
     """`data` with as many more columns as the filler of the last step reads; if it is padded, then by more."""
     shape = list(ir.RankedTensorType(data.type).shape)
-    furthest = affine.evaluate(exprs[-1], [extent - 1 for extent in extents])
-    missing = furthest + 1 - shape[-1]
+    last = form_of(exprs[-1])
+    assert last is not None  # its offsets are known
+    missing = last.span([Span.of(extent) for extent in extents]).high + 1 - shape[-1]
     if missing <= 0:
         return data
     padding = Padding.of(build.defining(data))
