@@ -27,8 +27,9 @@ class Artifact:
     those of weights that are not zero, by the element type that they can be done in; `nonzeros` are those of the
     `parameters`, `weight_bytes` what the constants take in the .vmfb. `golden` is an .npz of inputs and PyTorch's
     outputs (None when there is no PyTorch model), `primitives` the number of layers by primitive, `layers` one dict
-    per convolution or linear layer (layer, primitive, macs), `dispatches` what a call runs, with the layer it comes
-    from (name, layer), `seconds` the time of each stage when it was compiled. `unchecked` says why `golden` is None.
+    per convolution or linear layer (layer, primitive, options, shape, macs), `dispatches` what a call runs, with the
+    layer it comes from (name, layer), `seconds` the time of each stage when it was compiled. `unchecked` says why
+    `golden` is None.
     """
 
     vmfb: Path

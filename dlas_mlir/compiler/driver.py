@@ -25,6 +25,7 @@ from dlas_mlir.compiler.presets import Preset, load_preset
 from dlas_mlir.errors import DlasError
 from dlas_mlir.opt.pipeline import parse_pipeline
 from dlas_mlir.opt.pipeline_elements import is_file
+from dlas_mlir.opt.registry import ENTRY_POINTS
 from dlas_mlir.runtime.devices import cpu_features, cpu_model
 
 _RECORD = "artifact.json"
@@ -140,7 +141,7 @@ def _files_read(preset: Preset) -> list[Path]:
 
 
 def _own_sources() -> str:
-    """The hash of the sources that decide what a pipeline makes, third-party passes by their versions."""
+    """The hash of the sources that decide what a pipeline makes; passes and primitives of others by their versions."""
     from importlib import metadata
 
     package = Path(errors.__file__).parent
@@ -149,7 +150,8 @@ def _own_sources() -> str:
     files += [Path(__file__).with_name(name) for name in own]
     foreign = sorted(
         f"{point.dist.name} {point.dist.version}"
-        for point in metadata.entry_points(group="dlas_mlir.passes")
+        for group in ENTRY_POINTS
+        for point in metadata.entry_points(group=group)
         if point.dist
     )
     return cache.digest([file.read_text() for file in files], foreign)

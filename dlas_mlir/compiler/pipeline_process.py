@@ -5,7 +5,6 @@ The compiler is native code that may abort; and the process that asked for a cac
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,13 +14,10 @@ from typing import Any, BinaryIO
 from iree.compiler import ir
 
 from dlas_mlir.errors import DlasError
-from dlas_mlir.ir import sparsity
+from dlas_mlir.ir import attributes, conv, sparsity
 from dlas_mlir.opt.diagnostics import from_mlir, render
 from dlas_mlir.opt.pipeline import PassFailure, parse_pipeline
-
-LAYERS = "dlas.layers"
-_MARKS = ("dlas.layer", "dlas.primitive", "dlas.macs")
-_LAYER_OP = re.compile(r"linalg\.(depthwise_conv|conv|(batch_)?(matmul|matvec|vecmat)|quantized_)")
+from dlas_mlir.passes.primitives import LAYERS, SHAPE, layer_of
 
 
 def run(source: str, pipeline: str, bytecode: str | None, text: str | None) -> dict[str, Any]:
@@ -71,7 +67,7 @@ def count_layers(module: ir.Module) -> int:
 
     def visit(op: ir.Operation) -> ir.WalkResult:
         nonlocal count
-        count += bool(_LAYER_OP.match(op.name))
+        count += conv.is_layer(op)
         return ir.WalkResult.ADVANCE
 
     module.operation.walk(visit)
@@ -81,27 +77,15 @@ def count_layers(module: ir.Module) -> int:
 def read_layers(module: ir.Module) -> list[dict[str, Any]]:
     """The dictionaries of the module attribute `dlas.layers`, in order; where no pass has written it (dispatches are
     left to iree-compile), those of the operations that lowering passes have marked. Empty when there are none."""
-    attributes = module.operation.attributes
-    if LAYERS in attributes:
-        return [_plain(layer) for layer in ir.ArrayAttr(attributes[LAYERS])]
+    marks = module.operation.attributes
+    if LAYERS in marks:
+        return attributes.to_plain(marks[LAYERS])
     layers = []
 
     def visit(op: ir.Operation) -> ir.WalkResult:
-        if all(key in op.attributes for key in _MARKS):
-            layers.append({key.removeprefix("dlas."): _plain(op.attributes[key]) for key in _MARKS})
+        if SHAPE in op.attributes and (layer := layer_of(op)) is not None:
+            layers.append(layer.to_plain())
         return ir.WalkResult.ADVANCE
 
     module.operation.walk(visit)
     return layers
-
-
-def _plain(attribute: ir.Attribute) -> Any:
-    if isinstance(attribute, ir.DictAttr):
-        return {named.name: _plain(named.attr) for named in attribute}
-    if isinstance(attribute, ir.ArrayAttr):
-        return [_plain(inner) for inner in attribute]
-    if isinstance(attribute, ir.DenseI64ArrayAttr):
-        return list(attribute)
-    if isinstance(attribute, ir.StringAttr | ir.BoolAttr | ir.IntegerAttr | ir.FloatAttr):
-        return attribute.value
-    return str(attribute)

@@ -9,7 +9,7 @@ import numpy as np
 from iree.compiler import ir
 from iree.compiler.dialects import linalg
 
-from dlas_mlir.ir import build
+from dlas_mlir.ir import build, conv
 from dlas_mlir.ir.constants import Constants
 
 # What weights may stand behind that keeps zeros where they are: scaling (dequantization) and reordering.
@@ -39,7 +39,8 @@ def count(module: ir.Module) -> Work:
             work.elements += math.prod(op.results[0].type.shape)
             work.nonzeros += _nonzeros(op.results[0], constants)
         elif op.name.startswith("linalg.") and _multiplies_and_adds(op):
-            macs = _iterations(op)
+            layer = conv.view(op)
+            macs = layer.shape.macs if layer is not None else _iterations(op)
             density, element = _weights(op, constants)
             work.macs += macs
             work.effective[element] = work.effective.get(element, 0) + round(macs * density)

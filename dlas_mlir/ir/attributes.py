@@ -15,9 +15,14 @@ def text(op: ir.Operation, name: str) -> str:
     return ir.StringAttr(_typed(op, name, ir.StringAttr, "a string")).value
 
 
-def integer(op: ir.Operation, name: str) -> int:
-    """The integer attribute `name`, which `op` must have. Raises PassError for none or another kind."""
-    return ir.IntegerAttr(_typed(op, name, ir.IntegerAttr, "an integer")).value
+def plain(op: ir.Operation, name: str) -> dict[str, Any]:
+    """The dictionary attribute `name`, which `op` must have, as plain values. Raises PassError for none, another kind,
+    or entries that are no strings, numbers, lists and dictionaries."""
+    attribute = _typed(op, name, ir.DictAttr, "a dictionary")
+    try:
+        return to_plain(attribute)
+    except ValueError as error:
+        raise PassError(f"`{name}`: {error}", op) from None
 
 
 def _typed(op: ir.Operation, name: str, kind: type, what: str) -> ir.Attribute:

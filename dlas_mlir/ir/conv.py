@@ -6,6 +6,7 @@ activations and OIHW ([K, C/G, R, S]) for weights; a linear layer is the 1x1 cas
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from iree.compiler.dialects import arith
 from dlas_mlir.ir import affine, build, quant, sparsity
 from dlas_mlir.ir.constants import Constants, is_constant
 from dlas_mlir.ir.linalg import indexing_maps, scalar_constant
+from dlas_mlir.ir.shape import ConvShape
 from dlas_mlir.opt.base import PassError
 
 # Name: the dimensions of the input, the weights and the output, one letter each. g: group, c: input channel of a
@@ -33,54 +35,26 @@ _FORMS = {
     "linalg.matmul": ("nc", "cf", "nf"),
 }
 LINEAR = "linalg.matmul"
+# Layers that have no view.
+_OTHER_LAYER = re.compile(r"linalg\.((depthwise_)?conv_|quantized_matmul)")
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """A 2-D convolution or linear layer. Sizes are (height, width); `in_size` counts the padding that a tensor.pad
-    before the operation has added. `element` is the type of the input, `accumulator` that of the result."""
+    """A 2-D convolution or linear layer as it stands in the IR: the operation and its algebra."""
 
     op: ir.Operation
-    batch: int
-    groups: int
-    in_channels: int
-    out_channels: int
-    in_size: tuple[int, int]
-    out_size: tuple[int, int]
-    kernel: tuple[int, int]
-    strides: tuple[int, int]
-    dilations: tuple[int, int]
-    element: ir.Type
-    accumulator: ir.Type
+    shape: ConvShape
 
     @property
-    def group_in(self) -> int:
-        """Input channels of one group."""
-        return self.in_channels // self.groups
+    def element(self) -> ir.Type:
+        """The type of the input; of an integer convolution that of the codes."""
+        return build.element_type(self.input)
 
     @property
-    def group_out(self) -> int:
-        """Output channels of one group."""
-        return self.out_channels // self.groups
-
-    @property
-    def depthwise(self) -> bool:
-        return self.groups > 1 and self.group_in == 1
-
-    @property
-    def linear(self) -> bool:
-        return self.op.name == LINEAR
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates of one run."""
-        pixels = self.batch * self.out_size[0] * self.out_size[1]
-        return pixels * self.out_channels * self.group_in * self.kernel[0] * self.kernel[1]
-
-    @property
-    def result_nchw(self) -> list[int]:
-        """The shape of the result in canonical form, [N, K, OH, OW]."""
-        return [self.batch, self.out_channels, *self.out_size]
+    def accumulator(self) -> ir.Type:
+        """The type of the result."""
+        return build.element_type(self.op.results[0])
 
     @property
     def input(self) -> ir.Value:
@@ -102,31 +76,14 @@ class Convolution:
         """The dimensions of the weights, a letter each: g, f, c, h, w."""
         return self.forms[1]
 
-    @property
-    def encoding(self) -> sparsity.Encoding | None:
-        """The sparsity encoding of the weights; None for dense ones. Raises PassError for one of another format."""
-        return sparsity.encoding_of(self.op.operands[1], self.weights_form)
-
     def set_weights(self, weights: ir.Value) -> None:
         """Give the layer other dense weights of the same shape; an encoding stays. Built at the insertion point."""
-        encoding = self.encoding
+        encoding = self.shape.encoding
         self.op.operands[1] = sparsity.encode(weights, encoding, self.weights_form) if encoding else weights
 
     @property
     def initial(self) -> ir.Value:
         return self.op.operands[2]
-
-    def describe(self) -> str:
-        """A line like `3x3 64->128 @56x56 stride 2x2 groups 4`, for messages and reports."""
-        parts = [f"{self.kernel[0]}x{self.kernel[1]} {self.in_channels}->{self.out_channels}"]
-        parts.append(f"@{self.out_size[0]}x{self.out_size[1]}")
-        if self.strides != (1, 1):
-            parts.append(f"stride {self.strides[0]}x{self.strides[1]}")
-        if self.dilations != (1, 1):
-            parts.append(f"dilation {self.dilations[0]}x{self.dilations[1]}")
-        if self.groups > 1:
-            parts.append(f"groups {self.groups}")
-        return " ".join(parts)
 
     def input_nchw(self) -> ir.Value:
         """The input as [N, C, H, W], built at the insertion point."""
@@ -134,7 +91,7 @@ class Convolution:
         value = self.input
         source = build.defining(value)
         if form == "ngchw" and source is not None and source.name == "tensor.expand_shape":
-            image = [self.batch, self.in_channels, *self.in_size]
+            image = [self.shape.batch, self.shape.in_channels, *self.shape.in_size]
             if _shape(source.operands[0]) == image:
                 return source.operands[0]
         return _canonical(value, form, ("n", "gc", "h", "w"))
@@ -150,7 +107,7 @@ class Convolution:
             raise PassError("the weights are not constant", self.op)
         form = _FORMS[self.op.name][1]
         letters = [x for x in "gfchw" if x in form]
-        shape = (self.out_channels, self.group_in, *self.kernel)
+        shape = (self.shape.out_channels, self.shape.group_in, *self.shape.kernel)
         return array.transpose([form.index(x) for x in letters]).reshape(shape)
 
     def in_form(self, weights: np.ndarray) -> np.ndarray:
@@ -181,13 +138,13 @@ class Convolution:
         """What the initial accumulator holds per output channel; None when that is not known, or differs in one."""
         uniform = self.uniform_initial()
         if uniform is not None:
-            return np.full(self.out_channels, uniform.value)  # type: ignore[attr-defined]
-        if self.result_nchw == [1, self.out_channels, 1, 1] and is_constant(self.initial):
+            return np.full(self.shape.out_channels, uniform.value)  # type: ignore[attr-defined]
+        if self.shape.result_nchw == [1, self.shape.out_channels, 1, 1] and is_constant(self.initial):
             array = constants.read(self.initial)
             return None if array is None else array.reshape(-1)
         op = build.defining(self.initial)
         _, out_dims = self.output_channel_dims()
-        if op is not None and op.name == "tensor.expand_shape" and _shape(op.operands[0]) == self.result_nchw:
+        if op is not None and op.name == "tensor.expand_shape" and _shape(op.operands[0]) == self.shape.result_nchw:
             op, out_dims = build.defining(op.operands[0]), [1]
         if op is None or op.name != "linalg.broadcast":
             return None
@@ -217,7 +174,7 @@ class Convolution:
         if out_dims != [1, 2] or len(users) != 1 or users[0].name != "tensor.collapse_shape":
             return None
         whole = users[0].results[0]
-        return (whole, 1) if _shape(whole) == self.result_nchw else None
+        return (whole, 1) if _shape(whole) == self.shape.result_nchw else None
 
     def initial_nchw(self) -> ir.Value:
         """The initial accumulator as [N, K, OH, OW], built at the insertion point."""
@@ -238,7 +195,7 @@ class Convolution:
                 user.results[0].replace_all_uses_with(result)
                 user.erase()
         if list(self.op.results[0].uses):
-            final = _from_nchw(result, form, ir.RankedTensorType(self.op.results[0].type), self.groups)
+            final = _from_nchw(result, form, ir.RankedTensorType(self.op.results[0].type), self.shape.groups)
             self.op.results[0].replace_all_uses_with(final)
         self.op.erase()
 
@@ -317,10 +274,14 @@ def view(op: ir.Operation) -> Convolution | None:
     if op.name == LINEAR and not _plain_matmul(op):
         return None
     sizes = [dict(zip(form, kind.shape, strict=True)) for form, kind in zip(_FORMS[op.name], kinds, strict=True)]
-    data, weights, out = sizes
+    return Convolution(op, _algebra(op, *sizes))
+
+
+def _algebra(op: ir.Operation, data: dict[str, int], weights: dict[str, int], out: dict[str, int]) -> ConvShape:
+    """The algebra of `op`, of which the sizes of the input, the weights and the result are known by letters."""
     groups = data.get("g", 1)
-    return Convolution(
-        op=op,
+    elements = [str(build.element_type(_codes(sparsity.dense(op.operands[place])))) for place in range(2)]
+    return ConvShape(
         batch=data["n"],
         groups=groups,
         in_channels=groups * data.get("c", 1),
@@ -330,18 +291,26 @@ def view(op: ir.Operation) -> Convolution | None:
         kernel=(weights.get("h", 1), weights.get("w", 1)),
         strides=pair(op, "strides"),
         dilations=pair(op, "dilations"),
-        element=build.element_type(_codes(op.operands[0])),
-        accumulator=kinds[2].element_type,
+        linear=op.name == LINEAR,
+        element=elements[0],
+        weights=elements[1],
+        accumulator=str(build.element_type(op.results[0])),
+        constant=is_constant(_codes(sparsity.dense(op.operands[1]))),
+        encoding=sparsity.encoding_of(op.operands[1], _FORMS[op.name][1]),
+        zeros=sparsity.share_of(op),
     )
 
 
 def is_layer(op: ir.Operation) -> bool:
-    """Whether `op` is one of the named convolutions and matrix products, of whatever types and shapes."""
-    return op.name in _FORMS and len(op.results) == 1
+    """Whether `op` is a convolution or linear layer, of whatever kind, types and shapes. This is the one place that
+    decides it. (Products of batches of matrices, as attention has them, are none.)"""
+    return len(op.results) == 1 and (op.name in _FORMS or _OTHER_LAYER.match(op.name) is not None)
 
 
 def why_no_view(op: ir.Operation) -> str:
     """What is special about a layer that has no view."""
+    if op.name not in _FORMS:
+        return op.name
     kinds = [ir.RankedTensorType(value.type) for value in op.operands]
     if not all(_is_real(kind.element_type) for kind in kinds):
         return f"{op.name} on numbers of type {kinds[0].element_type}"

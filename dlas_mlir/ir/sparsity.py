@@ -15,6 +15,7 @@ from pathlib import Path
 
 from iree.compiler import ir
 
+from dlas_mlir.errors import DlasError
 from dlas_mlir.ir import build
 from dlas_mlir.opt.base import PassError
 
@@ -45,6 +46,17 @@ class Encoding:
         if self.format == "csr":
             return "csr"
         return f"bsr {self.block}x1" if self.format == "bsr" else f"nm {self.n}:{self.m}"
+
+    @staticmethod
+    def parse(text: str) -> Encoding:
+        """What `describe` gave. Raises DlasError."""
+        if text == "csr":
+            return Encoding("csr")
+        if found := re.fullmatch(r"bsr ([1-9]\d*)x1", text):
+            return Encoding("bsr", block=int(found[1]))
+        if found := re.fullmatch(r"nm ([1-9]\d*):([1-9]\d*)", text):
+            return Encoding("nm", n=int(found[1]), m=int(found[2]))
+        raise DlasError(f"`{text}` is no encoding: expected csr, bsr 4x1 or nm 2:4")
 
     def levels(self, form: str) -> list[tuple[str, str]]:
         """The storage levels, outermost first, of weights whose dimensions are `form` (letters as in
@@ -81,6 +93,16 @@ def _column(dims: list[str]) -> list[tuple[str, str]]:
 
 def _renamed(expr: str) -> str:
     return _NAMES[expr[0]] + expr[1:]
+
+
+def share_of(op: ir.Operation) -> float | None:
+    """The share of zeros that stands on a layer; None where nobody has counted. Raises PassError for no number."""
+    if SHARE not in op.attributes:
+        return None
+    attr = op.attributes[SHARE]
+    if not isinstance(attr, ir.FloatAttr) or not 0 <= attr.value <= 1:
+        raise PassError(f"`{SHARE}` is the share of zeros, a number from 0 to 1; found {attr}", op)
+    return attr.value
 
 
 def encode(weights: ir.Value, encoding: Encoding, form: str) -> ir.Value:

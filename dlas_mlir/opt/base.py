@@ -50,6 +50,11 @@ class Pass:
         """Rewrite `module` in place. Raises PassError; the module is then valid, but half rewritten."""
         raise NotImplementedError
 
+    @classmethod
+    def hint(cls, option: str) -> str:
+        """What to write instead of an option that the pass has not, or nothing: the end of a message."""
+        return ""
+
     def reads(self) -> tuple[str, ...]:
         """The files that it reads beside the module: a cached artifact is stale once one of them has changed."""
         return ()

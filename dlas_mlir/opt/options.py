@@ -10,8 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from dlas_mlir.opt.base import Pass
-
 _NEEDS_QUOTES = frozenset(" \t\r\n\"'{}\\")
 _SCALARS: dict[Any, str] = {bool: "bool", int: "int", float: "float", str: "string"}
 
@@ -82,13 +80,14 @@ class OptionSpec:
         return value
 
 
-def specs_of(cls: type[Pass]) -> tuple[OptionSpec, ...]:
-    """The options of a pass class, in the order of its fields. Raises TypeError for any other type."""
+def specs_of(cls: type) -> tuple[OptionSpec, ...]:
+    """The options of a pass or primitive: the fields of its class, in their order. Raises TypeError for a type that no
+    option has."""
     hints = typing.get_type_hints(cls)
     return tuple(_spec(cls, field, hints[field.name]) for field in dataclasses.fields(cls))
 
 
-def _spec(cls: type[Pass], field: dataclasses.Field[Any], hint: Any) -> OptionSpec:
+def _spec(cls: type, field: dataclasses.Field[Any], hint: Any) -> OptionSpec:
     is_list = typing.get_origin(hint) is tuple
     arguments = typing.get_args(hint)
     element = arguments[0] if is_list else hint
@@ -109,7 +108,7 @@ def _spec(cls: type[Pass], field: dataclasses.Field[Any], hint: Any) -> OptionSp
     )
 
 
-def print_pass(instance: Pass) -> str:
+def print_pass(instance: Any) -> str:
     """Pipeline text of `instance`: its name, and the options that differ from their defaults."""
     given = []
     for spec in specs_of(type(instance)):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from iree.compiler import ir
 
@@ -16,7 +16,6 @@ from dlas_mlir.opt.pipeline_text import (
     FragmentNode,
     NestNode,
     Node,
-    OptionNode,
     PassNode,
     PipelineError,
     Source,
@@ -34,8 +33,11 @@ __all__ = [
     "PythonPass",
     "RunConfig",
     "Source",
+    "instance",
     "parse_pipeline",
 ]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,35 @@ def parse_pipeline(
         nodes = nodes[0].children
     with context or ir.Context.current or ir.Context():
         return Pipeline(tuple(_Checker(source, fragments or {}).elements(nodes)))
+
+
+def instance(cls: type[_T], node: PassNode, source: Source, hint: Callable[[str], str] = lambda option: "") -> _T:
+    """A `cls`, a dataclass whose fields are options, with those that are written in `node`. `hint` says what to write
+    for an option that it has not. Raises PipelineError with the place and a caret."""
+    specs = {spec.name: spec for spec in specs_of(cls)}
+    values: dict[str, Any] = {}
+    for option in node.options:
+        spec = specs.get(option.key)
+        if spec is None:
+            instead = hint(option.key) or closest(option.key, specs) or _has(specs)
+            message = f"`{node.name}` has no option `{option.key}`{instead}"
+            raise PipelineError(message, source, option.key_at, len(option.key))
+        if spec.field in values:
+            raise PipelineError(f"`{option.key}` is given twice", source, option.key_at, len(option.key))
+        try:
+            values[spec.field] = spec.parse(option.value)
+        except ValueError as error:
+            message = f"`{option.key}`: {error}"
+            raise PipelineError(message, source, option.value_at, len(option.value)) from None
+    for spec in specs.values():
+        if spec.required and spec.field not in values:
+            message = f"`{node.name}` needs the option `{spec.name}`: {spec.help}"
+            raise PipelineError(message, source, node.at, len(node.name))
+    return cls(**values)
+
+
+def _has(specs: Mapping[str, OptionSpec]) -> str:
+    return f"; it has {', '.join(f'`{name}`' for name in specs)}" if specs else "; it has none"
 
 
 class _Checker:
@@ -148,30 +179,7 @@ class _Checker:
             cls = registry.pass_class(node.name)
         except registry.RegistryError as error:
             raise self.error(str(error), node) from error
-        specs = {spec.name: spec for spec in specs_of(cls)}
-        values: dict[str, Any] = {}
-        for option in node.options:
-            spec = specs.get(option.key)
-            if spec is None:
-                hint = closest(option.key, specs) or (
-                    f"; it has {', '.join(f'`{name}`' for name in specs)}" if specs else "; it has none"
-                )
-                message = f"`{node.name}` has no option `{option.key}`{hint}"
-                raise PipelineError(message, self.source, option.key_at, len(option.key))
-            if spec.field in values:
-                raise PipelineError(f"`{option.key}` is given twice", self.source, option.key_at, len(option.key))
-            values[spec.field] = self._value(spec, option)
-        for spec in specs.values():
-            if spec.required and spec.field not in values:
-                raise self.error(f"`{node.name}` needs the option `{spec.name}`: {spec.help}", node)
-        return PythonPass(cls(**values))
-
-    def _value(self, spec: OptionSpec, option: OptionNode) -> Any:
-        try:
-            return spec.parse(option.value)
-        except ValueError as error:
-            message = f"`{option.key}`: {error}"
-            raise PipelineError(message, self.source, option.value_at, len(option.value)) from None
+        return PythonPass(instance(cls, node, self.source, cls.hint))
 
     def error(self, message: str, node: Node) -> PipelineError:
         match node:

@@ -1,7 +1,8 @@
 """All passes by name. The names come from the file names, so listing them imports no pass.
 
 The pass `dlas-foo-bar` is the class `FooBarPass` in `passes/<family>/foo_bar.py`. Other packages add passes
-through the entry-point group `dlas_mlir.passes`: the entry's name is the pass's, its value the class.
+through the entry-point group `dlas_mlir.passes`: the entry's name is the pass's, its value the class; and primitives
+through `dlas_mlir.primitives`, each of which is also the pass that lowers to it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from dlas_mlir.opt.base import Pass
 
 # The package of our own passes, by its name: it is made of this room, and imported for a pass that is asked for.
 _OWN = "dlas_mlir.passes"
-ENTRY_POINTS = "dlas_mlir.passes"
+# The groups of entry points, and what an entry's name is behind in the name of the pass.
+ENTRY_POINTS = {"dlas_mlir.passes": "", "dlas_mlir.primitives": "dlas-lower-"}
 
 
 class RegistryError(DlasError):
@@ -55,12 +57,12 @@ def _locations(package: str) -> list[str]:
 
 @cache
 def _foreign_entries() -> dict[str, Entry]:
-    found = metadata.entry_points(group=ENTRY_POINTS)
-    return {
-        point.name: Entry(point.name, point.dist.name if point.dist else "other", point.module, point.attr)
-        for point in found
-        if point.name not in _own_entries()
-    }
+    found = [
+        Entry(prefix + point.name, point.dist.name if point.dist else "other", point.module, point.attr)
+        for group, prefix in ENTRY_POINTS.items()
+        for point in metadata.entry_points(group=group)
+    ]
+    return {entry.name: entry for entry in found if entry.name not in _own_entries()}
 
 
 def find(name: str) -> Entry | None:
@@ -87,6 +89,7 @@ def pass_class(name: str) -> type[Pass]:
         raise RegistryError(f"there is no pass `{name}`")
     try:
         cls = getattr(importlib.import_module(entry.module), entry.class_name)
+        cls = cls.as_pass() if hasattr(cls, "as_pass") else cls
     except Exception as error:  # importing runs code of another package, which can raise anything
         raise RegistryError(
             f"pass `{name}` cannot be loaded from {entry.module}: {type(error).__name__}: {error}"

@@ -142,7 +142,7 @@ def _fold_into_weights(convolution: conv.Convolution, constants: Constants) -> N
     bias = convolution.bias(constants)
     if bias is None:
         return
-    channels = convolution.out_channels
+    channels = convolution.shape.out_channels
     weight_dims, _ = convolution.output_channel_dims()
     whole = convolution.channels_end()
     if whole is None:

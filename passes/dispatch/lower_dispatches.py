@@ -11,9 +11,7 @@ from dlas_mlir.codegen.region import scheduled_root
 from dlas_mlir.codegen.replace import ScheduleFault, dissolve, emit_kernel
 from dlas_mlir.ir import attributes, build
 from dlas_mlir.opt.base import Pass, PassError, remark
-from dlas_mlir.passes.primitive._lower import LAYER, MACS, PRIMITIVE
-
-LAYERS = "dlas.layers"
+from dlas_mlir.passes.primitives import LAYER, LAYERS, PRIMITIVE, layer_of
 
 
 @dataclass(frozen=True)
@@ -23,8 +21,8 @@ class LowerDispatchesPass(Pass):
     cannot become a kernel is dissolved, and the compiler forms dispatches of its operations, with a remark that says
     why.
 
-    The module attribute `dlas.layers` lists the layers in the order of their dispatches: name, primitive and
-    multiply-accumulates.
+    The module attribute `dlas.layers` lists the layers in the order of their dispatches: name, primitive with its
+    options, algebra and multiply-accumulates.
 
     Before:
     ```mlir
@@ -53,9 +51,9 @@ class LowerDispatchesPass(Pass):
             if op.name != "flow.dispatch.region":
                 continue
             root = scheduled_root(op)
-            layer = _layer(root) if root is not None else None
             if root is None:
                 continue
+            layer = layer_of(root)
             try:
                 kernel = emit_kernel(op)
             except ScheduleFault:
@@ -65,16 +63,7 @@ class LowerDispatchesPass(Pass):
                 dissolve(op)
                 continue
             if layer is not None:
-                layers.append(layer)
-                for key in (LAYER, PRIMITIVE):
-                    kernel.attributes[key] = layer[key.removeprefix("dlas.")]
-        module.operation.attributes[LAYERS] = ir.ArrayAttr.get([ir.DictAttr.get(layer) for layer in layers])
-
-
-def _layer(root: ir.Operation) -> dict[str, ir.Attribute] | None:
-    """What `dlas.layers` says of the layer that `root` does; None where it is marked as none."""
-    if PRIMITIVE not in root.attributes:
-        return None
-    names = {key: ir.StringAttr.get(attributes.text(root, key)) for key in (LAYER, PRIMITIVE)}
-    work = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), attributes.integer(root, MACS))
-    return {key.removeprefix("dlas."): value for key, value in {**names, MACS: work}.items()}
+                layers.append(layer.to_plain())
+                kernel.attributes[LAYER] = ir.StringAttr.get(layer.name)
+                kernel.attributes[PRIMITIVE] = ir.StringAttr.get(layer.primitive)
+        module.operation.attributes[LAYERS] = attributes.from_plain(layers)

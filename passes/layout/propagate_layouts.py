@@ -16,7 +16,7 @@ from dlas_mlir.ir.linalg import indexing_maps, iterators
 from dlas_mlir.ir.pads import Padding
 from dlas_mlir.opt.base import Pass
 from dlas_mlir.passes.layout._relayout import inner_dims, pack_by_transpose, relayout, unpack_by_transpose
-from dlas_mlir.passes.primitive._lower import check_lowered
+from dlas_mlir.passes.primitives import check_lowered
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from iree.compiler.dialects import arith
 
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.conv import Convolution
-from dlas_mlir.passes.primitive._lower import initial, mark
+from dlas_mlir.passes.primitives import initial, mark
 
 # The loops, parallel ones first. CI is the block of input channels, C the channel in it.
 N, KB, OH, OW, K, CI, FH, FW, C = range(9)
@@ -36,7 +36,7 @@ class Channels:
 
 def spatial(convolution: Convolution) -> tuple[ir.AffineExpr, ir.AffineExpr]:
     """The row and column of the input that are read."""
-    dim, (sh, sw), (dh, dw) = affine.dim, convolution.strides, convolution.dilations
+    dim, (sh, sw), (dh, dw) = affine.dim, convolution.shape.strides, convolution.shape.dilations
     return dim(OH) * sh + dim(FH) * dh, dim(OW) * sw + dim(FW) * dw
 
 
@@ -65,7 +65,7 @@ def unpacked_input_convolution(convolution: Convolution, k_tile: int) -> ir.Valu
     """The same with the input read as it is, [N, C, H, W]: for a network's first layer, whose few channels would
     only be padded. Weights are [K/k, C, R, S, k]."""
     weights = build.pack(convolution.weights_oihw(), [0], [k_tile])
-    dim, (sh, sw), (dh, dw) = affine.dim, convolution.strides, convolution.dilations
+    dim, (sh, sw), (dh, dw) = affine.dim, convolution.shape.strides, convolution.shape.dilations
     c, fh, fw = 5, 6, 7
     maps = [
         [dim(N), dim(c), dim(OH) * sh + dim(fh) * dh, dim(OW) * sw + dim(fw) * dw],
@@ -84,10 +84,10 @@ def _finish(
     kinds: list[str],
     loops: tuple[str, ...],
 ) -> ir.Value:
-    n, k, (oh, ow) = convolution.batch, convolution.out_channels, convolution.out_size
+    n, k, (oh, ow) = convolution.shape.batch, convolution.shape.out_channels, convolution.shape.out_size
     shape = [n, -(-k // k_tile), oh, ow, k_tile]
     start = initial(convolution, shape, lambda value: build.pack(value, [1], [k_tile], unread=True))
-    if convolution.depthwise and sums_in_float(convolution):
+    if convolution.shape.depthwise and sums_in_float(convolution):
         sums = _depthwise_sums_in_float(convolution, start, inputs, maps, loops)
         return build.unpack(sums, [1], [n, k, oh, ow])
     generic = build.generic(inputs, start, maps, kinds, convolution.multiply_accumulate, loops)
@@ -97,7 +97,7 @@ def _finish(
 
 def sums_in_float(convolution: Convolution) -> bool:
     """Whether the operands are 8-bit codes, added in 32 bits, whose sums are exact in float32, which has 24 bits."""
-    taps = convolution.kernel[0] * convolution.kernel[1] * convolution.group_in
+    taps = convolution.shape.kernel[0] * convolution.shape.kernel[1] * convolution.shape.group_in
     kinds = [convolution.element, build.element_type(convolution.weights), convolution.accumulator]
     return [str(kind) for kind in kinds] == ["i8", "i8", "i32"] and taps * 255 * 255 < 2**24
 

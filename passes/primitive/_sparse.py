@@ -2,46 +2,54 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 from iree.compiler import ir
 
 from dlas_mlir.codegen.sparse import attribute as sparse
-from dlas_mlir.codegen.target import Target
+from dlas_mlir.codegen.target import CpuTarget, Target
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.constants import Constants
 from dlas_mlir.ir.conv import Convolution
 from dlas_mlir.ir.pads import Padding
-from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, initial, mark
+from dlas_mlir.ir.shape import ConvShape
+from dlas_mlir.passes.primitives import Estimate, Primitive, initial, mark
 
 
 @dataclass(frozen=True)
-class LowerSparsePass(LowerPrimitivePass):
-    """Base of the passes that lower layers with encoded weights."""
+class SparsePrimitive(Primitive):
+    """Base of the primitives that do layers with encoded weights, and no others."""
 
-    sparse: ClassVar[bool] = True
-
-    def refusal(self, convolution: Convolution, target: Target) -> str | None:
-        if target.kind == "gpu":
+    def applies(self, shape: ConvShape, target: Target) -> SparsePrimitive | str:
+        if shape.encoding is None:
+            return "its weights have no sparsity encoding"
+        if not isinstance(target, CpuTarget):
             return "the target has no CPU vectors"
-        if not isinstance(convolution.element, ir.F32Type) or convolution.accumulator != convolution.element:
-            return f"weights of {convolution.element} have no sparse kernel"
-        if convolution.depthwise:
+        if shape.element != "f32" or shape.accumulator != "f32":
+            return f"weights of {shape.element} have no sparse kernel"
+        if shape.depthwise:
             return "a depthwise convolution has too few weights for each pixel"
-        encoding = convolution.encoding
-        if encoding is not None and convolution.group_out % encoding.block:
-            return f"blocks of {encoding.block} do not divide {convolution.group_out} output channels"
-        if Constants(convolution.op).read(convolution.weights) is None:
-            return "its weights are not constant"
-        return None
+        if shape.group_out % shape.encoding.block:
+            return f"blocks of {shape.encoding.block} do not divide {shape.group_out} output channels"
+        return self if shape.constant else "its weights are not constant"
+
+    def estimate(self, shape: ConvShape, target: Target) -> Estimate | None:
+        """The share of the weights that is stored, at the speed at which it is as fast as a dense kernel at the
+        target's break-even point; None where nobody has counted the zeros."""
+        if shape.encoding is None or shape.zeros is None or not isinstance(target, CpuTarget):
+            return None
+        least = target.break_even(shape.encoding.block)
+        stored, even = 1 - shape.zeros, 1 - least
+        work = shape.macs * stored / even if even else math.inf if stored else 0.0
+        return Estimate(work, f"{shape.zeros:.0%} zeros, {shape.encoding.describe()} pays off from {least:.0%} on")
 
 
 def group_channel(convolution: Convolution, k: ir.AffineExpr, c: ir.AffineExpr, taps: int = 1) -> ir.AffineExpr:
     """The input channel that is channel `c` of the group of output channel `k`, where a channel has `taps` rows."""
-    if convolution.groups == 1:
+    if convolution.shape.groups == 1:
         return c
-    return ir.AffineExpr.get_floor_div(k, convolution.group_out) * (convolution.group_in * taps) + c
+    return ir.AffineExpr.get_floor_div(k, convolution.shape.group_out) * (convolution.shape.group_in * taps) + c
 
 
 def contraction(
@@ -52,7 +60,7 @@ def contraction(
     kinds = ["parallel"] * len(maps[-1]) + ["reduction"] * (len(loops) - len(maps[-1]))
     generic = build.generic(inputs, start, maps, kinds, build.multiply_accumulate, loops)
     mark(generic, convolution)
-    encoding = convolution.encoding
+    encoding = convolution.shape.encoding
     assert encoding is not None
     array = convolution.constant_oihw(Constants(convolution.op))
     found = sparse.Sparse(encoding.block, sparse.count_blocks(array, encoding.block))
@@ -62,7 +70,7 @@ def contraction(
 
 def start_nchw(convolution: Convolution) -> ir.Value:
     """The initial accumulator [N, K, OH, OW]."""
-    return initial(convolution, convolution.result_nchw, lambda value: value)
+    return initial(convolution, convolution.shape.result_nchw, lambda value: value)
 
 
 def columns_apart(data: ir.Value, stride: int) -> ir.Value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from iree.compiler import ir
@@ -10,13 +10,14 @@ from iree.compiler import ir
 from dlas_mlir.codegen.target import Target
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.conv import Convolution
+from dlas_mlir.ir.shape import ConvShape
 from dlas_mlir.opt.base import option
-from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, block_of
 from dlas_mlir.passes.primitive._packed import KB, Channels, K, packed_convolution
+from dlas_mlir.passes.primitives import NO_BLOCK, Primitive, block_of
 
 
 @dataclass(frozen=True)
-class LowerDepthwisePass(LowerPrimitivePass):
+class Depthwise(Primitive):
     """Lower convolutions marked `depthwise` to the packed form with one block of channels per step.
 
     Lane k of an output block reads lane k of the input block, or lane k / m with a channel multiplier m that divides
@@ -36,24 +37,22 @@ class LowerDepthwisePass(LowerPrimitivePass):
     ```
     """
 
-    name: ClassVar[str] = "dlas-lower-depthwise"
-    primitive: ClassVar[str] = "depthwise"
+    name: ClassVar[str] = "depthwise"
 
     block: int = option(0, "channels in a block; 0: the lanes of the target's vectors", minimum=0)
 
-    def refusal(self, convolution: Convolution, target: Target) -> str | None:
-        if not convolution.depthwise:
+    def applies(self, shape: ConvShape, target: Target) -> Depthwise | str:
+        if not shape.depthwise:
             return "it is not depthwise"
-        block = block_of(self.block, target)
+        block, multiplier = block_of(self.block, target), shape.group_out
         if block is None:
-            return "the target has no CPU vectors and no block is given"
-        multiplier = convolution.group_out
-        return None if block % multiplier == 0 else f"its channel multiplier {multiplier} does not divide {block}"
+            return NO_BLOCK
+        if block % multiplier:
+            return f"its channel multiplier {multiplier} does not divide {block}"
+        return replace(self, block=block)
 
     def lower(self, convolution: Convolution, target: Target) -> ir.Value:
-        block = block_of(self.block, target)
-        assert block is not None
-        m = convolution.group_out
+        block, m = self.block, convolution.shape.group_out
         k, kb = affine.dim(K), affine.dim(KB)
         if m == 1:
             channels = Channels(block, block, 1, 1, kb, k)
@@ -63,3 +62,6 @@ class LowerDepthwisePass(LowerPrimitivePass):
             channels = Channels(block, block, 1, 1, ir.AffineExpr.get_floor_div(kb, m), inner)
         weights = build.pack(convolution.weights_oihw(), [1, 0], [1, block])
         return packed_convolution(convolution, channels, weights)
+
+
+LowerDepthwisePass = Depthwise.as_pass()

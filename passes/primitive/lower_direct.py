@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from iree.compiler import ir
@@ -10,28 +10,31 @@ from iree.compiler import ir
 from dlas_mlir.codegen.target import Target
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.conv import Convolution
+from dlas_mlir.ir.shape import ConvShape
 from dlas_mlir.opt.base import option
-from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, block_of, initial, mark
 from dlas_mlir.passes.primitive._packed import KB, C, Channels, K, packed_convolution, unpacked_input_convolution
+from dlas_mlir.passes.primitives import NOT_SPATIAL, Primitive, block_of, initial, mark
 
 _floor = ir.AffineExpr.get_floor_div
+_LAYOUTS = ("auto", "nhwc", "nchw", "nhwgc")
 
 
 @dataclass(frozen=True)
-class LowerDirectPass(LowerPrimitivePass):
+class Direct(Primitive):
     """Lower convolutions marked `direct` to one loop nest without a blocked layout or a buffer of columns.
 
-    `layout=nhwc` keeps activations channels-last ([N, 1, H, W, C]: one block of all channels) and vectorises over
-    output channels. `layout=nchw` leaves activations as the importer made them and vectorises over columns; so are
-    convolutions done whose groups a vector of output channels would straddle (12 channels in 16 lanes, say). On a
-    target without CPU vectors groups of several output channels are a loop of their own, channels-last.
+    The option `layout` says how activations lie. `nhwc` is channels-last ([N, 1, H, W, C]: one block of all channels)
+    and vectorises over output channels. `nchw` leaves activations as the importer made them and vectorises over
+    columns; so are convolutions done whose groups a vector of output channels would straddle (12 channels in 16 lanes,
+    say). `nhwgc` is channels-last with the groups as a loop of their own: on a target without CPU vectors this is how
+    groups of several output channels are done. `auto` takes the first of them that fits.
 
     Before:
     ```mlir
     %1 = linalg.conv_2d_nchw_fchw {dlas.primitive = "direct"}
         ins(%x, %w : tensor<1x64x58x58xf32>, tensor<64x64x3x3xf32>) outs(%zeros) -> tensor<1x64x56x56xf32>
     ```
-    After, with `layout=nhwc`:
+    After, in `nhwc`:
     ```mlir
     %px = linalg.pack %x inner_dims_pos = [1] inner_tiles = [64] : ... -> tensor<1x1x58x58x64xf32>
     %pw = linalg.pack %w inner_dims_pos = [1, 0] inner_tiles = [64, 64] : ... -> tensor<1x1x3x3x64x64xf32>
@@ -40,29 +43,37 @@ class LowerDirectPass(LowerPrimitivePass):
     ```
     """
 
-    name: ClassVar[str] = "dlas-lower-direct"
-    primitive: ClassVar[str] = "direct"
+    name: ClassVar[str] = "direct"
 
-    layout: str = option("nhwc", "the layout of activations", choices=("nhwc", "nchw"))
+    layout: str = option("auto", "the layout of activations; auto: nhwc where it fits", choices=_LAYOUTS)
 
-    def refusal(self, convolution: Convolution, target: Target) -> str | None:
-        return "a linear layer has no spatial dimensions" if convolution.linear else None
+    def applies(self, shape: ConvShape, target: Target) -> Direct | str:
+        if shape.linear:
+            return NOT_SPATIAL
+        lanes = block_of(0, target)
+        if self.layout == "nchw":
+            return self
+        if self.layout == "nhwgc":
+            return self if shape.groups > 1 else "it has no groups for layout=nhwgc"
+        if lanes is None and shape.groups > 1 and shape.group_out > 1:
+            return replace(self, layout="nhwgc")
+        return replace(self, layout="nchw" if _straddles(shape, lanes or 1) else "nhwc")
 
     def lower(self, convolution: Convolution, target: Target) -> ir.Value:
-        lanes = block_of(0, target) or 1
-        if target.kind == "gpu" and convolution.groups > 1 and convolution.group_out > 1:
+        if self.layout == "nhwgc":
             return _channels_last_by_groups(convolution)
-        if self.layout == "nchw" or _straddles(convolution, lanes):
+        if self.layout == "nchw":
             return _nchw(convolution)
-        k_tile = -(-convolution.out_channels // lanes) * lanes
-        if convolution.in_channels <= 4 and convolution.groups == 1:
+        shape, lanes = convolution.shape, block_of(0, target) or 1
+        k_tile = -(-shape.out_channels // lanes) * lanes
+        if shape.in_channels <= 4 and shape.groups == 1:
             return unpacked_input_convolution(convolution, k_tile)
-        c_tile = -(-convolution.in_channels // lanes) * lanes
-        if convolution.groups == 1:
-            channels = Channels(c_tile, k_tile, 1, convolution.in_channels, affine.dim(KB), affine.dim(C))
-            weights = build.pack(convolution.weights_oihw(), [1, 0], [convolution.in_channels, k_tile])
+        c_tile = -(-shape.in_channels // lanes) * lanes
+        if shape.groups == 1:
+            channels = Channels(c_tile, k_tile, 1, shape.in_channels, affine.dim(KB), affine.dim(C))
+            weights = build.pack(convolution.weights_oihw(), [1, 0], [shape.in_channels, k_tile])
         else:
-            size_in, size_out = convolution.group_in, convolution.group_out
+            size_in, size_out = shape.group_in, shape.group_out
             # The filler lanes of the output read as if there were more groups.
             c_tile = max(c_tile, -(-k_tile // size_out) * size_in)
             inner = affine.dim(K) if size_in == size_out == 1 else _floor(affine.dim(K), size_out) * size_in
@@ -72,22 +83,25 @@ class LowerDirectPass(LowerPrimitivePass):
         return packed_convolution(convolution, channels, weights)
 
 
-def _straddles(convolution: Convolution, lanes: int) -> bool:
+LowerDirectPass = Direct.as_pass()
+
+
+def _straddles(shape: ConvShape, lanes: int) -> bool:
     """Whether a vector of output channels would hold a part of a group beside another."""
-    size = convolution.group_out
-    return convolution.groups > 1 and bool(size % lanes and lanes % size)
+    size = shape.group_out
+    return shape.groups > 1 and bool(size % lanes and lanes % size)
 
 
 def _nchw(convolution: Convolution) -> ir.Value:
     """[N, C, H, W] x [K, C/G, R, S] as it is."""
     n, k, oh, ow, c, fh, fw = (affine.dim(i) for i in range(7))
     channel = c
-    if convolution.groups > 1:
-        channel = _floor(k, convolution.group_out) * convolution.group_in + c
-        if convolution.group_in == convolution.group_out == 1:
+    if convolution.shape.groups > 1:
+        channel = _floor(k, convolution.shape.group_out) * convolution.shape.group_in + c
+        if convolution.shape.group_in == convolution.shape.group_out == 1:
             channel = k
     maps = [[n, channel, *_pixel(convolution, (oh, ow), (fh, fw))], [k, c, fh, fw], [n, k, oh, ow]]
-    start = initial(convolution, convolution.result_nchw, lambda value: value)
+    start = initial(convolution, convolution.shape.result_nchw, lambda value: value)
     loops = ("n", "k", "oh", "ow", "c", "r", "s")
     return _loops(convolution, [convolution.input_nchw(), convolution.weights_oihw()], maps, start, loops)
 
@@ -96,15 +110,15 @@ def _channels_last_by_groups(convolution: Convolution) -> ir.Value:
     """[N, 1, H, W, C] x [G, R, S, C/G, K/G] with a loop over groups: the index of the channel is a sum, for compilers
     that do not take the division which finds an output channel's group."""
     n, oh, ow, g, k, fh, fw, c = (affine.dim(i) for i in range(8))
-    groups, size_in, size_out = convolution.groups, convolution.group_in, convolution.group_out
-    data = build.pack(convolution.input_nchw(), [1], [convolution.in_channels])
+    groups, size_in, size_out = convolution.shape.groups, convolution.shape.group_in, convolution.shape.group_out
+    data = build.pack(convolution.input_nchw(), [1], [convolution.shape.in_channels])
     weights = build.expand(
-        convolution.weights_oihw(), [[0, 1], [2], [3], [4]], [groups, size_out, size_in, *convolution.kernel]
+        convolution.weights_oihw(), [[0, 1], [2], [3], [4]], [groups, size_out, size_in, *convolution.shape.kernel]
     )
     weights = build.transpose(weights, [0, 3, 4, 2, 1])
     row, column = _pixel(convolution, (oh, ow), (fh, fw))
     maps = [[n, affine.constant(0), row, column, g * size_in + c], [g, fh, fw, c, k], [n, oh, ow, g, k]]
-    shape = [convolution.batch, *convolution.out_size, groups, size_out]
+    shape = [convolution.shape.batch, *convolution.shape.out_size, groups, size_out]
     start = initial(
         convolution,
         shape,
@@ -112,8 +126,8 @@ def _channels_last_by_groups(convolution: Convolution) -> ir.Value:
     )
     loops = ("n", "oh", "ow", "g", "k", "r", "s", "c")
     result = build.collapse(_loops(convolution, [data, weights], maps, start, loops), [[0], [1], [2], [3, 4]])
-    unpacked = [convolution.batch, convolution.out_channels, *convolution.out_size]
-    packed = [shape[0], 1, *shape[1:3], convolution.out_channels]
+    unpacked = [convolution.shape.batch, convolution.shape.out_channels, *convolution.shape.out_size]
+    packed = [shape[0], 1, *shape[1:3], convolution.shape.out_channels]
     return build.unpack(build.expand(result, [[0], [1, 2], [3], [4]], packed), [1], unpacked)
 
 
@@ -123,7 +137,7 @@ def _pixel(
     tap: tuple[ir.AffineExpr, ir.AffineExpr],
 ) -> list[ir.AffineExpr]:
     """The row and column of the input that a pixel of the output reads."""
-    strides, dilations = convolution.strides, convolution.dilations
+    strides, dilations = convolution.shape.strides, convolution.shape.dilations
     return [out[i] * strides[i] + tap[i] * dilations[i] for i in range(2)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from iree.compiler import ir
@@ -10,12 +10,13 @@ from iree.compiler import ir
 from dlas_mlir.codegen.target import Target
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.conv import Convolution
+from dlas_mlir.ir.shape import ConvShape
 from dlas_mlir.opt.base import option
-from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, block_of, initial, mark
+from dlas_mlir.passes.primitives import Primitive, block_of, initial, mark
 
 
 @dataclass(frozen=True)
-class LowerGemmPass(LowerPrimitivePass):
+class Gemm(Primitive):
     """Lower convolutions marked `gemm` to a matrix multiplication [M, D] x [D, K], M = N*OH*OW pixels and
     D = R*S*C/G, one per group. The matrix of the pixels is written out by an im2col operation; a 1x1 convolution with
     unit strides, and a linear layer, reads its input as it is. Weights are packed in panels [K/k, D, k]; on a target
@@ -37,54 +38,54 @@ class LowerGemmPass(LowerPrimitivePass):
     ```
     """
 
-    name: ClassVar[str] = "dlas-lower-gemm"
-    primitive: ClassVar[str] = "gemm"
+    name: ClassVar[str] = "gemm"
 
     panel: int = option(0, "output channels in a panel; 0: the lanes of the target's vectors, or all", minimum=0)
 
-    def refusal(self, convolution: Convolution, target: Target) -> str | None:
-        ragged = convolution.group_out % 4 if target.kind == "cpu" else convolution.group_out == 1
-        if convolution.groups > 1 and ragged:
-            return f"{convolution.group_out} output channels in a group make no panel"
-        return None
+    def applies(self, shape: ConvShape, target: Target) -> Gemm | str:
+        lanes = block_of(0, target)
+        ragged = shape.group_out % 4 != 0 if lanes else shape.group_out == 1
+        if shape.groups > 1 and ragged:
+            return f"{shape.group_out} output channels in a group make no panel"
+        panel = self.panel or lanes or shape.group_out
+        while shape.groups > 1 and shape.group_out % panel:
+            panel //= 2
+        return replace(self, panel=panel)
 
     def lower(self, convolution: Convolution, target: Target) -> ir.Value:
-        panel = block_of(self.panel, target) or convolution.group_out
-        if convolution.groups > 1:
-            while convolution.group_out % panel:
-                panel //= 2
-        if convolution.linear:
-            return self._linear(convolution, panel)
-        return self._convolution(convolution, panel, target)
+        return self._linear(convolution) if convolution.shape.linear else self._convolution(convolution, target)
 
-    def _linear(self, convolution: Convolution, panel: int) -> ir.Value:
-        n, k = convolution.batch, convolution.out_channels
-        c = _matmul(convolution, convolution.input, panel, grouped=False)
+    def _linear(self, convolution: Convolution) -> ir.Value:
+        n, k = convolution.shape.batch, convolution.shape.out_channels
+        c = _matmul(convolution, convolution.input, self.panel, grouped=False)
         flat = build.unpack(c, [1], [n, k])
         return build.expand(flat, [[0], [1, 2, 3]], [n, k, 1, 1])
 
-    def _convolution(self, convolution: Convolution, panel: int, target: Target) -> ir.Value:
-        n, k, (oh, ow) = convolution.batch, convolution.out_channels, convolution.out_size
+    def _convolution(self, convolution: Convolution, target: Target) -> ir.Value:
+        n, k, (oh, ow) = convolution.shape.batch, convolution.shape.out_channels, convolution.shape.out_size
         data = convolution.input_nchw()
         # Channels last, as one block; a multiple of the lanes so that neighbours share the layout. What fills it up is
         # not read.
-        few = convolution.in_channels <= 4
-        grouped = convolution.groups > 1
+        few = convolution.shape.in_channels <= 4
+        grouped = convolution.shape.groups > 1
         lanes = block_of(0, target) or 1
-        width = convolution.in_channels if few or grouped else -(-convolution.in_channels // lanes) * lanes
+        width = convolution.shape.in_channels if few or grouped else -(-convolution.shape.in_channels // lanes) * lanes
         last = build.pack(data, [1], [width], unread=True)
-        depth = convolution.in_channels
+        depth = convolution.shape.in_channels
         if _reads_input_as_it_is(convolution) and not grouped:
             a = _first_channels(build.collapse(last, [[0, 1, 2, 3], [4]]), depth)
         else:
-            columns = _im2col(convolution, _first_channels(last, depth), depth // convolution.groups)
+            columns = _im2col(convolution, _first_channels(last, depth), depth // convolution.shape.groups)
             a = build.collapse(columns, [[0, 1, 2], [3], [4, 5, 6]] if grouped else [[0, 1, 2], [3, 4, 5]])
-        c = _matmul(convolution, a, panel, grouped)
+        c = _matmul(convolution, a, self.panel, grouped)
         channels = list(range(1, ir.RankedTensorType(c.type).rank))
         wide = build.collapse(c, [[0], channels])
         width = ir.RankedTensorType(wide.type).shape[1]
         image = build.expand(wide, [[0, 1, 2, 3], [4]], [n, 1, oh, ow, width])
         return build.unpack(image, [1], [n, k, oh, ow])
+
+
+LowerGemmPass = Gemm.as_pass()
 
 
 def _first_channels(value: ir.Value, count: int) -> ir.Value:
@@ -94,15 +95,15 @@ def _first_channels(value: ir.Value, count: int) -> ir.Value:
 
 
 def _reads_input_as_it_is(convolution: Convolution) -> bool:
-    return convolution.kernel == (1, 1) and convolution.strides == (1, 1)
+    return convolution.shape.kernel == (1, 1) and convolution.shape.strides == (1, 1)
 
 
 def _im2col(convolution: Convolution, data: ir.Value, depth: int) -> ir.Value:
     """[N, 1, H, W, C] to [N, OH, OW, (G,) R, S, C/G]."""
-    (oh, ow), (r, s) = convolution.out_size, convolution.kernel
-    (sh, sw), (dh, dw) = convolution.strides, convolution.dilations
-    dim, grouped = affine.dim, convolution.groups > 1
-    shape = [convolution.batch, oh, ow, *([convolution.groups] if grouped else []), r, s, depth]
+    (oh, ow), (r, s) = convolution.shape.out_size, convolution.shape.kernel
+    (sh, sw), (dh, dw) = convolution.shape.strides, convolution.shape.dilations
+    dim, grouped = affine.dim, convolution.shape.groups > 1
+    shape = [convolution.shape.batch, oh, ow, *([convolution.shape.groups] if grouped else []), r, s, depth]
     rank = len(shape)
     fh, fw, c = dim(rank - 3), dim(rank - 2), dim(rank - 1)
     channel = dim(3) * depth + c if grouped else c
@@ -127,10 +128,10 @@ def _matmul(convolution: Convolution, a: ir.Value, panel: int, grouped: bool) ->
     pixels = ir.RankedTensorType(a.type).shape[0]
     if grouped:
         m, g, kb, k, d = (dim(i) for i in range(5))
-        blocks = convolution.group_out // panel
-        shape = [pixels, convolution.groups, blocks, panel]
+        blocks = convolution.shape.group_out // panel
+        shape = [pixels, convolution.shape.groups, blocks, panel]
         maps = [[m, g, d], [g, kb, d, k], [m, g, kb, k]]
-        weights = build.expand(weights, [[0, 1], [2], [3]], [convolution.groups, blocks, *_shape(weights)[1:]])
+        weights = build.expand(weights, [[0, 1], [2], [3]], [convolution.shape.groups, blocks, *_shape(weights)[1:]])
         kinds, loops = ["parallel"] * 4 + ["reduction"], ("m", "g", "nb", "n", "k")
     else:
         m, kb, k, d = (dim(i) for i in range(4))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -10,17 +10,18 @@ from iree.compiler import ir
 
 from dlas_mlir.codegen.target import Target
 from dlas_mlir.ir import affine, build
-from dlas_mlir.ir.constants import Constants, constant, is_constant
+from dlas_mlir.ir.constants import Constants, constant
 from dlas_mlir.ir.conv import Convolution
+from dlas_mlir.ir.shape import ConvShape
 from dlas_mlir.opt.base import option
-from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, block_of
 from dlas_mlir.passes.primitive._packed import CI, KB, C, Channels, K, packed_convolution
+from dlas_mlir.passes.primitives import NO_BLOCK, Primitive, block_of
 
 _floor = ir.AffineExpr.get_floor_div
 
 
 @dataclass(frozen=True)
-class LowerGroupedSpatialPackPass(LowerPrimitivePass):
+class GroupedSpatialPack(Primitive):
     """Lower grouped convolutions marked `grouped-spatial-pack` to the packed form, in the layout of their neighbours.
 
     After Gibson et al., "Optimizing Grouped Convolutions on Edge Devices" (ASAP 2020), groups are no loop of their
@@ -45,47 +46,54 @@ class LowerGroupedSpatialPackPass(LowerPrimitivePass):
     ```
     """
 
-    name: ClassVar[str] = "dlas-lower-grouped-spatial-pack"
-    primitive: ClassVar[str] = "grouped-spatial-pack"
+    name: ClassVar[str] = "grouped-spatial-pack"
 
     block: int = option(0, "channels in a block; 0: the lanes of the target's vectors", minimum=0)
 
-    def refusal(self, convolution: Convolution, target: Target) -> str | None:
-        if convolution.groups == 1:
+    def applies(self, shape: ConvShape, target: Target) -> GroupedSpatialPack | str:
+        if shape.groups == 1:
             return "it has no groups"
         block = block_of(self.block, target)
         if block is None:
-            return "the target has no CPU vectors and no block is given"
-        if _exact(convolution, block) is not None:
-            return None
-        if not isinstance(convolution.element, ir.IntegerType):
-            return f"groups of {convolution.group_in}->{convolution.group_out} channels straddle blocks of {block}"
-        if is_constant(convolution.weights):
-            return None
-        return f"groups of {convolution.group_in}->{convolution.group_out} channels need constant weights"
+            return NO_BLOCK
+        if not _fits(shape, block):
+            if not shape.integer:
+                return f"groups of {shape.group_in}->{shape.group_out} channels straddle blocks of {block}"
+            if not shape.constant:
+                return f"groups of {shape.group_in}->{shape.group_out} channels need constant weights"
+        return replace(self, block=block)
 
     def lower(self, convolution: Convolution, target: Target) -> ir.Value:
-        block = block_of(self.block, target)
-        assert block is not None
-        channels = _exact(convolution, block)
+        shape, block = convolution.shape, self.block
         # In a band integers are added by dot products, of which a shuffle has none.
-        even = _whole_blocks(convolution, block) or convolution.group_in == convolution.group_out
-        banded = isinstance(convolution.element, ir.IntegerType) and is_constant(convolution.weights) and not even
-        if channels is None or banded:
+        even = _whole_blocks(shape, block) or shape.group_in == shape.group_out
+        if not _fits(shape, block) or (shape.integer and shape.constant and not even):
             return packed_convolution(convolution, *_banded(convolution, block))
+        channels = _exact(shape, block)
         weights = build.pack(convolution.weights_oihw(), [1, 0], [channels.depth, block])
         return packed_convolution(convolution, channels, weights)
 
 
-def _whole_blocks(convolution: Convolution, block: int) -> bool:
-    return convolution.group_in % block == 0 and convolution.group_out % block == 0
+LowerGroupedSpatialPackPass = GroupedSpatialPack.as_pass()
 
 
-def _exact(convolution: Convolution, block: int) -> Channels | None:
-    """The channels that each output channel's group has, and no others; None where they straddle blocks."""
-    size_in, size_out = convolution.group_in, convolution.group_out
+def _whole_blocks(shape: ConvShape, block: int) -> bool:
+    return shape.group_in % block == 0 and shape.group_out % block == 0
+
+
+def _fits(shape: ConvShape, block: int) -> bool:
+    """Whether no group straddles blocks, so that an output channel can read the channels of its group and no others."""
+    if shape.group_out % block == 0:
+        return True
+    # Several groups in an output block.
+    return block % shape.group_out == 0 and block % (block // shape.group_out * shape.group_in) == 0
+
+
+def _exact(shape: ConvShape, block: int) -> Channels:
+    """The channels that each output channel's group has, and no others; for groups that fit."""
+    size_in, size_out = shape.group_in, shape.group_out
     k, kb, c = affine.dim(K), affine.dim(KB), affine.dim(C)
-    if _whole_blocks(convolution, block):
+    if _whole_blocks(shape, block):
         start = _floor(kb, size_out // block) * (size_in // block) + affine.dim(CI)
         return Channels(block, block, size_in // block, block, start, c)
     if size_out % block == 0:
@@ -95,24 +103,20 @@ def _exact(convolution: Convolution, block: int) -> Channels | None:
             return Channels(block, block, 1, size_in, _floor(group, parts), (group % parts) * size_in + c)
         channel = group * size_in + c
         return Channels(block, block, 1, size_in, _floor(channel, block), channel % block)
-    if block % size_out:
-        return None
     # Several groups in an output block, which read `span` channels.
     span = block // size_out * size_in
-    if block % span:
-        return None
     inner = _floor(k, size_out) * size_in + c
     if span == block:
         return Channels(block, block, 1, size_in, kb, inner)
     return Channels(block, block, 1, size_in, _floor(kb, block // span), (kb % (block // span)) * span + inner)
 
 
-def _bands(convolution: Convolution, block: int) -> tuple[list[int], int]:
+def _bands(shape: ConvShape, block: int) -> tuple[list[int], int]:
     """For each block of output channels the first block of input channels that it reads, and how many it needs."""
-    size_in, size_out = convolution.group_in, convolution.group_out
+    size_in, size_out = shape.group_in, shape.group_out
     starts, depth = [], 0
-    for first in range(0, convolution.out_channels, block):
-        last = min(first + block, convolution.out_channels) - 1
+    for first in range(0, shape.out_channels, block):
+        last = min(first + block, shape.out_channels) - 1
         start = first // size_out * size_in // block
         end = (last // size_out + 1) * size_in
         starts.append(start)
@@ -122,9 +126,9 @@ def _bands(convolution: Convolution, block: int) -> tuple[list[int], int]:
 
 def _banded(convolution: Convolution, block: int) -> tuple[Channels, ir.Value]:
     """The band of input blocks of each output block, as an affine function of it, with zeros between the groups."""
-    starts, depth = _bands(convolution, block)
-    in_blocks = -(-convolution.in_channels // block)
-    size_in, size_out = convolution.group_in, convolution.group_out
+    starts, depth = _bands(convolution.shape, block)
+    in_blocks = -(-convolution.shape.in_channels // block)
+    size_in, size_out = convolution.shape.group_in, convolution.shape.group_out
     expr = _floor(_floor(affine.dim(KB) * block, size_out) * size_in, block) + affine.dim(CI)
     if max(starts) + depth > in_blocks:
         # The last bands would read past the end: every output block reads everything.

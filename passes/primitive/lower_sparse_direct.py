@@ -10,11 +10,13 @@ from iree.compiler import ir
 from dlas_mlir.codegen.target import Target
 from dlas_mlir.ir import affine
 from dlas_mlir.ir.conv import Convolution
-from dlas_mlir.passes.primitive._sparse import LowerSparsePass, columns_apart, contraction, group_channel, start_nchw
+from dlas_mlir.ir.shape import ConvShape
+from dlas_mlir.passes.primitive._sparse import SparsePrimitive, columns_apart, contraction, group_channel, start_nchw
+from dlas_mlir.passes.primitives import NOT_SPATIAL
 
 
 @dataclass(frozen=True)
-class LowerSparseDirectPass(LowerSparsePass):
+class SparseDirect(SparsePrimitive):
     """Lower convolutions marked `sparse-direct` to a loop nest on NCHW activations, as imported, with the pixels of a
     row in the lanes. `dlas.sparse` on it says that dlas-lower-dispatches is to run over the non-zero weights only.
 
@@ -36,17 +38,14 @@ class LowerSparseDirectPass(LowerSparsePass):
     ```
     """
 
-    name: ClassVar[str] = "dlas-lower-sparse-direct"
-    primitive: ClassVar[str] = "sparse-direct"
+    name: ClassVar[str] = "sparse-direct"
 
-    def refusal(self, convolution: Convolution, target: Target) -> str | None:
-        if convolution.linear:
-            return "a linear layer has no spatial dimensions"
-        return super().refusal(convolution, target)
+    def applies(self, shape: ConvShape, target: Target) -> SparsePrimitive | str:
+        return NOT_SPATIAL if shape.linear and shape.encoding else super().applies(shape, target)
 
     def lower(self, convolution: Convolution, target: Target) -> ir.Value:
         n, k, oh, ow, c, fh, fw = (affine.dim(i) for i in range(7))
-        (sh, sw), (dh, dw) = convolution.strides, convolution.dilations
+        (sh, sw), (dh, dw) = convolution.shape.strides, convolution.shape.dilations
         data, column = convolution.input_nchw(), [ow + fw * dw]
         if sw > 1:
             data = columns_apart(data, sw)
@@ -58,3 +57,6 @@ class LowerSparseDirectPass(LowerSparsePass):
         ]
         inputs = [data, convolution.weights_oihw()]
         return contraction(convolution, inputs, start_nchw(convolution), maps, "n", "k", "oh", "ow", "c", "r", "s")
+
+
+LowerSparseDirectPass = SparseDirect.as_pass()

@@ -10,11 +10,11 @@ from iree.compiler import ir
 from dlas_mlir.codegen.target import Target
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.conv import Convolution
-from dlas_mlir.passes.primitive._sparse import LowerSparsePass, contraction, group_channel, start_nchw
+from dlas_mlir.passes.primitive._sparse import SparsePrimitive, contraction, group_channel, start_nchw
 
 
 @dataclass(frozen=True)
-class LowerSparseGemmPass(LowerSparsePass):
+class SparseGemm(SparsePrimitive):
     """Lower convolutions marked `sparse-gemm` to the product of the sparse matrix of the weights [K, C/G*R*S] and the
     matrix of the pixels [C*R*S, OH*OW], which an im2col operation writes out (its pixels stay rows and columns, so that
     what follows is fused). A 1x1 convolution with unit strides, and a linear layer, reads its input as it is.
@@ -37,19 +37,21 @@ class LowerSparseGemmPass(LowerSparsePass):
     ```
     """
 
-    name: ClassVar[str] = "dlas-lower-sparse-gemm"
-    primitive: ClassVar[str] = "sparse-gemm"
+    name: ClassVar[str] = "sparse-gemm"
 
     def lower(self, convolution: Convolution, target: Target) -> ir.Value:
-        if convolution.linear:
+        if convolution.shape.linear:
             return _linear(convolution)
         n, k, oh, ow, d = (affine.dim(i) for i in range(5))
-        columns, taps = convolution.input_nchw(), convolution.kernel[0] * convolution.kernel[1]
-        if convolution.kernel != (1, 1) or convolution.strides != (1, 1):
+        columns, taps = convolution.input_nchw(), convolution.shape.kernel[0] * convolution.shape.kernel[1]
+        if convolution.shape.kernel != (1, 1) or convolution.shape.strides != (1, 1):
             columns = build.collapse(_im2col(convolution, columns), [[0], [1, 2, 3], [4], [5]])
         rows = build.collapse(convolution.weights_oihw(), [[0], [1, 2, 3]])
         maps = [[n, group_channel(convolution, k, d, taps), oh, ow], [k, d], [n, k, oh, ow]]
         return contraction(convolution, [columns, rows], start_nchw(convolution), maps, "n", "k", "oh", "ow", "crs")
+
+
+LowerSparseGemmPass = SparseGemm.as_pass()
 
 
 def _linear(convolution: Convolution) -> ir.Value:
@@ -58,15 +60,20 @@ def _linear(convolution: Convolution) -> ir.Value:
     rows = build.collapse(convolution.weights_oihw(), [[0], [1, 2, 3]])
     maps = [[n, c], [k, c], [n, k]]
     result = contraction(convolution, [convolution.input, rows], convolution.initial, maps, "n", "k", "c")
-    shape = [convolution.batch, convolution.out_channels, 1, 1]
+    shape = [convolution.shape.batch, convolution.shape.out_channels, 1, 1]
     return build.expand(result, [[0], [1, 2, 3]], shape)
 
 
 def _im2col(convolution: Convolution, data: ir.Value) -> ir.Value:
     """[N, C, H, W] to [N, C, R, S, OH, OW]."""
     n, c, fh, fw, oh, ow = (affine.dim(i) for i in range(6))
-    (sh, sw), (dh, dw) = convolution.strides, convolution.dilations
-    shape = [convolution.batch, convolution.in_channels, *convolution.kernel, *convolution.out_size]
+    (sh, sw), (dh, dw) = convolution.shape.strides, convolution.shape.dilations
+    shape = [
+        convolution.shape.batch,
+        convolution.shape.in_channels,
+        *convolution.shape.kernel,
+        *convolution.shape.out_size,
+    ]
     columns = build.generic(
         [data],
         build.empty(shape, convolution.element),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from iree.compiler import ir
@@ -10,14 +10,16 @@ from iree.compiler import ir
 from dlas_mlir.codegen.target import CpuTarget, Target
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.conv import Convolution
+from dlas_mlir.ir.shape import ConvShape
 from dlas_mlir.opt.base import option
-from dlas_mlir.passes.primitive._sparse import LowerSparsePass, contraction, group_channel, padded_to, start_nchw
+from dlas_mlir.passes.primitive._sparse import SparsePrimitive, contraction, group_channel, padded_to, start_nchw
+from dlas_mlir.passes.primitives import NOT_SPATIAL
 
 _floor = ir.AffineExpr.get_floor_div
 
 
 @dataclass(frozen=True)
-class LowerSparseSpatialPackPass(LowerSparsePass):
+class SparseSpatialPack(SparsePrimitive):
     """Lower convolutions marked `sparse-spatial-pack` to a packing of the activations in spatial tiles, each with the
     halo that its taps read, [N, OH/v, C, V, W], and a contraction that reads each tile of v rows of the output from one
     contiguous piece of memory. With a column stride s, columns of the same remainder by s lie beside each other in it.
@@ -40,29 +42,28 @@ class LowerSparseSpatialPackPass(LowerSparsePass):
     ```
     """
 
-    name: ClassVar[str] = "dlas-lower-sparse-spatial-pack"
-    primitive: ClassVar[str] = "sparse-spatial-pack"
+    name: ClassVar[str] = "sparse-spatial-pack"
 
     rows: int = option(0, "rows of the output in a tile, a divisor of all; 0: by the target's cache", minimum=0)
 
-    def refusal(self, convolution: Convolution, target: Target) -> str | None:
-        if convolution.linear:
-            return "a linear layer has no spatial dimensions"
-        if self.rows and convolution.out_size[0] % self.rows:
-            return f"tiles of {self.rows} rows do not divide {convolution.out_size[0]}"
-        return super().refusal(convolution, target)
+    def applies(self, shape: ConvShape, target: Target) -> SparsePrimitive | str:
+        if shape.linear and shape.encoding:
+            return NOT_SPATIAL
+        if self.rows and shape.out_size[0] % self.rows:
+            return f"tiles of {self.rows} rows do not divide {shape.out_size[0]}"
+        found = super().applies(shape, target)
+        return found if isinstance(found, str) else replace(self, rows=self.rows or _rows(shape, target))
 
     def lower(self, convolution: Convolution, target: Target) -> ir.Value:
         n, k, oh, ow, c, fh, fw = (affine.dim(i) for i in range(7))
-        (sh, sw), (dh, dw) = convolution.strides, convolution.dilations
-        rows = self.rows or _rows(convolution, target)
-        tiles = _tiles(convolution, rows)
+        (sh, sw), (dh, dw) = convolution.shape.strides, convolution.shape.dilations
+        rows, tiles = self.rows, _tiles(convolution, self.rows)
         column = [affine.constant(0), ow + fw * dw]
         if sw > 1:
             column = [(fw * dw) % sw, ow + _floor(fw * dw, sw)]
         row = (
             [_floor(oh, rows), (oh % rows) * sh + fh * dh]
-            if rows < convolution.out_size[0]
+            if rows < convolution.shape.out_size[0]
             else [
                 affine.constant(0),
                 oh * sh + fh * dh,
@@ -77,30 +78,33 @@ class LowerSparseSpatialPackPass(LowerSparsePass):
         return contraction(convolution, inputs, start_nchw(convolution), maps, "n", "k", "oh", "ow", "c", "r", "s")
 
 
-def _halo(convolution: Convolution, rows: int) -> int:
+LowerSparseSpatialPackPass = SparseSpatialPack.as_pass()
+
+
+def _halo(shape: ConvShape, rows: int) -> int:
     """Rows of the input that a tile of `rows` rows of the output reads."""
-    return (rows - 1) * convolution.strides[0] + (convolution.kernel[0] - 1) * convolution.dilations[0] + 1
+    return (rows - 1) * shape.strides[0] + (shape.kernel[0] - 1) * shape.dilations[0] + 1
 
 
-def _rows(convolution: Convolution, target: Target) -> int:
+def _rows(shape: ConvShape, target: Target) -> int:
     assert isinstance(target, CpuTarget)
-    row_bytes = convolution.in_channels * convolution.in_size[1] * 4
-    height = convolution.out_size[0]
+    row_bytes = shape.in_channels * shape.in_size[1] * 4
+    height = shape.out_size[0]
     fitting = [rows for rows in range(1, height + 1) if height % rows == 0]
     most = target.cost.resident_share * target.l2_bytes
-    return max((rows for rows in fitting if _halo(convolution, rows) * row_bytes <= most), default=fitting[0])
+    return max((rows for rows in fitting if _halo(shape, rows) * row_bytes <= most), default=fitting[0])
 
 
 def _tiles(convolution: Convolution, rows: int) -> ir.Value:
     """[N, C, H, W] to [N, OH/v, C, V, s, W/s]."""
     data = convolution.input_nchw()
     n, c, _, w = ir.RankedTensorType(data.type).shape
-    stride = convolution.strides[1]
+    stride = convolution.shape.strides[1]
     width = -(-w // stride)
     data = padded_to(data, width * stride)
     batch, tile, channel, row, phase, column = dims = [affine.dim(i) for i in range(6)]
-    shape = [n, convolution.out_size[0] // rows, c, _halo(convolution, rows), stride, width]
-    source = [batch, channel, tile * (rows * convolution.strides[0]) + row, column * stride + phase]
+    shape = [n, convolution.shape.out_size[0] // rows, c, _halo(convolution.shape, rows), stride, width]
+    source = [batch, channel, tile * (rows * convolution.shape.strides[0]) + row, column * stride + phase]
     return build.generic(
         [data],
         build.empty(shape, convolution.element),

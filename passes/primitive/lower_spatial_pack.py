@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from iree.compiler import ir
@@ -10,15 +10,16 @@ from iree.compiler import ir
 from dlas_mlir.codegen.target import Target
 from dlas_mlir.ir import build
 from dlas_mlir.ir.conv import Convolution
+from dlas_mlir.ir.shape import ConvShape
 from dlas_mlir.opt.base import option
-from dlas_mlir.passes.primitive._lower import LowerPrimitivePass, block_of
 from dlas_mlir.passes.primitive._packed import dense_channels, packed_convolution, unpacked_input_convolution
+from dlas_mlir.passes.primitives import NO_BLOCK, NOT_SPATIAL, Primitive, block_of
 
 _FEW_CHANNELS = 4
 
 
 @dataclass(frozen=True)
-class LowerSpatialPackPass(LowerPrimitivePass):
+class SpatialPack(Primitive):
     """Lower convolutions marked `spatial-pack` to the packed form: activations NCHWc, weights OIHWio.
 
     Channel counts that the block does not divide are padded with zero weights. The input of up to four channels (an
@@ -38,25 +39,25 @@ class LowerSpatialPackPass(LowerPrimitivePass):
     ```
     """
 
-    name: ClassVar[str] = "dlas-lower-spatial-pack"
-    primitive: ClassVar[str] = "spatial-pack"
+    name: ClassVar[str] = "spatial-pack"
 
     block: int = option(0, "channels in a block; 0: the lanes of the target's vectors", minimum=0)
 
-    def refusal(self, convolution: Convolution, target: Target) -> str | None:
-        if convolution.linear:
-            return "a linear layer has no spatial dimensions"
-        if convolution.groups > 1:
+    def applies(self, shape: ConvShape, target: Target) -> SpatialPack | str:
+        if shape.linear:
+            return NOT_SPATIAL
+        if shape.groups > 1:
             return "it has groups (see grouped-spatial-pack and depthwise)"
-        no_block = block_of(self.block, target) is None
-        return "the target has no CPU vectors and no block is given" if no_block else None
+        block = block_of(self.block, target)
+        return NO_BLOCK if block is None else replace(self, block=block)
 
     def lower(self, convolution: Convolution, target: Target) -> ir.Value:
-        block = block_of(self.block, target)
-        assert block is not None
-        if convolution.in_channels <= _FEW_CHANNELS:
-            return unpacked_input_convolution(convolution, block)
-        channels = dense_channels(block, block, convolution.in_channels)
-        c_tile = block if channels.blocks > 1 else channels.depth
-        weights = build.pack(convolution.weights_oihw(), [1, 0], [c_tile, block])
+        if convolution.shape.in_channels <= _FEW_CHANNELS:
+            return unpacked_input_convolution(convolution, self.block)
+        channels = dense_channels(self.block, self.block, convolution.shape.in_channels)
+        c_tile = self.block if channels.blocks > 1 else channels.depth
+        weights = build.pack(convolution.weights_oihw(), [1, 0], [c_tile, self.block])
         return packed_convolution(convolution, channels, weights)
+
+
+LowerSpatialPackPass = SpatialPack.as_pass()

@@ -3,39 +3,35 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from iree.compiler import ir
 
-from dlas_mlir.codegen.target import CpuTarget, Target
-from dlas_mlir.ir import attributes, build, conv, sparsity
+from dlas_mlir.codegen.target import Target
+from dlas_mlir.ir import build, conv
+from dlas_mlir.ir.shape import ConvShape
 from dlas_mlir.opt.base import Pass, PassError, option, remark, warning
-from dlas_mlir.opt.registry import all_pass_names, pass_class
-from dlas_mlir.passes.primitive._lower import LAYER, PRIMITIVE, LowerPrimitivePass, marked_with
-
-_PREFIX = "dlas-lower-"
-
-
-def primitives() -> list[str]:
-    """The names of all primitives: those that have a pass to lower them."""
-    names = [name[len(_PREFIX) :] for name in all_pass_names() if name.startswith(_PREFIX)]
-    return [name for name in names if issubclass(pass_class(_PREFIX + name), LowerPrimitivePass)]
+from dlas_mlir.passes.primitives import PRIMITIVE, Primitive, chosen, marked_with, parse, write
 
 
 @dataclass(frozen=True)
 class SelectPrimitivePass(Pass):
-    """Choose the primitive of every convolution and linear layer, and write it as the attribute `dlas.primitive`.
+    """Choose the primitive of every convolution and linear layer, and write it, with its options, as the attributes
+    `dlas.primitive` and `dlas.options`.
 
-    A layer with that attribute keeps it, so choices can be made by hand. Else the file `choices` (a JSON object from
-    layer name to primitive) decides, and then the first of `primitive` that applies. A choice that does not apply is
-    an error that names the layer and the reason; with `fallback` it is a remark and the first of `fallback` that
-    applies is taken. A choice for a layer that is not there is a warning.
+    A primitive is written as its name, with options in braces where they are not to be decided: `spatial-pack`,
+    `spatial-pack{block=8}`. A layer with the attribute keeps it, so choices can be made by hand. Else the file
+    `choices` (a JSON object from layer name to primitive) decides, and then the first of `primitive` that applies. A
+    choice that does not apply is an error that names the layer and the reason; with `fallback` it is a remark and the
+    first of `fallback` that applies is taken. A choice for a layer that is not there is a warning; a choice of the file
+    or an option that is not taken is a remark.
 
-    A sparse primitive applies to weights with a sparsity encoding. In `primitive` and `fallback` it is passed over
-    where the layer's `dlas.sparsity` is below the target's break-even point for that encoding, unless `break-even` is
-    false.
+    A sparse primitive applies to weights with a sparsity encoding. In `primitive` and `fallback` a primitive is passed
+    over where another of the two lists applies and is estimated to be faster (a dense one where the layer's
+    `dlas.sparsity` is below the target's break-even point for the encoding), unless `break-even` is false.
 
     Before:
     ```mlir
@@ -43,8 +39,8 @@ class SelectPrimitivePass(Pass):
     ```
     After:
     ```mlir
-    %1 = linalg.conv_2d_nchw_fchw {dlas.layer = "layer1.0.conv1", dlas.primitive = "spatial-pack"}
-        ins(%x, %w) outs(%zeros)
+    %1 = linalg.conv_2d_nchw_fchw {dlas.layer = "layer1.0.conv1", dlas.options = {block = 16},
+        dlas.primitive = "spatial-pack"} ins(%x, %w) outs(%zeros)
     ```
     """
 
@@ -53,31 +49,37 @@ class SelectPrimitivePass(Pass):
     primitive: tuple[str, ...] = option((), "primitives in order of preference")
     choices: str = option("", "JSON file with the primitive of each layer, by its name")
     fallback: tuple[str, ...] = option((), "primitives for layers that the choice does not apply to")
-    break_even: bool = option(True, "leave layers with few zeros to dense primitives")
+    break_even: bool = option(True, "pass over what is estimated to be slower, such as sparse with few zeros")
 
     def run(self, module: ir.Module) -> None:
-        target = Target.of(module)
-        choices = self._read_choices(module)
-        for name in (*self.primitive, *self.fallback, *choices.values()):
-            if name not in primitives():
-                raise PassError(
-                    f"there is no primitive '{name}'; there are {', '.join(primitives())}", module.operation
-                )
+        selection = _Selection(
+            Target.of(module),
+            self._parsed(self.primitive, module),
+            self._parsed(self.fallback, module),
+            self._read_choices(module),
+            self.break_even,
+        )
         layers = set()
         for op in build.operations(module):
             convolution = conv.view(op)
             if convolution is not None:
                 layers.add(conv.layer_name(op))
-                self._select(convolution, target, choices)
+                selection.select(convolution)
             elif conv.is_layer(op):
                 self._leave(op)
-        if unknown := [layer for layer in choices if layer not in layers]:
+        if unknown := [layer for layer in selection.choices if layer not in layers]:
             warning(module.operation, f"choices {self.choices}: there is no layer {', '.join(map(repr, unknown))}")
 
     def reads(self) -> tuple[str, ...]:
         return (self.choices,) if self.choices else ()
 
-    def _read_choices(self, module: ir.Module) -> dict[str, str]:
+    def _parsed(self, texts: Sequence[str], module: ir.Module) -> tuple[Primitive, ...]:
+        try:
+            return tuple(map(parse, texts))
+        except ValueError as error:
+            raise PassError(str(error), module.operation) from None
+
+    def _read_choices(self, module: ir.Module) -> dict[str, Primitive]:
         if not self.choices:
             return {}
         try:
@@ -88,7 +90,7 @@ class SelectPrimitivePass(Pass):
             raise PassError(
                 f"choices {self.choices}: an object from layer names to primitives is wanted", module.operation
             )
-        return choices
+        return dict(zip(choices, self._parsed(list(choices.values()), module), strict=True))
 
     def _leave(self, op: ir.Operation) -> None:
         """A layer that no primitive knows is iree-compile's."""
@@ -98,54 +100,62 @@ class SelectPrimitivePass(Pass):
         if self.primitive:
             remark(op, f"{reason}; it is left to iree-compile")
 
-    def _select(self, convolution: conv.Convolution, target: Target, choices: dict[str, str]) -> None:
-        op, layer = convolution.op, conv.layer_name(convolution.op)
-        wanted, asked_for = self.primitive, False
+
+@dataclass(frozen=True)
+class _Selection:
+    """What is to be chosen from. With `weigh`, what is estimated to be slower than another is passed over."""
+
+    target: Target
+    wanted: tuple[Primitive, ...]
+    fallback: tuple[Primitive, ...]
+    choices: dict[str, Primitive]
+    weigh: bool
+
+    def select(self, convolution: conv.Convolution) -> None:
+        op, layer, shape = convolution.op, conv.layer_name(convolution.op), convolution.shape
+        wanted, weigh = self.wanted, self.weigh
         if PRIMITIVE in op.attributes:
-            wanted, asked_for = (attributes.text(op, PRIMITIVE),), True
-            if wanted[0] not in primitives():
-                raise PassError(f"there is no primitive '{wanted[0]}'; there are {', '.join(primitives())}", op)
-        elif layer in choices:
-            wanted, asked_for = (choices[layer],), True
+            wanted, weigh = (chosen(op),), False
+            choice = self.choices.get(layer)
+            if choice is not None and not choice.is_met_by(wanted[0]):
+                remark(op, f"layer '{layer}' is marked with '{wanted[0]}': the choice '{choice}' is not taken")
+        elif layer in self.choices:
+            wanted, weigh = (self.choices[layer],), False
         if not wanted:
             return
-        weigh = self.break_even and not asked_for
-        chosen, reasons = _first(wanted, convolution, target, weigh)
-        if chosen is None:
-            complaint = f"layer '{layer}' ({convolution.describe()}): {'; '.join(reasons)}"
-            chosen, more = _first(self.fallback, convolution, target, self.break_even)
-            if chosen is None:
+        found, reasons = self._first(wanted, shape, weigh)
+        if found is None:
+            complaint = f"layer '{layer}' ({shape.describe()}): {'; '.join(reasons)}"
+            found, more = self._first(self.fallback, shape, self.weigh)
+            if found is None:
                 raise PassError("; ".join([complaint, *more]), op)
-            remark(op, f"{complaint}; '{chosen}' is taken instead")
-        op.attributes[PRIMITIVE] = ir.StringAttr.get(chosen)
-        op.attributes[LAYER] = ir.StringAttr.get(layer)
+            remark(op, f"{complaint}; '{found[0].name}' is taken instead")
+        taken, asked = found
+        write(op, taken, asked)
 
+    def _first(
+        self, candidates: Sequence[Primitive], shape: ConvShape, weigh: bool
+    ) -> tuple[tuple[Primitive, Primitive] | None, list[str]]:
+        """The first of `candidates` that applies (and, if `weigh`, is not slower than another), with its options and as
+        it was asked for; or why none does."""
+        reasons = []
+        for candidate in candidates:
+            taken = candidate.applies(shape, self.target)
+            reason = taken if isinstance(taken, str) else self._slower(taken, shape) if weigh else ""
+            if not reason:
+                assert isinstance(taken, Primitive)
+                return (taken, candidate), []
+            reasons.append(f"'{candidate}' does not apply: {reason}")
+        return None, reasons
 
-def _first(
-    names: tuple[str, ...], convolution: conv.Convolution, target: Target, weigh: bool
-) -> tuple[str | None, list[str]]:
-    """The first primitive that applies (and, if `weigh`, pays off), or why none does."""
-    reasons = []
-    for name in names:
-        lowering = pass_class(_PREFIX + name)()
-        assert isinstance(lowering, LowerPrimitivePass)
-        reason = lowering.why_not(convolution, target)
-        if reason is None and weigh and lowering.sparse:
-            reason = _too_dense(convolution, target)
-        if reason is None:
-            return name, []
-        reasons.append(f"'{name}' does not apply: {reason}")
-    return None, reasons
-
-
-def _too_dense(convolution: conv.Convolution, target: Target) -> str | None:
-    """Why an encoded layer is better done by a dense primitive; None where it is not, or its zeros are not counted."""
-    encoding, marks = convolution.encoding, convolution.op.attributes
-    if encoding is None or sparsity.SHARE not in marks or not isinstance(target, CpuTarget):
-        return None
-    attr, least = marks[sparsity.SHARE], target.break_even(encoding.block)
-    if not isinstance(attr, ir.FloatAttr):
-        raise PassError(f"`{sparsity.SHARE}` is the share of zeros, a number from 0 to 1; found {attr}", convolution.op)
-    if (share := attr.value) >= least:
-        return None
-    return f"with {share:.0%} zeros it is slower than a dense primitive ({encoding.describe()} from {least:.0%} on)"
+    def _slower(self, candidate: Primitive, shape: ConvShape) -> str:
+        """Why another primitive that may be chosen is better; empty where none is known to be."""
+        own = candidate.estimate(shape, self.target)
+        if own is None:
+            return ""
+        for rival in (*self.wanted, *self.fallback):
+            other = rival.applies(shape, self.target)
+            estimate = None if isinstance(other, str) else other.estimate(shape, self.target)
+            if estimate is not None and estimate.work < own.work:
+                return f"'{rival}' is estimated to be faster" + (f" ({own.why})" if own.why else "")
+        return ""

@@ -14,7 +14,7 @@ from dlas_mlir.ir.linalg import indexing_maps, iterators, loop_extents
 from dlas_mlir.ir.pads import Padding
 from dlas_mlir.ir.strides import Span, form_of, offsets
 from dlas_mlir.opt.base import Pass
-from dlas_mlir.passes.primitive._lower import PRIMITIVE
+from dlas_mlir.passes.primitives import PRIMITIVE
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class DemoteContractionsPass(Pass):
                 narrow = weights.astype(_DTYPES[self.element])
             reason = "" if np.all(np.isfinite(narrow)) else f"its weights are out of the range of {self.element}"
         if weights is None or reason:
-            remark(op, f"layer '{conv.layer_name(op)}' ({convolution.describe()}) stays in float32: {reason}")
+            remark(op, f"layer '{conv.layer_name(op)}' ({convolution.shape.describe()}) stays in float32: {reason}")
             return
         with ir.InsertionPoint(op), op.location:
             convolution.set_weights(constant(weights.astype(_DTYPES[self.element]), "weights"))

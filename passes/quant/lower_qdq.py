@@ -134,7 +134,7 @@ class _LowerQdq:
         reason = self._refusal(convolution, data, weights)
         if reason is not None or data is None or weights is None:
             layer = conv.layer_name(convolution.op)
-            remark(convolution.op, f"layer '{layer}' ({convolution.describe()}) stays in float: {reason}")
+            remark(convolution.op, f"layer '{layer}' ({convolution.shape.describe()}) stays in float: {reason}")
             return
         self.layers += 1
         whole, bias = convolution.channels_end(), convolution.bias(self.constants)
@@ -146,7 +146,9 @@ class _LowerQdq:
             with ir.InsertionPoint(collapse), collapse.location:
                 result = build.collapse(result, [[0], [1, 2], [3], [4]])
         with ir.InsertionPoint(end.owner.operation), convolution.op.location:
-            scales = np.broadcast_to(weights.scale, convolution.out_channels).astype(np.float64) * float(data.scale)
+            scales = np.broadcast_to(weights.scale, convolution.shape.out_channels).astype(np.float64) * float(
+                data.scale
+            )
             correction = -int(data.zero) * self._sums(convolution, weights)
             scaled = self.requantizer.scaled_result(result, dim, scales, bias, correction)
         _replace(end.owner.operation, scaled)

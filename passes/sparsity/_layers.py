@@ -23,7 +23,6 @@ def weight_layers(module: ir.Module) -> dict[str, conv.Convolution]:
     for op in build.operations(module):
         convolution = conv.view(op)
         if convolution is not None:
-            _ = convolution.encoding
             layers[_unused(conv.layer_name(op), layers)] = convolution
     return layers
 
@@ -47,7 +46,7 @@ def selected(
     out = {name for pattern in exclude for name in _matching(pattern, names, module)}
     out.update(names[:1] if "first" in skip else (), names[-1:] if "last" in skip else ())
     for name, layer in layers.items():
-        if (layer.depthwise and "depthwise" in skip) or (layer.linear and "linear" in skip):
+        if (layer.shape.depthwise and "depthwise" in skip) or (layer.shape.linear and "linear" in skip):
             out.add(name)
     return {name: layer for name, layer in layers.items() if name not in out}
 

@@ -10,14 +10,14 @@ from dlas_mlir.ir.sparsity import Encoding
 
 def refusal(convolution: Convolution, encoding: Encoding) -> str | None:
     """Why the channels of a layer do not divide into the blocks, or the groups of N:M; None when they do."""
-    each = " in each group" if convolution.groups > 1 else ""
+    each = " in each group" if convolution.shape.groups > 1 else ""
     # Blocks run along the innermost dimension of output channels, which are the groups of a plain depthwise layer.
     grouped = "f" in convolution.weights_form
-    rows = convolution.group_out if grouped else convolution.groups
+    rows = convolution.shape.group_out if grouped else convolution.shape.groups
     if rows % encoding.block:
         return f"blocks of {encoding.block} do not divide its {rows} output channels{each if grouped else ''}"
-    if encoding.m and convolution.group_in % encoding.m:
-        return f"groups of {encoding.m} do not divide its {convolution.group_in} input channels{each}"
+    if encoding.m and convolution.shape.group_in % encoding.m:
+        return f"groups of {encoding.m} do not divide its {convolution.shape.group_in} input channels{each}"
     return None
 
 

@@ -67,7 +67,7 @@ class EncodeSparsityPass(Pass):
         constants = Constants(module.operation)
         skip = () if self.depthwise else ("depthwise",)
         for name, layer in selected(weight_layers(module), skip, self.exclude, module).items():
-            if layer.encoding is not None:
+            if layer.shape.encoding is not None:
                 continue
             weights = float_weights(layer, constants)
             if weights is not None:

@@ -45,7 +45,7 @@ class GeneralizeEncodedPass(Pass):
 
     def run(self, module: ir.Module) -> None:
         for layer in weight_layers(module).values():
-            if (encoding := layer.encoding) is not None:
+            if (encoding := layer.shape.encoding) is not None:
                 with ir.InsertionPoint(layer.op), layer.op.location:
                     _generalize(layer, encoding)
         build.erase_dead(module)
@@ -86,4 +86,4 @@ def _window(layer: Convolution, loops: dict[str, ir.AffineExpr], letter: str) ->
     if letter not in "hw" or "o" + letter not in loops:
         return loops[letter]
     place = "hw".index(letter)
-    return loops["o" + letter] * layer.strides[place] + loops[letter] * layer.dilations[place]
+    return loops["o" + letter] * layer.shape.strides[place] + loops[letter] * layer.shape.dilations[place]

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from dlas_mlir.codegen.target import AnyTarget, Target
+from dlas_mlir.ir.shape import ConvShape
+from dlas_mlir.passes import primitives
 
 Pair = tuple[int, int]
 
@@ -72,12 +77,16 @@ class Case:
         return (self.batch, self.inputs) if self.linear else (self.batch, self.inputs, *self.size)
 
     @property
+    def padded_size(self) -> Pair:
+        """The image with its padding."""
+        left, right, top, bottom = self.padding
+        return self.size[0] + top + bottom, self.size[1] + left + right
+
+    @property
     def output_size(self) -> Pair:
         """The convolution's output; a size below 1 means that the kernel does not fit."""
-        left, right, top, bottom = self.padding
-        padded = (self.size[0] + top + bottom, self.size[1] + left + right)
         height, width = (
-            (padded[i] - self.dilation[i] * (self.kernel[i] - 1) - 1) // self.stride[i] + 1 for i in range(2)
+            (self.padded_size[i] - self.dilation[i] * (self.kernel[i] - 1) - 1) // self.stride[i] + 1 for i in range(2)
         )
         return height, width
 
@@ -329,10 +338,11 @@ class Grid:
 
     def draw(self, primitive: str) -> Case:
         """One case that fits."""
-        while True:
+        for _ in range(100_000):
             case = self._any(primitive)
             if min(case.output_size) >= 1 and case.macs <= 4_000_000 and applies(case, lanes=16):
                 return case
+        raise ValueError(f"{primitive} applies to none of many convolutions")
 
     def _any(self, primitive: str) -> Case:
         pick = self.random.choice
@@ -416,23 +426,52 @@ def applies(case: Case, lanes: int, integers: bool = False) -> bool:
         case "sparse-gemm":
             return not depthwise
         case other:
-            raise ValueError(other)
+            found = primitives.primitive_class(other)().applies(shape_of(case, integers), _target(lanes))
+            return not isinstance(found, str)
+
+
+def shape_of(case: Case, integers: bool = False) -> ConvShape:
+    """The algebra of a case's convolution, as a primitive is asked about it."""
+    element, weights, total = ("i8", "i8", "i32") if integers else ("f32", "f32", "f32")
+    return ConvShape(
+        case.inputs,
+        case.outputs,
+        batch=case.batch,
+        groups=case.groups,
+        in_size=(1, 1) if case.linear else case.padded_size,
+        out_size=(1, 1) if case.linear else case.output_size,
+        kernel=(1, 1) if case.linear else case.kernel,
+        strides=case.stride,
+        dilations=case.dilation,
+        linear=case.linear,
+        element=element,
+        weights=weights,
+        accumulator=total,
+    )
+
+
+@cache
+def _target(lanes: int) -> AnyTarget:
+    figures = {"vector_bits": 32 * lanes, "vector_registers": 32}
+    return Target.from_figures({"kind": "cpu", "name": f"lanes-{lanes}", **figures})
 
 
 _COUNTS = {"direct": 35, "nchw": 30, "gemm": 35, "spatial-pack": 40, "grouped-spatial-pack": 40, "depthwise": 30}
 _COUNTS |= {"sparse-direct": 20, "sparse-gemm": 18, "sparse-spatial-pack": 20}
+# Of a primitive that stands nowhere in this file, which is asked itself what it does.
+_NEW, _COUNT = tuple(name for name in primitives.names() if name not in _COUNTS), 20
 
 
 def nasty() -> list[Case]:
     """The written list, for every primitive that each line names."""
-    cases = [Case(primitive, **values) for primitives, values in _NASTY for primitive in primitives]
+    cases = [Case(primitive, **values) for names, values in _NASTY for primitive in (*names, *_NEW)]
     return [replace(case, zeros=case.zeros or 0.8) if case.primitive in SPARSE else case for case in cases]
 
 
 def grid(lanes: int = 16, integers: bool = False) -> list[Case]:
     """All cases, the written ones and the drawn ones, that their primitives apply to."""
     cases = nasty()
-    for primitive, count in _COUNTS.items():
+    for primitive, count in {**_COUNTS, **dict.fromkeys(_NEW, _COUNT)}.items():
         generator = Grid(seed=len(primitive))
         cases += [generator.draw(primitive) for _ in range(count)]
     return [case for case in cases if applies(case, lanes, integers)]

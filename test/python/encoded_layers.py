@@ -91,8 +91,9 @@ def by_pytorch(layer: Layer, view: conv.Convolution, inputs: list[np.ndarray]) -
     data, _, out = view.forms
     x, start = (torch.from_numpy(array.astype(np.float64)) for array in inputs)
     letters = [letter for letter in "ngchw" if letter in data]
-    x = x.permute([data.index(letter) for letter in letters]).reshape(view.batch, view.in_channels, *view.in_size)
-    y = torch.nn.functional.conv2d(x, weights, stride=layer.strides, dilation=layer.dilations, groups=view.groups)
+    image = (view.shape.batch, view.shape.in_channels, *view.shape.in_size)
+    x = x.permute([data.index(letter) for letter in letters]).reshape(image)
+    y = torch.nn.functional.conv2d(x, weights, stride=layer.strides, dilation=layer.dilations, groups=view.shape.groups)
     letters = [letter for letter in "ngfhw" if letter in out]
     sizes = dict(zip(out, layer.result, strict=True))
     y = y.reshape([sizes[letter] for letter in letters]).permute([letters.index(letter) for letter in out])

@@ -22,12 +22,13 @@ from dlas_mlir.compiler.driver import compile_imported
 from dlas_mlir.compiler.frontend.importer import Imported
 from dlas_mlir.compiler.presets import Preset, load_preset
 from dlas_mlir.opt.pipeline import Pipeline, PythonPass, parse_pipeline
+from dlas_mlir.passes import primitives
 from dlas_mlir.passes.clean.set_target import SetTargetPass
 from dlas_mlir.runtime.devices import resolve
 from dlas_mlir.runtime.session import Session
 
-# The pass that lowers each name of the grid; `nchw` is the other layout of `direct`.
-_LAYOUTS = {"direct": ("direct", "nhwc"), "nchw": ("direct", "nchw")}
+# The choice behind a name of the grid; `nchw` is the other layout of `direct`.
+_CHOICES = {"nchw": "direct{layout=nchw}"}
 TOLERANCE = 1e-4
 
 
@@ -55,23 +56,16 @@ def preset_for(
 ) -> Preset:
     """The `auto` recipe, but each case's own convolution is done by the primitive that the case names. `name` is that
     of the layer in its case."""
-    primitives = {case.primitive for case in cases}
-    layouts = {_LAYOUTS[name][1] for name in primitives if name in _LAYOUTS}
-    assert len(layouts) <= 1, "one module has one layout of direct convolutions"
     choices = folder / "choices.json"
-    names = {
-        f"cases.{i}.{name(case)}": _LAYOUTS.get(case.primitive, (case.primitive,))[0] for i, case in enumerate(cases)
-    }
+    names = {f"cases.{i}.{name(case)}": _CHOICES.get(case.primitive, case.primitive) for i, case in enumerate(cases)}
     choices.write_text(json.dumps(names))
     # So little that images are split in tiles.
-    small = {"l2_bytes": 16 * 1024} if "sparse-spatial-pack" in primitives else {}
+    small = {"l2_bytes": 16 * 1024} if any(case.primitive == "sparse-spatial-pack" for case in cases) else {}
     target = figures.target(threads, **small)
     options: dict[str, dict[str, Any]] = {
         "dlas-set-target": dataclasses.asdict(SetTargetPass.for_target(target)),
         "dlas-select-primitive": {"choices": str(choices)},
     }
-    if layouts:
-        options["dlas-lower-direct"] = {"layout": layouts.pop()}
     preset = load_preset("x86-64-avx512/auto", threads=threads)
     flags = tuple(flag for flag in preset.iree_flags if not flag.startswith("--iree-llvmcpu-target-"))
     return dataclasses.replace(
@@ -99,6 +93,16 @@ class Result:
 
     errors: list[float]
     artifact: Artifact
+
+
+def check_choices(artifact: Artifact, folder: Path) -> None:
+    """Each layer of the file of choices became a kernel of the primitive that was asked for, with its options."""
+    taken = {
+        layer["layer"]: primitives.primitive_class(layer["primitive"])(**layer.get("options", {}))
+        for layer in artifact.layers
+    }
+    for name, text in json.loads((folder / "choices.json").read_text()).items():
+        assert primitives.parse(text).is_met_by(taken[name]), f"{name}: {taken[name]}, not {text}"
 
 
 def run_cases(cases: Sequence[Case], figures: Figures, folder: Path, threads: int = 1) -> Result:

@@ -144,12 +144,12 @@ def test_view_says_what_pytorch_computes(drawn):
     module = ir.Module.parse(_module(x, w, stride, dilation, groups, shape), CONTEXT)
     with CONTEXT:
         (view,) = (found for op in build.operations(module) if (found := conv.view(op)))
-    assert (view.batch, view.out_channels, *view.out_size) == shape
-    assert (view.batch, view.in_channels, *view.in_size) == x
-    assert (view.out_channels, view.group_in, *view.kernel) == w
-    assert (view.strides, view.dilations, view.groups) == (stride, dilation, groups)
-    assert 2 * view.macs == counter.get_total_flops()
-    assert view.depthwise == (groups > 1 and w[1] == 1)
+    assert (view.shape.batch, view.shape.out_channels, *view.shape.out_size) == shape
+    assert (view.shape.batch, view.shape.in_channels, *view.shape.in_size) == x
+    assert (view.shape.out_channels, view.shape.group_in, *view.shape.kernel) == w
+    assert (view.shape.strides, view.shape.dilations, view.shape.groups) == (stride, dilation, groups)
+    assert 2 * view.shape.macs == counter.get_total_flops()
+    assert view.shape.depthwise == (groups > 1 and w[1] == 1)
 
 
 @st.composite

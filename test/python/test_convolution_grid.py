@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import pytest
 from convolution_cases import Case, grid
-from grid_runner import TOLERANCE, Figures, run_cases
+from grid_runner import TOLERANCE, Figures, check_choices, run_cases
 
 _PER_MODULE = 25
 AVX512, AVX2, NEON = Figures(16, 32), Figures(8, 16), Figures(4, 32)
@@ -34,9 +33,7 @@ def check(cases: Sequence[Case], figures: Figures, folder, threads: int = 1) -> 
     wrong = [f"{error:.1e} {case}" for case, error in zip(cases, result.errors, strict=True) if error > TOLERANCE]
     assert not wrong, "\n".join(["relative errors beyond the tolerance:", *wrong])
     # Each convolution was done by the primitive that was asked for, and as a kernel of ours.
-    layers = {layer["layer"]: layer["primitive"] for layer in result.artifact.layers}
-    chosen = json.loads((folder / "choices.json").read_text())
-    assert {name: layers.get(name) for name in chosen} == chosen
+    check_choices(result.artifact, folder)
 
 
 @pytest.mark.parametrize("cases", modules())

@@ -43,7 +43,7 @@ CASES = [
 def test_upstream_sparsifier_computes_what_pytorch_does(context, layer: Layer, encoding: Encoding):
     module = encoded_module(layer, encoding)
     view = convolution_of(module)
-    assert view.encoding == encoding
+    assert view.shape.encoding == encoding
     inputs = data_of(layer)
     wanted = by_pytorch(layer, view, inputs)
     parse_pipeline("dlas-generalize-encoded").run(module)
@@ -111,5 +111,5 @@ def test_passes_before_and_after_keep_the_encoding(context, encoding: Encoding):
     clean = "dlas-fold-constants,canonicalize,cse,dlas-fold-batch-norm,canonicalize,cse,dlas-encode-sparsity"
     parse_pipeline(clean).run(module)
     view = convolution_of(module)
-    assert view.encoding == encoding
+    assert view.shape.encoding == encoding
     np.testing.assert_array_equal(view.constant_oihw(Constants(module.operation)), before)

@@ -53,7 +53,7 @@ def test_auto_finds_the_blocks_that_were_pruned(block: int, percent: int):
         options = f"sparsity={percent / 100} block={block}"
         parse_pipeline(f"dlas-prune-weights{{{options}}},dlas-encode-sparsity{{threshold=0.3}}").run(module)
         view = convolution_of(module)
-        assert view.encoding == (Encoding("csr") if block == 1 else Encoding("bsr", block=block))
+        assert view.shape.encoding == (Encoding("csr") if block == 1 else Encoding("bsr", block=block))
         array = view.constant_oihw(Constants(module.operation))
         share = ir.FloatAttr(view.op.attributes["dlas.sparsity"]).value
     count = array.size // block

@@ -4,7 +4,8 @@ A target is one TOML file, in the user's directories ($DLAS_PRESETS, a list of d
 `dlas_mlir/presets` in the configuration directory) or in `dlas_mlir.pipelines`; the first found is taken.
 The target `host` is the file that fits this machine, compiled for exactly its CPU. Targets can share recipes: those of
 the file named by `recipes_from`, which is looked for in the same directories, and stands for no target itself.
-Pipelines are made of fragments, those of `fragments.toml` in all these directories: of one name the first is taken.
+Pipelines are made of fragments, those of `fragments.toml` in all these directories: of one name the first is taken. The
+fragment `@primitives` is in no file: it lowers to every primitive that there is.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from dlas_mlir.compiler.presets.file import Fragment, Recipe, TargetFile
 from dlas_mlir.errors import DlasError
 from dlas_mlir.opt.options import closest
 from dlas_mlir.opt.pipeline import Pipeline, PythonPass, parse_pipeline
+from dlas_mlir.opt.pipeline_text import Source
+from dlas_mlir.passes import primitives
 from dlas_mlir.passes.clean.set_target import SetTargetPass
 
 HOST = "host"
@@ -122,7 +125,8 @@ def list_presets(wrong: list[DlasError] | None = None) -> list[Listed]:
 
 def list_fragments() -> list[Fragment]:
     """The fragments that pipelines of presets may name. A file that is wrong raises DlasError."""
-    found: dict[str, Fragment] = {}
+    lowerings = Source(",".join(f"dlas-lower-{name}" for name in primitives.names()), "@primitives")
+    found = {"primitives": Fragment("primitives", "the lowerings of all primitives, of other packages too", lowerings)}
     for folder in reversed(search_path()):
         if (path := folder / _FRAGMENTS).is_file():
             found |= preset_file.read_fragments(path)

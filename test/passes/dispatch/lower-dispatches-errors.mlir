@@ -24,7 +24,7 @@ func.func @f(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
 func.func @f(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
   %y = flow.dispatch.region -> (tensor<4x8xf32>) {
     %e = tensor.empty() : tensor<4x8xf32>
-    // expected-error@+1 {{`dlas.macs` is missing}}
+    // expected-error@+1 {{`dlas.shape` is missing}}
     %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
       attrs = {dlas.primitive = "direct", dlas.layer = "conv1",
                dlas.schedule = {kind = "cpu", tile = {d1 = 4}, order = ["d0", "d1"], vector = "d1", lanes = 4}} {
@@ -45,7 +45,7 @@ func.func @f(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
     %e = tensor.empty() : tensor<4x8xf32>
     // expected-error@+1 {{`dlas.primitive` is 5 : i64, not a string}}
     %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
-      attrs = {dlas.primitive = 5 : i64, dlas.layer = "conv1", dlas.macs = 7 : i64,
+      attrs = {dlas.primitive = 5 : i64, dlas.layer = "conv1",
                dlas.schedule = {kind = "cpu", tile = {d1 = 4}, order = ["d0", "d1"], vector = "d1", lanes = 4}} {
     ^bb0(%p: f32, %o: f32):
       %s = arith.negf %p : f32
@@ -62,9 +62,9 @@ func.func @f(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
 func.func @f(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
   %y = flow.dispatch.region -> (tensor<4x8xf32>) {
     %e = tensor.empty() : tensor<4x8xf32>
-    // expected-error@+1 {{`dlas.macs` is "many", not an integer}}
+    // expected-error@+1 {{`dlas.shape`: a layer's shape: `in_channels`: expected a whole number, at least 1, found 'many'}}
     %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
-      attrs = {dlas.primitive = "direct", dlas.layer = "conv1", dlas.macs = "many",
+      attrs = {dlas.primitive = "direct", dlas.layer = "conv1", dlas.shape = {in_channels = "many", out_channels = 8},
                dlas.schedule = {kind = "cpu", tile = {d1 = 4}, order = ["d0", "d1"], vector = "d1", lanes = 4}} {
     ^bb0(%p: f32, %o: f32):
       %s = arith.negf %p : f32

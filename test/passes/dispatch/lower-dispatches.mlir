@@ -3,7 +3,7 @@
 
 // NAME: error: `dlas-lower-dispatches` has no option `tile`; it has none
 
-// CHECK: module attributes {dlas.layers = [{layer = "fc", macs = 144 : i64, primitive = "gemm"}]}
+// CHECK: module attributes {dlas.layers = [{layer = "fc", macs = 144 : i64, options = {panel = 8 : i64}, primitive = "gemm", shape = {batch = 6 : i64, in_channels = 3 : i64, linear = true, out_channels = 8 : i64}}]}
 
 #id = affine_map<(d0, d1) -> (d0, d1)>
 #a = affine_map<(d0, d1, d2) -> (d0, d2)>
@@ -35,7 +35,7 @@ func.func @product(%x: tensor<6x3xf32>, %w: tensor<3x8xf32>, %bias: tensor<8xf32
     %e = tensor.empty() : tensor<6x8xf32>
     %start = linalg.fill ins(%zero : f32) outs(%e : tensor<6x8xf32>) -> tensor<6x8xf32>
     %1 = linalg.generic {indexing_maps = [#a, #b, #c], iterator_types = ["parallel", "parallel", "reduction"]} ins(%x, %w : tensor<6x3xf32>, tensor<3x8xf32>) outs(%start : tensor<6x8xf32>)
-      attrs = {dlas.layer = "fc", dlas.primitive = "gemm", dlas.macs = 144 : i64,
+      attrs = {dlas.layer = "fc", dlas.options = {panel = 8}, dlas.primitive = "gemm", dlas.shape = {batch = 6, in_channels = 3, linear = true, out_channels = 8},
                dlas.schedule = {kind = "cpu", distribute = {d0 = 3}, tile = {d1 = 4}, order = ["d0", "d1", "d2"], vector = "d1", lanes = 4}} {
     ^bb0(%p: f32, %q: f32, %o: f32):
       %m = arith.mulf %p, %q : f32

@@ -1,7 +1,7 @@
 // RUN: %dlas_opt %s --split-input-file --dlas-lower-depthwise --mlir-print-local-scope | FileCheck %s
-// RUN: not %dlas_opt %s --dlas-lower-depthwise=block=wide 2>&1 | FileCheck %s --check-prefix=TYPE
+// RUN: not %dlas_opt %s --dlas-lower-depthwise=block=8 2>&1 | FileCheck %s --check-prefix=OPTION
 
-// TYPE: error: `block`: expected a whole number, found `wide`
+// OPTION: error: `dlas-lower-depthwise` has no option `block`: it is an option of the primitive
 
 // One block of channels per step: lane k of an output block reads lane k of the input block.
 // CHECK-LABEL: func.func @plain

@@ -1,8 +1,12 @@
 // RUN: %dlas_opt %s --split-input-file --dlas-lower-direct --mlir-print-local-scope | FileCheck %s
-// RUN: %dlas_opt %s --split-input-file --dlas-lower-direct=layout=nchw --mlir-print-local-scope | FileCheck %s --check-prefix=NCHW
-// RUN: not %dlas_opt %s --split-input-file --dlas-lower-direct=layout=chwn 2>&1 | FileCheck %s --check-prefix=LAYOUT
+// RUN: sed 's/dlas.primitive =/dlas.options = {layout = "nchw"}, dlas.primitive =/' %s > %t.nchw.mlir
+// RUN: %dlas_opt %t.nchw.mlir --split-input-file --dlas-lower-direct --mlir-print-local-scope | FileCheck %s --check-prefix=NCHW
+// RUN: not %dlas_opt %s --split-input-file --dlas-lower-direct=layout=nchw 2>&1 | FileCheck %s --check-prefix=OPTION
+// RUN: sed 's/dlas.primitive =/dlas.options = {layout = "chwn"}, dlas.primitive =/' %s > %t.chwn.mlir
+// RUN: not %dlas_opt %t.chwn.mlir --split-input-file --dlas-lower-direct 2>&1 | FileCheck %s --check-prefix=LAYOUT
 
-// LAYOUT: error: `layout`: expected nhwc or nchw, found `chwn`
+// OPTION: error: `dlas-lower-direct` has no option `layout`: it is an option of the primitive, which is chosen as dlas-select-primitive{primitive=direct{layout=...}}, or in the IR by dlas.options = {layout = ...}
+// LAYOUT: error: `dlas.options`: `layout`: expected auto or nhwc or nchw or nhwgc, found `chwn`
 
 // Channels last is one block of all channels, a multiple of the lanes; those that fill it up are not read.
 // CHECK-LABEL: func.func @dense
@@ -16,7 +20,7 @@
 // CHECK-SAME: dlas.loops = ["n", "kb", "oh", "ow", "k", "cb", "r", "s", "c"], {{.*}}dlas.primitive = "direct"
 // CHECK: linalg.unpack {{.*}} tensor<1x1x4x4x8xf32> -> tensor<1x6x4x4xf32>
 
-// Nothing is laid out again with layout=nchw.
+// Nothing is laid out again in NCHW.
 // NCHW-LABEL: func.func @dense
 // NCHW-NOT: linalg.pack
 // NCHW: linalg.generic

@@ -1,8 +1,15 @@
 // RUN: %dlas_opt %s --split-input-file --dlas-lower-gemm --mlir-print-local-scope | FileCheck %s
-// RUN: %dlas_opt %s --split-input-file --dlas-lower-gemm=panel=2 --mlir-print-local-scope | FileCheck %s --check-prefix=PANEL
-// RUN: not %dlas_opt %s --dlas-lower-gemm=panel=-1 2>&1 | FileCheck %s --check-prefix=RANGE
+// RUN: sed 's/dlas.primitive =/dlas.options = {panel = 2}, dlas.primitive =/' %s > %t.panel.mlir
+// RUN: %dlas_opt %t.panel.mlir --split-input-file --dlas-lower-gemm --mlir-print-local-scope | FileCheck %s --check-prefix=PANEL
+// RUN: sed 's/dlas.primitive =/dlas.options = {panel = -1}, dlas.primitive =/' %s > %t.range.mlir
+// RUN: not %dlas_opt %t.range.mlir --split-input-file --dlas-lower-gemm 2>&1 | FileCheck %s --check-prefix=RANGE
+// RUN: sed 's/dlas.primitive =/dlas.options = {panel = 16}, dlas.primitive =/' %s > %t.wide.mlir
+// RUN: %dlas_opt %t.wide.mlir --split-input-file --dlas-lower-gemm 2>&1 | FileCheck %s --check-prefix=WIDE
+// RUN: not %dlas_opt %s --dlas-lower-gemm=block=4 2>&1 | FileCheck %s --check-prefix=NAME
 
-// RANGE: error: `panel`: expected at least 0, found -1
+// RANGE: error: `dlas.options`: `panel`: expected at least 0, found -1
+// NAME: error: `dlas-lower-gemm` has no option `block`; it has none
+// WIDE: remark: {{.*}}'gemm{panel=16}' does not fit; 'gemm{panel=4}' is taken instead
 
 // Pixels in rows, weights in panels [K/k, R*S*C, k]; im2col is an operation of its own.
 // CHECK-LABEL: func.func @image

@@ -1,7 +1,8 @@
 // RUN: %dlas_opt %s --split-input-file --dlas-lower-grouped-spatial-pack --mlir-print-local-scope | FileCheck %s
-// RUN: not %dlas_opt %s --dlas-lower-grouped-spatial-pack=blok=4 2>&1 | FileCheck %s --check-prefix=NAME
+// RUN: sed 's/dlas.primitive =/dlas.options = {blok = 4}, dlas.primitive =/' %s > %t.blok.mlir
+// RUN: not %dlas_opt %t.blok.mlir --split-input-file --dlas-lower-grouped-spatial-pack 2>&1 | FileCheck %s --check-prefix=NAME
 
-// NAME: error: `dlas-lower-grouped-spatial-pack` has no option `blok` (did you mean `block`?)
+// NAME: error: `dlas.options`: 'grouped-spatial-pack' has no option `blok`; it has block
 
 // Groups of whole blocks: the output block knows the block of input channels that its group starts at.
 // CHECK-LABEL: func.func @whole_blocks

@@ -12,7 +12,7 @@
 // CHECK-SAME: (d0, d4, d2 + d5, d3 + d6)>
 // CHECK-SAME: -> (d1, d4, d5, d6)>
 // CHECK-SAME: ins(%arg0, %cst{{.*}} : tensor<1x1x4x4xf32>, tensor<2x1x2x2xf32>)
-// CHECK-SAME: dlas.loops = ["n", "k", "oh", "ow", "c", "r", "s"], {{.*}}dlas.primitive = "sparse-direct", dlas.sparse = {block = 1 : i64, nonzeros = 3 : i64}
+// CHECK-SAME: dlas.loops = ["n", "k", "oh", "ow", "c", "r", "s"], {{.*}}dlas.primitive = "sparse-direct", {{.*}}dlas.sparse = {block = 1 : i64, nonzeros = 3 : i64}
 module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @csr(%x: tensor<1x1x4x4xf32>, %start: tensor<1x2x3x3xf32>) -> tensor<1x2x3x3xf32> {
   %w = arith.constant dense<[[[[1.0, 0.0], [0.0, 2.0]]], [[[0.0, 3.0], [0.0, 0.0]]]]> : tensor<2x1x2x2xf32>

@@ -12,7 +12,7 @@
 // CHECK: %[[COLUMNS:.*]] = tensor.collapse_shape %[[TAPS]] {{\[\[}}0], [1, 2, 3], [4], [5]] {{.*}} into tensor<1x12x2x2xf32>
 // CHECK: linalg.generic {{.*}}(d0, d4, d2, d3)>{{.*}}(d1, d4)>{{.*}}(d0, d1, d2, d3)>
 // CHECK-SAME: ins(%[[COLUMNS]], %{{.*}} : tensor<1x12x2x2xf32>, tensor<4x12xf32>)
-// CHECK-SAME: dlas.loops = ["n", "k", "oh", "ow", "crs"], {{.*}}dlas.primitive = "sparse-gemm", dlas.sparse = {block = 1 : i64, nonzeros = 48 : i64}
+// CHECK-SAME: dlas.loops = ["n", "k", "oh", "ow", "crs"], {{.*}}dlas.primitive = "sparse-gemm", {{.*}}dlas.sparse = {block = 1 : i64, nonzeros = 48 : i64}
 module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @im2col(%x: tensor<1x3x5x5xf32>, %start: tensor<1x4x2x2xf32>) -> tensor<1x4x2x2xf32> {
   %w = arith.constant dense<1.0> : tensor<4x3x2x2xf32>

@@ -1,10 +1,12 @@
-// RUN: %dlas_opt %s --allow-unregistered-dialect --split-input-file --dlas-lower-sparse-spatial-pack=rows=2 --canonicalize --mlir-print-local-scope | FileCheck %s
+// RUN: sed 's/dlas.primitive =/dlas.options = {rows = 2}, dlas.primitive =/' %s > %t.two.mlir
+// RUN: %dlas_opt %t.two.mlir --allow-unregistered-dialect --split-input-file --dlas-lower-sparse-spatial-pack --canonicalize --mlir-print-local-scope | FileCheck %s
 // RUN: %dlas_opt %s --allow-unregistered-dialect --split-input-file --dlas-lower-sparse-spatial-pack --canonicalize --mlir-print-local-scope | FileCheck %s --check-prefix=CACHE
-// RUN: not %dlas_opt %s --allow-unregistered-dialect --split-input-file --dlas-lower-sparse-spatial-pack=rows=3 2>&1 | FileCheck %s --check-prefix=DIVIDES
-// RUN: not %dlas_opt %s --dlas-lower-sparse-spatial-pack=rows=-1 2>&1 | FileCheck %s --check-prefix=OPTION
+// RUN: sed 's/dlas.primitive =/dlas.options = {rows = 3}, dlas.primitive =/' %s > %t.three.mlir
+// RUN: not %dlas_opt %t.three.mlir --allow-unregistered-dialect --split-input-file --dlas-lower-sparse-spatial-pack 2>&1 | FileCheck %s --check-prefix=DIVIDES
+// RUN: not %dlas_opt %s --dlas-lower-sparse-spatial-pack=rows=1 2>&1 | FileCheck %s --check-prefix=OPTION
 
-// OPTION: error: `rows`: expected at least 0, found -1
-// DIVIDES: error: 'sparse-spatial-pack' cannot do 2x2 3->4 @4x4: tiles of 3 rows do not divide 4
+// OPTION: error: `dlas-lower-sparse-spatial-pack` has no option `rows`: it is an option of the primitive
+// DIVIDES: error: 'sparse-spatial-pack{rows=3}' cannot do 2x2 3->4 @4x4: tiles of 3 rows do not divide 4
 
 #csr = #sparse_tensor.encoding<{ map = (k, c, r, s) -> (k : dense, c : compressed(nonunique), r : singleton(nonunique), s : singleton) }>
 
@@ -14,7 +16,7 @@
 // CHECK-SAME: outs({{.*}} : tensor<1x2x3x3x1x5xf32>) attrs = {dlas.loops = ["n", "t", "c", "h", "p", "w"]}
 // CHECK: linalg.generic {{.*}}(d0, d2 floordiv 2, d4, d2 mod 2 + d5, 0, d3 + d6)>
 // CHECK-SAME: ins(%[[TILES]]
-// CHECK-SAME: dlas.loops = ["n", "k", "oh", "ow", "c", "r", "s"], {{.*}}dlas.primitive = "sparse-spatial-pack", dlas.sparse = {block = 1 : i64, nonzeros = 48 : i64}
+// CHECK-SAME: dlas.loops = ["n", "k", "oh", "ow", "c", "r", "s"], {{.*}}dlas.primitive = "sparse-spatial-pack", {{.*}}dlas.sparse = {block = 1 : i64, nonzeros = 48 : i64}
 
 // All rows fit in the cache.
 // CACHE-LABEL: func.func @tiles

@@ -1,11 +1,21 @@
 // RUN: %dlas_opt %s --split-input-file --dlas-lower-spatial-pack --mlir-print-local-scope | FileCheck %s
-// RUN: %dlas_opt %s --split-input-file --dlas-lower-spatial-pack=block=2 --mlir-print-local-scope | FileCheck %s --check-prefix=BLOCK
-// RUN: not %dlas_opt %s --dlas-lower-spatial-pack=block=-4 2>&1 | FileCheck %s --check-prefix=RANGE
+// RUN: sed 's/dlas.primitive =/dlas.options = {block = 2}, dlas.primitive =/' %s > %t.block.mlir
+// RUN: %dlas_opt %t.block.mlir --split-input-file --dlas-lower-spatial-pack --mlir-print-local-scope | FileCheck %s --check-prefix=BLOCK
+// RUN: sed 's/dlas.primitive =/dlas.options = {block = -4}, dlas.primitive =/' %s > %t.range.mlir
+// RUN: not %dlas_opt %t.range.mlir --split-input-file --dlas-lower-spatial-pack 2>&1 | FileCheck %s --check-prefix=RANGE
+// RUN: sed 's/dlas.primitive =/dlas.options = {block = "wide"}, dlas.primitive =/' %s > %t.type.mlir
+// RUN: not %dlas_opt %t.type.mlir --split-input-file --dlas-lower-spatial-pack 2>&1 | FileCheck %s --check-prefix=TYPE
+// RUN: sed 's/dlas.primitive =/dlas.options = 2, dlas.primitive =/' %s > %t.kind.mlir
+// RUN: not %dlas_opt %t.kind.mlir --split-input-file --dlas-lower-spatial-pack 2>&1 | FileCheck %s --check-prefix=KIND
+// RUN: not %dlas_opt %s --dlas-lower-spatial-pack=tile=4 2>&1 | FileCheck %s --check-prefix=NAME
 
-// RANGE: error: `block`: expected at least 0, found -4
+// RANGE: error: `dlas.options`: `block`: expected at least 0, found -4
+// TYPE: error: `dlas.options`: `block`: expected int, found wide
+// KIND: error: `dlas.options` is 2 : i64, not a dictionary
+// NAME: error: `dlas-lower-spatial-pack` has no option `tile`; it has none
 
-// Activations NCHWc, weights OIHWio, parallel loops before reductions; the layer's name, primitive and work are
-// carried over.
+// Activations NCHWc, weights OIHWio, parallel loops before reductions; the layer's name, primitive, options and algebra
+// are carried over.
 // CHECK-LABEL: func.func @blocks
 // CHECK-DAG: %[[W:.*]] = linalg.pack %arg1 inner_dims_pos = [1, 0] inner_tiles = [4, 4] {{.*}} tensor<12x8x3x3xf32> -> tensor<3x2x3x3x4x4xf32>
 // CHECK-DAG: %[[X:.*]] = linalg.pack %arg0 inner_dims_pos = [1] inner_tiles = [4] {{.*}} tensor<1x8x6x6xf32> -> tensor<1x2x6x6x4xf32>
@@ -17,7 +27,7 @@
 // CHECK-SAME: iterator_types = ["parallel", "parallel", "parallel", "parallel", "parallel", "reduction", "reduction", "reduction", "reduction"]
 // CHECK-SAME: ins(%[[X]], %[[W]]
 // CHECK-SAME: outs(%[[ZEROS]]
-// CHECK-SAME: {dlas.layer = "features.0", dlas.loops = ["n", "kb", "oh", "ow", "k", "cb", "r", "s", "c"], dlas.macs = 13824 : i64, dlas.primitive = "spatial-pack"}
+// CHECK-SAME: {dlas.layer = "features.0", dlas.loops = ["n", "kb", "oh", "ow", "k", "cb", "r", "s", "c"], dlas.options = {block = 4 : i64}, dlas.primitive = "spatial-pack", dlas.shape = {constant = false, in_channels = 8 : i64, in_size = [6, 6], kernel = [3, 3], out_channels = 12 : i64, out_size = [4, 4]}}
 // CHECK: linalg.unpack %[[Y]] inner_dims_pos = [1] inner_tiles = [4] {{.*}} tensor<1x3x4x4x4xf32> -> tensor<1x12x4x4xf32>
 
 // BLOCK-LABEL: func.func @blocks

@@ -11,21 +11,49 @@
 // RUN: not %dlas_opt %s --dlas-select-primitive=prefer=gemm 2>&1 | FileCheck %s --check-prefix=NAME
 
 // The first primitive that applies is taken; a choice that was written by hand stays.
-// CHECK: linalg.conv_2d_nchw_fchw {dlas.layer = "first", dlas.primitive = "spatial-pack"}
-// CHECK: linalg.depthwise_conv_2d_nchw_chw {dlas.layer = "second", dlas.primitive = "depthwise"}
-// CHECK: linalg.conv_2d_nchw_fchw {dlas.layer = "by.hand", dlas.primitive = "direct"}
-// CHECK: linalg.matmul {dlas.layer = "last", dlas.primitive = "gemm"}
+// CHECK: linalg.conv_2d_nchw_fchw {dlas.layer = "first", dlas.options = {block = 4 : i64}, dlas.primitive = "spatial-pack"}
+// CHECK: linalg.depthwise_conv_2d_nchw_chw {dlas.layer = "second", dlas.options = {block = 4 : i64}, dlas.primitive = "depthwise"}
+// CHECK: linalg.conv_2d_nchw_fchw {dlas.layer = "by.hand", dlas.options = {layout = "nhwc"}, dlas.primitive = "direct"}
+// CHECK: linalg.matmul {dlas.layer = "last", dlas.options = {panel = 4 : i64}, dlas.primitive = "gemm"}
+
+// What is lowered has the options that were chosen.
+// RUN: %dlas_opt %s --dlas-select-primitive="primitive=spatial-pack{block=2},depthwise{block=8},gemm{panel=5}" | FileCheck %s --check-prefix=OPTIONS
+// OPTIONS: {dlas.layer = "first", dlas.options = {block = 2 : i64}, dlas.primitive = "spatial-pack"}
+// OPTIONS: {dlas.layer = "second", dlas.options = {block = 8 : i64}, dlas.primitive = "depthwise"}
+// OPTIONS: {dlas.layer = "last", dlas.options = {panel = 5 : i64}, dlas.primitive = "gemm"}
+// RUN: %dlas_opt %s --dlas-select-primitive="primitive=spatial-pack{block=2},depthwise{block=8},gemm{panel=5}" --dlas-lower-spatial-pack --dlas-lower-depthwise --dlas-lower-gemm | FileCheck %s --check-prefix=LOWERED
+// LOWERED: tensor<4x4x3x3x2x2xf32>
+// LOWERED: tensor<1x1x3x3x1x8xf32>
+// LOWERED: tensor<2x72x5xf32>
+
+// Selection asks with the options: with blocks of 2 a multiplier of 3 has no place, whatever the lanes are.
+// RUN: sed 's/{dlas.primitive = "direct"}/{dlas.primitive = "depthwise", dlas.options = {block = 3}}/' %s > %t.hand.mlir
+// RUN: not %dlas_opt %t.hand.mlir --dlas-select-primitive=primitive=direct,gemm 2>&1 | FileCheck %s --check-prefix=HAND
+// HAND: error: layer 'by.hand' (2x2 8->8 @3x3): 'depthwise{block=3}' does not apply: it is not depthwise
+
+// Options that there are not.
+// RUN: not %dlas_opt %s --dlas-select-primitive=primitive=spatial-pack{blok=2} 2>&1 | FileCheck %s --check-prefix=BLOK
+// BLOK: error: primitive `spatial-pack{blok=2}`: `spatial-pack` has no option `blok` (did you mean `block`?)
+// RUN: not %dlas_opt %s --dlas-select-primitive=primitive=spatial-pack{block=wide} 2>&1 | FileCheck %s --check-prefix=WIDE
+// WIDE: error: primitive `spatial-pack{block=wide}`: `block`: expected a whole number, found `wide`
+// RUN: not %dlas_opt %s --dlas-select-primitive=primitive=direct(gemm) 2>&1 | FileCheck %s --check-prefix=NEST
+// NEST: error: `direct(gemm)` is no primitive with options, such as spatial-pack{block=8}
+
+// A choice that the mark of a hand goes before is not taken silently.
+// RUN: %dlas_opt %s --dlas-select-primitive="primitive=direct choices=%S/Inputs/choices-marked.json fallback=gemm" 2>&1 | FileCheck %s --check-prefix=MARKED
+// MARKED: remark: layer 'by.hand' is marked with 'direct': the choice 'gemm{panel=2}' is not taken
+// MARKED: dlas.layer = "by.hand", dlas.options = {layout = "nhwc"}, dlas.primitive = "direct"
 
 // The file goes before the preference. Its choice for the linear layer does not apply.
-// CHOICES: linalg.conv_2d_nchw_fchw {dlas.layer = "first", dlas.primitive = "gemm"}
-// CHOICES: linalg.depthwise_conv_2d_nchw_chw {dlas.layer = "second", dlas.primitive = "direct"}
-// CHOICES: linalg.matmul {dlas.layer = "last", dlas.primitive = "gemm"}
+// CHOICES: linalg.conv_2d_nchw_fchw {dlas.layer = "first", {{.*}}dlas.primitive = "gemm"}
+// CHOICES: linalg.depthwise_conv_2d_nchw_chw {dlas.layer = "second", {{.*}}dlas.primitive = "direct"}
+// CHOICES: linalg.matmul {dlas.layer = "last", {{.*}}dlas.primitive = "gemm"}
 // CHOICE: error: layer 'last' (1x1 72->10 @1x1): 'direct' does not apply: a linear layer has no spatial dimensions
 
 // Without a preference only what was written by hand is checked and named.
 // NONE: linalg.conv_2d_nchw_fchw ins
 // NONE: linalg.depthwise_conv_2d_nchw_chw ins
-// NONE: linalg.conv_2d_nchw_fchw {dlas.layer = "by.hand", dlas.primitive = "direct"}
+// NONE: linalg.conv_2d_nchw_fchw {dlas.layer = "by.hand", dlas.options = {layout = "nhwc"}, dlas.primitive = "direct"}
 // NONE: linalg.matmul ins
 
 // FALLBACK-DAG: remark: layer 'second' (3x3 8->8 @4x4 groups 8): 'spatial-pack' does not apply: it has groups (see grouped-spatial-pack and depthwise); 'depthwise' is taken instead
