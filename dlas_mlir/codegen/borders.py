@@ -41,7 +41,7 @@ class Borders:
         """`tile` with the padding of the dimensions that are not split."""
         shape = self.tiles.shape(output)
         for i, loop in enumerate(self.tiles.out_loops):
-            if self.tiles.tiling.is_split(loop):
+            if self.tiles.nest.is_split(loop):
                 continue
             strips = ((0, output.low[i]), (shape[i] - output.high[i], output.high[i]))
             for start, size in strips:
@@ -61,14 +61,15 @@ class Borders:
 
     def _edges(self, output: Output) -> list[list[Edge | None]]:
         """For each dimension: all of the tile, and the edges that have padding."""
-        tiling = self.tiles.tiling
+        nest = self.tiles.nest
+        last = {axis.dim: axis.count - 1 for axis in nest.workgroup}
         edges: list[list[Edge | None]] = []
         for i, loop in enumerate(self.tiles.out_loops):
             edges.append([None])
-            if loop is not None and tiling.is_split(loop):
-                number, extent = self.workgroups[loop], tiling.extents[loop]
+            if loop is not None and nest.is_split(loop):
+                number, extent = self.workgroups[loop], nest.extents[loop]
                 before = Edge(number, 0, 0, output.low[i])
-                after = Edge(number, tiling.workgroups(loop) - 1, output.low[i] + extent, output.high[i])
+                after = Edge(number, last[loop], output.low[i] + extent, output.high[i])
                 edges[i] += [edge for edge in (before, after) if edge.size]
         return edges
 
@@ -97,7 +98,7 @@ class Borders:
         """`tile` with the padding in the box at `offsets` of `sizes`."""
         assert output.pad is not None
         last = len(sizes) - 1
-        width = min(self.tiles.tiling.lanes, 1 << (sizes[last].bit_length() - 1))
+        width = min(self.tiles.nest.lanes, 1 << (sizes[last].bit_length() - 1))
         vector = build.splat(output.pad, width)
 
         def nest(dim: int, indices: list[ir.Value], carried: list[ir.Value]) -> list[ir.Value]:

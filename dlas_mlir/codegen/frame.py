@@ -11,10 +11,10 @@ from iree.compiler import ir
 
 from dlas_mlir.codegen import build, dispatch
 from dlas_mlir.codegen.borders import Borders
+from dlas_mlir.codegen.nest import Nest
 from dlas_mlir.codegen.position import Place, Position
 from dlas_mlir.codegen.region import Access, Region
 from dlas_mlir.codegen.tiles import Tiles
-from dlas_mlir.codegen.tiling import Tiling
 from dlas_mlir.ir import affine
 from dlas_mlir.opt.base import PassError
 
@@ -43,17 +43,17 @@ def captured(region: Region) -> list[ir.Value]:
     return found
 
 
-def emit_frame(region: Region, tiling: Tiling, reads: Sequence[ir.Value], fill: Fill) -> ir.Operation:
+def emit_frame(region: Region, nest: Nest, reads: Sequence[ir.Value], fill: Fill) -> ir.Operation:
     """The flow.dispatch.workgroups that does `region`, reading `reads`, at the insertion point. An error of `fill`
     leaves nothing behind."""
     outputs = region.outputs
 
     def body(sources: list[ir.Value], targets: list[ir.Value]) -> None:
         loaded = [dispatch.load(source, value.type) for source, value in zip(sources, reads, strict=True)]
-        tiles = Tiles(region.out_loops, tiling)
+        tiles = Tiles(region.out_loops, nest)
         borders = _borders(tiles)
-        start = Position.start(tiling.loops)
-        bases = tuple(borders.bases.get(loop) for loop in range(tiling.loops))
+        start = Position.start(len(nest.extents))
+        bases = tuple(borders.bases.get(loop) for loop in range(len(nest.extents)))
         place = Place(Position(bases, start.constants), start)
         held = [tiles.empty(output) for output in outputs]
         held = [borders.fill(output, tile) for output, tile in zip(outputs, held, strict=True)]
@@ -61,25 +61,20 @@ def emit_frame(region: Region, tiling: Tiling, reads: Sequence[ir.Value], fill: 
         for output, tile, target in zip(outputs, held, targets, strict=True):
             borders.store(output, tile, target)
 
-    grid = [tiling.workgroups(loop) for loop in tiling.grid]
+    grid = [axis.count for axis in reversed(nest.workgroup)]
     results, updates = [output.type for output in outputs], [output.into for output in outputs]
     return dispatch.dispatch(grid, reads, results, updates, body)
 
 
 def _borders(tiles: Tiles) -> Borders:
     """Which workgroup this is, and where its part begins, along each loop that is split."""
-    tiling = tiles.tiling
     workgroups: dict[int, ir.Value] = {}
     bases: dict[int, ir.Value] = {}
-    for dimension, loop in enumerate(tiling.grid):
-        if not tiling.is_split(loop):
-            continue
-        extent, tile = tiling.extents[loop], tiling.workgroup[loop]
-        workgroups[loop] = dispatch.workgroup_id(dimension)
-        start = affine.dim(0) * affine.constant(tile)
-        if extent % tile:
-            # The last one is moved back, and overlaps the one before.
-            bases[loop] = build.minimum([start, affine.constant(extent - tile)], [workgroups[loop]])
+    for dimension, axis in enumerate(reversed(tiles.nest.workgroup)):
+        number = workgroups[axis.dim] = dispatch.workgroup_id(dimension)
+        start = affine.dim(0) * affine.constant(axis.step)
+        if axis.overlaps:
+            bases[axis.dim] = build.minimum([start, affine.constant(axis.extent - axis.step)], [number])
         else:
-            bases[loop] = build.apply(start, [workgroups[loop]])
+            bases[axis.dim] = build.apply(start, [number])
     return Borders(tiles, workgroups, bases)

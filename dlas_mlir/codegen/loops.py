@@ -1,4 +1,4 @@
-"""The loops of a kernel. An axis whose step is its extent is no loop."""
+"""The loops of a kernel. An axis of one step is no loop."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from iree.compiler import ir
 
 from dlas_mlir.codegen import build
+from dlas_mlir.codegen.nest import Axis
 from dlas_mlir.codegen.position import Place, Position
-from dlas_mlir.codegen.tiling import Axis
 from dlas_mlir.ir import affine
 
 Values = list[ir.Value]
@@ -20,14 +20,14 @@ def over_tiles(axes: Sequence[Axis], place: Place, carried: Values, body: Callab
     if not axes:
         return body(place, carried)
     axis, *rest = axes
-    if axis.extent == axis.step:
+    if axis.count == 1:
         return over_tiles(rest, place, carried, body)
 
     def iteration(iv: ir.Value, inner: Values) -> Values:
-        if axis.extent % axis.step:
+        if axis.overlaps:
             iv = build.minimum([affine.dim(0), affine.constant(axis.extent - axis.step)], [iv])
-        here = place.here.advanced(axis.loop, iv)
-        return over_tiles(rest, Place(here, place.inside.moved(axis.loop, iv)), inner, body)
+        here = place.here.advanced(axis.dim, iv)
+        return over_tiles(rest, Place(here, place.inside.moved(axis.dim, iv)), inner, body)
 
     return build.for_loop(axis.extent, axis.step, carried, iteration)
 
@@ -37,10 +37,10 @@ def over_sums(axes: Sequence[Axis], here: Position, sums: Values, body: Callable
     if not axes:
         return body(here, sums)
     axis, *rest = axes
-    if axis.extent == axis.step:
+    if axis.count == 1:
         return over_sums(rest, here, sums, body)
 
     def iteration(iv: ir.Value, carried: Values) -> Values:
-        return over_sums(rest, here.moved(axis.loop, iv), carried, body)
+        return over_sums(rest, here.moved(axis.dim, iv), carried, body)
 
     return build.for_loop(axis.extent, axis.step, sums, iteration)

@@ -11,9 +11,11 @@ for workgroup in oh by 7 (8), kb by 2 (2)           workgroup axes, the last one
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from dlas_mlir.codegen.schedule import Schedule
@@ -49,7 +51,8 @@ class Axis:
 @dataclass(frozen=True)
 class Nest:
     """All axes, from the outermost in, by role. `lane` is the vector's; `register` holds those of the tile that is
-    computed together, with the vectors of the vector loop among them (in steps of its lanes)."""
+    computed together, with the vectors of the vector loop among them (in steps of its lanes). The `chunk` of a sparse
+    contraction is around the innermost `cache` axis, that of output channels."""
 
     workload: Workload
     schedule: Schedule
@@ -77,12 +80,17 @@ class Nest:
         order = (*(name for name in workload.names if name not in schedule.order), *schedule.order)
         parallel = [loop for loop in order if loop not in workload.reductions]
         if schedule.kind == "sparse":
-            parallel.sort(key=lambda loop: loop == SparseRoles(workload).channel)  # innermost, be it but one
+            # The loop of output channels is the innermost one, be it of one iteration.
+            channel = SparseRoles(workload).channel
+            parallel.sort(key=lambda loop: loop == channel and extents[loop] == 1)
         reductions = [loop for loop in order if loop in workload.reductions]
+        if schedule.kind == "sparse":
+            # Non-zeros follow each other as the loops do, whatever their order in a schedule.
+            reductions = list(workload.reductions)
         if workload.root.dot is not None:
             # The innermost loop of a dot product is in the instruction.
             reductions.remove(workload.names[-1])
-        chunked = reductions[:1] if schedule.kind == "sparse" else []
+        chunked = reductions[:1] if schedule.kind == "sparse" and _can_hold_sums(workload, schedule) else []
         unrolled = [] if schedule.kind == "sparse" else [loop for loop in reductions if schedule.tile_of(loop) > 1]
         lanes = schedule.lanes
         return Nest(
@@ -104,25 +112,40 @@ class Nest:
             lane=axis(schedule.vector, "lane", min(lanes, schedule.tile_of(schedule.vector)), 1),
         )
 
-    def part(self, dim: int) -> int:
-        """The iterations of loop number `dim` that one workgroup does."""
-        loop = self.workload.loops[dim]
-        return self.schedule.part_of(loop.name, loop.extent)
+    @cached_property
+    def extents(self) -> tuple[int, ...]:
+        """The iterations of each loop, by its number."""
+        return tuple(loop.extent for loop in self.workload.loops)
 
-    def tile(self, dim: int) -> int:
-        """The iterations of loop number `dim` in one register tile."""
-        return self.schedule.tile_of(self.workload.loops[dim].name)
+    @cached_property
+    def parts(self) -> tuple[int, ...]:
+        """How many of them one workgroup does."""
+        return tuple(self.schedule.part_of(loop.name, loop.extent) for loop in self.workload.loops)
+
+    @cached_property
+    def tiles(self) -> tuple[int, ...]:
+        """How many of them one register tile has; of a reduction, how many follow each other without a loop."""
+        return tuple(map(self.schedule.tile_of, self.workload.names))
+
+    @property
+    def lanes(self) -> int:
+        """The lanes of a vector, idle ones too, where the tile of the vector loop is narrower."""
+        return self.schedule.lanes
 
     def is_split(self, dim: int | None) -> bool:
-        """Whether several workgroups share loop number `dim`."""
-        return dim is not None and self.part(dim) != self.workload.loops[dim].extent
+        """Whether several workgroups share loop number `dim` (None: a dimension of one element)."""
+        return dim is not None and self.parts[dim] != self.extents[dim]
 
-    def span(self, dim: int) -> Span:
-        """Where register tiles begin in a loop. What was moved back for the last one makes the step smaller."""
-        extent, part, tile = self.workload.loops[dim].extent, self.part(dim), self.tile(dim)
-        begins = (part, extent - part) if part != extent else ()
-        inside = (tile, part - tile) if tile != part else ()
-        return Span(0, extent - tile, math.gcd(*begins, *inside))
+    @cached_property
+    def spans(self) -> tuple[Span, ...]:
+        """Where register tiles begin in each loop. What was moved back for the last one makes the step smaller."""
+        return tuple(itertools.starmap(_span, zip(self.extents, self.parts, self.tiles, strict=True)))
+
+    def origins(self, dim: int) -> list[int]:
+        """Where register tiles begin in loop number `dim`, one by one."""
+        extent, part, tile = self.extents[dim], self.parts[dim], self.tiles[dim]
+        starts = [min(start, part - tile) for start in range(0, part, tile)]
+        return [min(base, extent - part) + start for base in range(0, extent, part) for start in starts]
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
@@ -137,13 +160,10 @@ class Nest:
             grid = ", ".join(f"{axis.loop} by {axis.step} ({axis.count})" for axis in self.workgroup)
             yield line(f"for workgroup in {grid}")
             depth += 1
-        for axis in self.cache:
+        blocks = self.cache[-1:] if self.chunk else ()
+        for axis in (*self.cache[: len(self.cache) - len(blocks)], *self.chunk, *blocks):
             if axis.count > 1:
                 yield line(_loop(axis))
-                depth += 1
-        for axis in self.chunk:
-            if axis.count > 1:
-                yield line(f"for chunk of {axis.step} {axis.loop} in {axis.extent}")
                 depth += 1
         tile = "".join(f"[{axis.count} {axis.loop}]" for axis in self.register)
         yield line(f"acc{tile} x {self.lane.extent} lanes of {self.lane.loop} = {self._initial()}")
@@ -174,7 +194,24 @@ class Nest:
         return "none" if item is None else _operand(self.workload, item)
 
 
+def _can_hold_sums(workload: Workload, schedule: Schedule) -> bool:
+    """Whether the sums of a chunk can be left in the result: its elements are the accumulator's, lanes together, and no
+    other workgroup writes there meanwhile."""
+    output = workload.outputs[0]
+    same = workload.stages[output.stage].element == workload.root.element
+    alone = all(extent % schedule.part_of(loop, extent) == 0 for loop, extent in workload.extents.items())
+    return same and alone and workload.out[-1] == schedule.vector
+
+
+def _span(extent: int, part: int, tile: int) -> Span:
+    begins = (part, extent - part) if part != extent else ()
+    inside = (tile, part - tile) if tile != part else ()
+    return Span(0, extent - tile, math.gcd(*begins, *inside))
+
+
 def _loop(axis: Axis) -> str:
+    if axis.role == "chunk":
+        return f"for chunk of {axis.step} {axis.loop} in {axis.extent}"
     by = f" by {axis.step}" if axis.step > 1 else ""
     return f"for {axis.loop} in {axis.extent}{by}{', the last one moved back' if axis.overlaps else ''}"
 

@@ -11,7 +11,6 @@ from dlas_mlir.codegen.read_region import read_region
 from dlas_mlir.codegen.read_workload import read_workload
 from dlas_mlir.codegen.schedule import ATTRIBUTE, Schedule, ScheduleError
 from dlas_mlir.codegen.sparse import kernel as sparse
-from dlas_mlir.codegen.tiling import Tiling
 from dlas_mlir.codegen.workload import Workload
 from dlas_mlir.ir import attributes
 from dlas_mlir.opt.base import PassError
@@ -29,9 +28,9 @@ def emit_kernel(region_op: ir.Operation) -> ir.Operation:
     """
     region = read_region(region_op)
     workload = read_workload(region)
-    tiling = Tiling.of(Nest.of(workload, attached_schedule(region.root.op, workload)))
+    nest = Nest.of(workload, attached_schedule(region.root.op, workload))
     with ir.InsertionPoint(region_op), region.root.op.location:
-        op = (cpu if workload.sparsity is None else sparse).emit(region, tiling)
+        op = (cpu if workload.sparsity is None else sparse).emit(region, nest)
     if len(op.results) > 1 and _reads_nothing(op):
         op.erase()
         # iree-compile computes it again for each reader, and may then take its first result for another.

@@ -50,7 +50,8 @@ class Schedule:
         Workgroups are numbered with the last distributed loop of `order` fastest.
     tile: iterations that are unrolled (default: 1). Those of parallel loops are computed together in registers (a
         multiple of `lanes` for the vector loop of a `cpu` schedule), those of reductions follow each other. The tile of
-        the outermost reduction of a `sparse` schedule is the chunk of channels that is done at once.
+        the first reduction of a workload is in a `sparse` schedule the chunk of channels that is done at once, and
+        non-zeros are in the order of the workload's reductions.
 
     A tile that does not divide its parallel loop is no obstacle: the last one is moved back to overlap the one before.
     """

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from iree.compiler import ir
 
 from dlas_mlir.codegen import build
+from dlas_mlir.codegen.nest import Nest
 from dlas_mlir.codegen.position import Position
 from dlas_mlir.codegen.region import Output
-from dlas_mlir.codegen.tiling import Tiling
 from dlas_mlir.codegen.vector.lanes import Vectors
 from dlas_mlir.ir import affine
 
@@ -20,14 +20,14 @@ class Tiles:
     dimension of one element)."""
 
     out_loops: tuple[int | None, ...]
-    tiling: Tiling
+    nest: Nest
 
     def shape(self, output: Output) -> list[int]:
         """A dimension that is not split carries its padding; the padding of a split one is written apart."""
         shape = []
         for i, loop in enumerate(self.out_loops):
-            size = 1 if loop is None else self.tiling.workgroup[loop]
-            shape.append(size if self.tiling.is_split(loop) else output.low[i] + size + output.high[i])
+            size = 1 if loop is None else self.nest.parts[loop]
+            shape.append(size if self.nest.is_split(loop) else output.low[i] + size + output.high[i])
         return shape
 
     def empty(self, output: Output) -> ir.Value:
@@ -39,7 +39,7 @@ class Tiles:
         return [
             inside.index(
                 affine.constant(0) if loop is None else affine.dim(loop),
-                0 if self.tiling.is_split(loop) else output.low[i],
+                0 if self.nest.is_split(loop) else output.low[i],
             )
             for i, loop in enumerate(self.out_loops)
         ]

@@ -151,6 +151,21 @@ def test_the_nest_prints_as_loops():
     assert lines[-1].strip().startswith("store ")
 
 
+def test_chunks_are_around_output_channels():
+    workload = layer("sparse 3x3 64->64 @56")
+    schedule = scheduling.rule(workload, cpu("x86-64-avx512", 2))
+    lines = [line.strip() for line in str(Nest.of(workload, schedule)).splitlines()]
+    assert lines[:3] == ["for workgroup in oh by 4 (14)", "for chunk of 16 c in 64", "for k in 64"]
+
+
+def test_sums_are_not_left_where_workgroups_overlap():
+    workload = layer("sparse 3x3 64->64 @56")
+    value = scheduling.rule(workload, cpu("x86-64-avx512", 2)).to_value()
+    nest = Nest.of(workload, Schedule.from_value({**value, "distribute": {"oh": 9}}, workload))
+    assert nest.workgroup[0].overlaps
+    assert not nest.chunk
+
+
 # What does not fit is named.
 
 

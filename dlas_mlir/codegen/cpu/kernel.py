@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from iree.compiler import ir
@@ -25,49 +26,48 @@ from dlas_mlir.codegen import build
 from dlas_mlir.codegen.cpu.cascade import Cascade, added, is_long_sum
 from dlas_mlir.codegen.frame import Workgroup, captured, emit_frame
 from dlas_mlir.codegen.loops import over_sums, over_tiles
+from dlas_mlir.codegen.nest import Axis, Nest
 from dlas_mlir.codegen.position import Place, Position
 from dlas_mlir.codegen.region import Access, Region
 from dlas_mlir.codegen.stages import Point, Stages
-from dlas_mlir.codegen.tiling import Tiling
 from dlas_mlir.codegen.vector.body import BodyEmitter
 from dlas_mlir.codegen.vector.lanes import Vectors
 from dlas_mlir.codegen.vector.reader import Reader
 from dlas_mlir.ir import affine
 
 
-def emit(region: Region, tiling: Tiling) -> ir.Operation:
+def emit(region: Region, nest: Nest) -> ir.Operation:
     """The kernel of `region` at the insertion point."""
-    points = points_of(region, tiling)
+    points = points_of(region, nest)
 
     def fill(workgroup: Workgroup, tiles: list[ir.Value]) -> list[ir.Value]:
-        reader = Reader(workgroup.tensors, Vectors.full(tiling.vector, tiling.lanes), tiling.spans())
-        kernel = _Kernel(tiling, Stages(region, workgroup, reader), points)
-        return over_tiles(tiling.axes(), workgroup.place, tiles, kernel.register_tile)
+        reader = Reader(workgroup.tensors, Vectors.full(nest.lane.dim, nest.lanes), nest.spans)
+        kernel = _Kernel(nest, Stages(region, workgroup, reader), points)
+        return over_tiles(nest.cache, workgroup.place, tiles, kernel.register_tile)
 
-    return emit_frame(region, tiling, captured(region), fill)
+    return emit_frame(region, nest, captured(region), fill)
 
 
-def points_of(region: Region, tiling: Tiling) -> list[Point]:
+def points_of(region: Region, nest: Nest) -> list[Point]:
     """The offsets of the vectors in the register tile; loops that the vector operands run over vary fastest, so that a
     broadcast value is used while it is at hand."""
     vector_dims: set[int] = set()
     for item in region.root.inputs:
         if isinstance(item, Access):
             dims = set().union(*(affine.dims_of(expr) for expr in item.exprs)) if item.exprs else set()
-            if tiling.vector in dims:
+            if nest.lane.dim in dims:
                 vector_dims |= dims
-    parallel = sorted(sorted(tiling.parallel), key=lambda loop: loop in vector_dims)
-    steps = {tiling.vector: tiling.lanes}
-    return offsets([range(0, tiling.register[loop], steps.get(loop, 1)) for loop in parallel], parallel, tiling.loops)
+    axes = sorted(nest.register, key=lambda axis: (axis.dim in vector_dims, axis.dim))
+    return offsets(axes, len(nest.extents))
 
 
-def offsets(ranges: list[range], loops: tuple[int, ...] | list[int], count: int) -> list[Point]:
-    """All combinations of offsets of some `loops` among `count`, those of the last varying fastest."""
+def offsets(axes: Sequence[Axis], loops: int) -> list[Point]:
+    """Where the steps of some `axes` begin, for each of `loops` loops; the last axis varies fastest."""
     found = []
-    for combination in itertools.product(*ranges):
-        point = [0] * count
-        for loop, offset in zip(loops, combination, strict=True):
-            point[loop] = offset
+    for combination in itertools.product(*(range(0, axis.extent, axis.step) for axis in axes)):
+        point = [0] * loops
+        for axis, offset in zip(axes, combination, strict=True):
+            point[axis.dim] = offset
         found.append(tuple(point))
     return found
 
@@ -76,7 +76,7 @@ def offsets(ranges: list[range], loops: tuple[int, ...] | list[int], count: int)
 class _Kernel:
     """Computes tiles of registers: a vector for each of `points`."""
 
-    tiling: Tiling
+    nest: Nest
     stages: Stages
     points: list[Point]
 
@@ -91,22 +91,21 @@ class _Kernel:
     def _contract(self, here: Position, start: list[ir.Value]) -> list[ir.Value]:
         """The vectors of the root's result, one for each point."""
         region = self.stages.region
-        if not self.tiling.reductions:
-            return self.stages.evaluate(region.root, here, self.points, start, BodyEmitter(self.tiling.lanes))
+        if not self.nest.reduce:
+            return self.stages.evaluate(region.root, here, self.points, start, BodyEmitter(self.nest.lanes))
         if is_long_sum(region.root, region.extents, region.reductions):
             return added(start, self._cascade(start[0].type).total(here))
         return self._chain(0, here, start)
 
     def _chain(self, depth: int, here: Position, sums: list[ir.Value]) -> list[ir.Value]:
         """The reductions from `depth` on, one addition after the other."""
-        return over_sums(self.tiling.sums()[depth:], here, sums, self._unrolled)
+        return over_sums(self.nest.reduce[depth:], here, sums, self._unrolled)
 
     def _cascade(self, vector: ir.Type) -> Cascade:
-        sums = self.tiling.sums()
-        zero = build.splat(build.zero(ir.VectorType(vector).element_type), self.tiling.lanes)
+        zero = build.splat(build.zero(ir.VectorType(vector).element_type), self.nest.lanes)
         return Cascade(
-            loops=tuple((axis.loop, axis.extent // axis.step, axis.step) for axis in sums),
-            unrolled=math.prod(axis.step for axis in sums),
+            loops=tuple((axis.dim, axis.count, axis.step) for axis in self.nest.reduce),
+            unrolled=math.prod(axis.step for axis in self.nest.reduce),
             chain=self._chain,
             zeros=[zero] * len(self.points),
         )
@@ -115,9 +114,8 @@ class _Kernel:
         """One step of the reductions."""
         reader, root = self.stages.reader, self.stages.region.root
         outer = reader.forget()
-        emitter = BodyEmitter(self.tiling.lanes)
-        ranges = [range(axis.step) for axis in self.tiling.sums()]
-        for offset in offsets(ranges, self.tiling.reductions, self.tiling.loops):
+        emitter = BodyEmitter(self.nest.lanes)
+        for offset in offsets(self.nest.unroll, len(self.nest.extents)):
             accumulators = self.stages.evaluate(root, here.plus(offset), self.points, accumulators, emitter)
         reader.restore(outer)
         return accumulators

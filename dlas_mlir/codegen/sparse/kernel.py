@@ -30,33 +30,33 @@ from iree.compiler.dialects import arith
 from dlas_mlir.codegen import build
 from dlas_mlir.codegen.frame import Workgroup, captured, emit_frame
 from dlas_mlir.codegen.loops import over_tiles
+from dlas_mlir.codegen.nest import Nest
 from dlas_mlir.codegen.position import Place, Position
 from dlas_mlir.codegen.region import Region
 from dlas_mlir.codegen.sparse.contraction import Contraction
 from dlas_mlir.codegen.sparse.rows import Rows
 from dlas_mlir.codegen.stages import Point, Stages
-from dlas_mlir.codegen.tiling import Tiling
 from dlas_mlir.codegen.vector.lanes import Vectors
 from dlas_mlir.codegen.vector.reader import Reader
 from dlas_mlir.ir import affine
 from dlas_mlir.ir.constants import constant
 
 
-def emit(region: Region, tiling: Tiling) -> ir.Operation:
+def emit(region: Region, nest: Nest) -> ir.Operation:
     """The kernel of `region`, whose root carries `dlas.sparse`, at the insertion point."""
-    work = Contraction.of(region, tiling)
+    work = Contraction.of(region, nest)
     reads = captured(region)
     rows = work.rows()
     constants = tuple(constant(array.reshape(-1), "sparse") for array in (rows.starts, rows.offsets, rows.values))
     reads = [value for value in reads if value != work.weights.view.source] + list(constants)
 
     def fill(workgroup: Workgroup, tiles: list[ir.Value]) -> list[ir.Value]:
-        vectors = Vectors(tiling.vector, tiling.lanes, min(tiling.register[tiling.vector], tiling.lanes))
-        reader = Reader(workgroup.tensors, vectors, tiling.spans())
+        vectors = Vectors(nest.lane.dim, nest.lanes, nest.lane.extent)
+        reader = Reader(workgroup.tensors, vectors, nest.spans)
         kernel = _Kernel(work, rows, constants, Stages(region, workgroup, reader), work.points())
-        return over_tiles(tiling.axes()[:-1], workgroup.place, tiles, kernel.pixels)
+        return over_tiles(nest.cache[:-1], workgroup.place, tiles, kernel.pixels)
 
-    return emit_frame(region, tiling, reads, fill)
+    return emit_frame(region, nest, reads, fill)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class _Kernel:
 
     def pixels(self, place: Place, tiles: list[ir.Value]) -> list[ir.Value]:
         """All output channels of a tile of pixels, chunk by chunk; the first and the last chunk are not in the loop."""
-        channels, chunks = self.work.tiling.axes()[-1:], self.work.chunks
+        channels, chunks = self.work.nest.cache[-1:], self.work.chunks
 
         def chunk(which: _Chunk, carried: list[ir.Value]) -> list[ir.Value]:
             return over_tiles(channels, place, carried, partial(self._register_tile, which))
@@ -128,7 +128,7 @@ class _Kernel:
             for point, value in zip(self.points, sums, strict=True):
                 distance = self.work.places.distance(point)
                 if distance not in vectors:
-                    vectors[distance] = build.read_vector(data, [build.plus(at, distance)], self.work.tiling.lanes)
+                    vectors[distance] = build.read_vector(data, [build.plus(at, distance)], self.work.nest.lanes)
                 added.append(build.fma(weights[point[self.work.channel]], vectors[distance], value))
             return added
 
@@ -148,4 +148,4 @@ class _Kernel:
 
     def _weight(self, values: ir.Value, nonzero: ir.Value, channel: int) -> ir.Value:
         place = build.apply(affine.dim(0) * self.work.block + affine.constant(channel), [nonzero])
-        return build.broadcast(build.extract(values, [place]), self.work.tiling.lanes)
+        return build.broadcast(build.extract(values, [place]), self.work.nest.lanes)

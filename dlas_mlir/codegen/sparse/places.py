@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from iree.compiler import ir
 
+from dlas_mlir.codegen.nest import Nest
 from dlas_mlir.codegen.region import Access
-from dlas_mlir.codegen.tiling import Tiling
 from dlas_mlir.ir import affine
 from dlas_mlir.ir.linalg import shape_of
 from dlas_mlir.ir.strides import Form, form_of
@@ -22,7 +22,7 @@ class Places:
     """The places of the activations `data`. `pixels` are the parallel loops but that of output channels."""
 
     data: Access
-    tiling: Tiling
+    nest: Nest
     pixels: tuple[int, ...]
 
     @property
@@ -33,12 +33,12 @@ class Places:
     @property
     def first(self) -> int:
         """The place of the first pixel's first tap."""
-        return int(self.at([0] * self.tiling.loops))
+        return int(self.at([0] * len(self.nest.extents)))
 
     @property
     def last(self) -> int:
         """The place of the last pixel's last tap."""
-        return int(self.at([extent - 1 for extent in self.tiling.extents]))
+        return int(self.at([extent - 1 for extent in self.nest.extents]))
 
     def at(self, loops: list) -> np.ndarray:
         """The place for arrays of loop positions."""
@@ -49,7 +49,7 @@ class Places:
 
     def along(self, loop: int, positions: int | np.ndarray) -> np.ndarray:
         """How far from the first pixel those at `positions` of one loop are."""
-        at: list = [0] * self.tiling.loops
+        at: list = [0] * len(self.nest.extents)
         at[loop] = np.asarray(positions)
         return self.at(at) - self.first
 
@@ -57,7 +57,7 @@ class Places:
         """How far the pixel at `offsets` in a register tile is from its first one."""
         distance = 0
         for loop in self.pixels:
-            if loop == self.tiling.vector and self.tiling.lanes > 1:
+            if loop == self.nest.lane.dim and self.nest.lanes > 1:
                 distance += offsets[loop]
             else:
                 distance += int(self.along(loop, offsets[loop]))
@@ -65,7 +65,7 @@ class Places:
 
     def pixel(self) -> ir.AffineExpr:
         """The place of a pixel's first tap, less the offset of the slice that is read, as an expression of loops."""
-        zero, loops = affine.constant(0), range(self.tiling.loops)
+        zero, loops = affine.constant(0), range(len(self.nest.extents))
         pixels = [affine.dim(loop) if loop in self.pixels else zero for loop in loops]
         place = zero
         for expr, stride in zip(self.data.exprs, self._strides(), strict=True):
@@ -78,12 +78,12 @@ class Places:
         if not self._is_separable():
             raise PassError("the taps of a sparse contraction are not at constant distances from its pixels")
         for loop in self.pixels:
-            tile = np.arange(self.tiling.register[loop])
-            origins = np.array(self.tiling.origins(loop))[:, None]
+            tile = np.arange(self.nest.tiles[loop])
+            origins = np.array(self.nest.origins(loop))[:, None]
             moved = self.along(loop, origins + tile) - self.along(loop, origins)
             if np.any(moved != self.along(loop, tile)):
                 raise PassError("the register tile of a sparse contraction does not fit the layout of its activations")
-            if loop == self.tiling.vector and self.tiling.lanes > 1 and np.any(self.along(loop, tile) != tile):
+            if loop == self.nest.lane.dim and self.nest.lanes > 1 and np.any(self.along(loop, tile) != tile):
                 raise PassError("the lanes of a sparse contraction are not neighbours in its activations")
 
     def _is_separable(self) -> bool:

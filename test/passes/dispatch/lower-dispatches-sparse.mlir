@@ -169,6 +169,36 @@ func.func @not_constant(%x: tensor<1x2x1x4xf32>, %w: tensor<2x2xf32>) -> tensor<
 
 // -----
 
+#data = affine_map<(d0, d1, d2, d3, d4) -> (d0, d4, d2, d3)>
+#weights = affine_map<(d0, d1, d2, d3, d4) -> (d1, d4)>
+#out = affine_map<(d0, d1, d2, d3, d4) -> (d0, d1, d2, d3)>
+
+// The order of a schedule is kept, or refused.
+// REMARK: remark: left to the compiler's own schedule: the output channels of a sparse contraction are its innermost parallel loop
+// CHECK-LABEL: func.func @channels_outermost
+// CHECK-NOT: flow.dispatch
+func.func @channels_outermost(%x: tensor<1x2x1x4xf32>) -> tensor<1x2x1x4xf32> {
+  %zero = arith.constant 0.0 : f32
+  %w = arith.constant dense<[[1.0, 0.0], [0.0, 2.0]]> : tensor<2x2xf32>
+  %y = flow.dispatch.region -> (tensor<1x2x1x4xf32>) {
+    %e = tensor.empty() : tensor<1x2x1x4xf32>
+    %start = linalg.fill ins(%zero : f32) outs(%e : tensor<1x2x1x4xf32>) -> tensor<1x2x1x4xf32>
+    %1 = linalg.generic {indexing_maps = [#data, #weights, #out], iterator_types = ["parallel", "parallel", "parallel", "parallel", "reduction"]}
+        ins(%x, %w : tensor<1x2x1x4xf32>, tensor<2x2xf32>) outs(%start : tensor<1x2x1x4xf32>)
+        attrs = {dlas.sparse = {block = 1 : i64, nonzeros = 2 : i64},
+                 dlas.schedule = {kind = "sparse", tile = {d3 = 4}, order = ["d1", "d3", "d4"], vector = "d3", lanes = 4}} {
+    ^bb0(%p: f32, %q: f32, %o: f32):
+      %m = arith.mulf %p, %q : f32
+      %s = arith.addf %o, %m : f32
+      linalg.yield %s : f32
+    } -> tensor<1x2x1x4xf32>
+    flow.return %1 : tensor<1x2x1x4xf32>
+  }
+  return %y : tensor<1x2x1x4xf32>
+}
+
+// -----
+
 // The attribute is for contractions only.
 // REMARK: remark: left to the compiler's own schedule: `dlas.sparse` is for sums of products of activations and constant weights: this does not read two tensors
 // CHECK-LABEL: func.func @no_contraction
