@@ -42,7 +42,6 @@ _DECIDING: dict[str, tuple[int, ...]] = {
     "Squeeze": (1,),
     "Tile": (1,),
     "TopK": (1,),
-    "Trilu": (1,),
     "Unsqueeze": (1,),
     "Upsample": (1,),
 }
