@@ -50,7 +50,7 @@ def _write_golden(case: Case, weights: Path, path: Path) -> None:
     import torch
 
     from dlas_mlir.compiler.frontend import torch_source
-    from dlas_mlir.runtime.timing import relative_error
+    from dlas_mlir.measure.check import relative_error
 
     with np.load(case.golden) as arrays:
         golden = {key: arrays[key] for key in arrays.files}

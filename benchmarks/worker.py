@@ -13,8 +13,8 @@ from typing import Any
 from benchmarks.peers import Loaded, peer
 from benchmarks.workload import Case
 from dlas_mlir.errors import DlasError
+from dlas_mlir.measure.check import check
 from dlas_mlir.measure.turn import Turn, take_turn
-from dlas_mlir.runtime.timing import check
 from dlas_mlir.runtime.worker import golden_limits, load_golden, sorted_keys
 
 LOAD_TIMEOUT_S = 900

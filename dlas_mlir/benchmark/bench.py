@@ -19,13 +19,13 @@ from dlas_mlir.compiler.presets import Preset, load_preset
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure import record as records
 from dlas_mlir.measure import rows
+from dlas_mlir.measure.check import TOLERANCE, Check
 from dlas_mlir.measure.record import Record
 from dlas_mlir.measure.rounds import Protocol, Rounds
 from dlas_mlir.process import LIMIT
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import Device, resolve, resolve_streams
 from dlas_mlir.runtime.streams import Streams
-from dlas_mlir.runtime.timing import TOLERANCE
 
 Progress = Callable[[str], None]
 
@@ -248,7 +248,7 @@ class _Bench:
     def _check(self, entry: _Entry, artifact: Artifact) -> None:
         record = entry.record
         if artifact.golden is None:
-            entry.record = replace(record, check=records.Check(verified=False, reason=artifact.unchecked))
+            entry.record = replace(record, check=Check(verified=False, reason=artifact.unchecked))
             return
         self.progress(f"check {record.model.name} for {record.software.preset}, threads {record.hardware.threads}")
         tolerance = self.protocol.tolerance
@@ -257,7 +257,7 @@ class _Bench:
             tolerance = TOLERANCE[record.optimization.element]
         assert entry.runner
         check = entry.runner.check(tolerance)
-        entry.record = replace(record, check=records.Check(**vars(check)))
+        entry.record = replace(record, check=check)
         if not check.verified:
             entry.fail("check", f"wrong output, not timed: {check.reason}")
 

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from dlas_mlir import api
     from dlas_mlir.compiler.cache import write_atomically
     from dlas_mlir.compiler.presets import load_preset
-    from dlas_mlir.runtime.timing import check
+    from dlas_mlir.measure.check import check
     from dlas_mlir.runtime.worker import golden_limits, load_golden, sorted_keys
 
     if args.output:

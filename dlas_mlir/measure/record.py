@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from dlas_mlir.errors import DlasError
+from dlas_mlir.measure.check import Check
 from dlas_mlir.measure.rounds import Protocol
 from dlas_mlir.measure.turn import Turn
 
@@ -102,15 +103,6 @@ class Hardware:
     cpus: tuple[int, ...] = ()
     host: str = ""
     peak_gflops: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """Distance from the reference: `max_rel_error` is the largest max|a-b| / max|b|, None if not finite."""
-
-    verified: bool
-    max_rel_error: float | None = None
-    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from dlas_mlir.errors import DlasError
+from dlas_mlir.measure.check import Check
 from dlas_mlir.measure.turn import Turn
 from dlas_mlir.process import LIMIT, python
 from dlas_mlir.runtime.devices import Device
 from dlas_mlir.runtime.exchange import Exchange
-from dlas_mlir.runtime.timing import Check
 from dlas_mlir.runtime.worker import sorted_keys
 
 

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
+from dlas_mlir.measure.check import Check
 from dlas_mlir.measure.turn import Turn
 from dlas_mlir.process import LIMIT
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import Device
-from dlas_mlir.runtime.timing import Check
 
 
 class Streams:

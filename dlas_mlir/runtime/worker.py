@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from dlas_mlir.errors import DlasError
+from dlas_mlir.measure.check import check
 from dlas_mlir.measure.turn import take_turn
 from dlas_mlir.process import die_with_parent
 from dlas_mlir.runtime.devices import Device
 from dlas_mlir.runtime.exchange import Exchange
 from dlas_mlir.runtime.session import Session
-from dlas_mlir.runtime.timing import check
 
 
 class _Server:

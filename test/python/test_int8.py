@@ -22,9 +22,9 @@ from dlas_mlir.compression.quantize import Quantize
 from dlas_mlir.compression.recipe import check_order
 from dlas_mlir.errors import DlasError
 from dlas_mlir.ir import build
+from dlas_mlir.measure.check import check
 from dlas_mlir.models.architecture import quantization_of
 from dlas_mlir.models.fill import fill_seeded, load_weights
-from dlas_mlir.runtime.timing import check
 
 SHAPE = (1, 3, 12, 12)
 INPUTS = (torch.randn(SHAPE, generator=torch.Generator().manual_seed(1)),)

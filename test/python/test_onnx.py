@@ -13,7 +13,7 @@ from dlas_mlir.compiler.driver import compile_model
 from dlas_mlir.compiler.frontend.importer import import_model
 from dlas_mlir.compiler.frontend.onnx import check as onnx_check
 from dlas_mlir.errors import DlasError
-from dlas_mlir.runtime.timing import check
+from dlas_mlir.measure.check import check
 from dlas_mlir.runtime.worker import golden_limits, load_golden, sorted_keys
 
 onnx = pytest.importorskip("onnx")

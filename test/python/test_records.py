@@ -16,7 +16,8 @@ import pytest
 from dlas_mlir.cli import dlas
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure import store as stores
-from dlas_mlir.measure.record import Algorithm, Check, Failure, Hardware, Layer, Model, Record, Software
+from dlas_mlir.measure.check import Check
+from dlas_mlir.measure.record import Algorithm, Failure, Hardware, Layer, Model, Record, Software
 from dlas_mlir.measure.rows import row
 from dlas_mlir.measure.store import Store
 from dlas_mlir.measure.turn import Turn

@@ -12,8 +12,8 @@ from dlas_mlir.compiler.artifact import Artifact
 from dlas_mlir.compiler.driver import compile_model
 from dlas_mlir.compiler.presets.host import cpu_features
 from dlas_mlir.errors import DlasError
+from dlas_mlir.measure.check import check
 from dlas_mlir.runtime.devices import open_device, resolve
-from dlas_mlir.runtime.timing import check
 from dlas_mlir.runtime.worker import load_golden, sorted_keys
 
 HERE = Path(__file__).parent

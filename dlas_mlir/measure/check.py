@@ -20,7 +20,7 @@ class Check:
     """Distance from the reference: `max_rel_error` is the largest max|a-b| / max|b|, None if not finite."""
 
     verified: bool
-    max_rel_error: float | None
+    max_rel_error: float | None = None
     reason: str = ""
 
 
@@ -39,12 +39,12 @@ def check(
     equal to themselves, and not compared where there is nothing else.
     """
     if len(outputs) != len(expected):
-        return Check(False, None, f"{len(outputs)} outputs where {reference} has {len(expected)}")
+        return Check(False, reason=f"{len(outputs)} outputs where {reference} has {len(expected)}")
     worst = 0.0
     verified = True
     for i, (ours, theirs) in enumerate(zip(outputs, expected, strict=True)):
         if reason := _differ(ours, theirs, reference):
-            return Check(False, None, f"output {i} {reason}")
+            return Check(False, reason=f"output {i} {reason}")
         error = relative_error(ours, theirs)
         allowed = _limit(str(theirs.dtype), element, limit) if tolerance is None else tolerance
         verified = verified and error <= allowed

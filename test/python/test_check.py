@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dlas_mlir.runtime.timing import check, relative_error
+from dlas_mlir.measure.check import check, relative_error
 
 
 def f32(values):
