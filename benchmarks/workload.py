@@ -242,13 +242,12 @@ def prepare(spec: str, directory: Path) -> Case:
     """Run `spec` once in eager PyTorch and export it, into `directory`. Raises DlasError."""
     import numpy as np
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
+
+    from dlas_mlir.models.count import run_and_count_macs
 
     module, inputs = build(spec)
     directory.mkdir(parents=True, exist_ok=True)
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        result = module(*inputs)
+    result, macs = run_and_count_macs(module, inputs)
     outputs = [result] if isinstance(result, torch.Tensor) else list(result)
     golden = directory / "golden.npz"
     arrays = {f"input_{i}": tensor.numpy() for i, tensor in enumerate(inputs)}
@@ -260,7 +259,6 @@ def prepare(spec: str, directory: Path) -> Case:
     if is_layer(spec):
         source = str(directory / "layer.pt2")
         torch.export.save(torch.export.export(module, inputs), source)
-    macs = counter.get_total_flops() // 2
     return Case(spec, display_name(spec), macs, str(golden), source, "" if error else str(path), error)
 
 

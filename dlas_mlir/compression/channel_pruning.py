@@ -12,9 +12,10 @@ from torch import nn
 from dlas_mlir.compression.channels.rank import Unit, choose, producers, units_of
 from dlas_mlir.compression.channels.removal import remove, why_wrong
 from dlas_mlir.compression.channels.trace import Channels, output_dim, trace
-from dlas_mlir.compression.layers import matching, weight_layers
+from dlas_mlir.compression.layers import weight_layers
 from dlas_mlir.compression.step import Context, Step, check_range, tune
 from dlas_mlir.errors import DlasError
+from dlas_mlir.ir.layer_names import matching
 from dlas_mlir.models.sizes import owner_of, sizes_of
 
 # The classes that go from each unit, by the unit's layers.

@@ -11,9 +11,10 @@ from torch import fx, nn
 from torch.export import ExportedProgram
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from dlas_mlir.compression.layers import matching, weight_layers
+from dlas_mlir.compression.layers import weight_layers
 from dlas_mlir.compression.step import Context, Step, check_choice
 from dlas_mlir.errors import DlasError
+from dlas_mlir.ir.layer_names import matching
 from dlas_mlir.models import architecture
 
 

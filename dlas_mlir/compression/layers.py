@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Sequence
 
 from torch import nn
 
 from dlas_mlir.errors import DlasError
+from dlas_mlir.ir import layer_names
 
 Layer = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
 _KINDS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-# What `skip` may name.
-SKIPS = ("first", "last", "depthwise", "linear")
 
 
 def weight_layers(model: nn.Module) -> dict[str, Layer]:
@@ -25,33 +23,14 @@ def groups_of(layer: Layer) -> int:
     return 1 if isinstance(layer, nn.Linear) else layer.groups
 
 
-def matching(pattern: str, names: Iterable[str], key: str) -> list[str]:
-    """The names that a shell pattern such as `layer1.*` matches, those inside a named container included.
-
-    Raises DlasError, naming the recipe's `key`, when there is none.
-    """
-    names = list(names)
-    found = [name for name in names if fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")]
-    if not found:
-        some = ", ".join(names[:4])
-        raise DlasError(f"{key}: the pattern `{pattern}` matches no layer; layers are {some}, ...")
-    return found
-
-
 def selected(model: nn.Module, skip: Sequence[str], exclude: Sequence[str]) -> dict[str, Layer]:
-    """The layers to compress: all but those that `skip` (see SKIPS) and the patterns of `exclude` leave out.
+    """The layers to compress: all but those that `skip` and the patterns of `exclude` leave out (see layer_names).
 
     Raises DlasError when a pattern matches nothing, and when nothing is left.
     """
     layers = weight_layers(model)
-    names = list(layers)
-    out = {name for pattern in exclude for name in matching(pattern, names, "exclude")}
-    for what in skip:
-        if what in ("first", "last"):
-            out.update(names[:1] if what == "first" else names[-1:])
-        else:
-            out.update(name for name, layer in layers.items() if _is(what, layer))
-    left = {name: layer for name, layer in layers.items() if name not in out}
+    kept = layer_names.selected(list(layers), skip, exclude, lambda what, name: _is(what, layers[name]))
+    left = {name: layers[name] for name in kept}
     if not left:
         raise DlasError("skip and exclude leave no layer to compress" if layers else "the model has no layers")
     return left

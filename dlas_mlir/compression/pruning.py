@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.prune import L1Unstructured
 
-from dlas_mlir.compression.layers import SKIPS, Layer, groups_of, matching, selected
+from dlas_mlir.compression.layers import Layer, groups_of, selected
 from dlas_mlir.compression.step import Context, Step, check_choice, check_range, tune
 from dlas_mlir.errors import DlasError
+from dlas_mlir.ir.layer_names import SKIPS, matching
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from dlas_mlir.compiler.frontend.int8 import OBSERVERS, Prepared, parameters, prepare
-from dlas_mlir.compression.layers import matching, weight_layers
+from dlas_mlir.compression.layers import weight_layers
 from dlas_mlir.compression.step import Context, Step, check_choice, check_range
 from dlas_mlir.errors import DlasError
+from dlas_mlir.ir.layer_names import matching
 from dlas_mlir.models import architecture
 from dlas_mlir.models.results import differ, results_of
 

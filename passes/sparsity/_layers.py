@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
 
 import numpy as np
 from iree.compiler import ir
 
-from dlas_mlir.ir import build, conv
+from dlas_mlir.errors import DlasError
+from dlas_mlir.ir import build, conv, layer_names
 from dlas_mlir.ir.constants import Constants
 from dlas_mlir.opt.base import PassError
-
-# What the option `skip` may name.
-SKIPS = ("first", "last", "depthwise", "linear")
 
 
 def weight_layers(module: ir.Module) -> dict[str, conv.Convolution]:
@@ -42,26 +39,16 @@ def selected(
 ) -> dict[str, conv.Convolution]:
     """All layers but those that `skip` and the patterns of `exclude` leave out. Raises PassError for a pattern that
     matches none."""
-    names = list(layers)
-    out = {name for pattern in exclude for name in _matching(pattern, names, module)}
-    out.update(names[:1] if "first" in skip else (), names[-1:] if "last" in skip else ())
-    for name, layer in layers.items():
-        if (layer.shape.depthwise and "depthwise" in skip) or (layer.shape.linear and "linear" in skip):
-            out.add(name)
-    return {name: layer for name, layer in layers.items() if name not in out}
 
+    def is_kind(what: str, name: str) -> bool:
+        shape = layers[name].shape
+        return shape.depthwise if what == "depthwise" else shape.linear
 
-def _matching(pattern: str, names: list[str], module: ir.Module) -> list[str]:
-    found = [name for name in names if fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")]
-    if not found:
-        some = ", ".join(names[:4])
-        raise PassError(
-            f"exclude: the pattern `{pattern}` matches no layer; layers are {some}, ..."
-            if names
-            else f"exclude: the pattern `{pattern}` matches no layer: there are none",
-            module.operation,
-        )
-    return found
+    try:
+        kept = layer_names.selected(list(layers), skip, exclude, is_kind)
+    except DlasError as error:
+        raise PassError(str(error), module.operation) from None
+    return {name: layers[name] for name in kept}
 
 
 def float_weights(convolution: conv.Convolution, constants: Constants) -> np.ndarray | None:

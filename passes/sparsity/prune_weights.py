@@ -12,9 +12,10 @@ from iree.compiler import ir
 from dlas_mlir.ir import build
 from dlas_mlir.ir.constants import Constants, constant
 from dlas_mlir.ir.conv import Convolution
+from dlas_mlir.ir.layer_names import SKIPS
 from dlas_mlir.ir.sparsity import Encoding
 from dlas_mlir.opt.base import Pass, PassError, option, remark
-from dlas_mlir.passes.sparsity._layers import SKIPS, float_weights, selected, weight_layers
+from dlas_mlir.passes.sparsity._layers import float_weights, selected, weight_layers
 from dlas_mlir.passes.sparsity._structure import block_scores, n_of_m_mask, refusal
 
 
