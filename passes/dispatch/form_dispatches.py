@@ -20,7 +20,7 @@ from dlas_mlir.ir.linalg import (
     iterators,
 )
 from dlas_mlir.ir.pads import Padding
-from dlas_mlir.opt.base import Pass
+from dlas_mlir.opt.base import Pass, option
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class FormDispatchesPass(Pass):
     padding of the results join it, with the slices and fills that they read.
 
     An operation joins only if nothing that it reads depends on the group from outside (a squeeze-and-excite gate
-    waits for its mean). A value of the group that is read outside is a result of the region.
+    waits for its mean), and as long as the region reads and makes no more tensors than a dispatch can be given. A value
+    of the group that is read outside is a result of the region.
 
     Before:
     ```mlir
@@ -51,11 +52,12 @@ class FormDispatchesPass(Pass):
     """
 
     name: ClassVar[str] = "dlas-form-dispatches"
+    bindings: int = option(32, "how many tensors a region may read and make; IREE's command buffers know 32", minimum=2)
 
     def run(self, module: ir.Module) -> None:
         for block in build.functions(module):
             _copy_lone_padding(block)
-            _FormDispatches(block).run()
+            _FormDispatches(block, self.bindings).run()
         build.erase_dead(module)
 
 
@@ -66,6 +68,28 @@ class _Group:
     tails: list[ir.Operation] = field(default_factory=list)
     first: int = 0  # Where it begins and ends in the block.
     last: int = 0
+    reads: set[ir.Value] = field(default_factory=set)  # Tensors from outside.
+    uses: dict[int, int] = field(default_factory=dict)  # Those of each member's result that are outside.
+
+    def take(self, op: ir.Operation) -> None:
+        self.reads, self.uses = self._with(op)
+        self.members.append(op)
+
+    def bindings(self, op: ir.Operation | None = None) -> int:
+        """How many tensors the dispatch is given, with `op` if it joins: no more than there are reads and results."""
+        reads, uses = self._with(op) if op is not None else (self.reads, self.uses)
+        return len(reads) + sum(count > 0 for count in uses.values())
+
+    def _with(self, op: ir.Operation) -> tuple[set[ir.Value], dict[int, int]]:
+        reads, uses = set(self.reads), dict(self.uses)
+        for value in filter(_is_tensor, _read_by(op)):
+            maker = build.defining(value)
+            if maker is not None and identity(maker) in uses:
+                uses[identity(maker)] -= 1
+            elif maker is None or maker.name not in ("tensor.empty", "linalg.fill"):
+                reads.add(_viewed(value))
+        uses[identity(op)] = sum(1 for _ in op.results[0].uses)
+        return reads, uses
 
 
 def _copy_lone_padding(block: ir.Block) -> None:
@@ -94,8 +118,9 @@ def _copy_lone_padding(block: ir.Block) -> None:
 
 
 class _FormDispatches:
-    def __init__(self, block: ir.Block) -> None:
+    def __init__(self, block: ir.Block, bindings: int) -> None:
         self.block = block
+        self.bindings = bindings
         self.operations = [op.operation for op in block.operations]
         self.order = {identity(op): i for i, op in enumerate(self.operations)}
         self.group_of: dict[int, _Group] = {}
@@ -117,7 +142,8 @@ class _FormDispatches:
         return sorted(found, key=lambda op: self.order[identity(op)])
 
     def _grow(self, root: ir.Operation) -> None:
-        group = _Group(root, [root])
+        group = _Group(root)
+        group.take(root)
         self.group_of[identity(root)] = group
         grown = True
         while grown:
@@ -125,7 +151,7 @@ class _FormDispatches:
             for member in list(group.members):
                 for user in self._users(member.results[0]):
                     if identity(user) not in self.group_of and self._may_join(group, user):
-                        group.members.append(user)
+                        group.take(user)
                         self.group_of[identity(user)] = group
                         grown = True
         for member in group.members:
@@ -144,6 +170,8 @@ class _FormDispatches:
             padding = Padding.of(op)
             return padding is not None and not padding.cuts
         if op.name != "tensor.insert_slice" or op.operands[0] != member.results[0]:
+            return False
+        if group.bindings() >= self.bindings:
             return False
         if not is_plain_insertion(op) or any(op.operands[1] in tail.operands for tail in group.tails):
             return False
@@ -176,6 +204,8 @@ class _FormDispatches:
                     return False
             else:
                 outside.append(operand)
+        if group.bindings(op) > self.bindings:
+            return False
         captured = _read_by(op)[len(op.operands) :]
         return not self._depends_on([*outside, *captured], group)
 
@@ -219,6 +249,10 @@ class _FormDispatches:
             if other.last > first > other.first:
                 first = other.first
         return first
+
+
+def _is_tensor(value: ir.Value) -> bool:
+    return isinstance(value.type, ir.RankedTensorType)
 
 
 def _makers(value: ir.Value) -> set[int]:

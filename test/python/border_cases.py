@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._higher_order_ops.while_loop import while_loop
 
 
 class Call(nn.Module):
@@ -54,6 +55,74 @@ def _masked(m: Any, x: Tensor, rows: Tensor, row: Tensor) -> Tensor:
     x[rows] = row
     x[..., 0][~rows] = 7
     return x
+
+
+def _mask_values(m: Any, x: Tensor, rows: Tensor, each: Tensor, columns: Tensor) -> tuple[Tensor, ...]:
+    return (
+        x.index_put((rows,), each),
+        x.index_put((rows,), each[:, :1], accumulate=True),
+        torch.ops.aten.index_put(x.permute(2, 0, 1), (None, rows), each.T),
+        x.index_put((rows, columns), each[:, 0]),
+        x[0].index_put((x[0, :, 0] == x[0, 2, 0], columns), each[:, 0]),
+    )
+
+
+def _until(m: Any, x: Tensor) -> tuple[Tensor, ...]:
+    start = torch.tensor(0)
+    return (
+        *while_loop(lambda i, x: i < 3, lambda i, x: (i + 1, x * 2 + 1), (start, x)),
+        *while_loop(lambda i, x: i < 0, lambda i, x: (i + 1, x * 2 + 1), (start, x)),
+        *while_loop(lambda i, x: x.abs().sum() < 1000, lambda i, x: (i + 1, x * 2), (start, x)),
+    )
+
+
+def _bits(m: Any, x: Tensor, i: Tensor) -> tuple[Tensor, ...]:
+    half, brain = x.half(), x.bfloat16()
+    again = (x.view(torch.int32) ^ 0).view(torch.float32)
+    wide = x.view(torch.int64), half.view(torch.int32), brain.view(torch.int64), i.to(torch.int8).view(torch.int16)
+    same = x.view(torch.int32), half.view(torch.int16), brain.view(torch.int16), i.to(torch.uint8).view(torch.int8)
+    narrow = x.view(torch.int16), i.view(torch.uint8), i.view(torch.int32), half.view(torch.int8)
+    bits = (x > 0).view(torch.uint8), i.view(torch.bool), x[0, 0].view(torch.int32)
+    return again, again.view(torch.int8).view(torch.float32), *wide, *same, *narrow, *bits
+
+
+def _signs(m: Any, x: Tensor) -> tuple[Tensor, ...]:
+    halves = x[:6].half(), x[:6].bfloat16()
+    signs = [value.signbit() for value in (x, *halves, torch.arange(-2, 2))]
+    return *signs, torch.copysign(x[:4], x.flip(0)[:4]), torch.copysign(x[:4], -0.0), torch.copysign(x[:4].half(), 2)
+
+
+def _powers(m: Any, x: Tensor, exponents: Tensor) -> tuple[Tensor, ...]:
+    small = x.to(torch.int8)
+    positive = exponents.abs().int()
+    constant = x**0, x**5, x.int().square(), small**3, x.to(torch.uint8) ** 2
+    return *constant, 3**positive, x**exponents, x.int() ** exponents.int(), small ** exponents.to(torch.int8)
+
+
+def _whole(m: Any, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+    """Quotients, rests and the like that no float32 holds."""
+    results: list[Tensor] = []
+    for a, b in ((x, y), (x.int(), y.int()), (x.to(torch.int8), y.to(torch.int8))):
+        for mode in ("floor", "trunc"):
+            results += [torch.div(a, b, rounding_mode=mode), torch.div(a, -7, rounding_mode=mode)]
+        results += [-a, a // b, a % b, torch.fmod(a, b), torch.fmod(a, -3), a // 3, a % -3]
+        results += [a | 3, a ^ -3, a & 3, 5 ^ a, a << 2, a >> 3, a.median()]
+    return *results, x.int() ** 1.5
+
+
+def _rare(m: Any, x: Tensor) -> tuple[Tensor, ...]:
+    whole = (x * 1000).int()
+    return (
+        (x.abs() + 1e-3).log10(),
+        (whole.abs() + 1).log10(),
+        *x.kthvalue(2, 0),
+        *x.kthvalue(3, keepdim=True),
+        whole.kthvalue(1).values,
+        x.median(),
+        (x / 0.0 * 0.0).median(),
+        torch.xlogy(x.abs(), 3),
+        torch._trilinear(x, x, x, [0], [0], [0], [1], 0),
+    )
 
 
 class Unsaved(nn.Module):
@@ -135,6 +204,34 @@ CASES: dict[str, Callable[[], tuple[nn.Module, tuple[Any, ...]]]] = {
     ),
     "in place": lambda: (Call(_in_place, conv=nn.Conv2d(3, 6, 3)), (_floats(1, 3, 9, 10),)),
     "masks": lambda: (Call(_masked), (_floats(2, 4, 5), _floats(2, 4) > 0, _floats(5))),
+    "values for masks": lambda: (
+        Call(_mask_values),
+        (
+            _floats(2, 4, 5),
+            torch.tensor([[True, False, False, True], [False, True, False, False]]),
+            _floats(3, 5),
+            torch.tensor([4, 0, 2]),
+        ),
+    ),
+    "loops": lambda: (Call(_until), (_floats(2, 3),)),
+    "bits": lambda: (Call(_bits), (_floats(3, 8), torch.arange(-2, 6).reshape(2, 4) * 123456789123)),
+    "signs": lambda: (
+        Call(_signs),
+        (torch.tensor([0.0, -0.0, 1.5, -2.5, torch.inf, -torch.inf, torch.nan, 3e-42]),),
+    ),
+    "powers of whole numbers": lambda: (
+        Call(_powers),
+        (torch.tensor([[0, 1, -1, 2, -3, 5, -128]]), torch.tensor([[0], [1], [2], [5], [13], [-1], [-2], [40]])),
+    ),
+    "whole numbers": lambda: (
+        Call(_whole),
+        (
+            torch.tensor([0, 1, -1, 7, -7, 2**53 + 1, -(2**62) - 777, 16777217, -16777217]),
+            torch.tensor([3, -3, 2, 2, -2, 3, 1000003, 1, -1]),
+        ),
+    ),
+    "rare operations": lambda: (Call(_rare), (_floats(5, 7),)),
+    "a sum of many": lambda: (Call(lambda m, *inputs: sum(inputs)), tuple(_floats(2, 3) for _ in range(70))),
     "roll": lambda: (Call(lambda m, x: (x.roll((1, -2), (2, 3)), x.roll(3), x.roll(7, 0))), (_floats(2, 4, 6, 5),)),
     "adaptive max pool": lambda: _layers(lambda: nn.AdaptiveMaxPool2d((7, 5)), 1, 3, 10, 16),
     "no inputs": lambda: (Call(lambda m: torch.arange(3) * 2), ()),

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from dlas_mlir.compiler.frontend.input_spec import spec_of
 from dlas_mlir.errors import DlasError
 
 
@@ -23,11 +22,8 @@ class Arguments:
 
     @staticmethod
     def of(positional: Sequence[Any], keywords: Mapping[str, Any] | None = None) -> Arguments:
-        """The arguments of a call. Raises DlasError for tensors of types that have no name here."""
+        """The arguments of a call."""
         leaves, spec = pytree.tree_flatten((tuple(positional), dict(keywords or {})))
-        for leaf in leaves:
-            if isinstance(leaf, Tensor):
-                spec_of(leaf)
         return Arguments(tuple(leaves), spec)
 
     @property

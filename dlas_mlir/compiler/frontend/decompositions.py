@@ -14,22 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch_mlir.extras.fx_decomp_util import get_decomposition_table
 
+from dlas_mlir.compiler.frontend import number_decompositions
+
 _aten = torch.ops.aten
-# torch-mlir dies of products and remainders of these.
-_SMALL_INTEGERS = (torch.int8, torch.uint8, torch.int16)
-_SMALL_INTEGER_OPERATIONS = (
-    _aten.mul.Tensor,
-    _aten.mul.Scalar,
-    _aten.remainder.Tensor,
-    _aten.remainder.Scalar,
-    _aten.fmod.Tensor,
-    _aten.fmod.Scalar,
-    _aten.floor_divide.default,
-    _aten.div.Tensor_mode,
-    _aten.div.Scalar_mode,
-    _aten.mm.default,
-    _aten.bmm.default,
-)
 # Operations that take images with or without a batch, by the rank of those with one.
 _BATCHED = {
     _aten.max_pool2d_with_indices.default: 4,
@@ -46,8 +33,6 @@ _BATCHED = {
 def table() -> dict[Any, Callable[..., Any]]:
     """All decompositions, by operation."""
     found: dict[Any, Callable[..., Any]] = dict(get_decomposition_table())
-    found[_aten.isfinite.default] = isfinite
-    found[_aten.isclose.default] = isclose
     found[_aten.roll.default] = roll
     # As a whole, too: a program from a file has no shapes for what PyTorch makes of it.
     found[_aten.fake_quantize_per_tensor_affine.default] = lambda *arguments: fake_quantize(*arguments)[0]
@@ -55,14 +40,14 @@ def table() -> dict[Any, Callable[..., Any]]:
     found[_aten.fake_quantize_per_tensor_affine_cachemask.default] = fake_quantize
     found[_aten.fake_quantize_per_channel_affine_cachemask.default] = fake_quantize_channels
     found[_aten.index_put.default] = index_put
+    found[_aten._trilinear.default] = trilinear
+    found[_aten.kthvalue.default] = kthvalue
     found[_aten.conv_tbc.default] = conv_tbc
     found[_aten._linalg_det.default] = determinant
-    found[_aten.clamp.default] = _clamp
     found[_aten.convolution.default] = convolution
-    for operation in _SMALL_INTEGER_OPERATIONS:
-        found[operation] = _in_32_bits(operation, found.get(operation))
     for operation, rank in _BATCHED.items():
         found[operation] = _with_batch(operation, rank, found.get(operation))
+    number_decompositions.add(found)
     return found
 
 
@@ -119,34 +104,84 @@ def fake_quantize_channels(
 
 
 def index_put(x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Any:
-    """`x[mask] = value` for all that the mask lets through, without their number."""
-    mask = indices[0] if len(indices) == 1 else None
-    if mask is None or mask.dtype != torch.bool:
+    """`x[.., mask] = values` without the number of those that the mask lets through."""
+    given = [(dim, index) for dim, index in enumerate(indices) if index is not None]
+    if all(index.dtype != torch.bool for _, index in given):
         return NotImplemented
-    rest = x.dim() - mask.dim()
-    if (values.dim() > rest and values.shape[0] != 1) or values.dim() > rest + 1:
-        return NotImplemented  # one value for each that is let through
-    values = values.squeeze(0) if values.dim() > rest else values
-    mask = mask.reshape(*mask.shape, *[1] * rest)
-    return torch.where(mask, x + values if accumulate else values, x)
+    if len(given) > 1:
+        numbers = _as_numbers(indices)
+        return NotImplemented if numbers is None else _aten.index_put.default(x, numbers, values, accumulate)
+    ((before, mask),) = given
+    rest = x.dim() - before - mask.dim()
+    if values.dim() > before + 1 + rest:
+        return NotImplemented
+    # `values` has one dimension where x has those of the mask.
+    values = values.reshape(*[1] * (before + 1 + rest - values.dim()), *values.shape)
+    outer, count, inner = values.shape[:before], values.shape[before], values.shape[before + 1 :]
+    if count == 0:
+        return x.clone()
+    if count > 1:  # the first for the first that is let through
+        ranks = mask.reshape(-1).to(torch.int64).cumsum(0) - 1
+        values = values.index_select(before, ranks.clamp(0, count - 1))
+    values = values.reshape(*outer, *(mask.shape if count > 1 else [1] * mask.dim()), *inner)
+    return torch.where(mask.reshape(*mask.shape, *[1] * rest), x + values if accumulate else values, x)
 
 
-def isfinite(x: Tensor) -> Tensor:
-    """True where x is neither infinite nor NaN."""
-    return x.abs() < float("inf") if x.is_floating_point() else torch.ones_like(x, dtype=torch.bool)
+def _as_numbers(indices: Sequence[Tensor | None]) -> list[Tensor | None] | None:
+    """Indices with the masks among them as numbers, as many as the other indices have; None where those do not say."""
+    others = [index.shape for index in indices if index is not None and index.dtype != torch.bool]
+    count = torch.broadcast_shapes(*others)
+    if len(count) != 1 or count[0] < 2:
+        return None
+    numbers: list[Tensor | None] = []
+    for index in indices:
+        if index is None or index.dtype != torch.bool:
+            numbers.append(index)
+            continue
+        passed = index.reshape(-1).to(torch.int64).cumsum(0)
+        # The last one again where there are no more: a mask that lets one through goes with all numbers.
+        wanted = torch.arange(count[0]).minimum(passed[-1:] - 1)
+        places = (passed <= wanted.unsqueeze(-1)).sum(-1)
+        step = index.numel()
+        for size in index.shape:
+            step //= size
+            numbers.append(places // step % size)
+    return numbers
 
 
-def isclose(x: Tensor, y: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
-    """torch.isclose; torch-mlir's calls a NaN close to everything."""
-    close = x == y
-    if equal_nan and x.is_floating_point():
-        close = close | ((x != x) & (y != y))
-    if not rtol and not atol:
-        return close
-    if not x.is_floating_point():
-        x, y = x.to(torch.get_default_dtype()), y.to(torch.get_default_dtype())
-    apart = (x - y).abs()
-    return close | (isfinite(apart) & (apart <= atol + (rtol * y).abs()))
+def kthvalue(x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
+    """The k-th smallest value along `dim`, and where it is."""
+    if not x.dim():
+        return x.clone(), torch.zeros((), dtype=torch.int64)
+    found = tuple(part.narrow(dim, k - 1, 1) for part in x.sort(dim=dim))
+    return found if keepdim else tuple(part.squeeze(dim) for part in found)
+
+
+def trilinear(
+    a: Tensor,
+    b: Tensor,
+    c: Tensor,
+    expand_a: Sequence[int],
+    expand_b: Sequence[int],
+    expand_c: Sequence[int],
+    summed: Sequence[int],
+    unroll: int = 1,
+) -> Any:
+    """PyTorch's is empty in a dimension that all three lack, where torch-mlir's has one element."""
+    rank = a.dim() + len(expand_a)
+    missing = [{dim % rank for dim in dims} for dims in (expand_a, expand_b, expand_c)]
+    gone = {dim % rank for dim in summed}
+    empty = set.intersection(*missing) - gone
+    if not empty:
+        return NotImplemented
+    shapes = [_with_ones(x.shape, dims) for x, dims in zip((a, b, c), missing, strict=True)]
+    sizes = enumerate(torch.broadcast_shapes(*shapes))
+    return a.new_zeros([0 if dim in empty else size for dim, size in sizes if dim not in gone])
+
+
+def _with_ones(shape: Sequence[int], dims: set[int]) -> list[int]:
+    sizes = iter(shape)
+    return [1 if dim in dims else next(sizes) for dim in range(len(shape) + len(dims))]
 
 
 def conv_tbc(x: Tensor, weight: Tensor, bias: Tensor, padding: int = 0) -> Tensor:
@@ -170,13 +205,6 @@ def determinant(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         factors = rest[..., :1] / torch.where(pivot[..., :1] == 0, 1.0, pivot[..., :1]).unsqueeze(-1)
         x = (rest - factors * pivot.unsqueeze(-2))[..., 1:]
     return result, whole.clone(), torch.zeros(whole.shape[:-1], dtype=torch.int32, device=whole.device)
-
-
-def _clamp(x: Tensor, low: Any = None, high: Any = None) -> Any:
-    """Whole numbers between bounds that are not become floating-point ones first."""
-    if x.is_floating_point() or not any(isinstance(bound, float) for bound in (low, high)):
-        return NotImplemented
-    return _aten.clamp.default(x.to(torch.get_default_dtype()), low, high)
 
 
 def _spread(
@@ -257,23 +285,3 @@ def _with_batch(operation: Any, rank: int, otherwise: Callable[..., Any] | None)
         return results.squeeze(0) if isinstance(results, Tensor) else tuple(result.squeeze(0) for result in results)
 
     return decomposed
-
-
-def _in_32_bits(operation: Any, otherwise: Callable[..., Any] | None) -> Callable[..., Any]:
-    """`operation` on small integers, computed in 32 bits and cut off: the same by arithmetic modulo 2^n."""
-
-    def decomposed(*arguments: Any, **keywords: Any) -> Any:
-        tensors = [value for value in arguments if isinstance(value, Tensor)]
-        true_quotient = "rounding_mode" in keywords and keywords["rounding_mode"] is None
-        element = _result_type(arguments) if tensors and not true_quotient else None
-        if element not in _SMALL_INTEGERS:
-            return otherwise(*arguments, **keywords) if otherwise else NotImplemented
-        wide = [value.to(torch.int32) if isinstance(value, Tensor) else value for value in arguments]
-        return operation(*wide, **keywords).to(element)
-
-    return decomposed
-
-
-def _result_type(arguments: Sequence[Any]) -> torch.dtype:
-    values = [value for value in arguments if isinstance(value, Tensor | int | float | bool)]
-    return torch.result_type(values[0], values[1])

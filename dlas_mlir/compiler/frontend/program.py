@@ -5,8 +5,9 @@ What cannot become so is refused here, with operation, layer and line.
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +55,7 @@ class Prepared:
     """A program whose placeholders are the inputs and the state, and whose results are the outputs, tensors all.
 
     `unsigned_inputs` and `unsigned_outputs` are the positions of those in uint8. `names` are the parameters' by the
-    id of the tensor, those of moved ones too. `remarks` are what the user should know.
+    id of the tensor, those of moved ones too. `remarks` are what the user should know. `results` make the outputs.
     """
 
     program: ExportedProgram
@@ -62,6 +63,12 @@ class Prepared:
     unsigned_outputs: tuple[int, ...]
     names: dict[int, str]
     remarks: tuple[str, ...]
+
+    @property
+    def results(self) -> tuple[fx.Node, ...]:
+        values = _output(self.program).args[0]
+        assert isinstance(values, tuple | list)
+        return tuple(value for value in values if isinstance(value, fx.Node))
 
 
 def prepare(program: ExportedProgram, name: str) -> Prepared:
@@ -73,7 +80,8 @@ def prepare(program: ExportedProgram, name: str) -> Prepared:
         try:
             program = program.run_decompositions(table())
         except Exception as error:  # whatever a decomposition raises
-            raise DlasError(f"torch.export cannot decompose {name}: {first_line(error)}") from None
+            where = _at_work(program, str(error))
+            raise DlasError(f"torch.export cannot decompose {where or name}: {first_line(error)}") from None
     remarks += _left_out(program, name)  # only now does the signature tell
     _keep_results(program)
     _keep_tensor_inputs(program)
@@ -82,6 +90,7 @@ def prepare(program: ExportedProgram, name: str) -> Prepared:
             program.graph.erase_node(node)
     program.graph.eliminate_dead_code()
     _check_random(program, name)
+    _check_masks(program, name)
     names = _bind_state(program)
     _move_weights(program.graph, names)
     inputs = [node for node in program.graph.nodes if node.op == "placeholder"]
@@ -94,7 +103,7 @@ def check(program: ExportedProgram, name: str) -> None:
         if value.dtype == torch.float64 and value.numel() > 1:
             raise DlasError(f"{name}: `{key}` {_IS_DOUBLE}: call .float() on the model")
     users = _user_inputs(program)
-    for node in program.graph.nodes:
+    for node in _nodes(program):
         for value in _tensors(node.meta.get("val")):
             problem = _problem(value)
             if problem:
@@ -103,18 +112,49 @@ def check(program: ExportedProgram, name: str) -> None:
                 raise DlasError(f"{name}: {where} {problem}")
             if value.dtype == torch.float64 and node.name in users:
                 raise DlasError(f"{name}: input {users[node.name]} {_IS_DOUBLE}: call .float() on it and on the model")
+    for node in _nodes(program):
+        if node.target is _aten.view.dtype and any(map(_is_double, (node, node.args[0]))):
+            raise DlasError(f"{name}: {describe(node)} takes the bits of a number that {_IS_DOUBLE}")
     for index, value in enumerate(_results(program)):
         if isinstance(value, fx.Node) and any(val.dtype == torch.float64 for val in _tensors(value.meta.get("val"))):
             raise DlasError(f"{name}: output {index} {_IS_DOUBLE}: return it as .float() {source_line(value)}".rstrip())
 
 
 def _check_random(program: ExportedProgram, name: str) -> None:
-    for node in program.graph.nodes:
+    for node in _nodes(program):
         if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
             raise DlasError(
                 f"{name}: {describe(node)} draws random numbers, and what is compiled would draw others than PyTorch: "
                 "let the model take them as an input"
             )
+
+
+def _check_masks(program: ExportedProgram, name: str) -> None:
+    """Raise DlasError for places to write to whose number depends on values; the decompositions know the others."""
+    for node in _nodes(program):
+        if node.target is not _aten.index_put.default:
+            continue
+        indices = [index for index in node.args[1] if index is not None]
+        if any(index.meta["val"].dtype == torch.bool for index in indices):
+            raise DlasError(
+                f"{name}: {describe(node)} writes where several masks, or masks and numbers, say so, which is not "
+                "supported: join them to one mask"
+            )
+
+
+def check_results(program: ExportedProgram, outputs: Sequence[Tensor], name: str) -> None:
+    """Raise DlasError where torch.export takes an output for another shape or type than PyTorch has returned."""
+    for index, (node, output) in enumerate(zip(_results(program), outputs, strict=False)):
+        traced = node.meta["val"] if isinstance(node, fx.Node) else output
+        if (traced.shape, traced.dtype) != (output.shape, output.dtype):
+            raise DlasError(
+                f"{name}: output {index}, of {describe(node)}, is {_shown(traced)} for torch.export, where PyTorch "
+                f"returns {_shown(output)}: replace the operation"
+            )
+
+
+def _shown(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
 
 
 _IS_DOUBLE = "is float64, and iree-compile makes everything float32"
@@ -136,6 +176,13 @@ def _problem(value: Tensor) -> str | None:
     return None
 
 
+def _at_work(program: ExportedProgram, message: str) -> str | None:
+    """The operation that an exception of PyTorch's says it came from, described."""
+    at = re.search(r"While executing %(\w+)", message)
+    node = next((node for node in program.graph.nodes if at and node.name == at.group(1)), None)
+    return describe(node) if node is not None else None
+
+
 def _left_out(program: ExportedProgram, name: str) -> Iterator[str]:
     signature = program.graph_signature
     buffers = sorted(set(signature.buffers_to_mutate.values()))
@@ -150,13 +197,20 @@ def _left_out(program: ExportedProgram, name: str) -> Iterator[str]:
 
 
 def _narrowed(program: ExportedProgram, name: str) -> Iterator[str]:
-    double = next((node for node in program.graph.nodes if node.op == "call_function" and _is_double(node)), None)
+    double = next((node for node in _nodes(program) if node.op == "call_function" and _is_double(node)), None)
     if double is not None:
         yield f"{name}: remark: {describe(double)} computes in float64; what is compiled does so in float32"
 
 
 def _is_double(node: fx.Node) -> bool:
     return any(value.dtype == torch.float64 and value.numel() > 1 for value in _tensors(node.meta.get("val")))
+
+
+def _nodes(program: ExportedProgram) -> Iterator[fx.Node]:
+    """The nodes of the program and of what it refers to: loops, branches, blocks of other modes."""
+    for module in program.graph_module.modules():
+        if isinstance(module, fx.GraphModule):
+            yield from module.graph.nodes
 
 
 def _tensors(value: Any) -> list[Tensor]:

@@ -37,6 +37,8 @@ _ELEMENT_TYPES = {
     torch.int16: "i16",
     torch.int8: "i8",
 }
+# What a numpy array is no literal of.
+_NARROW = {torch.uint8: "i8", torch.bool: "i1"}
 # Code that is not the user's: installed, generated, or this package's.
 _FOREIGN = re.compile(r"[/\\](site|dist)-packages[/\\]|^<|" + re.escape(str(Path(__file__).parent)) + "|contextlib.py$")
 # iree-compile may pull a small constant into a dispatch, and there cannot widen a resource of bf16.
@@ -94,7 +96,14 @@ def write_torch(program: ExportedProgram, path: Path, name: str) -> Notes:
     with path.open("wb") as file:
         importer.module.operation.write_bytecode(file)
     nodes = {layer: (str(node.target), source_line(node)) for layer, node in names.nodes.items()}
-    return Notes(nodes, prepared.unsigned_inputs, prepared.unsigned_outputs)
+    results = tuple((layer_name(node), _tensor_type(node.meta["val"])) for node in prepared.results)
+    return Notes(nodes, prepared.unsigned_inputs, prepared.unsigned_outputs, results)
+
+
+def _tensor_type(tensor: Tensor) -> str:
+    """What linalg calls the type, whose integers have no sign."""
+    element = _NARROW.get(tensor.dtype) or _ELEMENT_TYPES[tensor.dtype]
+    return f"tensor<{'x'.join([*map(str, tensor.shape), element])}>"
 
 
 class _LayerNames(ContextCache):

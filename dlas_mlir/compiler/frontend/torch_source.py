@@ -22,7 +22,7 @@ from dlas_mlir.compiler.frontend.exported_file import load_exported
 from dlas_mlir.compiler.frontend.factory import call_factory, source_files, split_factory
 from dlas_mlir.compiler.frontend.input_spec import InputSpec, spec_of
 from dlas_mlir.compiler.frontend.program import check as check_program
-from dlas_mlir.compiler.frontend.program import first_line
+from dlas_mlir.compiler.frontend.program import check_results, first_line
 from dlas_mlir.errors import DlasError
 from dlas_mlir.models.architecture import quantization_of
 from dlas_mlir.models.count import count_parameters
@@ -79,6 +79,7 @@ class TorchSource:
             outputs = [value.clone() for value in returned if isinstance(value, Tensor)]
         if not outputs:
             raise DlasError(f"{self.name} returns no tensor: there is nothing to compile")
+        check_results(self.program, outputs, self.name)
         return outputs
 
     @contextmanager

@@ -1,7 +1,10 @@
 // RUN: %dlas_opt %s --dlas-form-dispatches | FileCheck %s
+// RUN: %dlas_opt %s --dlas-form-dispatches=bindings=3 | FileCheck %s --check-prefix=FEW
 // RUN: not %dlas_opt %s --dlas-form-dispatches=fuse=0 2>&1 | FileCheck %s --check-prefix=NAME
+// RUN: not %dlas_opt %s --dlas-form-dispatches=bindings=1 2>&1 | FileCheck %s --check-prefix=RANGE
 
-// NAME: error: `dlas-form-dispatches` has no option `fuse`; it has none
+// NAME: error: `dlas-form-dispatches` has no option `fuse`; it has `bindings`
+// RANGE: error: `bindings`: expected at least 2, found 1
 
 #id = affine_map<(d0, d1) -> (d0, d1)>
 #row = affine_map<(d0, d1) -> (d0)>
@@ -306,4 +309,38 @@ func.func @left_alone(%x: tensor<?x4xf32>, %y: tensor<4x4xf32>)
     linalg.yield %s : i1
   } -> tensor<4x4xi1>
   return %1, %2, %3, %4 : tensor<?x4xf32>, tensor<f32>, tensor<4x4xindex>, tensor<4x4xi1>
+}
+
+// A sum of many tensors is one region, or as many as its tensors need.
+// CHECK-LABEL: func.func @many
+// CHECK-COUNT-1: flow.dispatch.region
+// CHECK-NOT: flow.dispatch.region
+// FEW-LABEL: func.func @many
+// FEW: %[[FIRST:.*]] = flow.dispatch.region
+// FEW: linalg.generic {{.*}} ins(%arg0, %arg1
+// FEW-NOT: linalg.generic
+// FEW: flow.return
+// FEW: flow.dispatch.region
+// FEW: linalg.generic {{.*}} ins(%[[FIRST]], %arg2
+// FEW-NEXT: ^bb0
+// FEW: linalg.generic
+// FEW: arith.negf
+func.func @many(%x: tensor<4x4xf32>, %y: tensor<4x4xf32>, %z: tensor<4x4xf32>) -> tensor<4x4xf32> {
+  %e = tensor.empty() : tensor<4x4xf32>
+  %1 = linalg.generic {indexing_maps = [#id, #id, #id], iterator_types = ["parallel", "parallel"]} ins(%x, %y : tensor<4x4xf32>, tensor<4x4xf32>) outs(%e : tensor<4x4xf32>) {
+  ^bb0(%p: f32, %q: f32, %o: f32):
+    %s = arith.addf %p, %q : f32
+    linalg.yield %s : f32
+  } -> tensor<4x4xf32>
+  %2 = linalg.generic {indexing_maps = [#id, #id, #id], iterator_types = ["parallel", "parallel"]} ins(%1, %z : tensor<4x4xf32>, tensor<4x4xf32>) outs(%e : tensor<4x4xf32>) {
+  ^bb0(%p: f32, %q: f32, %o: f32):
+    %s = arith.addf %p, %q : f32
+    linalg.yield %s : f32
+  } -> tensor<4x4xf32>
+  %3 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%2 : tensor<4x4xf32>) outs(%e : tensor<4x4xf32>) {
+  ^bb0(%p: f32, %o: f32):
+    %s = arith.negf %p : f32
+    linalg.yield %s : f32
+  } -> tensor<4x4xf32>
+  return %3 : tensor<4x4xf32>
 }
