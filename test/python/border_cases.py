@@ -63,7 +63,18 @@ def _mask_values(m: Any, x: Tensor, rows: Tensor, each: Tensor, columns: Tensor)
         x.index_put((rows,), each[:, :1], accumulate=True),
         torch.ops.aten.index_put(x.permute(2, 0, 1), (None, rows), each.T),
         x.index_put((rows, columns), each[:, 0]),
-        x[0].index_put((x[0, :, 0] == x[0, 2, 0], columns), each[:, 0]),
+    )
+
+
+def _indexed(m: Any, x: Tensor, v: Tensor, at: Tensor, only: Tensor) -> tuple[Tensor, ...]:
+    """Indices from the end, of two types, and with a mask that lets one through."""
+    return (
+        x[at],
+        x[at, at.int()],
+        x.index_put((at,), v),
+        torch.ops.aten.index_put(x, (None, at), v[:1, :3], accumulate=True),
+        x.index_put((at, at.int()), v[0, :3]),
+        x.index_put((only, at), v[0, :3]),
     )
 
 
@@ -121,7 +132,7 @@ def _rare(m: Any, x: Tensor) -> tuple[Tensor, ...]:
         x.median(),
         (x / 0.0 * 0.0).median(),
         torch.xlogy(x.abs(), 3),
-        torch._trilinear(x, x, x, [0], [0], [0], [1], 0),
+        torch.ops.aten._trilinear(x, x, x, [0], [0], [0], [1], 0),
     )
 
 
@@ -152,6 +163,19 @@ def _small_integers(m: Any, x: Tensor) -> tuple[Tensor, ...]:
     return x * 3, x * x, x // 3, x % 3, x + 100, (x.float() / 2).to(x.dtype)
 
 
+def _pixels(m: Any, x: Tensor) -> tuple[Tensor, ...]:
+    """What torch-mlir takes for int8 in uint8, or dies of in both."""
+    image = x[:9].reshape(3, 3)
+    return (
+        *(x / 255, x * 0.5, x + 1.5, x - 3, x % 7, x // -2, x % -2, x.abs(), x.clamp(-3, 100), x.bitwise_not()),
+        *(x < 100, x < -2, x > 1.5, x == 3, x.any(), x.all(), x.sum(), x[:2].prod(), x.argmax(), x.float().mean()),
+        *(x.sort().values, *x.topk(3), *x.max(0), x.amin(), image.tril().trace(), F.pad(x, (1, 2), value=3)),
+        *(torch.maximum(x, x.flip(0)), torch.where(x > 3, x, 1), x.masked_fill(x > 100, 2), x.cumsum(0)),
+        x.scatter_reduce(0, torch.tensor([1, 1, 2]), x[3:6], "amax"),
+        F.conv1d(x[:9].reshape(1, 1, 9), x[:3].reshape(1, 1, 3)),
+    )
+
+
 def _layers(layer: Callable[[], nn.Module], *shape: int) -> tuple[nn.Module, tuple[Any, ...]]:
     return layer(), (_floats(*shape),)
 
@@ -164,6 +188,8 @@ CASES: dict[str, Callable[[], tuple[nn.Module, tuple[Any, ...]]]] = {
     "int8": lambda: (Call(_small_integers), (_codes(torch.int8),)),
     "int16": lambda: (Call(_small_integers), (_codes(torch.int8).to(torch.int16) * 100,)),
     "uint8": lambda: (Call(_small_integers), (_codes(torch.uint8),)),
+    "pixels": lambda: (Call(_pixels), (_codes(torch.uint8),)),
+    "pixels with a sign": lambda: (Call(_pixels), (_codes(torch.int8),)),
     "int8 product": lambda: (Call(lambda m, x: x @ x), (_codes(torch.int8)[:36].reshape(6, 6),)),
     "bfloat16 in and out": lambda: (
         Call(lambda m, x: m.linear(x), linear=nn.Linear(4, 3)).bfloat16(),
@@ -212,6 +238,10 @@ CASES: dict[str, Callable[[], tuple[nn.Module, tuple[Any, ...]]]] = {
             _floats(3, 5),
             torch.tensor([4, 0, 2]),
         ),
+    ),
+    "indices from the end": lambda: (
+        Call(_indexed),
+        (_floats(4, 5), _floats(3, 5), torch.tensor([-1, 0, -2]), torch.tensor([False, True, False, False])),
     ),
     "loops": lambda: (Call(_until), (_floats(2, 3),)),
     "bits": lambda: (Call(_bits), (_floats(3, 8), torch.arange(-2, 6).reshape(2, 4) * 123456789123)),

@@ -6,6 +6,7 @@ that returns NotImplemented leaves the operation as it is. All shapes are known 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -40,6 +41,8 @@ def table() -> dict[Any, Callable[..., Any]]:
     found[_aten.fake_quantize_per_tensor_affine_cachemask.default] = fake_quantize
     found[_aten.fake_quantize_per_channel_affine_cachemask.default] = fake_quantize_channels
     found[_aten.index_put.default] = index_put
+    found[_aten._index_put_impl.default] = index_put
+    found[_aten.index.Tensor] = index
     found[_aten._trilinear.default] = trilinear
     found[_aten.kthvalue.default] = kthvalue
     found[_aten.conv_tbc.default] = conv_tbc
@@ -103,14 +106,21 @@ def fake_quantize_channels(
     return fake_quantize(x, scale.reshape(shape), zero.reshape(shape), low, high)
 
 
-def index_put(x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Any:
-    """`x[.., mask] = values` without the number of those that the mask lets through."""
+def index_put(
+    x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False, unsafe: bool = False
+) -> Any:
+    """`x[.., mask] = values` without the number of those that the mask lets through; numbers from the end as others.
+
+    torch-mlir writes to where a negative one is in memory. `unsafe` says that none is.
+    """
     given = [(dim, index) for dim, index in enumerate(indices) if index is not None]
-    if all(index.dtype != torch.bool for _, index in given):
+    if unsafe:
         return NotImplemented
-    if len(given) > 1:
-        numbers = _as_numbers(indices)
-        return NotImplemented if numbers is None else _aten.index_put.default(x, numbers, values, accumulate)
+    if len(given) > 1 or all(index.dtype != torch.bool for _, index in given):
+        numbers = _as_numbers(indices, x.shape)
+        if numbers is None:
+            return NotImplemented
+        return _aten._index_put_impl.default(x, numbers, values, accumulate, True)
     ((before, mask),) = given
     rest = x.dim() - before - mask.dim()
     if values.dim() > before + 1 + rest:
@@ -127,26 +137,46 @@ def index_put(x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accum
     return torch.where(mask.reshape(*mask.shape, *[1] * rest), x + values if accumulate else values, x)
 
 
-def _as_numbers(indices: Sequence[Tensor | None]) -> list[Tensor | None] | None:
-    """Indices with the masks among them as numbers, as many as the other indices have; None where those do not say."""
+def index(x: Tensor, indices: Sequence[Tensor | None]) -> Any:
+    """Elements at indices, which may be of two types."""
+    types = {index.dtype for index in indices if index is not None}
+    if len(types) < 2 or torch.bool in types:
+        return NotImplemented
+    return _aten.index.Tensor(x, [None if index is None else index.to(torch.int64) for index in indices])
+
+
+def _as_numbers(indices: Sequence[Tensor | None], shape: Sequence[int]) -> list[Tensor | None] | None:
+    """Indices of a tensor of this shape as numbers from its start.
+
+    Masks among them become as many numbers as the other indices have; None where those do not say how many.
+    """
     others = [index.shape for index in indices if index is not None and index.dtype != torch.bool]
     count = torch.broadcast_shapes(*others)
-    if len(count) != 1 or count[0] < 2:
-        return None
     numbers: list[Tensor | None] = []
     for index in indices:
-        if index is None or index.dtype != torch.bool:
-            numbers.append(index)
-            continue
-        passed = index.reshape(-1).to(torch.int64).cumsum(0)
-        # The last one again where there are no more: a mask that lets one through goes with all numbers.
-        wanted = torch.arange(count[0]).minimum(passed[-1:] - 1)
-        places = (passed <= wanted.unsqueeze(-1)).sum(-1)
-        step = index.numel()
-        for size in index.shape:
-            step //= size
-            numbers.append(places // step % size)
+        if index is None:
+            numbers.append(None)
+        elif index.dtype != torch.bool:
+            size = shape[len(numbers)]
+            index = index.to(torch.int64)
+            numbers.append(torch.where(index < 0, index + size, index))
+        elif len(count) != 1 or count[0] < 2:
+            return None
+        else:
+            numbers += _passed(index, count[0])
     return numbers
+
+
+def _passed(mask: Tensor, count: int) -> list[Tensor]:
+    """The places of the first `count` that a mask lets through: their numbers in each of its dimensions.
+
+    Where there are fewer, the last one again: a mask that lets one through goes with all numbers.
+    """
+    passed = mask.reshape(-1).to(torch.int64).cumsum(0)
+    wanted = torch.arange(count).minimum(passed[-1:] - 1)
+    places = (passed <= wanted.unsqueeze(-1)).sum(-1)
+    steps = [math.prod(mask.shape[dim + 1 :]) for dim in range(mask.dim())]
+    return [places // step % size for step, size in zip(steps, mask.shape, strict=True)]
 
 
 def kthvalue(x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:

@@ -59,6 +59,15 @@ def add(found: dict[Any, Callable[..., Any]]) -> None:
         found[operation] = _of_whole_numbers(power, _of_floats(operation, found.get(operation)))
     for operation in (_aten.div.Tensor_mode, _aten.div.Scalar_mode, _aten.floor_divide.default):
         found[operation] = _of_whole_numbers(_rounded_down, found.get(operation))
+    for operation in (
+        _aten.any.default,
+        _aten.any.dim,
+        _aten.any.dims,
+        _aten.all.default,
+        _aten.all.dim,
+        _aten.all.dims,
+    ):
+        found[operation] = _of_truths(operation, found.get(operation))
     for operation, with_tensor in _OF_SCALARS.items():
         found[operation] = _with_tensor(with_tensor)
     for operation in _SMALL_INTEGER_OPERATIONS:
@@ -181,6 +190,18 @@ def scalar_tensor(value: Any, *, dtype: torch.dtype | None = None, device: Any =
     return torch.full((), value, dtype=dtype)
 
 
+def _of_truths(operation: Any, otherwise: Callable[..., Any] | None) -> Callable[..., Any]:
+    """`operation` of numbers as one of whether they are not 0."""
+
+    def decomposed(x: Tensor, *arguments: Any, **keywords: Any) -> Any:
+        if x.dtype == torch.bool:
+            return otherwise(x, *arguments, **keywords) if otherwise else NotImplemented
+        result = operation(x != 0, *arguments, **keywords)
+        return result.to(torch.uint8) if x.dtype == torch.uint8 else result
+
+    return decomposed
+
+
 def _with_tensor(operation: Any) -> Callable[..., Any]:
     """`operation` on a tensor and a number, as one on two tensors."""
 
@@ -235,10 +256,16 @@ def _in_32_bits(operation: Any, otherwise: Callable[..., Any] | None) -> Callabl
         element = _result_type(arguments) if tensors and not true_quotient else None
         if element not in _SMALL_INTEGERS:
             return otherwise(*arguments, **keywords) if otherwise else NotImplemented
-        wide = [value.to(torch.int32) if isinstance(value, Tensor) else value for value in arguments]
+        wide = [value.to(torch.int32) if isinstance(value, Tensor) else _wrapped(value, element) for value in arguments]
         return operation(*wide, **keywords).to(element)
 
     return decomposed
+
+
+def _wrapped(value: int, element: torch.dtype) -> int:
+    """What a number becomes in a small type."""
+    size = 1 << torch.iinfo(element).bits
+    return (int(value) - torch.iinfo(element).min) % size + torch.iinfo(element).min
 
 
 def _result_type(arguments: Sequence[Any]) -> torch.dtype:

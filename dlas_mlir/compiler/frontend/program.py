@@ -17,6 +17,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind, TensorArgument
 from torch.utils import _pytree as pytree
 
+from dlas_mlir.compiler.frontend import small_integers
 from dlas_mlir.compiler.frontend.decompositions import table
 from dlas_mlir.compiler.layers import describe, source_line
 from dlas_mlir.errors import DlasError
@@ -91,6 +92,8 @@ def prepare(program: ExportedProgram, name: str) -> Prepared:
     program.graph.eliminate_dead_code()
     _check_random(program, name)
     _check_masks(program, name)
+    for graph in _graphs(program):
+        small_integers.widen(graph)
     names = _bind_state(program)
     _move_weights(program.graph, names)
     inputs = [node for node in program.graph.nodes if node.op == "placeholder"]
@@ -113,7 +116,7 @@ def check(program: ExportedProgram, name: str) -> None:
             if value.dtype == torch.float64 and node.name in users:
                 raise DlasError(f"{name}: input {users[node.name]} {_IS_DOUBLE}: call .float() on it and on the model")
     for node in _nodes(program):
-        if node.target is _aten.view.dtype and any(map(_is_double, (node, node.args[0]))):
+        if node.target is _aten.view.dtype and any(map(_is_double, (node, *_referred(node.args)))):
             raise DlasError(f"{name}: {describe(node)} takes the bits of a number that {_IS_DOUBLE}")
     for index, value in enumerate(_results(program)):
         if isinstance(value, fx.Node) and any(val.dtype == torch.float64 for val in _tensors(value.meta.get("val"))):
@@ -132,14 +135,17 @@ def _check_random(program: ExportedProgram, name: str) -> None:
 def _check_masks(program: ExportedProgram, name: str) -> None:
     """Raise DlasError for places to write to whose number depends on values; the decompositions know the others."""
     for node in _nodes(program):
-        if node.target is not _aten.index_put.default:
+        if node.target not in (_aten.index_put.default, _aten._index_put_impl.default):
             continue
-        indices = [index for index in node.args[1] if index is not None]
-        if any(index.meta["val"].dtype == torch.bool for index in indices):
+        if any(index.meta["val"].dtype == torch.bool for index in _referred(node.args[1])):
             raise DlasError(
                 f"{name}: {describe(node)} writes where several masks, or masks and numbers, say so, which is not "
                 "supported: join them to one mask"
             )
+
+
+def _referred(arguments: Any) -> list[fx.Node]:
+    return [leaf for leaf in pytree.tree_leaves(arguments) if isinstance(leaf, fx.Node)]
 
 
 def check_results(program: ExportedProgram, outputs: Sequence[Tensor], name: str) -> None:
@@ -206,11 +212,16 @@ def _is_double(node: fx.Node) -> bool:
     return any(value.dtype == torch.float64 and value.numel() > 1 for value in _tensors(node.meta.get("val")))
 
 
-def _nodes(program: ExportedProgram) -> Iterator[fx.Node]:
-    """The nodes of the program and of what it refers to: loops, branches, blocks of other modes."""
+def _graphs(program: ExportedProgram) -> Iterator[fx.Graph]:
+    """The program's and those of what it refers to: loops, branches, blocks of other modes."""
     for module in program.graph_module.modules():
         if isinstance(module, fx.GraphModule):
-            yield from module.graph.nodes
+            yield module.graph
+
+
+def _nodes(program: ExportedProgram) -> Iterator[fx.Node]:
+    for graph in _graphs(program):
+        yield from graph.nodes
 
 
 def _tensors(value: Any) -> list[Tensor]:
