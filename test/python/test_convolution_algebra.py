@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from iree.compiler import ir
 from torch.utils.flop_counter import FlopCounterMode
 
-from dlas_mlir.ir import affine, build, conv
+from dlas_mlir.ir import affine, attributes, build, conv
 from dlas_mlir.ir.constants import Constants
+from dlas_mlir.ir.shape import ConvShape
 from dlas_mlir.opt.pipeline import parse_pipeline
 
 CONTEXT = ir.Context()
@@ -150,6 +151,9 @@ def test_view_says_what_pytorch_computes(drawn):
     assert (view.shape.strides, view.shape.dilations, view.shape.groups) == (stride, dilation, groups)
     assert 2 * view.shape.macs == counter.get_total_flops()
     assert view.shape.depthwise == (groups > 1 and w[1] == 1)
+    assert ConvShape.from_json(view.shape.to_json()) == view.shape
+    with CONTEXT:
+        assert ConvShape.from_plain(attributes.to_plain(attributes.from_plain(view.shape.to_plain()))) == view.shape
 
 
 @st.composite

@@ -17,6 +17,7 @@ from dlas_mlir.compiler.artifact import Artifact
 from dlas_mlir.compiler.driver import compile_model
 from dlas_mlir.compiler.elf import undefined_symbols
 from dlas_mlir.compiler.presets import Preset, load_preset
+from dlas_mlir.ir.shape import ConvShape
 from dlas_mlir.runtime.devices import resolve
 from dlas_mlir.runtime.session import Session
 
@@ -116,6 +117,10 @@ def test_structure(model, tmp_path):
     paddings; everything is a kernel of ours, and every layer's multiplies in vectors."""
     network = lowered(model, tmp_path)
     layers = {layer["layer"] for layer in network.artifact.layers}
+    # What PyTorch counts is what the layers have, each by its algebra.
+    shapes = [ConvShape.from_plain(layer["shape"]) for layer in network.artifact.layers]
+    assert [shape.macs for shape in shapes] == [layer["macs"] for layer in network.artifact.layers]
+    assert sum(shape.macs for shape in shapes) == network.artifact.macs
     assert network.operations["flow.dispatch.workgroups"] == len(layers) + 2
     moving = re.compile(r"linalg\.|tensor\.(pad|concat|insert_slice)|flow\.dispatch\.region")
     assert [name for name in network.operations if moving.match(name)] == []

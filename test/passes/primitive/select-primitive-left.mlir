@@ -24,3 +24,15 @@ func.func @f(%x: tensor<1x3x4x4xcomplex<f32>>, %w: tensor<2x3x1x1xcomplex<f32>>,
   return %y : tensor<1x2x4x4xcomplex<f32>>
 }
 }
+
+// -----
+
+// Convolutions of other ranks are layers too. Products of batches of matrices are none.
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
+func.func @f(%x: tensor<1x3x8xf32>, %w: tensor<2x3x3xf32>, %start: tensor<1x2x6xf32>, %a: tensor<2x4x4xf32>, %b: tensor<2x4x4xf32>) -> (tensor<1x2x6xf32>, tensor<2x4x4xf32>) {
+  // expected-remark@+1 {{no primitive does linalg.conv_1d_ncw_fcw; it is left to iree-compile}}
+  %y = linalg.conv_1d_ncw_fcw ins(%x, %w : tensor<1x3x8xf32>, tensor<2x3x3xf32>) outs(%start : tensor<1x2x6xf32>) -> tensor<1x2x6xf32>
+  %z = linalg.batch_matmul ins(%a, %a : tensor<2x4x4xf32>, tensor<2x4x4xf32>) outs(%b : tensor<2x4x4xf32>) -> tensor<2x4x4xf32>
+  return %y, %z : tensor<1x2x6xf32>, tensor<2x4x4xf32>
+}
+}
