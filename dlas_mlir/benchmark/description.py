@@ -41,7 +41,13 @@ def described(record: Record, artifact: Artifact, preset: Preset | None, devices
     """`record` with what the artifact says of itself."""
     macs = record.model.dense_macs
     layers = tuple(
-        records.Layer(name=layer["layer"], primitive=layer["primitive"], macs=layer["macs"])
+        records.Layer(
+            name=layer["layer"],
+            primitive=layer["primitive"],
+            macs=layer["macs"],
+            workload=layer.get("workload"),
+            schedule=layer.get("schedule"),
+        )
         for layer in artifact.layers
     )
     return replace(

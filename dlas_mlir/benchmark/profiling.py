@@ -32,7 +32,8 @@ def profile_artifact(
 
     The result has `call_ms` (one call, not profiled), `dispatches_ms` (the sum over dispatches), `peak_gflops`
     and `layers` in order of execution: `layer`, `primitive`, `ms`, `share` (percent of the dispatches' time), `macs`,
-    `gflops`, `percent_of_peak`, `dispatches`. Raises DlasError.
+    `gflops`, `percent_of_peak`, `dispatches`, and the `workload` and `schedule` of a layer that is a kernel of ours.
+    Raises DlasError.
     """
     device = resolve(artifact.driver, threads)
     progress(f"time {artifact.model}")
@@ -78,6 +79,8 @@ def layer_times(times: list[DispatchTime], artifact: Artifact, peak: float | Non
                 "gflops": gflops,
                 "percent_of_peak": 100 * gflops / peak if gflops and peak else None,
                 "dispatches": [vars(time) for time in group],
+                "workload": known.get(name, {}).get("workload"),
+                "schedule": known.get(name, {}).get("schedule"),
             }
         )
     return rows

@@ -30,6 +30,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--seconds", type=positive_float, default=1.0, metavar="S", help="how long to measure")
     parser.add_argument("--sort", choices=["order", "time"], default="order", help="as executed, or slowest first")
     parser.add_argument("--dispatches", action="store_true", help="also show the dispatches of each layer")
+    parser.add_argument("--schedules", action="store_true", help="also show how the loops of each layer are run")
     arguments.add_json(parser)
     arguments.add_shapes(parser)
     arguments.add_timeout(parser)
@@ -67,12 +68,12 @@ def run(args: argparse.Namespace) -> int:
             write_atomically(args.json, json.dumps(result, indent=1) + "\n")
 
     with in_any_case(write):
-        cells = [cells for row in result["layers"] for cells in _cells(row, args.dispatches)]
+        cells = [cells for row in result["layers"] for cells in _cells(row, args)]
         print_table(title, _COLUMNS, cells, ("dispatches", "GFLOP/s", "share %"))
     return 0
 
 
-def _cells(row: dict[str, Any], dispatches: bool) -> list[list[str]]:
+def _cells(row: dict[str, Any], args: argparse.Namespace) -> list[list[str]]:
     def number(value: float | None) -> str:
         return "-" if value is None else f"{value:.1f}"
 
@@ -87,6 +88,20 @@ def _cells(row: dict[str, Any], dispatches: bool) -> list[list[str]]:
             str(len(row["dispatches"])),
         ]
     ]
-    if dispatches:
+    if args.schedules and row["schedule"]:
+        cells += [[f"  {line}", *[""] * (len(_COLUMNS) - 1)] for line in _schedule_lines(row["schedule"])]
+    if args.dispatches:
         cells += [[f"  {one['name']}", "", f"{one['ms']:.4f}", "", "", "", ""] for one in row["dispatches"]]
     return cells
+
+
+def _schedule_lines(schedule: dict[str, Any]) -> list[str]:
+    """A schedule in few words: `oh 7 | oh kb ow k cb r s c | ow 14, kb 2, k 16 of 16 lanes`."""
+
+    def sizes(of: dict[str, int]) -> str:
+        return ", ".join(f"{loop} {size}" for loop, size in of.items()) or "all"
+
+    return [
+        f"workgroup {sizes(schedule['distribute'])}; order {' '.join(schedule['order'])}",
+        f"tile {sizes(schedule['tile'])}; {schedule['lanes']} lanes of {schedule['vector']}",
+    ]

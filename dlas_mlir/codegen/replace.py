@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from iree.compiler import ir
 from iree.compiler.passmanager import PassManager
 
@@ -20,8 +22,16 @@ class ScheduleFault(PassError):
     """The schedule that a region carries does not fit its loops."""
 
 
-def emit_kernel(region_op: ir.Operation) -> ir.Operation:
-    """Replace a scheduled flow.dispatch.region by flow.dispatch.workgroups; returns the new operation.
+@dataclass(frozen=True)
+class Kernel:
+    """What a region has become: the flow.dispatch.workgroups, and the loops in it."""
+
+    op: ir.Operation
+    nest: Nest
+
+
+def emit_kernel(region_op: ir.Operation) -> Kernel:
+    """Replace a scheduled flow.dispatch.region by flow.dispatch.workgroups.
 
     Raises PassError (and leaves the region as it was) when it holds something a kernel cannot express, ScheduleFault
     for a schedule that is wrong.
@@ -38,7 +48,7 @@ def emit_kernel(region_op: ir.Operation) -> ir.Operation:
     for old, new in zip(region_op.results, op.results, strict=True):
         old.replace_all_uses_with(new)
     region_op.erase()
-    return op
+    return Kernel(op, nest)
 
 
 def _reads_nothing(kernel: ir.Operation) -> bool:

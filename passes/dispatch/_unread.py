@@ -12,7 +12,7 @@ from dlas_mlir.ir.linalg import shape_of
 def trim_inputs(op: ir.Operation) -> None:
     """Give the linalg operation `op` no more of its inputs than it reads where a window has but one place. The window's
     loop is then all that reads a dimension, and iree-compile wants that to be as long."""
-    maps = linalg.get_indexing_maps(op)
+    maps = linalg.get_indexing_maps(op)  # pyright: ignore[reportAttributeAccessIssue]  (native)
     if maps is None or not build.is_static(op) or any(value.type.encoding for value in _tensors(op)):
         return
     exprs = [list(ir.AffineMapAttr(map_).value.results) for map_ in maps]

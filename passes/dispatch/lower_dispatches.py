@@ -22,7 +22,7 @@ class LowerDispatchesPass(Pass):
     why.
 
     The module attribute `dlas.layers` lists the layers in the order of their dispatches: name, primitive with its
-    options, algebra and multiply-accumulates.
+    options, algebra, multiply-accumulates, key of its workload and schedule.
 
     Before:
     ```mlir
@@ -63,7 +63,9 @@ class LowerDispatchesPass(Pass):
                 dissolve(op)
                 continue
             if layer is not None:
-                layers.append(layer.to_plain())
-                kernel.attributes[LAYER] = ir.StringAttr.get(layer.name)
-                kernel.attributes[PRIMITIVE] = ir.StringAttr.get(layer.primitive)
+                nest = kernel.nest
+                made = {"workload": nest.workload.exact, "schedule": nest.schedule.to_value()}
+                layers.append(layer.to_plain() | made)
+                kernel.op.attributes[LAYER] = ir.StringAttr.get(layer.name)
+                kernel.op.attributes[PRIMITIVE] = ir.StringAttr.get(layer.primitive)
         module.operation.attributes[LAYERS] = attributes.from_plain(layers)

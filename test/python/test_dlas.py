@@ -303,6 +303,8 @@ def test_profile_gives_every_layer(tmp_path, capsys):
     assert sum(row["share"] for row in result["layers"]) == pytest.approx(100)
     assert layers["conv"]["macs"] == 25 * 8 * 27
     assert layers["conv"]["primitive"]
+    assert layers["conv"]["schedule"]["kind"] == "cpu"
+    assert len(layers["conv"]["workload"]) == 64
     assert layers["conv"]["percent_of_peak"] > 0
     assert "block.grouped" in capsys.readouterr().out
 

@@ -3,7 +3,7 @@
 
 // NAME: error: `dlas-lower-dispatches` has no option `tile`; it has none
 
-// CHECK: module attributes {dlas.layers = [{layer = "fc", macs = 144 : i64, options = {panel = 8 : i64}, primitive = "gemm", shape = {batch = 6 : i64, in_channels = 3 : i64, linear = true, out_channels = 8 : i64}}]}
+// CHECK: module attributes {dlas.layers = [{layer = "fc", macs = 144 : i64, options = {panel = 8 : i64}, primitive = "gemm", schedule = {distribute = {d0 = 3 : i64}, kind = "cpu", lanes = 4 : i64, order = ["d0", "d1", "d2"], tile = {d1 = 4 : i64}, vector = "d1"}, shape = {batch = 6 : i64, in_channels = 3 : i64, linear = true, out_channels = 8 : i64}, workload = "{{[0-9a-f]+}}"}]}
 
 #id = affine_map<(d0, d1) -> (d0, d1)>
 #a = affine_map<(d0, d1, d2) -> (d0, d2)>
