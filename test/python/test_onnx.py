@@ -419,3 +419,35 @@ def test_quantized_convolutions_are_done_in_integers(tmp_path, capfd):
     compile_model(path, "x86-64-avx512-vnni/auto", mlir_out=tmp_path / "out.mlir")
     assert "stays in float" not in capfd.readouterr().err
     assert "vpdpbusd" in (tmp_path / "out.mlir").read_text()
+
+
+LOOPS = """<ir_version: 8, opset_import: ["": 17]>
+net (float[3] x) => (float[3] early, float[3] whole, float[3] never)
+<int64 steps = {6}, bool yes = {1}, bool no = {0}, float one = {1}, float low = {9}, float high = {1000}> {
+  early = Loop (steps, yes, x) <body = early_body (int64 i, bool go, float[3] a) => (bool going, float[3] b) {
+    b = Add (a, one)
+    sum = ReduceSum <keepdims = 0> (b)
+    going = Less (sum, low)
+  }>
+  whole = Loop (steps, yes, x) <body = whole_body (int64 i2, bool go2, float[3] a2) => (bool going2, float[3] b2) {
+    b2 = Add (a2, one)
+    sum2 = ReduceSum <keepdims = 0> (b2)
+    going2 = Less (sum2, high)
+  }>
+  never = Loop (steps, no, x) <body = never_body (int64 i3, bool go3, float[3] a3) => (bool going3, float[3] b3) {
+    b3 = Add (a3, one)
+    going3 = Identity (go3)
+  }>
+}"""
+
+
+def test_loops_end_when_their_condition_says(tmp_path):
+    early, whole, never = assert_right(save(tmp_path / "net.onnx", LOOPS))
+    np.testing.assert_allclose(whole - never, 6, atol=1e-5)
+    assert early.sum() >= 9 > early.sum() - 3
+
+
+def test_a_loop_without_steps_is_refused(tmp_path):
+    text = LOOPS.replace("early = Loop (steps, yes, x)", "early = Loop (, yes, x)")
+    with pytest.raises(DlasError, match=r"Loop\): a loop without a number of steps, whose first condition is known"):
+        import_model(str(save(tmp_path / "net.onnx", text)))

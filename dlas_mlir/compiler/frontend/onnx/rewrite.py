@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import ModelProto, NodeProto, helper
 
-from dlas_mlir.compiler.frontend.onnx import quantized, recurrent, sampling, windows
+from dlas_mlir.compiler.frontend.onnx import loops, quantized, recurrent, sampling, windows
 from dlas_mlir.compiler.frontend.onnx.graph import STANDARD, Graph, attributes, describe, integers
 from dlas_mlir.compiler.frontend.onnx.rule import Rule, Writer, fixed_shape
 from dlas_mlir.errors import DlasError
@@ -134,6 +134,7 @@ _RULES: dict[str, Rule] = {
     "MeanVarianceNormalization": _normalization,
     "Slice": _backward_slice,
     "SpaceToDepth": _space_to_depth,
+    **loops.RULES,
     **quantized.RULES,
     **recurrent.RULES,
     **sampling.RULES,
