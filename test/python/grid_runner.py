@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from convolution_cases import Case, Cases
+from convolution_modules import Case, Cases
 from torch import nn
 from traced import write_linalg
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from convolution_cases import Case
+from convolution_modules import Case
 from torch import Tensor, nn
 from torch.ao.quantization.fx import _decomposed  # noqa: F401  (registers quantized_decomposed)
 from torch.nn import functional

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from convolution_cases import Case, grid
+from convolution_cases import grid
+from convolution_modules import Case
 from grid_runner import TOLERANCE, Figures, check_choices, run_cases
 
 _PER_MODULE = 25

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from convolution_cases import Case, grid
+from convolution_cases import grid
+from convolution_modules import Case
 from grid_runner import Figures, compiled, preset_for
 from narrow_cases import CodesCase, Modules, RoundedCase, bare
 
