@@ -288,6 +288,10 @@ CASES: dict[str, Callable[[], tuple[nn.Module, tuple[Any, ...]]]] = {
     "depthwise in three dimensions": lambda: _layers(
         lambda: nn.Conv3d(6, 6, (3, 1, 1), padding=(1, 0, 0), groups=6), 1, 6, 4, 5, 5
     ),
+    "cumulative sums": lambda: (
+        Call(lambda m, x, y, z: (x.cumsum(0), y.cumsum(1), y.cumsum(0), z.cumsum(0), y.half().cumsum(1))),
+        (100 + torch.rand(100_003), 100 + torch.rand(2, 777, 3), torch.arange(600)),
+    ),
     "determinants": lambda: (
         Call(lambda m, x, y: (torch.linalg.det(x), y.det())),
         (

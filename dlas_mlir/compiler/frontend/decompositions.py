@@ -18,6 +18,8 @@ from torch_mlir.extras.fx_decomp_util import get_decomposition_table
 from dlas_mlir.compiler.frontend import number_decompositions
 
 _aten = torch.ops.aten
+# Numbers that are added one after the other.
+_CHAIN = 256
 # Operations that take images with or without a batch, by the rank of those with one.
 _BATCHED = {
     _aten.max_pool2d_with_indices.default: 4,
@@ -47,6 +49,7 @@ def table() -> dict[Any, Callable[..., Any]]:
     found[_aten.kthvalue.default] = kthvalue
     found[_aten.conv_tbc.default] = conv_tbc
     found[_aten._linalg_det.default] = determinant
+    found[_aten.cumsum.default] = cumulative_sum
     found[_aten.convolution.default] = convolution
     for operation, rank in _BATCHED.items():
         found[operation] = _with_batch(operation, rank, found.get(operation))
@@ -217,6 +220,32 @@ def _with_ones(shape: Sequence[int], dims: set[int]) -> list[int]:
 def conv_tbc(x: Tensor, weight: Tensor, bias: Tensor, padding: int = 0) -> Tensor:
     """A one-dimensional convolution of [T, N, Cin] by [R, Cin, Cout]."""
     return functional.conv1d(x.permute(1, 2, 0), weight.permute(2, 1, 0), bias, padding=padding).permute(2, 0, 1)
+
+
+def cumulative_sum(x: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Any:
+    """torch.cumsum of many numbers in blocks, each of which begins with the sum of those before; and in float32.
+
+    The compiled loop adds in one chain, of the type that it is given: of a million numbers in float32 the third digit
+    is wrong. PyTorch itself adds in double precision.
+    """
+    kind = dtype or (x.dtype if x.is_floating_point() else torch.int64)
+    narrow = kind in (torch.float16, torch.bfloat16)
+    if not (narrow or (kind == torch.float32 and x.dim() and x.shape[dim] > _CHAIN)):
+        return NotImplemented
+    wide = x.to(torch.float32).movedim(dim, -1)
+    return _sums_in_blocks(wide).movedim(-1, dim).to(kind)
+
+
+def _sums_in_blocks(x: Tensor) -> Tensor:
+    """The cumulative sums of the last dimension."""
+    size = x.shape[-1] if x.dim() else 1
+    if size <= _CHAIN:
+        return _aten.cumsum.default(x, -1)
+    count = -(-size // _CHAIN)
+    blocks = functional.pad(x, [0, count * _CHAIN - size]).unflatten(-1, (count, _CHAIN))
+    inside = _aten.cumsum.default(blocks, -1)
+    before = functional.pad(_sums_in_blocks(inside[..., -1])[..., :-1], [1, 0])
+    return (inside + before.unsqueeze(-1)).flatten(-2)[..., :size]
 
 
 def determinant(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
