@@ -18,6 +18,8 @@ from dlas_mlir.ir.strides import Span, offsets
 from dlas_mlir.opt.base import PassError
 
 ATTRIBUTE = "dlas.dot"
+# How many elements of the data are read by the last step of the summed loop and not its own, if they may be infinite.
+FILLER = "dlas.dot_filler"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +63,27 @@ def instruction_of(op: ir.Operation) -> Instruction | None:
     if name not in INSTRUCTIONS:
         raise PassError(f"`{ATTRIBUTE}`: there is no '{name}'; there are {', '.join(INSTRUCTIONS)}", op)
     return INSTRUCTIONS[name]
+
+
+@dataclass(frozen=True)
+class Rest:
+    """In its last step, number `last`, a loop reads but `real` elements of a group that are its own."""
+
+    loop: int
+    last: int
+    real: int
+
+
+def rest_of(op: ir.Operation, instruction: Instruction, extents: Sequence[int]) -> Rest | None:
+    """What the last step of the summed loop reads of the data. Raises PassError for an attribute that does not fit."""
+    if FILLER not in op.attributes:
+        return None
+    filler = attributes.integer(op, FILLER)
+    weights = ir.AffineMapAttr(ir.ArrayAttr(op.attributes["indexing_maps"])[1]).value.results
+    if not 0 < filler < instruction.width or len(weights) < 3 or not affine.is_dim(weights[-3]):
+        raise PassError(f"`{FILLER}` is between 0 and {instruction.width}, and for weights [..., c, k, cc]", op)
+    loop = affine.dim_position(weights[-3])
+    return Rest(loop, extents[loop] - 1, instruction.width - filler)
 
 
 def check(op: ir.Operation, instruction: Instruction, extents: Sequence[int]) -> None:
@@ -123,6 +146,17 @@ def as_lanes(instruction: Instruction, vector: ir.Value, signed: bool) -> ir.Val
         vector = (arith.extsi if signed else arith.extui)(wide, vector)
     lane = ir.IntegerType.get_signless(instruction.width * instruction.operand)
     return build.bitcast(vector, ir.VectorType.get([count // instruction.width], lane))
+
+
+def without_filler(instruction: Instruction, lanes: ir.Value, real: int, is_last: ir.Value | None) -> ir.Value:
+    """`lanes` with zeros in all but the first `real` elements of each; only where `is_last`, if that is not known."""
+    kind = ir.VectorType(lanes.type)
+    bits = ir.IntegerAttr.get(kind.element_type, (1 << (real * instruction.operand)) - 1)
+    kept = build.splat(bits, kind.shape[0])
+    if is_last is not None:
+        everything = build.splat(ir.IntegerAttr.get(kind.element_type, -1), kind.shape[0])
+        kept = arith.select(is_last, kept, everything)
+    return arith.andi(lanes, kept)
 
 
 def is_signed(argument: ir.Value) -> bool:

@@ -32,15 +32,26 @@ def over_tiles(axes: Sequence[Axis], place: Place, carried: Values, body: Callab
     return build.for_loop(axis.extent, axis.step, carried, iteration)
 
 
-def over_sums(axes: Sequence[Axis], here: Position, sums: Values, body: Callable[[Position, Values], Values]) -> Values:
-    """Loops from the outermost in, over what is summed; steps divide extents."""
+def over_sums(
+    axes: Sequence[Axis],
+    here: Position,
+    sums: Values,
+    body: Callable[[Position, Values], Values],
+    apart: int | None = None,
+) -> Values:
+    """Loops from the outermost in, over what is summed; steps divide extents. The last step of the loop `apart` is
+    written out behind it."""
     if not axes:
         return body(here, sums)
     axis, *rest = axes
     if axis.count == 1:
-        return over_sums(rest, here, sums, body)
+        return over_sums(rest, here, sums, body, apart)
 
     def iteration(iv: ir.Value, carried: Values) -> Values:
-        return over_sums(rest, here.moved(axis.dim, iv), carried, body)
+        return over_sums(rest, here.moved(axis.dim, iv), carried, body, apart)
 
-    return build.for_loop(axis.extent, axis.step, sums, iteration)
+    if axis.dim != apart:
+        return build.for_loop(axis.extent, axis.step, sums, iteration)
+    last = axis.extent - axis.step
+    sums = build.for_loop(last, axis.step, sums, iteration)
+    return over_sums(rest, here.at(axis.dim, last), sums, body, apart)

@@ -189,7 +189,7 @@ def _dot_operands(
 ) -> list[Operand | None]:
     """The operands of a dot product over the last loop, each read from its first element on."""
     dot.check(op, instruction, extents)
-    loop = len(extents) - 1
+    loop, rest = len(extents) - 1, dot.rest_of(op, instruction, extents)
     first = [affine.dim(i) for i in range(loop)] + [affine.constant(0)]
     found: list[Operand | None] = []
     for item, argument in zip(inputs, op.regions[0].blocks[0].arguments, strict=False):
@@ -199,5 +199,6 @@ def _dot_operands(
         if affine.is_dim(item.exprs[-1], loop):
             # [..., lanes, width]: neighbours in one dimension.
             exprs = [*exprs[:-2], exprs[-2] * instruction.width]
-        found.append(Access(item.view, tuple(exprs), instruction, dot.is_signed(argument)))
+        # Where the data are no filler's, the weights are zero.
+        found.append(Access(item.view, tuple(exprs), instruction, dot.is_signed(argument), None if found else rest))
     return found

@@ -6,6 +6,7 @@ from iree.compiler import ir
 
 from dlas_mlir.codegen import region as regions
 from dlas_mlir.codegen.dot import ATTRIBUTE as DOT
+from dlas_mlir.codegen.dot import FILLER
 from dlas_mlir.codegen.index import print_form
 from dlas_mlir.codegen.region import Region
 from dlas_mlir.codegen.sparse.attribute import Sparse
@@ -22,6 +23,7 @@ from dlas_mlir.codegen.workload import (
     Tensor,
     Workload,
 )
+from dlas_mlir.ir import attributes
 from dlas_mlir.ir import loops as loop_names
 from dlas_mlir.ir.linalg import indexing_maps, scalar_constant, shape_of
 from dlas_mlir.ir.strides import form_of
@@ -83,6 +85,7 @@ class _Reader:
             body=body,
             yields=yields,
             dot=None if stage.dot is None else ir.StringAttr(op.attributes[DOT]).value,
+            dot_filler=attributes.integer(op, FILLER) if FILLER in op.attributes else 0,
         )
 
     def _operand(

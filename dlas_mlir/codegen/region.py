@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from iree.compiler import ir
 
-from dlas_mlir.codegen.dot import Instruction
+from dlas_mlir.codegen.dot import Instruction, Rest
 from dlas_mlir.codegen.schedule import ATTRIBUTE
 from dlas_mlir.ir.linalg import indexing_maps, iterators, loop_extents, out_loops, scalar_constant, shape_of
 from dlas_mlir.opt.base import PassError
@@ -27,12 +27,13 @@ class View:
 @dataclass(frozen=True)
 class Access:
     """How one operand of a stage is indexed: `exprs` are over the loops of the root. For an operand of a dot product
-    they say where the first of a lane's elements is; `signed` is how those are extended."""
+    they say where the first of a lane's elements is; `signed` is how those are extended, `rest` what is read beyond."""
 
     view: View
     exprs: tuple[ir.AffineExpr, ...]
     dot: Instruction | None = None
     signed: bool = False
+    rest: Rest | None = None
 
 
 # What a stage reads: a captured tensor, what an earlier stage has computed, or a scalar constant for all elements.

@@ -81,7 +81,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One linalg.generic: its inputs (None: not used), what it starts from, its body and the instruction that does its
-    innermost loop, if one does."""
+    innermost loop, if one does, with how many elements of the last step are filler that may be infinite."""
 
     inputs: tuple[Operand | None, ...]
     input_elements: tuple[str, ...]
@@ -90,6 +90,7 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     body: tuple[Step, ...]
     yields: str
     dot: str | None = None
+    dot_filler: int = 0
 
 
 class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -144,6 +144,8 @@ class _Writer:
         found: dict[str, Any] = {"dlas.loops": list(self.workload.names)}
         if stage.dot is not None:
             found["dlas.dot"] = stage.dot
+        if stage.dot_filler:
+            found["dlas.dot_filler"] = stage.dot_filler
         if self.workload.sparsity is not None:
             found["dlas.sparse"] = {key: getattr(self.workload.sparsity, key) for key in ("block", "nonzeros")}
         if self.schedule is not None:

@@ -15,6 +15,11 @@ def text(op: ir.Operation, name: str) -> str:
     return ir.StringAttr(_typed(op, name, ir.StringAttr, "a string")).value
 
 
+def integer(op: ir.Operation, name: str) -> int:
+    """The integer attribute `name`, which `op` must have. Raises PassError for none or another kind."""
+    return ir.IntegerAttr(_typed(op, name, ir.IntegerAttr, "an integer")).value
+
+
 def plain(op: ir.Operation, name: str) -> dict[str, Any]:
     """The dictionary attribute `name`, which `op` must have, as plain values. Raises PassError for none, another kind,
     or entries that are no strings, numbers, lists and dictionaries."""

@@ -22,7 +22,8 @@ class UseDotProductsPass(Pass):
     """Split the innermost reduction of int8 (u8 x s8 -> s32) and bfloat16 convolutions by the width of the target's
     dot-product instruction, and bring the weights into the order in which it reads them: [..., c, k] becomes
     [..., c / 4, k, 4]. What a width does not divide is filled with zero weights. The instruction's name is left as
-    `dlas.dot` on the operation, for dlas-lower-dispatches.
+    `dlas.dot` on the operation, for dlas-lower-dispatches; with `dlas.dot_filler`, how many floating-point elements the
+    last step reads beyond the end of the reduction: kernels put zeros for them, for zero times an infinity is none.
 
     A target names its instructions (`int8_dot`, `bf16_dot`); where it has none, where the operands are no neighbours in
     memory (depthwise) or where more than half would be filler, nothing is changed.
@@ -96,6 +97,8 @@ def _use_dot(op: ir.Operation, target: CpuTarget) -> None:
         names = loops.in_steps(loops.names(op), loop, width) if loops.named(op) else ()
         new = build.generic_like(op, [data, weights], op.operands[2], maps, [*iterators(op), "reduction"], loops=names)
         new.attributes[dot.ATTRIBUTE] = ir.StringAttr.get(name)
+        if dot.INSTRUCTIONS[name].floating and steps * width > extent:
+            new.attributes[dot.FILLER] = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), steps * width - extent)
     op.results[0].replace_all_uses_with(new.results[0])
     op.erase()
 

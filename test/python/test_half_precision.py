@@ -88,3 +88,28 @@ def test_what_is_rounded_in_a_kernel_stays_rounded():
     ours = dlas_mlir.run(dlas_mlir.compile(Rounded(), preset="host/auto", example_inputs=(x,)), x.numpy())
     for found, wanted in zip(ours, Rounded()(x), strict=True):
         np.testing.assert_array_equal(found, wanted.numpy())
+
+
+class Windows(nn.Module):
+    """Convolutions of an image, whose windows are no multiple of two columns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        sizes = ((3, 1), (3, 2), (5, 1), (7, 2))
+        self.layers = nn.ModuleList(nn.Conv2d(3, 16, size, stride, size // 2, bias=False) for size, stride in sizes)
+        with torch.no_grad():
+            for i, layer in enumerate(self.layers):
+                layer.weight.copy_(torch.randint(1, 5, layer.weight.shape) * (-1) ** i)  # type: ignore[union-attr]
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(layer(x) for layer in self.layers)
+
+
+@pytest.mark.parametrize("recipe", ["bf16-spatial-pack", "bf16-direct", "bf16-gemm"])
+def test_an_infinite_pixel_stays_within_the_windows_that_hold_it(recipe: str):
+    torch.manual_seed(0)
+    module, x = Windows(), torch.randint(-4, 5, (1, 3, 9, 40)).float()
+    x[..., 20:] = torch.inf
+    ours = dlas_mlir.run(dlas_mlir.compile(module, preset=f"host/{recipe}", example_inputs=(x,)), x.numpy())
+    for found, wanted in zip(ours, module(x), strict=True):
+        np.testing.assert_array_equal(found, wanted.detach().numpy())

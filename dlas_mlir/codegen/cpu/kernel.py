@@ -99,7 +99,13 @@ class _Kernel:
 
     def _chain(self, depth: int, here: Position, sums: list[ir.Value]) -> list[ir.Value]:
         """The reductions from `depth` on, one addition after the other."""
-        return over_sums(self.nest.reduce[depth:], here, sums, self._unrolled)
+        axes, reader = self.nest.reduce[depth:], self.stages.reader
+        rests = [item.rest for item in self.stages.region.root.inputs if isinstance(item, Access) and item.rest]
+        apart = next((axis.dim for axis in axes if any(rest.loop == axis.dim for rest in rests)), None)
+        before, reader.apart = reader.apart, apart
+        sums = over_sums(axes, here, sums, self._unrolled, apart)
+        reader.apart = before
+        return sums
 
     def _cascade(self, vector: ir.Type) -> Cascade:
         zero = build.splat(build.zero(ir.VectorType(vector).element_type), self.nest.lanes)

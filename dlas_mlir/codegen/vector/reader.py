@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from iree.compiler import ir
+from iree.compiler.dialects import arith
 
 from dlas_mlir.codegen import build, dot
 from dlas_mlir.codegen.position import Position
@@ -26,6 +27,8 @@ class Reader:
         self._lanes: dict[tuple, Lanes] = {}
         self._done: dict[tuple, ir.Value] = {}
         self._flat: dict[tuple[ir.Value, int], ir.Value] = {}
+        # A loop whose last step is written out behind it: an index value is none of that.
+        self.apart: int | None = None
 
     def forget(self) -> dict[tuple, ir.Value]:
         """Start a new block: what was loaded before may not dominate it. Returns the memory for `restore`."""
@@ -40,8 +43,21 @@ class Reader:
         """The vector of `access` whose first lane is at `position`."""
         key = (access, _places(access.exprs, position, self.vectors.loop))
         if key not in self._done:
-            self._done[key] = self._load(access, position)
+            self._done[key] = self._without_filler(access, position, self._load(access, position))
         return self._done[key]
+
+    def _without_filler(self, access: Access, position: Position, vector: ir.Value) -> ir.Value:
+        """What was read for a dot product, with zeros for what the last step of a loop reads beyond the loop's end."""
+        rest = access.rest
+        if access.dot is None or rest is None:
+            return vector
+        begin, extra = position.values[rest.loop], position.constants[rest.loop]
+        if begin is None:
+            return dot.without_filler(access.dot, vector, rest.real, None) if extra == rest.last else vector
+        if rest.loop == self.apart:
+            return vector
+        is_last = arith.cmpi(arith.CmpIPredicate.eq, begin, build.index(rest.last - extra))
+        return dot.without_filler(access.dot, vector, rest.real, is_last)
 
     def flat(self, source: ir.Value) -> ir.Value:
         """All of a captured tensor in one dimension."""

@@ -268,6 +268,27 @@ func.func @constants(%x: tensor<4x8xi32>) -> (tensor<4x8xi32>, tensor<4x8xi32>) 
 
 // -----
 
+// What is filler of a dot product is less than the instruction sums.
+func.func @filler(%x: tensor<3x12xbf16>, %w: tensor<3x2x16x2xbf16>, %start: tensor<9x16xf32>) -> tensor<9x16xf32> {
+  // expected-remark@+1 {{left to the compiler's own schedule: `dlas.dot_filler` is between 0 and 2}}
+  %y = flow.dispatch.region -> (tensor<9x16xf32>) {
+    %1 = linalg.generic {indexing_maps = [affine_map<(d0, d1, d2, d3, d4) -> (d2, d0 + d3 * 2 + d4)>, affine_map<(d0, d1, d2, d3, d4) -> (d2, d3, d1, d4)>, affine_map<(d0, d1, d2, d3, d4) -> (d0, d1)>], iterator_types = ["parallel", "parallel", "reduction", "reduction", "reduction"]}
+      ins(%x, %w : tensor<3x12xbf16>, tensor<3x2x16x2xbf16>) outs(%start : tensor<9x16xf32>)
+      attrs = {dlas.dot = "vdpbf16ps", dlas.dot_filler = 2 : i64, dlas.schedule = {kind = "cpu", tile = {d1 = 16}, order = ["d0", "d1", "d2", "d3", "d4"], vector = "d1", lanes = 16}} {
+    ^bb0(%a: bf16, %b: bf16, %acc: f32):
+      %p = arith.extf %a : bf16 to f32
+      %q = arith.extf %b : bf16 to f32
+      %m = arith.mulf %p, %q : f32
+      %s = arith.addf %acc, %m : f32
+      linalg.yield %s : f32
+    } -> tensor<9x16xf32>
+    flow.return %1 : tensor<9x16xf32>
+  }
+  return %y : tensor<9x16xf32>
+}
+
+// -----
+
 // Without a schedule nothing is meant to become a kernel.
 #id = affine_map<(d0, d1) -> (d0, d1)>
 func.func @without_a_schedule(%x: tensor<4x8xf32>, %c: f32) -> tensor<4x8xf32> {

@@ -46,7 +46,7 @@ func.func @channels(%x: tensor<1x9x8xi8>, %w: tensor<3x8x16xi8>, %start: tensor<
 // CHECK: tensor.pad %arg0 low[0, 1] high[0, 2]
 // CHECK: tensor<3x12xbf16>
 // Loops without names get none.
-// CHECK: linalg.generic {{.*}}attrs = {dlas.dot = "vdpbf16ps", dlas.primitive = "direct"}
+// CHECK: linalg.generic {{.*}}attrs = {dlas.dot = "vdpbf16ps", dlas.dot_filler = 1 : i64, dlas.primitive = "direct"}
 module attributes {dlas.target = {name = "t", kind = "cpu", bf16_dot = "vdpbf16ps"}} {
 func.func @columns(%x: tensor<3x9xbf16>, %w: tensor<3x3x16xbf16>, %start: tensor<9x16xf32>) -> tensor<9x16xf32> {
   %zero = arith.constant 0.0 : bf16
