@@ -28,6 +28,8 @@ KINDS = {
     "instance normalization": "InstanceNormalization (x, four, four)",
     "mean and variance": "MeanVarianceNormalization (far)",
     "mean and variance over axes": "MeanVarianceNormalization <axes = [1, 3]> (far)",
+    "cumulative sum": "CumSum (long, low_axis)",
+    "cumulative sum from the end, without itself": "CumSum <reverse = 1, exclusive = 1> (long, low_axis)",
     "flipped": "Slice (x, ends, lowest, twothree, backwards)",
     "every other one from the end": "Slice (x, ends, zeros, twothree, steps)",
     "zero vector normalized": "LpNormalization <axis = 1> (nought)",
@@ -55,7 +57,8 @@ KINDS = {
 KINDS_MODEL = """<ir_version: 10, opset_import: ["": 23]>
 kinds (float[1, 4, 7, 7] x, float[3] vector, float[2, 3, 4] stack, float[4] short, float[1, 3, 4, 2] random)
  => ({outputs})
-<int64[2] ends = {{-1, -1}}, int64[2] lowest = {{-1000000, -1000000}}, int64[2] twothree = {{2, 3}},
+<int64 low_axis = {{0}}, int64[2] ends = {{-1, -1}}, int64[2] lowest = {{-1000000, -1000000}},
+ int64[2] twothree = {{2, 3}},
  int64[2] backwards = {{-1, -1}}, int64[2] zeros = {{0, 0}}, int64[2] steps = {{-2, -3}},
  float[2, 2] swapped = {{0.0, 1.0, 2.0, 3.0}}, float[4] parts = {{1.0, 1.0, 0.6, 0.8}}, float twice = {{2.0}},
  float[8] roi = {{0.0, 0.0, 0.2, 0.1, 1.0, 1.0, 0.9, 1.2}}, int64[4] sizes = {{1, 4, 7, 5}},

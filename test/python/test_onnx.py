@@ -233,6 +233,7 @@ def test_kinds_of_operations(tmp_path):
     text = KINDS_MODEL.format(outputs=outputs, lines="\n  ".join(lines))
     weights = {"w": random(5, 4, 3, 3), "t": random(4, 2, 3, 3), "square": random(5, 4)}
     weights |= {"two": random(2), "four": random(4), "seven": random(7)}
+    weights |= {"long": 100 + random(3000, 2)}
     weights |= {"queries": random(1, 2, 3, 4), "past": random(1, 2, 5, 4)}
     path = save(tmp_path / "kinds.onnx", text, weights)
     model = onnx.load(str(path))

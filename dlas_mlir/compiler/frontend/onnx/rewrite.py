@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from onnx import ModelProto, NodeProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from dlas_mlir.compiler.frontend.onnx import loops, quantized, recurrent, sampling, windows
-from dlas_mlir.compiler.frontend.onnx.graph import STANDARD, Graph, attributes, describe, integers
+from dlas_mlir.compiler.frontend.onnx.graph import STANDARD, Graph, attributes, describe, integers, node
 from dlas_mlir.compiler.frontend.onnx.rule import Rule, Writer, fixed_shape
 from dlas_mlir.errors import DlasError
+
+# Numbers that are added one after the other.
+_CHAIN = 256
 
 
 def rewrite(model: ModelProto, name: str) -> ModelProto:
@@ -88,6 +91,53 @@ def _backward_slice(graph: Graph, each: NodeProto) -> list[NodeProto] | None:
     return write.nodes
 
 
+def _cumulative_sum(graph: Graph, each: NodeProto) -> list[NodeProto] | None:
+    """CumSum of many numbers, in blocks: the compiled loop adds them in one chain. See `decompositions`."""
+    x, axis = each.input[0], graph.constant(each.input[1])
+    shape, element = fixed_shape(graph, x), graph.element(x)
+    if axis is None or element != TensorProto.FLOAT or shape[int(axis)] <= _CHAIN:
+        return None
+    write, values = Writer(graph, each), attributes(each)
+    size = shape[int(axis)]
+    order = [*(dim for dim in range(len(shape)) if dim != int(axis) % len(shape)), int(axis) % len(shape)]
+    current = write.add("Transpose", [x], perm=order)
+    backwards = write.constant(np.arange(size - 1, -1, -1, dtype=np.int64), "backwards")
+    if values.get("reverse"):
+        current = write.add("Gather", [current, backwards], axis=-1)
+    current = _sums_in_blocks(write, current, [shape[dim] for dim in order])
+    if values.get("exclusive"):
+        current = _shifted(write, current, size, len(shape))
+    if values.get("reverse"):
+        current = write.add("Gather", [current, backwards], axis=-1)
+    write.nodes.append(node("Transpose", [current], [each.output[0]], each.name, perm=np.argsort(order).tolist()))
+    return write.nodes
+
+
+def _sums_in_blocks(write: Writer, x: str, shape: list[int]) -> str:
+    """The cumulative sums of the last dimension."""
+    last = write.constant(np.array(-1, np.int64), "last")
+    *others, size = shape
+    if size <= _CHAIN:
+        return write.add("CumSum", [x, last])
+    count = -(-size // _CHAIN)
+    padded = write.add("Pad", [x, write.constant([*[0] * (2 * len(shape) - 1), count * _CHAIN - size], "filler")])
+    blocks = write.add("Reshape", [padded, write.constant([*others, count, _CHAIN], "blocks")])
+    inside = write.add("CumSum", [blocks, last])
+    totals = write.add("Gather", [inside, last], axis=-1)
+    before = _shifted(write, _sums_in_blocks(write, totals, [*others, count]), count, len(shape))
+    column = write.add("Reshape", [before, write.constant([*others, count, 1], "column")])
+    whole = write.add("Reshape", [write.add("Add", [inside, column]), write.constant([*others, -1], "whole")])
+    bounds = (write.constant(bound, "bound") for bound in ([0], [size], [-1]))
+    return write.add("Slice", [whole, *bounds])
+
+
+def _shifted(write: Writer, x: str, size: int, rank: int) -> str:
+    """All but the last entry of the last dimension, of `size`, behind a zero."""
+    bounds = (write.constant(bound, "bound") for bound in ([0], [size - 1], [-1]))
+    kept = write.add("Slice", [x, *bounds])
+    return write.add("Pad", [kept, write.constant([*[0] * (rank - 1), 1, *[0] * rank], "zero")])
+
+
 def _space_to_depth(graph: Graph, each: NodeProto) -> list[NodeProto] | None:
     """With the channels first (mode CRD), which the lowering does not look at."""
     if attributes(each).get("mode", "DCR") != "CRD":
@@ -128,6 +178,7 @@ def _expanded_by_row(write: Writer, items: list[list[str]]) -> str:
 
 
 _RULES: dict[str, Rule] = {
+    "CumSum": _cumulative_sum,
     "Det": _determinant,
     "LpNormalization": _unit_norm,
     "MatMul": _product,
