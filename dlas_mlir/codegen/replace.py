@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from iree.compiler import ir
 from iree.compiler.passmanager import PassManager
 
-from dlas_mlir.codegen.cpu import kernel as cpu
+from dlas_mlir.codegen import backends
 from dlas_mlir.codegen.nest import Nest
 from dlas_mlir.codegen.read_region import read_region
 from dlas_mlir.codegen.read_workload import read_workload
 from dlas_mlir.codegen.schedule import ATTRIBUTE, Schedule, ScheduleError
-from dlas_mlir.codegen.sparse import kernel as sparse
 from dlas_mlir.codegen.workload import Workload
 from dlas_mlir.ir import attributes
 from dlas_mlir.opt.base import PassError
@@ -38,9 +37,11 @@ def emit_kernel(region_op: ir.Operation) -> Kernel:
     """
     region = read_region(region_op)
     workload = read_workload(region)
-    nest = Nest.of(workload, attached_schedule(region.root.op, workload))
+    schedule = attached_schedule(region.root.op, workload)
+    backend = backends.backend_of(schedule)
+    nest = backend.nest(workload, schedule)
     with ir.InsertionPoint(region_op), region.root.op.location:
-        op = (cpu if workload.sparsity is None else sparse).emit(region, nest)
+        op = backend.emit(region, nest)
     if len(op.results) > 1 and _reads_nothing(op):
         op.erase()
         # iree-compile computes it again for each reader, and may then take its first result for another.
@@ -68,7 +69,7 @@ def _reads_nothing(kernel: ir.Operation) -> bool:
 def attached_schedule(root: ir.Operation, workload: Workload) -> Schedule:
     """What stands on the root of a region. Raises ScheduleFault for what is no schedule of `workload`."""
     try:
-        return Schedule.from_value(attributes.to_plain(root.attributes[ATTRIBUTE]), workload)
+        return backends.read_schedule(attributes.to_plain(root.attributes[ATTRIBUTE]), workload)
     except (ScheduleError, ValueError) as error:
         raise ScheduleFault(f"`{ATTRIBUTE}`: {error}", root) from None
 

@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+from dlas_mlir.codegen import backends
 from dlas_mlir.codegen.schedule import Schedule, ScheduleError
 from dlas_mlir.codegen.workload import Workload
 from dlas_mlir.errors import DlasError
@@ -43,6 +44,6 @@ def read_file(path: Path) -> tuple[Workload, Schedule | None]:
     if content.get("schedule") is None:
         return workload, None
     try:
-        return workload, Schedule.from_value(content["schedule"], workload)
+        return workload, backends.read_schedule(content["schedule"], workload)
     except ScheduleError as error:
         raise DlasError(f"{path}: schedule: {error}") from None

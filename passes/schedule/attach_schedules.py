@@ -7,13 +7,13 @@ from typing import ClassVar
 
 from iree.compiler import ir
 
-from dlas_mlir.codegen import scheduling
+from dlas_mlir.codegen import backends
 from dlas_mlir.codegen.read_region import read_region
 from dlas_mlir.codegen.read_workload import read_workload
 from dlas_mlir.codegen.replace import dissolve
 from dlas_mlir.codegen.schedule import ATTRIBUTE
 from dlas_mlir.codegen.sparse.attribute import Sparse
-from dlas_mlir.codegen.target import CpuTarget, Target
+from dlas_mlir.codegen.target import Target
 from dlas_mlir.ir import attributes, build
 from dlas_mlir.opt.base import Pass, PassError, remark
 
@@ -40,7 +40,7 @@ class AttachSchedulesPass(Pass):
 
     def run(self, module: ir.Module) -> None:
         target = Target.of(module)
-        if not isinstance(target, CpuTarget):
+        if not backends.on(target):
             return
         for op in build.operations(module):
             if op.name != "flow.dispatch.region":
@@ -56,4 +56,5 @@ class AttachSchedulesPass(Pass):
                 remark(op, f"left to the compiler's own schedule: {error}")
                 dissolve(op)
             else:
-                root.attributes[ATTRIBUTE] = attributes.from_plain(scheduling.rule(workload, target).to_value())
+                schedule = backends.backend_for(workload, target).rule(workload, target)
+                root.attributes[ATTRIBUTE] = attributes.from_plain(schedule.to_value())

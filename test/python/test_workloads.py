@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from iree.compiler import ir
 from test_strides import expressions
 
-from dlas_mlir.codegen import scheduling
+from dlas_mlir.codegen.backends import backend_for
 from dlas_mlir.codegen.cpu.space import Space
 from dlas_mlir.codegen.index import parse_form, print_form
 from dlas_mlir.codegen.nest import Nest
@@ -60,6 +60,10 @@ def cpu(name: str, threads: int = 1) -> CpuTarget:
     return target
 
 
+def rule(workload: Workload, target: CpuTarget) -> Schedule:
+    return backend_for(workload, target).rule(workload, target)
+
+
 @pytest.fixture
 def context():
     with ir.Context() as context, ir.Location.unknown():
@@ -69,7 +73,7 @@ def context():
 @pytest.mark.parametrize("pinned", PINNED, ids=NAMES)
 def test_the_rule_schedules_real_layers_as_before(pinned):
     # A change of the rule shows here. Where it is meant, and measured, the file is written anew.
-    assert scheduling.rule(workload_of(pinned), target_of(pinned)).to_value() == pinned["schedule"]
+    assert rule(workload_of(pinned), target_of(pinned)).to_value() == pinned["schedule"]
 
 
 @pytest.mark.parametrize("pinned", PINNED, ids=NAMES)
@@ -79,10 +83,10 @@ def test_the_rule_takes_the_cheapest_regular_tile(pinned):
     target = dataclasses.replace(target_of(pinned), threads=1)
 
     def cost(schedule: Schedule) -> float:
-        return scheduling.cost(workload, dataclasses.replace(schedule, distribute=()), target)
+        return backend_for(workload, target).cost(workload, dataclasses.replace(schedule, distribute=()), target)
 
-    chosen = cost(scheduling.rule(workload, target))
-    assert chosen == pytest.approx(min(map(cost, scheduling.regular(workload, target))))
+    chosen = cost(rule(workload, target))
+    assert chosen == pytest.approx(min(map(cost, backend_for(workload, target).regular(workload, target))))
 
 
 @pytest.mark.parametrize("pinned", PINNED, ids=NAMES)
@@ -143,7 +147,7 @@ def test_wrong_index(text, message):
 
 def test_the_nest_prints_as_loops():
     workload = layer("resnet18 3x3 64->64 @56")
-    schedule = scheduling.rule(workload, cpu("x86-64-avx512", 2))
+    schedule = rule(workload, cpu("x86-64-avx512", 2))
     lines = str(Nest.of(workload, schedule)).splitlines()
     assert lines[0].startswith("for workgroup in oh by 7 (8)")
     assert "    for kb in 4 by 2" in lines
@@ -153,14 +157,14 @@ def test_the_nest_prints_as_loops():
 
 def test_chunks_are_around_output_channels():
     workload = layer("sparse 3x3 64->64 @56")
-    schedule = scheduling.rule(workload, cpu("x86-64-avx512", 2))
+    schedule = rule(workload, cpu("x86-64-avx512", 2))
     lines = [line.strip() for line in str(Nest.of(workload, schedule)).splitlines()]
     assert lines[:3] == ["for workgroup in oh by 4 (14)", "for chunk of 16 c in 64", "for k in 64"]
 
 
 def test_sums_are_not_left_where_workgroups_overlap():
     workload = layer("sparse 3x3 64->64 @56")
-    value = scheduling.rule(workload, cpu("x86-64-avx512", 2)).to_value()
+    value = rule(workload, cpu("x86-64-avx512", 2)).to_value()
     nest = Nest.of(workload, Schedule.from_value({**value, "distribute": {"oh": 9}}, workload))
     assert nest.workgroup[0].overlaps
     assert not nest.chunk
@@ -177,12 +181,12 @@ def test_sums_are_not_left_where_workgroups_overlap():
         ({"tile": {"c": 5}}, "tile: 5 does not divide the 16 iterations of reduction `c`"),
         ({"vector": "c"}, "vector: `c` is not one of the loops of the result"),
         ({"unroll": 2}, "Object contains unknown field `unroll`"),
-        ({"kind": "gpu"}, "kind is `gpu`; this workload takes `cpu`"),
+        ({"kind": "sparse"}, "kind is `sparse`; this workload takes `cpu`"),
     ],
 )
 def test_wrong_schedule(change, message):
     workload = layer("resnet18 3x3 64->64 @56")
-    value = scheduling.rule(workload, cpu("x86-64-avx512")).to_value()
+    value = rule(workload, cpu("x86-64-avx512")).to_value()
     with pytest.raises(ScheduleError) as caught:
         Schedule.from_value({**value, **change}, workload)
     assert message in str(caught.value)

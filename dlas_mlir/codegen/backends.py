@@ -1,0 +1,42 @@
+"""The backends, and which one makes the kernel of a workload."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dlas_mlir.codegen.backend import Backend
+from dlas_mlir.codegen.cpu.backend import CpuBackend
+from dlas_mlir.codegen.schedule import Schedule, ScheduleError
+from dlas_mlir.codegen.sparse.backend import SparseBackend
+from dlas_mlir.codegen.target import Target
+from dlas_mlir.codegen.workload import Workload
+
+BACKENDS: tuple[Backend, ...] = (SparseBackend(), CpuBackend())
+
+
+def on(target: Target) -> tuple[Backend, ...]:
+    """The backends of a kind of targets; none where iree-compile schedules by itself."""
+    return tuple(backend for backend in BACKENDS if backend.is_for(target))
+
+
+def backend_for(workload: Workload, target: Target) -> Backend:
+    """The one that makes the kernel of `workload`, of those on `target`. Raises LookupError where there is none."""
+    for backend in on(target):
+        if backend.takes(workload):
+            return backend
+    raise LookupError(f"no backend makes kernels of this workload for the {target.kind} target {target.name}")
+
+
+def backend_of(schedule: Schedule) -> Backend:
+    """The one that the schedule is for."""
+    return next(backend for backend in BACKENDS if backend.kind == schedule.kind)
+
+
+def read_schedule(value: Any, workload: Workload) -> Schedule:
+    """The schedule that `to_value` wrote, for `workload`. Raises ScheduleError that says what is wrong or allowed."""
+    kind = value.get("kind") if isinstance(value, dict) else None
+    for backend in BACKENDS:
+        if backend.kind == kind:
+            return backend.schedule(value, workload)
+    kinds = ", ".join(backend.kind for backend in BACKENDS)
+    raise ScheduleError(f"kind: expected one of {kinds}, found {'none' if kind is None else repr(kind)}")
