@@ -10,7 +10,7 @@ from iree.compiler import ir
 
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.linalg import indexing_maps, iterators, scalar_constant
-from dlas_mlir.opt.base import Pass
+from dlas_mlir.opt.base import Pass, option
 from dlas_mlir.passes.dispatch._reduction import combiner_of, start_of
 from dlas_mlir.passes.dispatch._unread import trim_inputs
 
@@ -21,7 +21,7 @@ class LegalizeLinalgPass(Pass):
 
     An input that is read through a map with sums, floordiv or mod in it (other than the window of a convolution) is
     read in the body, by its indices: iree-compile crashes where it looks for a convolution in such a map, be it one
-    that it has made itself by fusion.
+    that it has made itself by fusion. Without `index` it stays: a GPU copies images into matrices so.
 
     An input of which a window with one place leaves rows unread is cut off.
 
@@ -55,6 +55,8 @@ class LegalizeLinalgPass(Pass):
 
     name: ClassVar[str] = "dlas-legalize-linalg"
 
+    index: bool = option(True, "read by indices what is read through sums, quotients and remainders")
+
     def run(self, module: ir.Module) -> None:
         barriers: dict[ir.Value, ir.Value] = {}
         for op in _outside_of_kernels(module):
@@ -62,7 +64,7 @@ class LegalizeLinalgPass(Pass):
                 _hide_origins(op, barriers)
             if op.name.startswith("linalg."):
                 trim_inputs(op)
-            if op.name == "linalg.generic":
+            if op.name == "linalg.generic" and self.index:
                 _read_by_index(op)
             if op.name.startswith("linalg."):
                 _start_from_neutral(op)

@@ -1,4 +1,5 @@
 // RUN: %dlas_opt %s --split-input-file --dlas-legalize-linalg | FileCheck %s
+// RUN: %dlas_opt %s --split-input-file --dlas-legalize-linalg=index=false | FileCheck %s --check-prefix=PLAIN
 // RUN: not %dlas_opt %s --split-input-file --dlas-legalize-linalg=length=1 2>&1 | FileCheck %s --check-prefix=OPTION
 // OPTION: error: {{.*}}`length`
 
@@ -7,6 +8,9 @@
 // CHECK-DAG: #[[SAME:.*]] = affine_map<(d0, d1) -> (d0, d1)>
 // CHECK-DAG: #[[DIVIDED:.*]] = affine_map<(d0, d1) -> (d1 floordiv 8 + 1)>
 // CHECK-LABEL: func.func @by_index
+// PLAIN-LABEL: func.func @by_index
+// PLAIN-NOT: tensor.extract
+// PLAIN: linalg.generic {{.*}} ins(%arg0, %arg1 : tensor<2x9xi1>, tensor<2x64xi1>)
 // CHECK: %[[NOTHING:.*]] = tensor.empty() : tensor<i1>
 // CHECK: linalg.generic {indexing_maps = [#[[NONE]], #[[SAME]], #[[SAME]]], {{.*}} ins(%[[NOTHING]], %arg1 : tensor<i1>, tensor<2x64xi1>)
 // CHECK-NEXT: ^bb0(%{{.*}}: i1, %[[B:.*]]: i1, %{{.*}}: i1):
@@ -66,6 +70,8 @@ func.func @of_a_slice(%x: tensor<4x50xi1>) -> tensor<20xi1> {
 
 // A window with one place reads but as much as it is long.
 // CHECK-LABEL: func.func @unread
+// PLAIN-LABEL: func.func @unread
+// PLAIN: tensor.extract_slice %arg0
 // CHECK: %[[ROW:.*]] = tensor.extract_slice %arg0[0, 0, 0] [1, 2, 3] [1, 1, 1] : tensor<1x2x5xf64> to tensor<1x2x3xf64>
 // CHECK: linalg.conv_1d_ncw_fcw {{.*}} ins(%[[ROW]], %arg1 : tensor<1x2x3xf64>, tensor<4x2x3xf64>)
 // CHECK: linalg.conv_1d_ncw_fcw {{.*}} ins(%arg2, %arg1 : tensor<1x2x8xf64>, tensor<4x2x3xf64>)
