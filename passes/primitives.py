@@ -192,6 +192,8 @@ def write(op: ir.Operation, primitive: Primitive, asked: Primitive | None = None
         remark(op, f"layer '{layer}': '{asked}' does not fit; '{primitive}' is taken instead")
     op.attributes[LAYER] = ir.StringAttr.get(layer)
     op.attributes[PRIMITIVE] = ir.StringAttr.get(primitive.name)
+    if OPTIONS in op.attributes:
+        del op.attributes[OPTIONS]
     if values := dataclasses.asdict(primitive):
         op.attributes[OPTIONS] = attributes.from_plain(values)
 

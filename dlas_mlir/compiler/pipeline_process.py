@@ -15,6 +15,7 @@ from iree.compiler import ir
 
 from dlas_mlir.errors import DlasError
 from dlas_mlir.ir import attributes, conv, sparsity
+from dlas_mlir.opt.base import PassError
 from dlas_mlir.opt.diagnostics import from_mlir, render
 from dlas_mlir.opt.pipeline import PassFailure, parse_pipeline
 from dlas_mlir.passes.primitives import LAYERS, SHAPE, layer_of
@@ -41,6 +42,8 @@ def run(source: str, pipeline: str, bytecode: str | None, text: str | None) -> d
             raise DlasError(str(failure) if failure.diagnostics else "\n".join(said)) from None
         except ir.MLIRError as error:
             raise DlasError("\n".join([*said, str(error)])) from None
+        except PassError as error:  # marks of layers, which no pass of this pipeline has read
+            raise DlasError("\n".join([*said, f"{source}: {error}"])) from None
         print(*said, sep="\n", end="\n" if said else "", file=sys.stderr)
         if bytecode:
             with _written(bytecode) as file:
@@ -80,12 +83,12 @@ def read_layers(module: ir.Module) -> list[dict[str, Any]]:
     marks = module.operation.attributes
     if LAYERS in marks:
         return attributes.to_plain(marks[LAYERS])
-    layers = []
+    marked = []
 
     def visit(op: ir.Operation) -> ir.WalkResult:
-        if SHAPE in op.attributes and (layer := layer_of(op)) is not None:
-            layers.append(layer.to_plain())
+        if SHAPE in op.attributes:
+            marked.append(op)
         return ir.WalkResult.ADVANCE
 
     module.operation.walk(visit)
-    return layers
+    return [layer.to_plain() for op in marked if (layer := layer_of(op)) is not None]

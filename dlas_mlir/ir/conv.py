@@ -296,7 +296,7 @@ def _algebra(op: ir.Operation, data: dict[str, int], weights: dict[str, int], ou
         weights=elements[1],
         accumulator=str(build.element_type(op.results[0])),
         constant=is_constant(_codes(sparsity.dense(op.operands[1]))),
-        encoding=sparsity.encoding_of(op.operands[1], _FORMS[op.name][1]),
+        encoding=sparsity.known_encoding(op.operands[1], _FORMS[op.name][1]),
         zeros=sparsity.share_of(op),
     )
 

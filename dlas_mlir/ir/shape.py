@@ -132,7 +132,7 @@ def _value(key: str, value: Any) -> Any:
 
 
 def _is_count(value: Any) -> bool:
-    return type(value) is int and value > 0
+    return type(value) is int and value >= 0
 
 
 def _is_pair(value: Any) -> bool:
@@ -145,7 +145,7 @@ def _is_share(value: Any) -> bool:
 
 # Which fields hold what, how to know it, and what is made of it.
 _KINDS: tuple[tuple[tuple[str, ...], str, Callable[[Any], bool], Callable[[Any], Any]], ...] = (
-    (("in_channels", "out_channels", "batch", "groups"), "a whole number, at least 1", _is_count, int),
+    (("in_channels", "out_channels", "batch", "groups"), "a whole number, at least 0", _is_count, int),
     (("in_size", "out_size", "kernel", "strides", "dilations"), "two whole numbers, at least 0", _is_pair, tuple),
     (("linear", "constant"), "true or false", lambda value: isinstance(value, bool), bool),
     (("element", "weights", "accumulator"), "a string", lambda value: isinstance(value, str), str),

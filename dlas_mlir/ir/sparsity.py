@@ -96,13 +96,16 @@ def _renamed(expr: str) -> str:
 
 
 def share_of(op: ir.Operation) -> float | None:
-    """The share of zeros that stands on a layer; None where nobody has counted. Raises PassError for no number."""
-    if SHARE not in op.attributes:
-        return None
-    attr = op.attributes[SHARE]
-    if not isinstance(attr, ir.FloatAttr) or not 0 <= attr.value <= 1:
-        raise PassError(f"`{SHARE}` is the share of zeros, a number from 0 to 1; found {attr}", op)
-    return attr.value
+    """The share of zeros that stands on a layer; None where nobody has counted."""
+    attr = op.attributes.get(SHARE, None)
+    return attr.value if isinstance(attr, ir.FloatAttr) else None
+
+
+def check_share(op: ir.Operation) -> None:
+    """Raise PassError where what stands on a layer as its share of zeros is none."""
+    share = share_of(op)
+    if SHARE in op.attributes and (share is None or not 0 <= share <= 1):
+        raise PassError(f"`{SHARE}` is the share of zeros, a number from 0 to 1; found {op.attributes[SHARE]}", op)
 
 
 def encode(weights: ir.Value, encoding: Encoding, form: str) -> ir.Value:
@@ -142,18 +145,27 @@ def drop_encodings(module: ir.Module) -> None:
             op.erase()
 
 
+def known_encoding(value: ir.Value, form: str) -> Encoding | None:
+    """The encoding in the type of weights whose dimensions are `form`; None for dense ones, and for an encoding that is
+    not of the three formats, or stores the dimensions in another order."""
+    attr = _encoding(value)
+    levels = _parse_levels(str(attr), form) if attr is not None else None
+    return next((candidate for candidate in _candidates(levels) if candidate.levels(form) == levels), None)
+
+
 def encoding_of(value: ir.Value, form: str) -> Encoding | None:
-    """The encoding in the type of weights whose dimensions are `form`; None for dense ones. Raises PassError for one
-    that is not of the three formats, or stores the dimensions in another order."""
-    attr = ir.RankedTensorType(value.type).encoding
-    if attr is None or not str(attr).startswith("#sparse_tensor.encoding<"):
-        return None
-    levels = _parse_levels(str(attr), form)
-    for candidate in _candidates(levels):
-        if candidate.levels(form) == levels:
-            return candidate
+    """The same; but raises PassError for an encoding that is not known."""
+    attr, found = _encoding(value), known_encoding(value, form)
+    if found is not None or attr is None:
+        return found
     known = ", ".join(str(each.attribute(form)) for each in (Encoding("csr"), Encoding("bsr", 4)))
     raise PassError(f"the encoding {attr} is none that dlas passes know, such as {known}", value.owner)
+
+
+def _encoding(value: ir.Value) -> ir.Attribute | None:
+    """The sparsity encoding in the type of `value`, of whatever format."""
+    attr = ir.RankedTensorType(value.type).encoding
+    return attr if attr is not None and str(attr).startswith("#sparse_tensor.encoding<") else None
 
 
 def _parse_levels(text: str, form: str) -> list[tuple[str, str]] | None:

@@ -23,7 +23,7 @@ class SparsePrimitive(Primitive):
 
     def applies(self, shape: ConvShape, target: Target) -> SparsePrimitive | str:
         if shape.encoding is None:
-            return "its weights have no sparsity encoding"
+            return "its weights have no sparsity encoding that is known"
         if not isinstance(target, CpuTarget):
             return "the target has no CPU vectors"
         if shape.element != "f32" or shape.accumulator != "f32":

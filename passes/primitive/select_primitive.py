@@ -11,7 +11,7 @@ from typing import ClassVar
 from iree.compiler import ir
 
 from dlas_mlir.codegen.target import Target
-from dlas_mlir.ir import build, conv
+from dlas_mlir.ir import build, conv, sparsity
 from dlas_mlir.ir.shape import ConvShape
 from dlas_mlir.opt.base import Pass, PassError, option, remark, warning
 from dlas_mlir.passes.primitives import PRIMITIVE, Primitive, chosen, marked_with, parse, write
@@ -113,6 +113,7 @@ class _Selection:
 
     def select(self, convolution: conv.Convolution) -> None:
         op, layer, shape = convolution.op, conv.layer_name(convolution.op), convolution.shape
+        sparsity.check_share(op)
         wanted, weigh = self.wanted, self.weigh
         if PRIMITIVE in op.attributes:
             wanted, weigh = (chosen(op),), False

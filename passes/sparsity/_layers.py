@@ -8,7 +8,7 @@ import numpy as np
 from iree.compiler import ir
 
 from dlas_mlir.errors import DlasError
-from dlas_mlir.ir import build, conv, layer_names
+from dlas_mlir.ir import build, conv, layer_names, sparsity
 from dlas_mlir.ir.constants import Constants
 from dlas_mlir.opt.base import PassError
 
@@ -20,6 +20,7 @@ def weight_layers(module: ir.Module) -> dict[str, conv.Convolution]:
     for op in build.operations(module):
         convolution = conv.view(op)
         if convolution is not None:
+            sparsity.encoding_of(op.operands[1], convolution.weights_form)
             layers[_unused(conv.layer_name(op), layers)] = convolution
     return layers
 

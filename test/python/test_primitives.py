@@ -12,6 +12,7 @@ import pytest
 from convolution_cases import grid
 
 from dlas_mlir.codegen.target import Target
+from dlas_mlir.compiler import pipeline_process
 from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.errors import DlasError
 from dlas_mlir.ir.shape import ConvShape
@@ -141,7 +142,7 @@ def test_a_shape_and_its_json() -> None:
         ("[]", "expected an object"),
         ('{"in_channels": 3}', "the key `out_channels` is missing"),
         ('{"in_channels": 3, "out_channels": 4, "pads": 1}', "unknown key `pads`; known are"),
-        ('{"in_channels": 0, "out_channels": 4}', "`in_channels`: expected a whole number, at least 1, found 0"),
+        ('{"in_channels": -1, "out_channels": 4}', "`in_channels`: expected a whole number, at least 0, found -1"),
         ('{"in_channels": 3, "out_channels": 4, "kernel": [3]}', "`kernel`: expected two whole numbers"),
         ('{"in_channels": 3, "out_channels": 4, "linear": 1}', "`linear`: expected true or false, found 1"),
         ('{"in_channels": 3, "out_channels": 4, "zeros": 2}', "`zeros`: expected a number from 0 to 1, found 2"),
@@ -151,6 +152,18 @@ def test_a_shape_and_its_json() -> None:
 def test_what_is_no_shape(text: str, message: str) -> None:
     with pytest.raises(DlasError, match=re.escape(message)):
         ConvShape.from_json(text)
+
+
+def test_marks_that_no_pass_reads(tmp_path: Path) -> None:
+    """What is wrong about a mark is an error of the file, also where the list of layers is all that reads it."""
+    marks = '{dlas.primitive = "gemm", dlas.layer = "c", dlas.shape = 5}'
+    (tmp_path / "net.mlir").write_text(
+        "func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {\n"
+        f"  %y = tensor.cast %x {marks} : tensor<4xf32> to tensor<4xf32>\n"
+        "  return %y : tensor<4xf32>\n}\n"
+    )
+    with pytest.raises(DlasError, match=r"net.mlir: `dlas.shape` is 5 : i64, not a dictionary"):
+        pipeline_process.run(str(tmp_path / "net.mlir"), "", None, None)
 
 
 # A package of somebody else: 1x1 convolutions as one plain product, without blocks or panels.

@@ -11,6 +11,7 @@ from iree.compiler import ir
 from torch_mlir import ir as upstream_ir
 from upstream_sparsifier import run_upstream
 
+from dlas_mlir.compiler import work
 from dlas_mlir.ir import build, conv, sparsity
 from dlas_mlir.ir.constants import Constants
 from dlas_mlir.ir.sparsity import Encoding
@@ -102,6 +103,30 @@ def test_other_encodings_are_refused(context, levels: str):
     kind = ir.Type.parse(f"tensor<8x8x3x3xf32, #sparse_tensor.encoding<{{ map = {levels} }}>>")
     with pytest.raises(PassError, match="is none that dlas passes know"):
         sparsity.encoding_of(ir.Operation.create("test.encoded", results=[kind]).result, "fchw")
+
+
+ODD = """
+#odd = #sparse_tensor.encoding<{ map = (k, c, r, s) -> (s : dense, c : compressed, r : compressed, k : compressed) }>
+func.func @main(%x: tensor<1x4x2x2xf32>, %z: tensor<1x4x2x2xf32>) -> tensor<1x4x2x2xf32> {
+  %w = arith.constant dense<1.0> : tensor<4x4x1x1xf32>
+  %c = "sparse_tensor.convert"(%w) : (tensor<4x4x1x1xf32>) -> tensor<4x4x1x1xf32, #odd>
+  %1 = linalg.conv_2d_nchw_fchw ins(%x, %c : tensor<1x4x2x2xf32>, tensor<4x4x1x1xf32, #odd>)
+      outs(%z : tensor<1x4x2x2xf32>) -> tensor<1x4x2x2xf32>
+  return %1 : tensor<1x4x2x2xf32>
+}
+"""
+
+
+def test_layers_with_other_encodings_are_dense_to_whoever_does_not_ask():
+    """Counting has no context to make messages in, and recipes without sparse primitives take the dense weights."""
+    with ir.Context() as context:
+        context.allow_unregistered_dialects = True
+        module = ir.Module.parse(ODD, context)
+    assert work.count(module).macs == 4 * 4 * 4
+    with context:
+        (view,) = (found for op in build.operations(module) if (found := conv.view(op)))
+        assert view.shape.encoding is None
+        assert view.shape.macs == 4 * 4 * 4
 
 
 @pytest.mark.parametrize("encoding", [CSR, BSR, NM], ids=str)

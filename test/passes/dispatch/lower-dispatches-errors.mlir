@@ -62,7 +62,7 @@ func.func @f(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
 func.func @f(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
   %y = flow.dispatch.region -> (tensor<4x8xf32>) {
     %e = tensor.empty() : tensor<4x8xf32>
-    // expected-error@+1 {{`dlas.shape`: a layer's shape: `in_channels`: expected a whole number, at least 1, found 'many'}}
+    // expected-error@+1 {{`dlas.shape`: a layer's shape: `in_channels`: expected a whole number, at least 0, found 'many'}}
     %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
       attrs = {dlas.primitive = "direct", dlas.layer = "conv1", dlas.shape = {in_channels = "many", out_channels = 8},
                dlas.schedule = {kind = "cpu", tile = {d1 = 4}, order = ["d0", "d1"], vector = "d1", lanes = 4}} {

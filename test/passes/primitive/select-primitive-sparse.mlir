@@ -16,7 +16,7 @@
 // ALWAYS: linalg.conv_2d_nchw_fchw {dlas.layer = "dense", {{.*}}dlas.primitive = "direct"}
 // ALWAYS: linalg.conv_2d_nchw_fchw {dlas.layer = "below", dlas.primitive = "sparse-direct"
 
-// FALLBACK: remark: layer 'dense' (1x1 4->4 @2x2): 'sparse-direct' does not apply: its weights have no sparsity encoding; 'direct' is taken instead
+// FALLBACK: remark: layer 'dense' (1x1 4->4 @2x2): 'sparse-direct' does not apply: its weights have no sparsity encoding that is known; 'direct' is taken instead
 // FALLBACK: remark: layer 'below' (1x1 4->4 @2x2): 'sparse-direct' does not apply: 'direct' is estimated to be faster (60% zeros, csr pays off from 70% on); 'direct' is taken instead
 
 // A dense primitive leaves the encoding behind.
