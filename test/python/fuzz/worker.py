@@ -1,7 +1,7 @@
 """Compiles and runs files in a process of its own, which may die: one JSON object a line in, one out.
 
 {"source": file, "pipeline": text, "flags": [...], "functions": [...], "folder": where NAME.I.in are and NAME.I.out go}
-answers {"stage": "done"} or {"stage": "passes" | "iree-compile" | "run" | "overwritten", "error": message}.
+answers {"stage": "done"} or {"stage": "passes" | "iree-compile" | "run" | "overwritten" | "hang", "error": message}.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ def compile_and_run(request: dict[str, Any]) -> dict[str, str]:
     if not request["run"]:
         return {"stage": "done"}
     command = [tools.iree_compile(), str(module), *request["flags"], "-o", str(vmfb)]
-    outcome = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT)
+    try:
+        outcome = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        return {"stage": "hang", "error": f"iree-compile takes more than {_TIMEOUT:.0f} s"}
     if outcome.returncode:
         return {"stage": "iree-compile", "error": f"exit code {outcome.returncode}: {outcome.stderr[:3000]}"}
     try:
