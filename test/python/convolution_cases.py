@@ -47,9 +47,9 @@ _NASTY: tuple[tuple[tuple[str, ...], dict], ...] = (
     (("direct", "nchw", "gemm", "grouped-spatial-pack"), {"inputs": 64, "outputs": 64, "groups": 16}),
     (("nchw", "gemm", "grouped-spatial-pack"), {"inputs": 36, "outputs": 36, "groups": 3, "padding": (1,) * 4}),
     (("nchw", "gemm", "grouped-spatial-pack"), {"inputs": 60, "outputs": 60, "groups": 3}),
-    (("nchw", "gemm", "grouped-spatial-pack"), {"inputs": 72, "outputs": 72, "groups": 3, "stride": (2, 2)}),
+    (("nchw", "nhwgc", "gemm", "grouped-spatial-pack"), {"inputs": 72, "outputs": 72, "groups": 3, "stride": (2, 2)}),
     (("nchw", "gemm", "grouped-spatial-pack"), {"inputs": 48, "outputs": 24, "groups": 2}),
-    (("direct", "nchw", "gemm", "grouped-spatial-pack"), {"inputs": 12, "outputs": 64, "groups": 4}),
+    (("direct", "nchw", "nhwgc", "gemm", "grouped-spatial-pack"), {"inputs": 12, "outputs": 64, "groups": 4}),
     (("direct", "nchw", "gemm", "grouped-spatial-pack"), {"inputs": 16, "outputs": 64, "groups": 2}),
     (("direct", "nchw", "gemm", "grouped-spatial-pack"), {"inputs": 48, "outputs": 96, "groups": 12, "stride": (2, 1)}),
     (("direct", "nchw", "gemm", "grouped-spatial-pack"), {"inputs": 40, "outputs": 64, "groups": 2, "batch": 2}),
@@ -57,7 +57,7 @@ _NASTY: tuple[tuple[tuple[str, ...], dict], ...] = (
     (("nchw", "grouped-spatial-pack"), {"inputs": 21, "outputs": 49, "groups": 7, "size": (7, 7)}),
     # Depthwise, with multipliers, and far more lanes than channels.
     (("direct", "nchw", "depthwise", "grouped-spatial-pack"), {"inputs": 5, "outputs": 5, "groups": 5}),
-    (("direct", "nchw", "depthwise", "grouped-spatial-pack"), {"inputs": 33, "outputs": 66, "groups": 33}),
+    (("direct", "nchw", "nhwgc", "depthwise", "grouped-spatial-pack"), {"inputs": 33, "outputs": 66, "groups": 33}),
     (("direct", "nchw", "gemm", "depthwise", "grouped-spatial-pack"), {"inputs": 20, "outputs": 80, "groups": 20}),
     (("nchw", "grouped-spatial-pack"), {"inputs": 10, "outputs": 30, "groups": 10, "padding": (1,) * 4}),
     (
@@ -176,6 +176,8 @@ def applies(case: Case, lanes: int, integers: bool = False) -> bool:
             return not case.linear and (case.groups == 1 or group % lanes == 0 or lanes % group == 0)
         case "nchw":
             return not case.linear
+        case "nhwgc":
+            return case.groups > 1
         case "gemm":
             return case.groups == 1 or group % 4 == 0
         case "spatial-pack":

@@ -27,8 +27,8 @@ from dlas_mlir.passes.clean.set_target import SetTargetPass
 from dlas_mlir.runtime.devices import resolve
 from dlas_mlir.runtime.session import Session
 
-# The choice behind a name of the grid; `nchw` is the other layout of `direct`.
-_CHOICES = {"nchw": "direct{layout=nchw}"}
+# The choice behind a name of the grid: `nchw` and `nhwgc` are other layouts of `direct`.
+_CHOICES = {layout: f"direct{{layout={layout}}}" for layout in ("nchw", "nhwgc")}
 TOLERANCE = 1e-4
 
 
