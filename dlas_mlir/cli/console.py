@@ -8,9 +8,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dlas_mlir.errors import DlasError
+
+if TYPE_CHECKING:
+    from dlas_mlir.compiler.artifact import Artifact
 
 
 class Parser(argparse.ArgumentParser):
@@ -146,3 +149,18 @@ def check_threads(preset: str, threads: int) -> None:
 def shapes(args: argparse.Namespace) -> tuple[str, ...] | None:
     """The values of --input, None when there are none."""
     return tuple(args.input) if args.input else None
+
+
+def compiled(args: argparse.Namespace, inputs: tuple[str, ...] | None, show: Callable[[str], None]) -> Artifact:
+    """What the arguments of a command name, compiled. Raises DlasError."""
+    from dlas_mlir import api
+
+    return api.compile(
+        args.model,
+        preset=args.preset,
+        threads=args.threads,
+        inputs=inputs,
+        weights=args.weights,
+        progress=show,
+        timeout=args.timeout,
+    )

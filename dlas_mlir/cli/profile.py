@@ -8,7 +8,7 @@ from typing import Any
 
 from dlas_mlir.cli import arguments
 from dlas_mlir.cli.arguments import positive_float
-from dlas_mlir.cli.console import check_threads, check_writable, in_any_case, print_table, progress, shapes
+from dlas_mlir.cli.console import check_threads, check_writable, compiled, in_any_case, print_table, progress, shapes
 
 _COLUMNS = [
     ("layer", "left"),
@@ -46,15 +46,7 @@ def run(args: argparse.Namespace) -> int:
         check_writable(args.json)
     check_threads(args.preset, args.threads)
     with progress() as show:
-        artifact = api.compile(
-            args.model,
-            preset=args.preset,
-            threads=args.threads,
-            inputs=shapes(args),
-            weights=args.weights,
-            progress=show,
-            timeout=args.timeout,
-        )
+        artifact = compiled(args, shapes(args), show)
         result = api.profile(artifact, threads=args.threads, seconds=args.seconds, progress=show, timeout=args.timeout)
     if args.sort == "time":
         result["layers"].sort(key=lambda row: -row["ms"])

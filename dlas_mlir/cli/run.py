@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dlas_mlir.cli import arguments
-from dlas_mlir.cli.console import check_threads, check_writable, progress
+from dlas_mlir.cli.console import check_threads, check_writable, compiled, progress
 from dlas_mlir.errors import DlasError
 
 
@@ -52,15 +52,7 @@ def run(args: argparse.Namespace) -> int:
     arrays = [_read(path) for path in files]
     check_threads(args.preset, args.threads)
     with progress() as show:
-        artifact = api.compile(
-            args.model,
-            preset=args.preset,
-            threads=args.threads,
-            inputs=shapes or None,
-            weights=args.weights,
-            progress=show,
-            timeout=args.timeout,
-        )
+        artifact = compiled(args, shapes or None, show)
         show(f"run {artifact.model}")
         outputs = api.run(artifact, *arrays, threads=args.threads, timeout=args.timeout)
     if args.output:

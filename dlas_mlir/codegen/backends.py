@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from dlas_mlir.codegen.backend import Backend
-from dlas_mlir.codegen.cpu.backend import CpuBackend
+from dlas_mlir.codegen.cpu import backend as cpu
 from dlas_mlir.codegen.schedule import Schedule, ScheduleError
-from dlas_mlir.codegen.sparse.backend import SparseBackend
+from dlas_mlir.codegen.sparse import backend as sparse
 from dlas_mlir.codegen.target import Target
 from dlas_mlir.codegen.workload import Workload
 
-BACKENDS: tuple[Backend, ...] = (SparseBackend(), CpuBackend())
+BACKENDS: tuple[Backend, ...] = (sparse.BACKEND, cpu.BACKEND)
 
 
 def on(target: Target) -> tuple[Backend, ...]:
     """The backends of a kind of targets; none where iree-compile schedules by itself."""
-    return tuple(backend for backend in BACKENDS if backend.is_for(target))
+    return tuple(backend for backend in BACKENDS if backend.target == target.kind)
 
 
 def backend_for(workload: Workload, target: Target) -> Backend:
