@@ -112,7 +112,7 @@ def compile_imported(
         weight_bytes=weight_bytes(vmfb),
         golden=imported.golden,
         unchecked=imported.unchecked,
-        primitives=_primitives(layers) or {"stock": report["imported_layers"]},
+        primitives=_primitives(layers, report["imported_layers"]),
         layers=tuple(layers),
         dispatches=tuple(dispatches),
         flags=preset.iree_flags,
@@ -244,7 +244,10 @@ class Clock:
         self.seconds[name] = round(perf_counter() - start, 3)
 
 
-def _primitives(layers: list[dict[str, Any]]) -> dict[str, int]:
+def _primitives(layers: list[dict[str, Any]], imported: int) -> dict[str, int]:
+    """The layers by primitive; where no pass has lowered one, all are iree-compile's."""
+    if not layers:
+        return {"stock": imported} if imported else {}
     counts: dict[str, int] = {}
     for layer in layers:
         counts[layer["primitive"]] = counts.get(layer["primitive"], 0) + 1
