@@ -9,7 +9,7 @@ from dlas_mlir.codegen.dot import ATTRIBUTE as DOT
 from dlas_mlir.codegen.dot import FILLER
 from dlas_mlir.codegen.index import print_form
 from dlas_mlir.codegen.region import Region
-from dlas_mlir.codegen.sparse.attribute import Sparse
+from dlas_mlir.codegen.sparse.attribute import sparsity_of
 from dlas_mlir.codegen.workload import (
     Access,
     Computed,
@@ -17,7 +17,6 @@ from dlas_mlir.codegen.workload import (
     Loop,
     Operand,
     Output,
-    Sparsity,
     Stage,
     Step,
     Tensor,
@@ -49,7 +48,6 @@ class _Reader:
             stages.append(self._stage(stage, number))
             self.stage_of[stage.result] = number
         outputs = tuple(self._output(output) for output in region.outputs)
-        sparse = Sparse.of(region.root.op)
         return Workload(
             loops=tuple(
                 Loop(name, extent, "reduction" if i in region.reductions else "parallel")
@@ -62,7 +60,7 @@ class _Reader:
             ),
             stages=tuple(stages),
             outputs=outputs,
-            sparsity=None if sparse is None else Sparsity(sparse.block, sparse.nonzeros),
+            sparsity=sparsity_of(region.root.op),
         )
 
     def _tensor(self, value: ir.Value) -> int:

@@ -18,7 +18,7 @@ import hashlib
 import json
 import math
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -109,8 +109,8 @@ class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Sparsity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of sparse weights: `nonzeros` blocks of `block` output channels are kept."""
 
-    block: int
-    nonzeros: int
+    block: Annotated[int, msgspec.Meta(ge=1)]
+    nonzeros: Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from iree.compiler import ir
 
-from dlas_mlir.codegen.sparse import attribute as sparse
+from dlas_mlir.codegen.sparse.attribute import count_blocks, set_sparsity
 from dlas_mlir.codegen.target import CpuTarget, Target
+from dlas_mlir.codegen.workload import Sparsity
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.constants import Constants
 from dlas_mlir.ir.conv import Convolution
@@ -63,8 +64,8 @@ def contraction(
     encoding = convolution.shape.encoding
     assert encoding is not None
     array = convolution.constant_oihw(Constants(convolution.op))
-    found = sparse.Sparse(encoding.block, sparse.count_blocks(array, encoding.block))
-    generic.operation.attributes[sparse.ATTRIBUTE] = found.to_attr()
+    found = Sparsity(encoding.block, count_blocks(array, encoding.block))
+    set_sparsity(generic.operation, found)
     return generic.results[0]
 
 

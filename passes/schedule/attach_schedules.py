@@ -12,7 +12,7 @@ from dlas_mlir.codegen.read_region import read_region
 from dlas_mlir.codegen.read_workload import read_workload
 from dlas_mlir.codegen.replace import dissolve
 from dlas_mlir.codegen.schedule import ATTRIBUTE
-from dlas_mlir.codegen.sparse.attribute import Sparse
+from dlas_mlir.codegen.sparse.attribute import sparsity_of
 from dlas_mlir.codegen.target import Target
 from dlas_mlir.ir import attributes, build
 from dlas_mlir.opt.base import Pass, PassError, remark
@@ -49,7 +49,7 @@ class AttachSchedulesPass(Pass):
             root = next((candidate for candidate in inner if candidate.name == "linalg.generic"), None)
             if root is None or ATTRIBUTE in root.attributes:
                 continue
-            Sparse.of(root)  # raises: nobody else can do what is wrongly called sparse
+            sparsity_of(root)  # raises: nobody else can do what is wrongly called sparse
             try:
                 workload = read_workload(read_region(op))
             except PassError as error:

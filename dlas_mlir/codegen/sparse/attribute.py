@@ -2,46 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 from iree.compiler import ir
 
 from dlas_mlir.codegen.region import stage_refusal
-from dlas_mlir.ir import affine
+from dlas_mlir.codegen.workload import Sparsity
+from dlas_mlir.ir import affine, attributes
 from dlas_mlir.ir.linalg import indexing_maps, out_loops, reduction_loops
 from dlas_mlir.opt.base import PassError
 
 ATTRIBUTE = "dlas.sparse"
 
 
-@dataclass(frozen=True)
-class Sparse:
-    """The attribute `dlas.sparse`: blocks of `block` output channels of which `nonzeros` are kept."""
+def sparsity_of(op: ir.Operation) -> Sparsity | None:
+    """What `op` carries; None without the attribute. Raises PassError for one that is not as it should be."""
+    if ATTRIBUTE not in op.attributes:
+        return None
+    try:
+        found = msgspec.convert(attributes.plain(op, ATTRIBUTE), Sparsity)
+    except msgspec.ValidationError as error:
+        raise PassError(f"`{ATTRIBUTE}`: {error}", op) from None
+    if (why := _no_contraction(op)) is not None:
+        raise PassError(f"`{ATTRIBUTE}` is for sums of products of activations and constant weights: {why}", op)
+    return found
 
-    block: int
-    nonzeros: int
 
-    def to_attr(self) -> ir.Attribute:
-        """The dictionary attribute."""
-        i64 = ir.IntegerType.get_signless(64)
-        return ir.DictAttr.get({key: ir.IntegerAttr.get(i64, getattr(self, key)) for key in ("block", "nonzeros")})
-
-    @staticmethod
-    def of(op: ir.Operation) -> Sparse | None:
-        """What `op` carries; None without the attribute. Raises PassError for one that is not as it should be."""
-        if ATTRIBUTE not in op.attributes:
-            return None
-        try:
-            entries = ir.DictAttr(op.attributes[ATTRIBUTE])
-            found = Sparse(*(ir.IntegerAttr(entries[key]).value for key in ("block", "nonzeros")))
-        except (KeyError, ValueError) as error:
-            raise PassError(f"`{ATTRIBUTE}` is not a dictionary with block and nonzeros: {error}", op) from None
-        if found.block < 1:
-            raise PassError(f"`{ATTRIBUTE}`: block must be at least 1", op)
-        if (why := _no_contraction(op)) is not None:
-            raise PassError(f"`{ATTRIBUTE}` is for sums of products of activations and constant weights: {why}", op)
-        return found
+def set_sparsity(op: ir.Operation, sparsity: Sparsity) -> None:
+    """Have `op`, a contraction, done by the blocks of weights that are not zero."""
+    op.attributes[ATTRIBUTE] = attributes.from_plain(msgspec.to_builtins(sparsity))
 
 
 def _no_contraction(op: ir.Operation) -> str | None:

@@ -9,7 +9,6 @@ import numpy as np
 
 from dlas_mlir.codegen.nest import Nest
 from dlas_mlir.codegen.region import Access, Region
-from dlas_mlir.codegen.sparse.attribute import Sparse
 from dlas_mlir.codegen.sparse.places import Places
 from dlas_mlir.codegen.sparse.rows import Rows, compress
 from dlas_mlir.codegen.stages import Point
@@ -32,14 +31,14 @@ class Contraction:
     @staticmethod
     def of(region: Region, nest: Nest) -> Contraction:
         """Raises PassError for a region or a nest that no kernel of non-zeros can do."""
-        sparse = Sparse.of(region.root.op)
-        assert sparse is not None
+        sparsity = nest.workload.sparsity
+        assert sparsity is not None
         data, weights = region.root.inputs[:2]
         if len(region.root.inputs) != 2 or not isinstance(data, Access) or not isinstance(weights, Access):
             raise PassError("a sparse contraction reads activations and weights", region.op)
-        channel = _channel_loop(nest, weights, sparse.block)
+        channel = _channel_loop(nest, weights, sparsity.block)
         pixels = tuple(axis.dim for axis in nest.cache if axis.dim != channel)
-        return Contraction(region, nest, weights, Places(data, nest, pixels), sparse.block, channel)
+        return Contraction(region, nest, weights, Places(data, nest, pixels), sparsity.block, channel)
 
     @property
     def chunks(self) -> int:

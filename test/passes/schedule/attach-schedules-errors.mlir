@@ -45,7 +45,7 @@ module attributes {dlas.target = {name = "eight-lanes", kind = "cpu", vector_bit
 func.func @no_dictionary(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
   %y = flow.dispatch.region -> (tensor<4x8xf32>) {
     %e = tensor.empty() : tensor<4x8xf32>
-    // expected-error@+1 {{`dlas.sparse` is not a dictionary with block and nonzeros}}
+    // expected-error@+1 {{`dlas.sparse`: Object missing required field `nonzeros`}}
     %1 = linalg.generic {dlas.sparse = {block = 2 : i64}, indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>) {
     ^bb0(%p: f32, %o: f32):
       %s = math.absf %p : f32
