@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from iree.compiler import ir
 from iree.compiler.dialects import arith
+from iree.compiler.dialects import tensor as tensor_dialect
 
 from dlas_mlir.ir import loops as loop_names
 
@@ -45,7 +46,7 @@ def zero(element: ir.Type) -> ir.Value:
 
 def empty(shape: Sequence[int], element: ir.Type) -> ir.Value:
     """tensor.empty."""
-    return ir.Operation.create("tensor.empty", results=[tensor(shape, element)]).result
+    return tensor_dialect.empty(list(shape), element)
 
 
 def fill(value: ir.Value, shape: Sequence[int]) -> ir.Value:
@@ -230,74 +231,48 @@ def collapse(source: ir.Value, groups: Sequence[Sequence[int]]) -> ir.Value:
         for dim in group:
             size *= kind.shape[dim]
         shape.append(size)
-    return ir.Operation.create(
-        "tensor.collapse_shape",
-        results=[tensor(shape, kind.element_type)],
-        operands=[source],
-        attributes={"reassociation": _groups_attr(groups)},
-    ).result
+    return tensor_dialect.collapse_shape(tensor(shape, kind.element_type), source, _groups_attr(groups))
 
 
 def expand(source: ir.Value, groups: Sequence[Sequence[int]], shape: Sequence[int]) -> ir.Value:
     """tensor.expand_shape to the static `shape`."""
-    return ir.Operation.create(
-        "tensor.expand_shape",
-        results=[tensor(shape, element_type(source))],
-        operands=[source],
-        attributes={"reassociation": _groups_attr(groups), "static_output_shape": i64s(shape)},
-    ).result
+    return tensor_dialect.expand_shape(
+        tensor(shape, element_type(source)), source, _groups_attr(groups), [], list(shape)
+    )
 
 
 def extract_slice(source: ir.Value, offsets: Sequence[int], sizes: Sequence[int]) -> ir.Value:
     """tensor.extract_slice with constant offsets and unit strides."""
-    return ir.Operation.create(
-        "tensor.extract_slice",
-        results=[tensor(sizes, element_type(source))],
-        operands=[source],
-        attributes={
-            "static_offsets": i64s(offsets),
-            "static_sizes": i64s(sizes),
-            "static_strides": i64s([1] * len(sizes)),
-            "operandSegmentSizes": ir.DenseI32ArrayAttr.get([1, 0, 0, 0]),
-        },
-    ).result
+    kind, ones = tensor(sizes, element_type(source)), [1] * len(sizes)
+    return tensor_dialect.extract_slice(kind, source, [], [], [], list(offsets), list(sizes), ones)
 
 
 def insert_slice(source: ir.Value, destination: ir.Value, offsets: Sequence[int]) -> ir.Value:
     """tensor.insert_slice with constant offsets and unit strides."""
     sizes = ir.RankedTensorType(source.type).shape
-    return ir.Operation.create(
-        "tensor.insert_slice",
-        results=[destination.type],
-        operands=[source, destination],
-        attributes={
-            "static_offsets": i64s(offsets),
-            "static_sizes": i64s(sizes),
-            "static_strides": i64s([1] * len(sizes)),
-            "operandSegmentSizes": ir.DenseI32ArrayAttr.get([1, 1, 0, 0, 0]),
-        },
-    ).result
+    ones, results = [1] * len(sizes), [destination.type]
+    return tensor_dialect.insert_slice(
+        source, destination, [], [], [], list(offsets), list(sizes), ones, results=results
+    )
+
+
+def concat(parts: Sequence[ir.Value], dim: int) -> ir.Value:
+    """tensor.concat of values that differ in dimension `dim` at most."""
+    kinds = [ir.RankedTensorType(part.type) for part in parts]
+    shape = list(kinds[0].shape)
+    shape[dim] = sum(kind.shape[dim] for kind in kinds)
+    return tensor_dialect.concat(tensor(shape, kinds[0].element_type), dim, parts)
 
 
 def pad(source: ir.Value, low: Sequence[int], high: Sequence[int], value: ir.Value) -> ir.Value:
     """tensor.pad with a constant."""
     kind = ir.RankedTensorType(source.type)
     shape = [a + size + b for a, size, b in zip(low, kind.shape, high, strict=True)]
-    op = ir.Operation.create(
-        "tensor.pad",
-        results=[tensor(shape, kind.element_type)],
-        operands=[source],
-        attributes={
-            "static_low": i64s(low),
-            "static_high": i64s(high),
-            "operandSegmentSizes": ir.DenseI32ArrayAttr.get([1, 0, 0]),
-        },
-        regions=1,
-    )
+    op = tensor_dialect.PadOp(tensor(shape, kind.element_type), source, [], [], list(low), list(high))
     indices = [ir.IndexType.get()] * len(shape)
     block = op.regions[0].blocks.append(*indices, arg_locs=[ir.Location.unknown()] * len(shape))
     with ir.InsertionPoint(block):
-        ir.Operation.create("tensor.yield", operands=[value])
+        tensor_dialect.yield_(value)
     return op.result
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from iree.compiler import ir
+from iree.compiler.dialects import flow
 
 from dlas_mlir.codegen.region import stage_refusal
 from dlas_mlir.ir import affine, build
@@ -290,12 +291,7 @@ def _form(group: _Group, order: dict[int, int]) -> None:
     escaping = [op for op in inner if any(identity(user) not in own for user in build.users(op.results[0]))]
     last = max(inner, key=lambda op: order[identity(op)])
     with ir.InsertionPoint(last), group.root.location:
-        region = ir.Operation.create(
-            "flow.dispatch.region",
-            results=[op.results[0].type for op in escaping],
-            attributes={"operandSegmentSizes": ir.DenseI32ArrayAttr.get([0, 0])},
-            regions=2,
-        )
+        region = flow.DispatchRegionOp([op.results[0].type for op in escaping], [], [])
         block = region.regions[0].blocks.append()
         with ir.InsertionPoint(block):
             copied: dict[ir.Value, ir.Value] = {}
@@ -305,7 +301,7 @@ def _form(group: _Group, order: dict[int, int]) -> None:
                     if op.name != "tensor.insert_slice" or _is_new(operand):
                         _copy_source(operand, copied)
                 _clone(op, copied)
-            ir.Operation.create("flow.return", operands=[copied[op.results[0]] for op in escaping])
+            flow.return_([copied[op.results[0]] for op in escaping])
     for op, result in zip(escaping, region.results, strict=True):
         for use in list(op.results[0].uses):
             if identity(use.owner.operation) not in own:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from iree.compiler import ir
+from iree.compiler.dialects import util
 
+from dlas_mlir.codegen.build import apply, extract
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.linalg import indexing_maps, iterators, scalar_constant
 from dlas_mlir.opt.base import Pass, option
@@ -85,8 +87,7 @@ def _hide_origins(op: ir.Operation, barriers: dict[ir.Value, ir.Value]) -> None:
             continue
         if value not in barriers:
             with ir.InsertionPoint.after(value.owner), op.location:
-                hidden = ir.Operation.create("util.optimization_barrier", results=[value.type], operands=[value])
-            barriers[value] = hidden.result
+                barriers[value] = util.optimization_barrier([value.type], [value])
         op.operands[place] = barriers[value]
 
 
@@ -207,17 +208,8 @@ def _extract(source: ir.Value, exprs: Sequence[ir.AffineExpr], count: int) -> ir
         ir.Operation.create("linalg.index", results=[index], attributes={"dim": ir.IntegerAttr.get(i64, loop)}).result
         for loop in range(count)
     ]
-    places = [loops[affine.dim_position(expr)] if affine.is_dim(expr) else _apply(expr, loops) for expr in exprs]
-    return ir.Operation.create(
-        "tensor.extract", results=[build.element_type(source)], operands=[source, *places]
-    ).result
-
-
-def _apply(expr: ir.AffineExpr, loops: Sequence[ir.Value]) -> ir.Value:
-    map_ = ir.AffineMapAttr.get(ir.AffineMap.get(len(loops), 0, [expr]))
-    return ir.Operation.create(
-        "affine.apply", results=[ir.IndexType.get()], operands=loops, attributes={"map": map_}
-    ).result
+    places = [loops[affine.dim_position(expr)] if affine.is_dim(expr) else apply(expr, loops) for expr in exprs]
+    return extract(source, places)
 
 
 def _start_from_neutral(op: ir.Operation) -> None:

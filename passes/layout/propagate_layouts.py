@@ -284,15 +284,7 @@ def _concat(op: ir.Operation) -> ir.Value | None:
     if any(_shape(value)[dim] % tile for value in list(op.operands)[:-1]):
         return None
     sources = [_as_packed(value, dim, tile) for value in op.operands]
-    shape = _shape(sources[0])
-    shape[dim] = sum(_shape(source)[dim] for source in sources)
-    joined = ir.Operation.create(
-        "tensor.concat",
-        results=[build.tensor(shape, build.element_type(sources[0]))],
-        operands=sources,
-        attributes={"dim": op.attributes["dim"]},
-    ).result
-    return build.unpack(joined, [dim], _shape(op.results[0]))
+    return build.unpack(build.concat(sources, dim), [dim], _shape(op.results[0]))
 
 
 def _collapse(op: ir.Operation) -> ir.Value | None:

@@ -121,13 +121,7 @@ def _concat(op: ir.Operation, known: Known, constants: Constants) -> Dequantized
     if first is None or not all(value is not None and first.same_parameters(value) for value in values):
         return None
     codes = [value.codes for value in values if value is not None]
-    joined = ir.Operation.create(
-        "tensor.concat",
-        results=[build.tensor(_shape(op.results[0]), build.element_type(codes[0]))],
-        operands=codes,
-        attributes={"dim": op.attributes["dim"]},
-    ).result
-    return _moved(first, joined)
+    return _moved(first, build.concat(codes, ir.IntegerAttr(op.attributes["dim"]).value))
 
 
 def _max_pooling(op: ir.Operation, known: Known, constants: Constants) -> Dequantized | None:
