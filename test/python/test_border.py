@@ -140,6 +140,11 @@ class Branch(nn.Module):
             r"output 0, of operation aten.arange.* is int64 of shape \(12,\) for torch.export, where .* shape \(3, 4\)",
         ),
         (Call(_draws), (torch.zeros(3),), r"aten.rand.default of rand \(.*\) draws random numbers"),
+        (
+            Call(lambda m, x: torch.quantize_per_tensor(x, 0.1, 0, torch.qint8).int_repr()),
+            (torch.zeros(3),),
+            r"py:\d+\): quantized tensors of PyTorch's eager mode are not supported",
+        ),
         (Asks(), (torch.zeros(3),), r"cannot trace Asks \(.*test_border.py:\d+\): it depends on a value .*torch.where"),
         (Branch(), (torch.zeros(3),), r"operation cond of cond \(.*test_border.py:\d+\) cannot be lowered"),
     ],

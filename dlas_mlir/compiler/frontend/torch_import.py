@@ -41,6 +41,8 @@ _ELEMENT_TYPES = {
 _NARROW = {torch.uint8: "i8", torch.bool: "i1"}
 # Code that is not the user's: installed, generated, or this package's.
 _FOREIGN = re.compile(r"[/\\](site|dist)-packages[/\\]|^<|" + re.escape(str(Path(__file__).parent)) + "|contextlib.py$")
+# What PyTorch says of quantized tensors of its eager mode.
+_OF_EAGER_QUANTIZATION = ("quantized nyi in meta tensors", "kernel for aten.int_repr")
 # iree-compile may pull a small constant into a dispatch, and there cannot widen a resource of bf16.
 _LARGEST_DENSE_BF16 = 1024
 
@@ -65,6 +67,8 @@ def _raised_at(error: Exception) -> str:
 
 def _reason(error: Exception) -> str:
     reason = first_line(error)
+    if any(words in reason for words in _OF_EAGER_QUANTIZATION):
+        return f"quantized tensors of PyTorch's eager mode are not supported; quantize with torchao's pt2e ({reason})"
     if "data-dependent expression" not in reason:
         return reason
     return f"it depends on a value that is not known before it runs; use torch.where, or make it an input ({reason})"
