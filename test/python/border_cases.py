@@ -121,6 +121,14 @@ def _whole(m: Any, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
     return *results, x.int() ** 1.5
 
 
+def _float_powers(m: Any, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+    constant = x**5, x**-2, x**-3, x**0, x.abs() ** 1.5, x.abs() ** 0.5, x**2.0, (-1.5) ** y, 2**y
+    rests = torch.fmod(x * 1e8, 3), torch.fmod(x, y), x % y, 3 % x
+    known = torch.full((), 2.0), torch.full((), -1.5)
+    compared = [torch.stack((each < 0, each > 1, each >= -1, each == 2)) for each in known]
+    return *constant, x**y, x.half() ** 2, x.half() ** 3, *rests, *compared
+
+
 def _rare(m: Any, x: Tensor) -> tuple[Tensor, ...]:
     whole = (x * 1000).int()
     return (
@@ -259,6 +267,10 @@ CASES: dict[str, Callable[[], tuple[nn.Module, tuple[Any, ...]]]] = {
             torch.tensor([0, 1, -1, 7, -7, 2**53 + 1, -(2**62) - 777, 16777217, -16777217]),
             torch.tensor([3, -3, 2, 2, -2, 3, 1000003, 1, -1]),
         ),
+    ),
+    "powers": lambda: (
+        Call(_float_powers),
+        (torch.tensor([1.0, -1.0, 0.5, -2.5, 3.0, -1.25, 10.0]), torch.tensor([2.0, 3.0, 0.5, -2.0, 0.0, -3.0, 7.0])),
     ),
     "rare operations": lambda: (Call(_rare), (_floats(5, 7),)),
     "a sum of many": lambda: (Call(lambda m, *inputs: sum(inputs)), tuple(_floats(2, 3) for _ in range(70))),

@@ -28,6 +28,7 @@ _SMALL_INTEGER_OPERATIONS = (
 # Operations that are known of tensors alone.
 _OF_SCALARS = {
     _aten.fmod.Scalar: _aten.fmod.Tensor,
+    _aten.remainder.Scalar_Tensor: _aten.remainder.Tensor,
     _aten.bitwise_or.Scalar: _aten.bitwise_or.Tensor,
     _aten.bitwise_xor.Scalar: _aten.bitwise_xor.Tensor,
     _aten.bitwise_and.Scalar_Tensor: _aten.bitwise_and.Tensor,
@@ -38,6 +39,10 @@ _OF_SCALARS = {
     _aten.bitwise_right_shift.Tensor_Scalar: _aten.bitwise_right_shift.Tensor,
     _aten.bitwise_right_shift.Scalar_Tensor: _aten.bitwise_right_shift.Tensor,
 }
+# torch-mlir folds those of a constant and a whole number as if both were whole.
+_COMPARISONS = tuple(getattr(_aten, name).Scalar for name in ("lt", "le", "gt", "ge", "eq", "ne"))
+# A power of a constant is a product up to here.
+_LONGEST_PRODUCT = 64
 # What holds the bits of an element, by its bytes.
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -52,11 +57,15 @@ def add(found: dict[Any, Callable[..., Any]]) -> None:
     found[_aten.copysign.Scalar] = copysign
     found[_aten.log10.default] = log10
     found[_aten.median.default] = median
+    for operation in _COMPARISONS:
+        found[operation] = _with_own_kind(operation, found.get(operation))
     found[_aten.neg.default] = negative
+    found[_aten.fmod.Tensor] = fmod
     found[_aten.clamp.default] = _clamp
     found[torch.ops.prims.scalar_tensor.default] = scalar_tensor
     for operation in (_aten.pow.Tensor_Scalar, _aten.pow.Scalar, _aten.pow.Tensor_Tensor):
-        found[operation] = _of_whole_numbers(power, _of_floats(operation, found.get(operation)))
+        in_floats = _or_else(float_power, found.get(operation))
+        found[operation] = _of_whole_numbers(power, _of_floats(operation, in_floats))
     for operation in (_aten.div.Tensor_mode, _aten.div.Scalar_mode, _aten.floor_divide.default):
         found[operation] = _of_whole_numbers(_rounded_down, found.get(operation))
     for operation in (
@@ -177,6 +186,42 @@ def log10(x: Tensor) -> Tensor:
     return (x.to(torch.float32).log() / math.log(10)).to(element)
 
 
+def float_power(x: Tensor | float, exponent: Tensor | float) -> Any:
+    """A power of floating-point numbers; generated code has none of negative ones."""
+    if isinstance(exponent, Tensor) or not isinstance(x, Tensor):
+        return _general_power(x, exponent)
+    if not float(exponent).is_integer() or abs(exponent) > _LONGEST_PRODUCT:
+        return NotImplemented
+    element = x.dtype
+    base = x.to(torch.float32)
+    result: Tensor | None = None
+    for bit in reversed(f"{abs(int(exponent)):b}"):
+        if bit == "1":
+            result = base if result is None else result * base
+        base = base * base
+    result = torch.ones_like(x) if result is None else result
+    return (result.reciprocal() if exponent < 0 else result).to(element)
+
+
+def _general_power(x: Tensor | float, exponent: Tensor | float) -> Tensor:
+    element = torch.result_type(x, exponent)
+    base, y = (
+        value.to(torch.float32) if isinstance(value, Tensor) else torch.full((), value, dtype=torch.float32)
+        for value in (x, exponent)
+    )
+    size = torch.where(y == 0, 1.0, torch.exp(y * torch.log(base.abs())))
+    signed = torch.where(torch.remainder(y, 2) == 1, -size, size)
+    return torch.where(base < 0, torch.where(y == y.floor(), signed, torch.nan), size).to(element)
+
+
+def fmod(x: Tensor, y: Tensor) -> Any:
+    """The rest with the sign of x; torch-mlir's is off by as much as the quotient is rounded."""
+    if not torch.result_type(x, y).is_floating_point:
+        return NotImplemented
+    rest = torch.remainder(x.abs(), y.abs())
+    return torch.where(x < 0, -rest, rest)
+
+
 def median(x: Tensor) -> Tensor:
     """The middle one of all values, or the lower of two; NaN if there is one."""
     values = x.reshape(-1)
@@ -198,6 +243,25 @@ def _of_truths(operation: Any, otherwise: Callable[..., Any] | None) -> Callable
             return otherwise(x, *arguments, **keywords) if otherwise else NotImplemented
         result = operation(x != 0, *arguments, **keywords)
         return result.to(torch.uint8) if x.dtype == torch.uint8 else result
+
+    return decomposed
+
+
+def _with_own_kind(operation: Any, otherwise: Callable[..., Any] | None) -> Callable[..., Any]:
+    """`operation` of a floating-point tensor and a whole number as one of two floating-point numbers."""
+
+    def decomposed(x: Tensor, y: Any) -> Any:
+        if x.is_floating_point() and isinstance(y, int):
+            return operation(x, float(y))
+        return otherwise(x, y) if otherwise else NotImplemented
+
+    return decomposed
+
+
+def _or_else(ours: Callable[..., Any], otherwise: Callable[..., Any] | None) -> Callable[..., Any]:
+    def decomposed(*arguments: Any) -> Any:
+        result = ours(*arguments)
+        return otherwise(*arguments) if result is NotImplemented and otherwise else result
 
     return decomposed
 
