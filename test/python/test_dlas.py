@@ -309,6 +309,7 @@ def test_profile_gives_every_layer(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["run", "nets/mine.py"], "name the function that returns the model, as in mine:FUNCTION"),
         (["compile", "no-such-model"], "unknown model 'no-such-model'"),
         (["compile", MODEL, "--preset", "nowhere/auto"], "there is no target `nowhere`"),
         (["compile", MODEL, "--preset", "host"], "expected a preset TARGET/RECIPE"),

@@ -117,6 +117,8 @@ def request_for(spec: str, inputs: tuple[str, ...] | None = None, weights: Path 
             kind = Path(spec).suffix
         elif ":" in spec:
             kind = "factory"
+        elif Path(spec).suffix == ".py":
+            raise DlasError(f"{spec}: name the function that returns the model, as in {Path(spec).stem}:FUNCTION")
         else:
             models.lookup(spec)  # raises, and knows the nearest names
     if kind.startswith("."):
