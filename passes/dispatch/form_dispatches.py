@@ -9,7 +9,9 @@ from typing import ClassVar
 from iree.compiler import ir
 from iree.compiler.dialects import flow
 
+from dlas_mlir.codegen.dot import ATTRIBUTE as DOT
 from dlas_mlir.codegen.region import stage_refusal
+from dlas_mlir.codegen.sparse.attribute import ATTRIBUTE as SPARSE
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.build import identity
 from dlas_mlir.ir.evaluate import is_elementwise
@@ -298,7 +300,7 @@ def _form(group: _Group, order: dict[int, int]) -> None:
             for op in inner:
                 for operand in op.operands:
                     # What is inserted into is updated in place, unless it is new.
-                    if op.name != "tensor.insert_slice" or _is_new(operand):
+                    if (op.name != "tensor.insert_slice" or _is_new(operand)) and not _is_read_as_tensor(op, operand):
                         _copy_source(operand, copied)
                 _clone(op, copied)
             flow.return_([copied[op.results[0]] for op in escaping])
@@ -318,6 +320,13 @@ def _copy_source(value: ir.Value, copied: dict[ir.Value, ir.Value]) -> None:
     for operand in op.operands:
         _copy_source(operand, copied)
     _clone(op, copied)
+
+
+def _is_read_as_tensor(op: ir.Operation, operand: ir.Value) -> bool:
+    """Whether `op` loads its `operand`, be it filled with one value: so do sparse contractions and dot products."""
+    source = build.defining(_viewed(operand))
+    loads = any(name in op.attributes for name in (SPARSE, DOT)) and operand in list(op.operands)[:2]
+    return loads and source is not None and source.name in ("linalg.fill", "tensor.empty")
 
 
 def _is_read_through(op: ir.Operation) -> bool:

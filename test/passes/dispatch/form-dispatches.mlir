@@ -344,3 +344,28 @@ func.func @many(%x: tensor<4x4xf32>, %y: tensor<4x4xf32>, %z: tensor<4x4xf32>) -
   } -> tensor<4x4xf32>
   return %3 : tensor<4x4xf32>
 }
+
+// What a dot product reads is loaded, be it a fill; what it starts from is not.
+// CHECK-LABEL: func.func @dot_of_a_fill
+// CHECK: %[[DATA:.*]] = linalg.fill
+// CHECK: flow.dispatch.region
+// CHECK: %[[ZEROS:.*]] = linalg.fill
+// CHECK: linalg.generic {{.*}} ins(%[[DATA]], %arg0 : tensor<1x4xi8>, tensor<16x4xi8>) outs(%[[ZEROS]] : tensor<16xi32>)
+func.func @dot_of_a_fill(%w: tensor<16x4xi8>) -> tensor<16xi32> {
+  %three = arith.constant 3 : i8
+  %zero = arith.constant 0 : i32
+  %e = tensor.empty() : tensor<1x4xi8>
+  %f = linalg.fill ins(%three : i8) outs(%e : tensor<1x4xi8>) -> tensor<1x4xi8>
+  %d = tensor.empty() : tensor<16xi32>
+  %zeros = linalg.fill ins(%zero : i32) outs(%d : tensor<16xi32>) -> tensor<16xi32>
+  %1 = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (0, d1)>, affine_map<(d0, d1) -> (d0, d1)>, affine_map<(d0, d1) -> (d0)>], iterator_types = ["parallel", "reduction"]}
+    ins(%f, %w : tensor<1x4xi8>, tensor<16x4xi8>) outs(%zeros : tensor<16xi32>) attrs = {dlas.dot = "vpdpbusd"} {
+  ^bb0(%a: i8, %b: i8, %acc: i32):
+    %p = arith.extui %a : i8 to i32
+    %q = arith.extsi %b : i8 to i32
+    %m = arith.muli %p, %q : i32
+    %s = arith.addi %acc, %m : i32
+    linalg.yield %s : i32
+  } -> tensor<16xi32>
+  return %1 : tensor<16xi32>
+}

@@ -424,4 +424,36 @@ PINNED: tuple[Program, ...] = (
         (2, 0),
         (2, 3),
     ),
+    # Sparse weights, and an image that is filled with one number.
+    Program(
+        (
+            Fill(Tensor((2, 24, 22, 8), "f32"), (), 1.0),
+            Constant(Tensor((5, 24, 1, 2), "f32"), (), Data("rows", 850)),
+            Fill(Tensor((2, 5, 8, 7), "f32"), (), 0.0),
+            Generic(
+                Tensor((2, 5, 8, 7), "f32"),
+                (0, 1, 2),
+                True,
+                (2, 5, 8, 7, 24, 1, 2),
+                ("parallel", "parallel", "parallel", "parallel", "reduction", "reduction", "reduction"),
+                (
+                    (
+                        ("d", 0),
+                        ("d", 4),
+                        ("+", ("*", ("d", 2), ("c", 3)), ("*", ("d", 5), ("c", 1))),
+                        ("+", ("*", ("d", 3), ("c", 1)), ("*", ("d", 6), ("c", 1))),
+                    ),
+                    (("d", 1), ("d", 4), ("d", 5), ("d", 6)),
+                    (("d", 0), ("d", 1), ("d", 2), ("d", 3)),
+                ),
+                Body((Scalar("arith.mulf", "f32", (0, 1)), Scalar("arith.addf", "f32", (2, 3)))),
+                (
+                    "linalg.conv_2d_nchw_fchw",
+                    " {dilations = dense<[1, 1]> : tensor<2xi64>, strides = dense<[3, 1]> : tensor<2xi64>}",
+                ),
+            ),
+        ),
+        (),
+        (3,),
+    ),
 )
