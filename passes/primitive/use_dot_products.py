@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 from iree.compiler import ir
 
 from dlas_mlir.codegen import dot
@@ -12,7 +13,7 @@ from dlas_mlir.codegen.target import CpuTarget, Target
 from dlas_mlir.ir import affine, build, loops
 from dlas_mlir.ir.linalg import indexing_maps, iterators, loop_extents
 from dlas_mlir.ir.pads import Padding
-from dlas_mlir.ir.strides import Span, form_of, offsets
+from dlas_mlir.ir.strides import Span, offsets
 from dlas_mlir.opt.base import Pass
 from dlas_mlir.passes.primitives import PRIMITIVE
 
@@ -124,12 +125,19 @@ def _neighbours(exprs: list[ir.AffineExpr], extents: list[int]) -> bool:
     return last == tuple(range(width)) and all(found == (0,) * width for found in outer)
 
 
+def _furthest(expr: ir.AffineExpr, extents: list[int]) -> int:
+    """The largest value of an index, over all positions of its loops."""
+    used = sorted(affine.dims_of(expr))
+    positions: list = [0] * len(extents)
+    for loop, grid in zip(used, np.indices([extents[loop] for loop in used]), strict=True):
+        positions[loop] = grid
+    return int(np.max(affine.evaluate(expr, positions)))
+
+
 def _padded(data: ir.Value, exprs: list[ir.AffineExpr], extents: list[int]) -> ir.Value:
     """`data` with as many more columns as the filler of the last step reads; if it is padded, then by more."""
     shape = list(ir.RankedTensorType(data.type).shape)
-    last = form_of(exprs[-1])
-    assert last is not None  # its offsets are known
-    missing = last.span([Span.of(extent) for extent in extents]).high + 1 - shape[-1]
+    missing = _furthest(exprs[-1], extents) + 1 - shape[-1]
     if missing <= 0:
         return data
     padding = Padding.of(build.defining(data))
