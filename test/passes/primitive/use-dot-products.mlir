@@ -41,6 +41,27 @@ func.func @channels(%x: tensor<1x9x8xi8>, %w: tensor<3x8x16xi8>, %start: tensor<
 
 // -----
 
+// Channels in blocks of another size are read without a filler: no more columns than there are.
+// CHECK-LABEL: func.func @blocks
+// CHECK-NOT: tensor.pad
+// CHECK: ins(%arg0, {{.*}} : tensor<1x9x2x4xi8>, tensor<3x2x16x4xi8>)
+module attributes {dlas.target = {name = "t", kind = "cpu", int8_dot = "vpdpbusd"}} {
+func.func @blocks(%x: tensor<1x9x2x4xi8>, %w: tensor<3x8x16xi8>, %start: tensor<1x7x16xi32>) -> tensor<1x7x16xi32> {
+  %y = linalg.generic {dlas.primitive = "direct", indexing_maps = [affine_map<(n, h, k, fh, c) -> (n, h + fh, c floordiv 4, c mod 4)>, affine_map<(n, h, k, fh, c) -> (fh, c, k)>, affine_map<(n, h, k, fh, c) -> (n, h, k)>], iterator_types = ["parallel", "parallel", "parallel", "reduction", "reduction"]}
+      ins(%x, %w : tensor<1x9x2x4xi8>, tensor<3x8x16xi8>) outs(%start : tensor<1x7x16xi32>) {
+  ^bb0(%a: i8, %b: i8, %acc: i32):
+    %0 = arith.extui %a : i8 to i32
+    %1 = arith.extsi %b : i8 to i32
+    %2 = arith.muli %0, %1 : i32
+    %3 = arith.addi %acc, %2 : i32
+    linalg.yield %3 : i32
+  } -> tensor<1x7x16xi32>
+  return %y : tensor<1x7x16xi32>
+}
+}
+
+// -----
+
 // A window of an image: the filler column is added to its padding.
 // CHECK-LABEL: func.func @columns
 // CHECK: tensor.pad %arg0 low[0, 1] high[0, 2]
