@@ -34,9 +34,9 @@ class SplitReductionsPass(Pass):
     independent and can be given to threads. Kernels add long sums in blocks, see dlas-lower-dispatches.
 
     Whatever a row of lanes does not divide is reduced first, and is what the others start from. The result of rank 0
-    gets one dimension, for a kernel. Contractions, short reductions and those whose results are neighbours themselves
-    are left as they are. Poolings, and other named reductions (linalg.reduce, linalg.dot) of more than 64 elements
-    or that start from something else than a fill, become a linalg.generic, of which kernels are made.
+    gets one dimension, for a kernel. Contractions, products, short reductions and those whose results are neighbours
+    themselves are left as they are. Poolings, and other named reductions (linalg.reduce, linalg.dot) of more than 64
+    elements or that start from something else than a fill, become a linalg.generic, of which kernels are made.
 
     Before:
     ```mlir
@@ -69,6 +69,9 @@ class SplitReductionsPass(Pass):
         """What replaces the result of `op`, which is erased; None where it stays."""
         reduction = Reduction.of(op)
         if reduction is None or reduction.is_contraction():
+            return None
+        if reduction.combiner == "arith.mulf":
+            # Products of parts can be infinite and zero where none of the whole's is: their product is no number.
             return None
         if reduction.length <= (self.length if _results(reduction) > 1 else min(self.length, _ONE_CHAIN)):
             return None

@@ -159,3 +159,20 @@ module attributes {dlas.target = {name = "x", kind = "cpu", vector_bits = 512 : 
     return %0, %1 : tensor<1x2x2xf32>, tensor<4xf32>
   }
 }
+
+// -----
+
+// Products of parts can be infinite and zero where none of the whole's is.
+// CHECK-LABEL: func.func @product
+// CHECK: linalg.generic {{.*}}iterator_types = ["parallel", "reduction"]} ins(%arg0 : tensor<4x1024xf32>)
+// CHECK-NOT: linalg.generic
+module attributes {dlas.target = {name = "x", kind = "cpu", vector_bits = 512 : i64, vector_registers = 32 : i64}} {
+  func.func @product(%x: tensor<4x1024xf32>, %start: tensor<4xf32>) -> tensor<4xf32> {
+    %0 = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0, d1)>, affine_map<(d0, d1) -> (d0)>], iterator_types = ["parallel", "reduction"]} ins(%x : tensor<4x1024xf32>) outs(%start : tensor<4xf32>) {
+    ^bb0(%a: f32, %o: f32):
+      %p = arith.mulf %a, %o : f32
+      linalg.yield %p : f32
+    } -> tensor<4xf32>
+    return %0 : tensor<4xf32>
+  }
+}
