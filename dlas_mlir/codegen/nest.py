@@ -19,7 +19,6 @@ from functools import cached_property
 from typing import Literal
 
 from dlas_mlir.codegen.schedule import Schedule
-from dlas_mlir.codegen.sparse.roles import SparseRoles
 from dlas_mlir.codegen.workload import Access, Computed, Operand, Stage, Workload
 from dlas_mlir.ir.strides import Span
 
@@ -66,7 +65,7 @@ class Nest:
 
     @staticmethod
     def of(workload: Workload, schedule: Schedule) -> Nest:
-        """The nest of a schedule that fits (Schedule.problem)."""
+        """The nest of a schedule that fits (Schedule.problem), of dense kernels; other backends make theirs of it."""
         dims = {name: dim for dim, name in enumerate(workload.names)}
         extents = workload.extents
 
@@ -79,30 +78,19 @@ class Nest:
         # Loops of one iteration are nowhere but in the indices.
         order = (*(name for name in workload.names if name not in schedule.order), *schedule.order)
         parallel = [loop for loop in order if loop not in workload.reductions]
-        if schedule.kind == "sparse":
-            # The loop of output channels is the innermost one, be it of one iteration.
-            channel = SparseRoles(workload).channel
-            parallel.sort(key=lambda loop: loop == channel and extents[loop] == 1)
         reductions = [loop for loop in order if loop in workload.reductions]
-        if schedule.kind == "sparse":
-            # Non-zeros follow each other as the loops do, whatever their order in a schedule.
-            reductions = list(workload.reductions)
         if workload.root.dot is not None:
             # The innermost loop of a dot product is in the instruction.
             reductions.remove(workload.names[-1])
-        chunked = reductions[:1] if schedule.kind == "sparse" and _can_hold_sums(workload, schedule) else []
-        unrolled = [] if schedule.kind == "sparse" else [loop for loop in reductions if schedule.tile_of(loop) > 1]
+        unrolled = [loop for loop in reductions if schedule.tile_of(loop) > 1]
         lanes = schedule.lanes
         return Nest(
             workload,
             schedule,
             workgroup=tuple(axis(x, "workgroup", extents[x], part(x)) for x in parallel if part(x) != extents[x]),
             cache=tuple(axis(x, "cache", part(x), schedule.tile_of(x)) for x in parallel),
-            chunk=tuple(axis(x, "chunk", extents[x], schedule.tile_of(x)) for x in chunked),
-            reduce=tuple(
-                axis(x, "reduce", extents[x], 1 if schedule.kind == "sparse" else schedule.tile_of(x))
-                for x in reductions
-            ),
+            chunk=(),
+            reduce=tuple(axis(x, "reduce", extents[x], schedule.tile_of(x)) for x in reductions),
             unroll=tuple(axis(x, "unroll", schedule.tile_of(x), 1) for x in unrolled),
             register=tuple(
                 axis(x, "register", schedule.tile_of(x), lanes if x == schedule.vector else 1)
@@ -192,15 +180,6 @@ class Nest:
     def _initial(self) -> str:
         item = self.workload.root.initial
         return "none" if item is None else _operand(self.workload, item)
-
-
-def _can_hold_sums(workload: Workload, schedule: Schedule) -> bool:
-    """Whether the sums of a chunk can be left in the result: its elements are the accumulator's, lanes together, and no
-    other workgroup writes there meanwhile."""
-    output = workload.outputs[0]
-    same = workload.stages[output.stage].element == workload.root.element
-    alone = all(extent % schedule.part_of(loop, extent) == 0 for loop, extent in workload.extents.items())
-    return same and alone and workload.out[-1] == schedule.vector
 
 
 def _span(extent: int, part: int, tile: int) -> Span:

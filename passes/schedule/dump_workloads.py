@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from iree.compiler import ir
 
-from dlas_mlir.codegen.nest import Nest
+from dlas_mlir.codegen import backends
 from dlas_mlir.codegen.read_region import read_region
 from dlas_mlir.codegen.read_workload import read_workload
 from dlas_mlir.codegen.region import scheduled_root
@@ -55,7 +55,9 @@ class DumpWorkloadsPass(Pass):
             workload = read_workload(read_region(op))
             schedule = attached_schedule(root, workload)
             where = f" in {self._write(workload, schedule)}" if self.to else ""
-            remark(op, f"workload {workload.exact[:16]}{where}\n{Nest.of(workload, schedule)}")
+            remark(
+                op, f"workload {workload.exact[:16]}{where}\n{backends.backend_of(schedule).nest(workload, schedule)}"
+            )
 
     def _write(self, workload: Workload, schedule: Schedule) -> Path:
         path = Path(self.to) / f"{workload.exact[:16]}.json"

@@ -23,6 +23,7 @@ from dlas_mlir.codegen.read_region import read_region
 from dlas_mlir.codegen.read_workload import read_workload
 from dlas_mlir.codegen.replace import attached_schedule
 from dlas_mlir.codegen.schedule import Schedule, ScheduleError
+from dlas_mlir.codegen.sparse.nest import nest_of
 from dlas_mlir.codegen.target import CpuTarget
 from dlas_mlir.codegen.workload import Workload
 from dlas_mlir.codegen.workload_file import read_file, write_file
@@ -158,14 +159,14 @@ def test_the_nest_prints_as_loops():
 def test_chunks_are_around_output_channels():
     workload = layer("sparse 3x3 64->64 @56")
     schedule = rule(workload, cpu("x86-64-avx512", 2))
-    lines = [line.strip() for line in str(Nest.of(workload, schedule)).splitlines()]
+    lines = [line.strip() for line in str(nest_of(workload, schedule)).splitlines()]
     assert lines[:3] == ["for workgroup in oh by 4 (14)", "for chunk of 16 c in 64", "for k in 64"]
 
 
 def test_sums_are_not_left_where_workgroups_overlap():
     workload = layer("sparse 3x3 64->64 @56")
     value = rule(workload, cpu("x86-64-avx512", 2)).to_value()
-    nest = Nest.of(workload, Schedule.from_value({**value, "distribute": {"oh": 9}}, workload))
+    nest = nest_of(workload, Schedule.from_value({**value, "distribute": {"oh": 9}}, workload))
     assert nest.workgroup[0].overlaps
     assert not nest.chunk
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dlas_mlir.codegen.backend import Backend
-from dlas_mlir.codegen.sparse import cost, kernel, space
+from dlas_mlir.codegen.sparse import cost, kernel, nest, space
 
 BACKEND = Backend(
     kind="sparse",
@@ -14,4 +14,5 @@ BACKEND = Backend(
     cost=cost.cost,
     problem=lambda workload, schedule, target: schedule.problem(workload),
     emit=kernel.emit,
+    nest=nest.nest_of,
 )
