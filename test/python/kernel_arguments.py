@@ -133,6 +133,16 @@ ARGUMENTS = [
         1,
     ),
     _case(
+        "large_argument_inserted_into",
+        "2x257xf32 640x257xf32",
+        "640x257xf32 640x257xf32",
+        """
+        %y = tensor.insert_slice %0 into %1[1, 0] [2, 257] [1, 1] : tensor<2x257xf32> into tensor<640x257xf32>
+        %y, %1""",
+        lambda x, c: (_put(x, c, 1), c),
+        1,
+    ),
+    _case(
         "argument_inserted_into_by_a_kernel",
         "2x4xf32 5x4xf32",
         "5x4xf32 5x4xf32",
