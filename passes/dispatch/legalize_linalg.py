@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from iree.compiler import ir
-from iree.compiler.dialects import util
+from iree.compiler.dialects import arith, util
 
 from dlas_mlir.codegen.build import apply, extract
 from dlas_mlir.ir import affine, build
-from dlas_mlir.ir.linalg import indexing_maps, iterators, scalar_constant
+from dlas_mlir.ir.linalg import fill_constant, indexing_maps, is_plain_insertion, iterators, scalar_constant
 from dlas_mlir.opt.base import Pass, option
 from dlas_mlir.passes.dispatch._reduction import combiner_of, start_of
 from dlas_mlir.passes.dispatch._unread import trim_inputs
@@ -33,6 +33,9 @@ class LegalizeLinalgPass(Pass):
     A sort, scatter or scan (tm_tensor) of what is computed from nothing, such as the numbers that torch.topk sorts with
     its values, gets it behind a util.optimization_barrier: iree-compile computes such a value anew for everyone who
     writes over it, and then makes one of all that are equal, in one buffer.
+
+    What is inserted into a tensor that holds one constant is padded with it: iree-compile writes the rows of such an
+    insertion one after the other, where what is inserted is narrower.
 
     Before:
     ```mlir
@@ -64,6 +67,9 @@ class LegalizeLinalgPass(Pass):
         for op in _outside_of_kernels(module):
             if op.name.startswith("tm_tensor."):
                 _hide_origins(op, barriers)
+            if op.name == "tensor.insert_slice":
+                _pad_instead(op)
+                continue
             if op.name.startswith("linalg."):
                 trim_inputs(op)
             if op.name == "linalg.generic" and self.index:
@@ -79,6 +85,25 @@ def _outside_of_kernels(module: ir.Module) -> Iterator[ir.Operation]:
             yield from [inner.operation for inner in op.regions[0].blocks[0].operations]
         else:
             yield op
+
+
+def _pad_instead(op: ir.Operation) -> None:
+    if not is_plain_insertion(op) or (filler := _filling(op.operands[1])) is None:
+        return
+    low = list(ir.DenseI64ArrayAttr(op.attributes["static_offsets"]))
+    sizes = ir.RankedTensorType(op.operands[0].type).shape
+    whole = ir.RankedTensorType(op.results[0].type).shape
+    high = [end - start - size for start, size, end in zip(low, sizes, whole, strict=True)]
+    with ir.InsertionPoint(op), op.location:
+        constant = arith.constant(filler.type, filler)  # type: ignore[attr-defined]
+        op.results[0].replace_all_uses_with(build.pad(op.operands[0], low, high, constant))
+    op.erase()
+
+
+def _filling(value: ir.Value) -> ir.Attribute | None:
+    """The constant that `value` holds everywhere, if it is filled with one."""
+    op = build.defining(value)
+    return fill_constant(op) if op is not None and op.name == "linalg.fill" else scalar_constant(value)
 
 
 def _hide_origins(op: ir.Operation, barriers: dict[ir.Value, ir.Value]) -> None:

@@ -289,6 +289,28 @@ POOLS = [
         ("1x8x9x5xf32",),
         lambda x: np.maximum(np.maximum(x[:, :6:2, ::5], x[:, 1:6:2, ::5]), 0),
     ),
+    Case(
+        "convolution_inserted_into_zeros_and_padded",
+        function(
+            "1x16x5xf32 3x5xf32",
+            "1x6x10xf32",
+            f"""
+        {fill("%k", "0.0", "1x6x5xf32")} {fill("%wide", "0.0", "1x6x8xf32")}
+        %zero = arith.constant 0.0 : f32
+        %y = linalg.depthwise_conv_1d_nwc_wc
+            {{dilations = dense<2> : tensor<1xi64>, strides = dense<2> : tensor<1xi64>}}
+            ins(%0, %1 : tensor<1x16x5xf32>, tensor<3x5xf32>) outs(%k : tensor<1x6x5xf32>) -> tensor<1x6x5xf32>
+        %i = tensor.insert_slice %y into %wide[0, 0, 1] [1, 6, 5] [1, 1, 1]
+            : tensor<1x6x5xf32> into tensor<1x6x8xf32>
+        %p = tensor.pad %i low[0, 0, 1] high[0, 0, 1] {{
+        ^bb0(%a: index, %b: index, %c: index):
+          tensor.yield %zero : f32
+        }} : tensor<1x6x8xf32> to tensor<1x6x10xf32>
+        %p""",
+        ),
+        ("1x16x5xf32", "3x5xf32"),
+        lambda x, w: np.pad(x[:, 0:11:2] * w[0] + x[:, 2:13:2] * w[1] + x[:, 4:15:2] * w[2], ((0, 0), (0, 0), (2, 3))),
+    ),
     matrix(
         "highest_from_a_constant",
         """

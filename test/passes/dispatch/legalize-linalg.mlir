@@ -174,3 +174,19 @@ func.func @numbered(%x: tensor<3xf32>, %y: tensor<3xf32>, %z: tensor<3xi64>, %i:
   } -> tensor<3xi64>
   return %a#1, %b#1, %c, %d : tensor<3xi64>, tensor<3xi64>, tensor<3xi64>, tensor<3xi64>
 }
+
+// -----
+
+// An insertion into a constant becomes padding; one into anything else stays.
+// CHECK-LABEL: func.func @inserted
+// CHECK: %[[PAD:.*]] = tensor.pad %arg0 low[0, 1] high[0, 2]
+// CHECK: %[[INTO:.*]] = tensor.insert_slice %arg0 into %arg1[0, 1] [6, 5] [1, 1]
+// CHECK: return %[[PAD]], %[[INTO]]
+func.func @inserted(%x: tensor<6x5xf32>, %y: tensor<6x8xf32>) -> (tensor<6x8xf32>, tensor<6x8xf32>) {
+  %zero = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<6x8xf32>
+  %f = linalg.fill ins(%zero : f32) outs(%e : tensor<6x8xf32>) -> tensor<6x8xf32>
+  %a = tensor.insert_slice %x into %f[0, 1] [6, 5] [1, 1] : tensor<6x5xf32> into tensor<6x8xf32>
+  %b = tensor.insert_slice %x into %y[0, 1] [6, 5] [1, 1] : tensor<6x5xf32> into tensor<6x8xf32>
+  return %a, %b : tensor<6x8xf32>, tensor<6x8xf32>
+}
