@@ -35,8 +35,9 @@ def backend_of(schedule: Schedule) -> Backend:
 def read_schedule(value: Any, workload: Workload) -> Schedule:
     """The schedule that `to_value` wrote, for `workload`. Raises ScheduleError that says what is wrong or allowed."""
     kind = value.get("kind") if isinstance(value, dict) else None
-    for backend in BACKENDS:
+    fitting = [backend for backend in BACKENDS if backend.takes(workload)]
+    for backend in fitting:
         if backend.kind == kind:
             return backend.schedule(value, workload)
-    kinds = ", ".join(backend.kind for backend in BACKENDS)
-    raise ScheduleError(f"kind: expected one of {kinds}, found {'none' if kind is None else repr(kind)}")
+    kinds = " or ".join(f"`{backend.kind}`" for backend in fitting)
+    raise ScheduleError(f"kind: this workload takes {kinds}, not {'none' if kind is None else f'`{kind}`'}")

@@ -18,7 +18,6 @@ import msgspec
 from dlas_mlir.codegen.workload import Workload
 
 ATTRIBUTE = "dlas.schedule"
-KINDS = ("cpu", "sparse")
 MAX_DISTRIBUTED = 3
 
 
@@ -41,7 +40,7 @@ class _Written(msgspec.Struct, forbid_unknown_fields=True):
 class Schedule:
     """One way to run a workload. Loops that are not named in a field have its default.
 
-    kind: `cpu`, or `sparse` for a workload with sparse weights.
+    kind: that of the backend it is for: `cpu`, or `sparse` for a workload with sparse weights.
     vector: the parallel loop whose iterations are the lanes of a vector.
     lanes: the lanes of one vector.
     order: the loops of a workgroup from the outermost in, parallel loops before reductions; loops of one iteration are
@@ -49,8 +48,8 @@ class Schedule:
     distribute: iterations of a loop that one workgroup does, for at most three parallel loops (default: all).
         Workgroups are numbered with the last distributed loop of `order` fastest.
     tile: iterations that are unrolled (default: 1). Those of parallel loops are computed together in registers (a
-        multiple of `lanes` for the vector loop of a `cpu` schedule), those of reductions follow each other. The tile of
-        the first reduction of a workload is in a `sparse` schedule the chunk of channels that is done at once, and
+        multiple of `lanes` for the vector loop, but of sparse weights), those of reductions follow each other. In a
+        `sparse` schedule the tile of the workload's first reduction is the chunk of channels that is done at once, and
         non-zeros are in the order of the workload's reductions.
 
     A tile that does not divide its parallel loop is no obstacle: the last one is moved back to overlap the one before.
@@ -131,9 +130,6 @@ class Schedule:
 
     def problem(self, workload: Workload) -> str | None:
         """Why this cannot be the schedule of `workload`, or None."""
-        wanted = "cpu" if workload.sparsity is None else "sparse"
-        if self.kind != wanted:
-            return f"kind is `{self.kind}`; this workload takes `{wanted}`"
         return (
             self._order_problem(workload)
             or self._distribution_problem(workload)
@@ -176,7 +172,7 @@ class Schedule:
         if self.lanes < 1:
             return f"lanes: expected at least 1, found {self.lanes}"
         tile = self.tile_of(self.vector)
-        if self.kind == "cpu" and tile % self.lanes:
+        if workload.sparsity is None and tile % self.lanes:
             return f"tile: {tile} iterations of `{self.vector}` are no multiple of the {self.lanes} lanes"
         return None
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from iree.compiler import ir
 from test_strides import expressions
 
-from dlas_mlir.codegen.backends import backend_for
+from dlas_mlir.codegen.backends import backend_for, read_schedule
 from dlas_mlir.codegen.cpu.space import Space
 from dlas_mlir.codegen.index import parse_form, print_form
 from dlas_mlir.codegen.nest import Nest
@@ -182,14 +182,14 @@ def test_sums_are_not_left_where_workgroups_overlap():
         ({"tile": {"c": 5}}, "tile: 5 does not divide the 16 iterations of reduction `c`"),
         ({"vector": "c"}, "vector: `c` is not one of the loops of the result"),
         ({"unroll": 2}, "Object contains unknown field `unroll`"),
-        ({"kind": "sparse"}, "kind is `sparse`; this workload takes `cpu`"),
+        ({"kind": "sparse"}, "kind: this workload takes `cpu`, not `sparse`"),
     ],
 )
 def test_wrong_schedule(change, message):
     workload = layer("resnet18 3x3 64->64 @56")
     value = rule(workload, cpu("x86-64-avx512")).to_value()
     with pytest.raises(ScheduleError) as caught:
-        Schedule.from_value({**value, **change}, workload)
+        read_schedule({**value, **change}, workload)
     assert message in str(caught.value)
 
 
