@@ -163,7 +163,8 @@ def test_damaged_facts_are_made_anew(own_cache, tmp_path, content):
 IDENTITY = "func.func @main(%a: tensor<4xf32>) -> tensor<4xf32> { return %a : tensor<4xf32> }"
 # Imports, but says so and waits for a line before it finishes.
 WAITING = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
 from dlas_mlir.compiler.frontend import importer
 imported = importer._imported
 def wait(*arguments):

@@ -61,4 +61,5 @@ def fork_and_return() -> dict[str, int]:
 if __name__ == "__main__":
     from dlas_mlir import process
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
     process.call("working:ignore_signals", {"pids": sys.argv[1]}, what="a test", preload=sys.argv[2:])
