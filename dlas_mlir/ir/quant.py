@@ -71,8 +71,11 @@ def _is_unary(op: ir.Operation) -> bool:
 
 
 def read_quantize(op: ir.Operation) -> Quantization | None:
-    """The parameters of `op` if it quantizes its only input to 8 bits; other codes stay what they are."""
-    if not _is_unary(op) or str(build.element_type(op.results[0])) != "i8":
+    """The parameters of `op` if it quantizes its only input, f32, to 8 bits; what else there is stays as it is."""
+    if not _is_unary(op) or [str(build.element_type(value)) for value in (op.operands[0], op.results[0])] != [
+        "f32",
+        "i8",
+    ]:
         return None
     body = op.regions[0].blocks[0]
     value = body.operations[len(body.operations) - 1].operands[0]
@@ -98,8 +101,8 @@ def read_quantize(op: ir.Operation) -> Quantization | None:
 
 
 def read_dequantize(op: ir.Operation, constants: Constants) -> Dequantized | None:
-    """What `op` dequantizes, with the parameters, if that is all it does."""
-    if not is_elementwise(op):
+    """What `op` dequantizes to f32, with the parameters, if that is all it does."""
+    if not is_elementwise(op) or str(build.element_type(op.results[0])) != "f32":
         return None
     body, maps = op.regions[0].blocks[0], indexing_maps(op)
     arguments = list(body.arguments)

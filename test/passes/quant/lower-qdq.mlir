@@ -280,3 +280,27 @@ func.func @narrow_zero_points(%codes: tensor<1x2x4x4xi8>) -> tensor<1x2x4x4xf32>
   %y = linalg.conv_2d_nchw_fchw ins(%x, %wf : tensor<1x2x4x4xf32>, tensor<2x2x1x1xf32>) outs(%f : tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
   return %y : tensor<1x2x4x4xf32>
 }
+
+// -----
+
+// Codes in bfloat16 stay: what becomes of codes is f32, and would not fit where they are read.
+// CHECK-LABEL: func.func @codes_in_bf16
+// CHECK: %[[X:.*]] = linalg.generic {{.*}} ins(%arg0 : tensor<4xi8>) outs({{.*}} : tensor<4xbf16>)
+// CHECK: linalg.generic {{.*}} ins(%[[X]] : tensor<4xbf16>)
+// CHECK: arith.subf {{.*}} : bf16
+func.func @codes_in_bf16(%codes: tensor<4xi8>) -> tensor<4xbf16> {
+  %scale = arith.constant 5.0e-01 : bf16
+  %e = tensor.empty() : tensor<4xbf16>
+  %x = linalg.generic {indexing_maps = [affine_map<(a) -> (a)>, affine_map<(a) -> (a)>], iterator_types = ["parallel"]} ins(%codes : tensor<4xi8>) outs(%e : tensor<4xbf16>) {
+  ^bb0(%in: i8, %out: bf16):
+    %0 = arith.uitofp %in : i8 to bf16
+    %1 = arith.mulf %0, %scale : bf16
+    linalg.yield %1 : bf16
+  } -> tensor<4xbf16>
+  %y = linalg.generic {indexing_maps = [affine_map<(a) -> (a)>, affine_map<(a) -> (a)>], iterator_types = ["parallel"]} ins(%x : tensor<4xbf16>) outs(%e : tensor<4xbf16>) {
+  ^bb0(%in: bf16, %out: bf16):
+    %0 = arith.subf %in, %scale : bf16
+    linalg.yield %0 : bf16
+  } -> tensor<4xbf16>
+  return %y : tensor<4xbf16>
+}
