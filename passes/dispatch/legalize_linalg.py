@@ -34,6 +34,9 @@ class LegalizeLinalgPass(Pass):
     its values, gets it behind a util.optimization_barrier: iree-compile computes such a value anew for everyone who
     writes over it, and then makes one of all that are equal, in one buffer.
 
+    What is computed by indices and read by a named operation (a convolution, a pooling) gets behind such a barrier too:
+    iree-compile computes it in the tiles of that operation, by the indices of the first one.
+
     What is inserted into a tensor that holds one constant is padded with it: iree-compile writes the rows of such an
     insertion one after the other, where what is inserted is narrower.
 
@@ -72,6 +75,7 @@ class LegalizeLinalgPass(Pass):
                 continue
             if op.name.startswith("linalg."):
                 trim_inputs(op)
+                _hide_indices(op, barriers)
             if op.name == "linalg.generic" and self.index:
                 _read_by_index(op)
             if op.name.startswith("linalg."):
@@ -110,10 +114,27 @@ def _hide_origins(op: ir.Operation, barriers: dict[ir.Value, ir.Value]) -> None:
     for place, value in enumerate(op.operands):
         if not isinstance(value.type, ir.RankedTensorType) or not _is_from_nothing(value):
             continue
-        if value not in barriers:
-            with ir.InsertionPoint.after(value.owner), op.location:
-                barriers[value] = util.optimization_barrier([value.type], [value])
-        op.operands[place] = barriers[value]
+        _hide(op, place, barriers)
+
+
+def _hide_indices(op: ir.Operation, barriers: dict[ir.Value, ir.Value]) -> None:
+    if op.name == "linalg.generic":
+        return
+    for place, value in enumerate(op.operands):
+        producer = build.defining(value)
+        if producer is None or producer.name != "linalg.generic":
+            continue
+        if any(inner.operation.name == "linalg.index" for inner in producer.regions[0].blocks[0].operations):
+            _hide(op, place, barriers)
+
+
+def _hide(op: ir.Operation, place: int, barriers: dict[ir.Value, ir.Value]) -> None:
+    """Put a barrier between `op` and its operand number `place`, one for all readers of it."""
+    value = op.operands[place]
+    if value not in barriers:
+        with ir.InsertionPoint.after(value.owner), op.location:
+            barriers[value] = util.optimization_barrier([value.type], [value])
+    op.operands[place] = barriers[value]
 
 
 def _is_from_nothing(value: ir.Value) -> bool:

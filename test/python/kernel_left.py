@@ -311,6 +311,29 @@ POOLS = [
         ("1x16x5xf32", "3x5xf32"),
         lambda x, w: np.pad(x[:, 0:11:2] * w[0] + x[:, 2:13:2] * w[1] + x[:, 4:15:2] * w[2], ((0, 0), (0, 0), (2, 3))),
     ),
+    Case(
+        "convolution_of_numbers_counted_from_indices",
+        function(
+            "22x8xi64 1x3xi64",
+            "22x6xi64",
+            f"""
+        {empty("%e", "22x8xi64")} {fill("%k", "0", "22x6xi64")}
+        %n = linalg.generic {{indexing_maps = [affine_map<(d0, d1) -> (d0, d1)>, affine_map<(d0, d1) -> (d0, d1)>],
+            iterator_types = ["parallel", "parallel"]}} ins(%0 : tensor<22x8xi64>) outs(%e : tensor<22x8xi64>) {{
+        ^bb0(%a: i64, %o: i64):
+          %i = linalg.index 0 : index
+          %j = arith.index_cast %i : index to i64
+          %s = arith.addi %a, %j : i64
+          linalg.yield %s : i64
+        }} -> tensor<22x8xi64>
+        %y = linalg.conv_2d ins(%n, %1 : tensor<22x8xi64>, tensor<1x3xi64>) outs(%k : tensor<22x6xi64>)
+            -> tensor<22x6xi64>
+        %y""",
+        ),
+        ("22x8xi64", "1x3xi64"),
+        lambda x, w: np.lib.stride_tricks.sliding_window_view(x + np.arange(22)[:, None], 3, axis=1) @ w[0],
+        kernels=0,
+    ),
     matrix(
         "highest_from_a_constant",
         """

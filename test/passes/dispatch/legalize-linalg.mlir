@@ -190,3 +190,31 @@ func.func @inserted(%x: tensor<6x5xf32>, %y: tensor<6x8xf32>) -> (tensor<6x8xf32
   %b = tensor.insert_slice %x into %y[0, 1] [6, 5] [1, 1] : tensor<6x5xf32> into tensor<6x8xf32>
   return %a, %b : tensor<6x8xf32>, tensor<6x8xf32>
 }
+
+// -----
+
+// What a convolution reads is not computed in its tiles where indices are in it; another generic reads it as it is.
+// CHECK-LABEL: func.func @counted
+// CHECK: %[[COUNTED:.*]] = linalg.generic
+// CHECK: linalg.index 0
+// CHECK: %[[APART:.*]] = util.optimization_barrier %[[COUNTED]] : tensor<22x8xi64>
+// CHECK: linalg.conv_2d ins(%[[APART]], %arg1
+// CHECK: linalg.generic {{.*}} ins(%[[COUNTED]] :
+#id = affine_map<(d0, d1) -> (d0, d1)>
+func.func @counted(%x: tensor<22x8xi64>, %w: tensor<1x3xi64>, %start: tensor<22x6xi64>) -> (tensor<22x6xi64>, tensor<22x8xi64>) {
+  %e = tensor.empty() : tensor<22x8xi64>
+  %n = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<22x8xi64>) outs(%e : tensor<22x8xi64>) {
+  ^bb0(%a: i64, %o: i64):
+    %i = linalg.index 0 : index
+    %j = arith.index_cast %i : index to i64
+    %k = arith.addi %a, %j : i64
+    linalg.yield %k : i64
+  } -> tensor<22x8xi64>
+  %y = linalg.conv_2d ins(%n, %w : tensor<22x8xi64>, tensor<1x3xi64>) outs(%start : tensor<22x6xi64>) -> tensor<22x6xi64>
+  %z = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%n : tensor<22x8xi64>) outs(%e : tensor<22x8xi64>) {
+  ^bb0(%a: i64, %o: i64):
+    %k = arith.addi %a, %a : i64
+    linalg.yield %k : i64
+  } -> tensor<22x8xi64>
+  return %y, %z : tensor<22x6xi64>, tensor<22x8xi64>
+}
