@@ -45,6 +45,8 @@ def described(record: Record, artifact: Artifact, preset: Preset | None, devices
             name=layer["layer"],
             primitive=layer["primitive"],
             macs=layer["macs"],
+            options=layer.get("options"),
+            shape=layer.get("shape"),
             workload=layer.get("workload"),
             schedule=layer.get("schedule"),
         )

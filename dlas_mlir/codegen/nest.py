@@ -51,7 +51,8 @@ class Axis:
 class Nest:
     """All axes, from the outermost in, by role. `lane` is the vector's; `register` holds those of the tile that is
     computed together, with the vectors of the vector loop among them (in steps of its lanes). The `chunk` of a sparse
-    contraction is around the innermost `cache` axis, that of output channels."""
+    contraction is around the innermost `cache` axis, that of output channels. `remark` says what of the schedule is not
+    obeyed."""
 
     workload: Workload
     schedule: Schedule
@@ -62,6 +63,7 @@ class Nest:
     unroll: tuple[Axis, ...]
     register: tuple[Axis, ...]
     lane: Axis
+    remark: str = ""
 
     @staticmethod
     def of(workload: Workload, schedule: Schedule) -> Nest:

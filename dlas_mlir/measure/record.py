@@ -59,12 +59,14 @@ class Optimization:
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """One layer that became a kernel: its primitive, its multiply-accumulates, the exact key of its workload and its
-    schedule in JSON's values."""
+    """One layer that became a kernel: its primitive with its options, its multiply-accumulates, its algebra, the exact
+    key of its workload and its schedule, in JSON's values."""
 
     name: str
     primitive: str
     macs: int
+    options: dict[str, Any] | None = None
+    shape: dict[str, Any] | None = None
     workload: str | None = None
     schedule: dict[str, Any] | None = None
 

@@ -9,6 +9,7 @@ from iree.compiler import ir
 
 from dlas_mlir.codegen.region import scheduled_root
 from dlas_mlir.codegen.replace import ScheduleFault, dissolve, emit_kernel
+from dlas_mlir.codegen.schedule import ATTRIBUTE
 from dlas_mlir.ir import attributes, build
 from dlas_mlir.opt.base import Pass, PassError, remark
 from dlas_mlir.passes.primitives import LAYER, LAYERS, PRIMITIVE, layer_of
@@ -62,8 +63,10 @@ class LowerDispatchesPass(Pass):
                 remark(op, f"left to the compiler's own schedule: {error}")
                 dissolve(op)
                 continue
+            nest = kernel.nest
+            if nest.remark:
+                remark(kernel.op, f"`{ATTRIBUTE}`: {nest.remark}")
             if layer is not None:
-                nest = kernel.nest
                 made = {"workload": nest.workload.exact, "schedule": nest.schedule.to_value()}
                 layers.append(layer.to_plain() | made)
                 kernel.op.attributes[LAYER] = ir.StringAttr.get(layer.name)

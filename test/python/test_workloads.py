@@ -169,6 +169,8 @@ def test_sums_are_not_left_where_workgroups_overlap():
     nest = nest_of(workload, Schedule.from_value({**value, "distribute": {"oh": 9}}, workload))
     assert nest.workgroup[0].overlaps
     assert not nest.chunk
+    assert nest.remark == "all of `c` is one chunk: the sums of one cannot be left in the result"
+    assert not nest_of(workload, Schedule.from_value(value, workload)).remark
 
 
 # What does not fit is named.

@@ -20,11 +20,13 @@ def nest_of(workload: Workload, schedule: Schedule) -> Nest:
     chunk = Axis(first.loop, first.dim, "chunk", first.extent, schedule.tile_of(first.loop))
     # The loop of output channels is the innermost one, be it of one iteration.
     cache = sorted(dense.cache, key=lambda axis: axis.loop == channel and workload.extents[channel] == 1)
-    chunks = (chunk,) if _can_hold_sums(workload, schedule) else ()
-    return dataclasses.replace(dense, cache=tuple(cache), chunk=chunks, reduce=reduce, unroll=())
+    whole = chunk.count == 1 or can_hold_sums(workload, schedule)
+    remark = "" if whole else f"all of `{first.loop}` is one chunk: the sums of one cannot be left in the result"
+    chunks = (chunk,) if can_hold_sums(workload, schedule) else ()
+    return dataclasses.replace(dense, cache=tuple(cache), chunk=chunks, reduce=reduce, unroll=(), remark=remark)
 
 
-def _can_hold_sums(workload: Workload, schedule: Schedule) -> bool:
+def can_hold_sums(workload: Workload, schedule: Schedule) -> bool:
     """Whether the sums of a chunk can be left in the result: its elements are the accumulator's, lanes together, and no
     other workgroup writes there meanwhile."""
     output = workload.outputs[0]

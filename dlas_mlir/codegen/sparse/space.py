@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dlas_mlir.codegen.schedule import Schedule
 from dlas_mlir.codegen.sparse.cost import cycles
+from dlas_mlir.codegen.sparse.nest import can_hold_sums
 from dlas_mlir.codegen.sparse.roles import ELEMENT_BYTES, SparseRoles
 from dlas_mlir.codegen.target import CpuTarget
 from dlas_mlir.codegen.workload import Workload
@@ -41,7 +42,7 @@ def _schedule(work: SparseRoles, tile: Tile, target: CpuTarget) -> Schedule:
     sizes = {work.vector: tile.columns, work.channel: work.sparsity.block, reductions[0]: tile.chunk}
     if work.row is not None:
         sizes[work.row] = tile.rows
-    return Schedule.of(
+    found = Schedule.of(
         work.workload,
         kind="sparse",
         vector=work.vector,
@@ -50,6 +51,12 @@ def _schedule(work: SparseRoles, tile: Tile, target: CpuTarget) -> Schedule:
         distribute=_distribution(work, sizes, target),
         tile=sizes,
     )
+    if can_hold_sums(work.workload, found):
+        return found
+    whole = tuple((loop, work.depth if loop == reductions[0] else size) for loop, size in found.tile)
+    if work.depth > 1 and reductions[0] not in dict(whole):
+        whole = (*whole, (reductions[0], work.depth))
+    return replace(found, tile=tuple(sorted(whole, key=lambda entry: work.workload.names.index(entry[0]))))
 
 
 def _tiles(work: SparseRoles, target: CpuTarget) -> Iterator[Tile]:
