@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import shutil
 import statistics
 import sys
 import tempfile
@@ -31,6 +33,10 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
+# Of the folders that IREE's tools read and write, with the number of the process behind it.
+PREFIX = "dlas-profile-"
+
+
 @dataclass(frozen=True)
 class DispatchTime:
     """One dispatch of a call: its name and the median of its milliseconds."""
@@ -49,7 +55,8 @@ def profile_dispatches(
     timeout: float | None = LIMIT,
 ) -> list[DispatchTime]:
     """The dispatches of one call of `function`, in order, from `calls` calls. Raises DlasError."""
-    with tempfile.TemporaryDirectory(prefix="dlas-") as scratch:
+    remove_what_is_left()
+    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-") as scratch:
         capture = Path(scratch) / "capture.ireeprof"
         arguments = []
         for i, array in enumerate(inputs):
@@ -72,6 +79,14 @@ def profile_dispatches(
         listing = [_tool("iree-profile"), "dispatch", "--format=jsonl", "--dispatch_events", str(capture)]
         events = _run(listing, timeout)
     return median_dispatches(events, calls)
+
+
+def remove_what_is_left() -> None:
+    """Remove the folders of processes that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
+        owner = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def median_dispatches(jsonl: str, calls: int) -> list[DispatchTime]:

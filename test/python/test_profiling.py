@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import tempfile
 
 import pytest
 
 from dlas_mlir.benchmark import profiling
 from dlas_mlir.benchmark.bench import peak_gflops
 from dlas_mlir.errors import DlasError
-from dlas_mlir.runtime.profile import DispatchTime, median_dispatches
+from dlas_mlir.runtime.profile import PREFIX, DispatchTime, median_dispatches, remove_what_is_left
 
 
 def test_dispatch_times_are_medians_over_calls():
@@ -50,3 +54,15 @@ def test_the_peak_is_measured():
     if peak is None:
         pytest.skip("no CPU target of ours fits this machine")
     assert peak > 1
+
+
+def test_folders_of_those_that_were_killed_are_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left, ours, other = (tmp_path / name for name in (f"{PREFIX}{gone.pid}-a", f"{PREFIX}{os.getpid()}-b", "dlas-c"))
+    for folder in (left, ours, other):
+        folder.mkdir()
+        (folder / "0.npy").write_bytes(b"x")
+    remove_what_is_left()
+    assert sorted(tmp_path.iterdir()) == sorted([ours, other])
