@@ -12,6 +12,7 @@ from iree.compiler.dialects import arith, util
 from dlas_mlir.codegen.build import apply, extract
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.linalg import fill_constant, indexing_maps, is_plain_insertion, iterators, scalar_constant
+from dlas_mlir.ir.views import behind_slices
 from dlas_mlir.opt.base import Pass, option
 from dlas_mlir.passes.dispatch._reduction import combiner_of, start_of
 from dlas_mlir.passes.dispatch._unread import trim_inputs
@@ -24,6 +25,9 @@ class LegalizeLinalgPass(Pass):
     An input that is read through a map with sums, floordiv or mod in it (other than the window of a convolution) is
     read in the body, by its indices: iree-compile crashes where it looks for a convolution in such a map, be it one
     that it has made itself by fusion. Without `index` it stays: a GPU copies images into matrices so.
+
+    A single element of a slice (an unpacked value is one too), whether it is then transposed or reshaped, is read from
+    what it is a slice of: iree-compile fails at a slice whose neighbours are none in memory.
 
     An input of which a window with one place leaves rows unread is cut off.
 
@@ -78,6 +82,7 @@ class LegalizeLinalgPass(Pass):
                 _hide_indices(op, barriers)
             if op.name == "linalg.generic" and self.index:
                 _read_by_index(op)
+                _read_behind_slices(op)
             if op.name.startswith("linalg."):
                 _start_from_neutral(op)
         build.erase_dead(module)
@@ -220,30 +225,10 @@ def _read_in_body(op: ir.Operation, place: int) -> None:
         op.operands[place] = build.empty(list(kept.values()), source.type.element_type)
     maps[place] = ir.AffineMap.get(map_.n_dims, 0, [affine.dim(loop) for loop in kept])
     op.attributes["indexing_maps"] = build.maps_attr(maps)
-    exprs = list(map_.results)
-    while (slice_ := build.defining(source)) is not None and slice_.name == "tensor.extract_slice":
-        if len(slice_.operands) != 1:
-            break
-        source, exprs = slice_.operands[0], _places_in_source(slice_, exprs)
     body = op.regions[0].blocks[0]
     with ir.InsertionPoint.at_block_begin(body), op.location:
-        element = _extract(source, exprs, map_.n_dims)
+        element = _extract(source, map_.results, map_.n_dims)
     body.arguments[place].replace_all_uses_with(element)
-
-
-def _places_in_source(op: ir.Operation, exprs: Sequence[ir.AffineExpr]) -> list[ir.AffineExpr]:
-    """Where in its source the element at `exprs` of a static tensor.extract_slice is. iree-compile fails to read
-    single elements of a slice whose neighbours are none in memory."""
-    offsets, sizes, strides = (
-        list(ir.DenseI64ArrayAttr(op.attributes[name])) for name in ("static_offsets", "static_sizes", "static_strides")
-    )
-    shape = ir.RankedTensorType(op.results[0].type).shape
-    # Which dimensions of one element the result has does not matter: the place in them is 0.
-    varying = iter(expr for expr, size in zip(exprs, shape, strict=True) if size != 1)
-    return [
-        affine.constant(offset) if size == 1 else next(varying) * stride + affine.constant(offset)
-        for offset, size, stride in zip(offsets, sizes, strides, strict=True)
-    ]
 
 
 def _extract(source: ir.Value, exprs: Sequence[ir.AffineExpr], count: int) -> ir.Value:
@@ -254,8 +239,25 @@ def _extract(source: ir.Value, exprs: Sequence[ir.AffineExpr], count: int) -> ir
         ir.Operation.create("linalg.index", results=[index], attributes={"dim": ir.IntegerAttr.get(i64, loop)}).result
         for loop in range(count)
     ]
-    places = [loops[affine.dim_position(expr)] if affine.is_dim(expr) else apply(expr, loops) for expr in exprs]
-    return extract(source, places)
+    return extract(source, [_index(expr, loops) for expr in exprs])
+
+
+def _index(expr: ir.AffineExpr, values: Sequence[ir.Value]) -> ir.Value:
+    """`expr` over `values`."""
+    return values[affine.dim_position(expr)] if affine.is_dim(expr) else apply(expr, values)
+
+
+def _read_behind_slices(op: ir.Operation) -> None:
+    """Read the elements of slices that the body of `op` reads by indices from what they are slices of."""
+    for inner in [inner.operation for inner in op.regions[0].blocks[0].operations]:
+        if inner.name != "tensor.extract":
+            continue
+        source, *indices = inner.operands
+        origin, exprs = behind_slices(source, [affine.dim(i) for i in range(len(indices))])
+        if origin != source:
+            with ir.InsertionPoint(inner), inner.location:
+                inner.result.replace_all_uses_with(extract(origin, [_index(expr, indices) for expr in exprs]))
+            inner.erase()
 
 
 def _start_from_neutral(op: ir.Operation) -> None:

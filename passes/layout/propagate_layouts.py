@@ -14,6 +14,7 @@ from dlas_mlir.ir import affine, build, conv, loops
 from dlas_mlir.ir.constants import is_constant
 from dlas_mlir.ir.linalg import indexing_maps, iterators
 from dlas_mlir.ir.pads import Padding
+from dlas_mlir.ir.views import reassociation
 from dlas_mlir.opt.base import Pass
 from dlas_mlir.passes.layout._relayout import inner_dims, pack_by_transpose, relayout, unpack_by_transpose
 from dlas_mlir.passes.primitives import check_lowered
@@ -290,7 +291,7 @@ def _concat(op: ir.Operation) -> ir.Value | None:
 def _collapse(op: ir.Operation) -> ir.Value | None:
     """[N, C, 1, 1] to [N, C]."""
     packed = _packed(op.operands[0])
-    if packed is None or packed.dim != 1 or packed.shape[2:] != (1, 1) or _reassociation(op) != [[0], [1, 2, 3]]:
+    if packed is None or packed.dim != 1 or packed.shape[2:] != (1, 1) or reassociation(op) != [[0], [1, 2, 3]]:
         return None
     flat = build.collapse(packed.source, [[0], [1], [2, 3, 4]])
     return build.unpack(flat, [1], _shape(op.results[0]))
@@ -300,16 +301,11 @@ def _expand(op: ir.Operation) -> ir.Value | None:
     """[N, C] to [N, C, 1, 1]."""
     packed = _packed(op.operands[0])
     shape = _shape(op.results[0])
-    if packed is None or packed.dim != 1 or _reassociation(op) != [[0], [1, 2, 3]] or shape[2:] != [1, 1]:
+    if packed is None or packed.dim != 1 or reassociation(op) != [[0], [1, 2, 3]] or shape[2:] != [1, 1]:
         return None
     blocks = _shape(packed.source)
     image = build.expand(packed.source, [[0], [1], [2, 3, 4]], [blocks[0], blocks[1], 1, 1, packed.tile])
     return build.unpack(image, [1], shape)
-
-
-def _reassociation(op: ir.Operation) -> list[list[int]]:
-    groups = ir.ArrayAttr(op.attributes["reassociation"])
-    return [[ir.IntegerAttr(i).value for i in ir.ArrayAttr(group)] for group in groups]
 
 
 def _unpack_left_over(op: ir.Operation) -> ir.Value | None:

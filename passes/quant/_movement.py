@@ -12,17 +12,13 @@ from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.constants import Constants, constant
 from dlas_mlir.ir.pads import Padding
 from dlas_mlir.ir.quant import Dequantized, read_quantize
+from dlas_mlir.ir.views import reassociation
 
 Known = Mapping[ir.Value, Dequantized]
 
 
 def _moved(value: Dequantized, codes: ir.Value, dims: tuple[int, ...] = ()) -> Dequantized:
     return Dequantized(codes, value.scale, value.zero, value.signed, dims)
-
-
-def _groups(op: ir.Operation) -> list[list[int]]:
-    groups = ir.ArrayAttr(op.attributes["reassociation"])
-    return [[ir.IntegerAttr(i).value for i in ir.ArrayAttr(group)] for group in groups]
 
 
 def _shape(value: ir.Value) -> list[int]:
@@ -36,14 +32,14 @@ def _reshaped(op: ir.Operation, codes: ir.Value, constants: Constants, build_it:
 
 
 def _expand(op: ir.Operation, known: Known, constants: Constants) -> Dequantized:
-    value, groups = known[op.operands[0]], _groups(op)
+    value, groups = known[op.operands[0]], reassociation(op)
     shape = _shape(op.results[0])
     codes = _reshaped(op, value.codes, constants, lambda: build.expand(value.codes, groups, shape))
     return _moved(value, codes, tuple(dim for old in value.dims for dim in groups[old]))
 
 
 def _collapse(op: ir.Operation, known: Known, constants: Constants) -> Dequantized | None:
-    value, groups = known[op.operands[0]], _groups(op)
+    value, groups = known[op.operands[0]], reassociation(op)
     shape = _shape(op.operands[0])
     dims = []
     for place, group in enumerate(groups):

@@ -70,6 +70,8 @@ def behind_a_packed_layout() -> dict[str, Case]:
         ),
         "as the weights of another": _case(lambda m, y: functional.conv2d(torch.ones(3, 18, 4, 5), y), batch=2),
         "gathered": _case(lambda m, y: y[:, torch.tensor([17, 0, 16, 3])]),
+        "rows of one channel": _case(lambda m, y: y[:, :, torch.tensor([3, 0, 2])], channels=1),
+        "pixels of one channel": _case(lambda m, y: y.mT[:, 0, torch.tensor([4, 0]), torch.tensor([1, 3])], channels=1),
         "selected and scaled": _case(lambda m, y: _masked(y)),
         "shuffled": _case(lambda m, y: functional.channel_shuffle(y, 3)),
         "pixels from channels": _case(lambda m, y: functional.pixel_shuffle(y, 3)),

@@ -49,12 +49,14 @@ func.func @of_rows(%x: tensor<4x20xf64>, %start: tensor<3xf64>) -> tensor<3xf64>
 // -----
 
 // An element of a slice is read from what it is a slice of.
-// CHECK-DAG: #[[REVERSED:.*]] = affine_map<(d0) -> ((-d0 + 20) * 2 + 1)>
+// CHECK-DAG: #[[REVERSED:.*]] = affine_map<(d0) -> (-d0 + 20)>
 // CHECK-DAG: #[[ROW:.*]] = affine_map<(d0) -> (3)>
+// CHECK-DAG: #[[ODD:.*]] = affine_map<(d0) -> (d0 * 2 + 1)>
 // CHECK-LABEL: func.func @of_a_slice
-// CHECK: %[[I:.*]] = affine.apply #[[ROW]]
 // CHECK: %[[J:.*]] = affine.apply #[[REVERSED]]
-// CHECK: tensor.extract %arg0[%[[I]], %[[J]]] : tensor<4x50xi1>
+// CHECK: %[[ROW_3:.*]] = affine.apply #[[ROW]](%[[J]])
+// CHECK: %[[COLUMN:.*]] = affine.apply #[[ODD]](%[[J]])
+// CHECK: tensor.extract %arg0[%[[ROW_3]], %[[COLUMN]]] : tensor<4x50xi1>
 func.func @of_a_slice(%x: tensor<4x50xi1>) -> tensor<20xi1> {
   %part = tensor.extract_slice %x[3, 1] [1, 21] [1, 2] : tensor<4x50xi1> to tensor<21xi1>
   %same = tensor.extract_slice %part[0] [21] [1] : tensor<21xi1> to tensor<21xi1>
@@ -64,6 +66,43 @@ func.func @of_a_slice(%x: tensor<4x50xi1>) -> tensor<20xi1> {
     linalg.yield %a : i1
   } -> tensor<20xi1>
   return %z : tensor<20xi1>
+}
+
+// -----
+
+// So is one of a slice that is transposed and reshaped, as an unpacked value is; what is no slice is read as it is.
+// CHECK-DAG: #[[ZERO:.*]] = affine_map<(d0, d1, d2) -> (0)>
+// CHECK-DAG: #[[PLACE:.*]] = affine_map<(d0, d1, d2) -> (d0 * 4 + d1)>
+// CHECK-DAG: #[[LANE:.*]] = affine_map<(d0, d1, d2) -> (3)>
+// CHECK-LABEL: func.func @of_an_unpacked_value
+// PLAIN-LABEL: func.func @of_an_unpacked_value
+// PLAIN: tensor.extract %{{.*}} : tensor<2x4x6xf32>
+// CHECK: %[[I:.*]] = arith.index_cast
+// CHECK: %[[J:.*]] = linalg.index 0
+// CHECK: %[[N:.*]] = affine.apply #[[ZERO]](%[[J]], %[[I]], %[[J]])
+// CHECK: %[[H:.*]] = affine.apply #[[PLACE]](%[[J]], %[[I]], %[[J]])
+// CHECK: %[[C:.*]] = affine.apply #[[LANE]](%[[J]], %[[I]], %[[J]])
+// CHECK: tensor.extract %arg0[%[[N]], %[[H]], %[[J]], %[[C]]] : tensor<1x8x6x16xf32>
+// CHECK: tensor.extract %{{.*}}[%[[J]], %[[I]], %[[J]]] : tensor<6x4x2xf32>
+func.func @of_an_unpacked_value(%x: tensor<1x8x6x16xf32>, %y: tensor<2x4x6xf32>, %ix: tensor<2xi64>) -> tensor<2xf32> {
+  %one = tensor.extract_slice %x[0, 0, 0, 3] [1, 8, 6, 1] [1, 1, 1, 1] : tensor<1x8x6x16xf32> to tensor<1x8x6x1xf32>
+  %e = tensor.empty() : tensor<1x1x8x6xf32>
+  %t = linalg.transpose ins(%one : tensor<1x8x6x1xf32>) outs(%e : tensor<1x1x8x6xf32>) permutation = [0, 3, 1, 2]
+  %c = tensor.collapse_shape %t [[0, 1, 2], [3]] : tensor<1x1x8x6xf32> into tensor<8x6xf32>
+  %w = tensor.expand_shape %c [[0, 1], [2]] output_shape [2, 4, 6] : tensor<8x6xf32> into tensor<2x4x6xf32>
+  %f = tensor.empty() : tensor<6x4x2xf32>
+  %r = linalg.transpose ins(%y : tensor<2x4x6xf32>) outs(%f : tensor<6x4x2xf32>) permutation = [2, 1, 0]
+  %g = tensor.empty() : tensor<2xf32>
+  %z = linalg.generic {indexing_maps = [affine_map<(d0) -> (d0)>, affine_map<(d0) -> (d0)>], iterator_types = ["parallel"]} ins(%ix : tensor<2xi64>) outs(%g : tensor<2xf32>) {
+  ^bb0(%a: i64, %o: f32):
+    %i = arith.index_cast %a : i64 to index
+    %j = linalg.index 0 : index
+    %u = tensor.extract %w[%j, %i, %j] : tensor<2x4x6xf32>
+    %v = tensor.extract %r[%j, %i, %j] : tensor<6x4x2xf32>
+    %s = arith.addf %u, %v : f32
+    linalg.yield %s : f32
+  } -> tensor<2xf32>
+  return %z : tensor<2xf32>
 }
 
 // -----
