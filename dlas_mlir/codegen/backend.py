@@ -24,6 +24,7 @@ class Backend:
     kind: that of its schedules. target: the kind of targets that it is for.
     takes(W): whether it makes the kernels of W.
     rule(W, T): the schedule of whoever asks no search: the cheapest regular tile, shared out over the threads.
+    naive(W, T): the schedule of a compiler that knows vectors and threads, and nothing else of the machine.
     regular(W, T): the schedules that the rule chooses among: those whose cost was fitted to measurements.
     cost(W, S, T): what S costs, relative to others of W.
     problem(W, S, T): why S is not legal, or None: it does not fit the loops, or what it keeps does not fit T.
@@ -36,6 +37,7 @@ class Backend:
     target: str
     takes: Callable[[Workload], bool]
     rule: Callable[[Workload, Any], Schedule]
+    naive: Callable[[Workload, Any], Schedule]
     regular: Callable[[Workload, Any], Iterator[Schedule]]
     cost: Callable[[Workload, Schedule, Any], float]
     problem: Callable[[Workload, Schedule, Any], str | None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,18 +12,29 @@ from dlas_mlir.codegen import backends
 from dlas_mlir.codegen.read_region import read_region
 from dlas_mlir.codegen.read_workload import read_workload
 from dlas_mlir.codegen.replace import dissolve
-from dlas_mlir.codegen.schedule import ATTRIBUTE
+from dlas_mlir.codegen.schedule import ATTRIBUTE, Schedule
 from dlas_mlir.codegen.sparse.attribute import sparsity_of
 from dlas_mlir.codegen.target import Target
+from dlas_mlir.codegen.workload import Workload
 from dlas_mlir.ir import attributes, build
-from dlas_mlir.opt.base import Pass, PassError, remark
+from dlas_mlir.opt.base import Pass, PassError, option, remark
+
+# Who finds the schedule of a workload for a target, by the name in the option.
+FINDERS: dict[str, Callable[[Workload, Target], Schedule]] = {
+    "rule": lambda workload, target: backends.backend_for(workload, target).rule(workload, target),
+    "naive": lambda workload, target: backends.backend_for(workload, target).naive(workload, target),
+}
 
 
 @dataclass(frozen=True)
 class AttachSchedulesPass(Pass):
-    """Attach `dlas.schedule` to the root of every dispatch region that has none: the cheapest of the regular schedules
-    of its workload, by the figures of the target. A region that cannot become a kernel is dissolved, with a remark that
-    says why.
+    """Attach `dlas.schedule` to the root of every dispatch region that has none. A region that cannot become a kernel
+    is dissolved, with a remark that says why.
+
+    `rule` takes the cheapest of the regular schedules of a workload, by the figures of the target. `naive` is what
+    others are compared with, that of a compiler that knows of the machine only its vectors and threads: one vector of
+    results at a time, the loops in their order, no blocks, the outermost loop that is long enough in a part for each
+    thread.
 
     Before:
     ```mlir
@@ -37,9 +49,11 @@ class AttachSchedulesPass(Pass):
     """
 
     name: ClassVar[str] = "dlas-attach-schedules"
+    schedule: str = option("rule", "how schedules are found", choices=tuple(FINDERS))
 
     def run(self, module: ir.Module) -> None:
         target = Target.of(module)
+        find = FINDERS[self.schedule]
         if not backends.on(target):
             return
         for op in build.operations(module):
@@ -56,5 +70,4 @@ class AttachSchedulesPass(Pass):
                 remark(op, f"left to the compiler's own schedule: {error}")
                 dissolve(op)
             else:
-                schedule = backends.backend_for(workload, target).rule(workload, target)
-                root.attributes[ATTRIBUTE] = attributes.from_plain(schedule.to_value())
+                root.attributes[ATTRIBUTE] = attributes.from_plain(find(workload, target).to_value())

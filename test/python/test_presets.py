@@ -62,7 +62,7 @@ def test_every_built_in_preset_loads() -> None:
     # The rest of the files is for what targets share.
     shared = {"cpu", "gpu", "fragments", "figures"}
     assert found.keys() - {"host"} == {file.stem for file in Path(pipelines.__path__[0]).glob("*.toml")} - shared
-    recipes = {"cpu": {"stock", "direct", "gemm", "spatial-pack", "auto"}, "gpu": {"stock", "direct", "gemm"}}
+    recipes = {"cpu": {"stock", "direct", "gemm", "spatial-pack", "auto", "naive"}, "gpu": {"stock", "direct", "gemm"}}
     for target, names in found.items():
         assert names >= recipes[load_preset(f"{target}/direct").target.kind]
     assert found.keys() >= {"x86-64-avx2", "x86-64-avx512", "aarch64-neon", "vulkan", "cuda-sm80"}

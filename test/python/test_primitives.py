@@ -23,7 +23,7 @@ from dlas_mlir.passes import primitives
 ROOT = Path(__file__).parents[2]
 PRIMITIVES = primitives.names()
 # The recipes that choose among all primitives, and those for one.
-_RECIPES = ("auto", "direct", "gemm", "spatial-pack", "sparse-direct", "sparse-gemm", "sparse-spatial-pack")
+_RECIPES = ("auto", "naive", "direct", "gemm", "spatial-pack", "sparse-direct", "sparse-gemm", "sparse-spatial-pack")
 CPU = Target.from_figures({"kind": "cpu", "name": "cpu", "vector_bits": 512, "vector_registers": 32})
 GPU = Target.from_figures({"kind": "gpu", "name": "gpu"})
 DENSE = ConvShape(64, 48, in_size=(16, 16), out_size=(14, 14), kernel=(3, 3))

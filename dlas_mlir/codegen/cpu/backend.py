@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dlas_mlir.codegen.backend import Backend
 from dlas_mlir.codegen.cpu import cost, kernel, space
+from dlas_mlir.codegen.cpu.naive import naive
 
 BACKEND = Backend(
     kind="cpu",
     target="cpu",
     takes=lambda workload: workload.sparsity is None,
     rule=space.rule,
+    naive=naive,
     regular=space.regular,
     cost=cost.cost,
     problem=lambda workload, schedule, target: space.Space(workload, target).problem(schedule),

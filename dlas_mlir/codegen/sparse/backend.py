@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dlas_mlir.codegen.backend import Backend
 from dlas_mlir.codegen.sparse import cost, kernel, nest, space
+from dlas_mlir.codegen.sparse.naive import naive
 
 BACKEND = Backend(
     kind="sparse",
     target="cpu",
     takes=lambda workload: workload.sparsity is not None,
     rule=space.rule,
+    naive=naive,
     regular=space.regular,
     cost=cost.cost,
     problem=lambda workload, schedule, target: schedule.problem(workload),

@@ -1,7 +1,7 @@
 // RUN: %dlas_opt %s --split-input-file --dlas-attach-schedules | FileCheck %s
 // RUN: not %dlas_opt %s --dlas-attach-schedules=sparse=1 2>&1 | FileCheck %s --check-prefix=OPTION
 
-// OPTION: error: `dlas-attach-schedules` has no option `sparse`; it has none
+// OPTION: error: `dlas-attach-schedules` has no option `sparse`; it has `schedule`
 
 #data = affine_map<(d0, d1, d2, d3, d4, d5, d6) -> (d0, d4, d2 + d5, d3 + d6)>
 #weights = affine_map<(d0, d1, d2, d3, d4, d5, d6) -> (d1, d4, d5, d6)>

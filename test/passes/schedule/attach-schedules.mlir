@@ -1,8 +1,10 @@
 // RUN: %dlas_opt %s --split-input-file --dlas-attach-schedules 2>%t | FileCheck %s
 // RUN: FileCheck %s --check-prefix=REMARK < %t
 // RUN: not %dlas_opt %s --split-input-file --dlas-attach-schedules=rule=fast 2>&1 | FileCheck %s --check-prefix=NAME
+// RUN: not %dlas_opt %s --split-input-file --dlas-attach-schedules=schedule=rul 2>&1 | FileCheck %s --check-prefix=VALUE
 
-// NAME: error: `dlas-attach-schedules` has no option `rule`; it has none
+// NAME: error: `dlas-attach-schedules` has no option `rule`; it has `schedule`
+// VALUE: error: `schedule`: expected rule or naive, found `rul` (did you mean `rule`?)
 
 #id = affine_map<(d0, d1) -> (d0, d1)>
 #a = affine_map<(d0, d1, d2) -> (d0, d2)>
