@@ -15,7 +15,7 @@ from dlas_mlir.benchmark.bench import Request, bench_rows
 from dlas_mlir.benchmark.profiling import profile_artifact
 from dlas_mlir.compiler.artifact import SUFFIX, Artifact, load_file
 from dlas_mlir.compiler.driver import Clock, compile_imported, compile_model, write_copy
-from dlas_mlir.compiler.frontend.importer import Imported, import_source
+from dlas_mlir.compiler.frontend.importer import Imported, check_batch, import_source
 from dlas_mlir.compiler.frontend.input_spec import parse_input
 from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.errors import DlasError
@@ -42,6 +42,7 @@ def compile(
     example_inputs: Sequence[Any] | Tensor | None = None,
     threads: int = 1,
     inputs: tuple[str, ...] | None = None,
+    batch: int | None = None,
     weights: Path | str | None = None,
     output: Path | str | None = None,
     mlir: Path | str | None = None,
@@ -53,14 +54,15 @@ def compile(
     `model` is a zoo name, `package.module:factory`, a file, an ExportedProgram, or an nn.Module, which is compiled
     in eval mode and left as it is. `example_inputs` are what an nn.Module is called with: a tensor, or a tuple of
     tensors and of numbers, which are constants in what is compiled; it may have them as its `example_inputs`. `inputs`
-    are shapes such as ("1x3x224x224xf32",); `weights` a state_dict file; `output` receives a copy of the
-    .vmfb, `mlir` the module after the pass pipeline. What is compiled takes the tensors among the inputs and returns
-    those among the outputs, one after the other. Importing, the passes and iree-compile are each stopped after
-    `timeout` seconds (None: never); a module is traced in this process, where only what is in Python code can be
+    are shapes such as ("1x3x224x224xf32",); `batch` replaces the first dimension of the inputs that there are;
+    `weights` is a state_dict file; `output` receives a copy of the .vmfb, `mlir` the module after the pass pipeline.
+    What is compiled takes the tensors among the inputs and returns those among the outputs, one after the other.
+    Importing, the passes and iree-compile are each stopped after `timeout` seconds (None: never); a module is traced in
+    this process, where only what is in Python code can be
     stopped. Raises DlasError.
     """
     if isinstance(model, str | Path) and Path(model).suffix == SUFFIX:
-        return _compiled(Path(model), example_inputs, inputs, weights)
+        return _compiled(Path(model), example_inputs, inputs, batch, weights)
     if isinstance(model, str | Path):
         if example_inputs is not None:
             raise DlasError(f"example_inputs goes with an nn.Module; {model} has its own (inputs gives their shapes)")
@@ -69,6 +71,7 @@ def compile(
             preset,
             threads=threads,
             inputs=inputs,
+            batch=batch,
             weights=weights,
             output=output,
             mlir_out=mlir,
@@ -79,7 +82,7 @@ def compile(
         raise DlasError("weights goes with a model that is named; load them into the module: load_state_dict")
     chosen, clock = load_preset(preset, threads=threads), Clock(progress)
     with clock.stage(f"import {type(model).__name__}", "import"):
-        imported = _imported(model, example_inputs, inputs, timeout)
+        imported = _imported(model, example_inputs, inputs, batch, timeout)
     mlir_out = Path(mlir) if mlir is not None else None
     artifact = compile_imported(imported, chosen, mlir_out=mlir_out, clock=clock, timeout=timeout)
     if output is not None:
@@ -89,7 +92,7 @@ def compile(
 
 def _compiled(path: Path, *given: Any) -> Artifact:
     if any(value is not None for value in given):
-        raise DlasError(f"{path} is compiled already: inputs and weights are for a model")
+        raise DlasError(f"{path} is compiled already: inputs, batch and weights are for a model")
     return load_file(path)
 
 
@@ -97,6 +100,7 @@ def _imported(
     model: nn.Module | ExportedProgram,
     example_inputs: Sequence[Any] | Tensor | None,
     inputs: tuple[str, ...] | None,
+    batch: int | None,
     timeout: float | None,
 ) -> Imported:
     from torch import nn
@@ -107,17 +111,19 @@ def _imported(
     name = type(model).__name__
     _load_all_of_torch()
     if isinstance(model, ExportedProgram):
-        if example_inputs is not None or inputs is not None:
-            raise DlasError("an ExportedProgram has its own inputs: leave out example_inputs and inputs")
+        if any(given is not None for given in (example_inputs, inputs, batch)):
+            raise DlasError("an ExportedProgram has its own inputs: leave out example_inputs, inputs and batch")
         with limited(f"reading {name}", timeout):
             program = torch_source.from_program(model, name)
         return import_source(program, timeout=timeout)
     if not isinstance(model, nn.Module):
         raise DlasError(f"a {name} cannot be compiled: give a name, a file, an nn.Module or an ExportedProgram")
+    if batch is not None:
+        check_batch(batch, inputs)
     shapes = tuple(map(parse_input, inputs)) if inputs is not None else None
     with _in_eval_mode(model):
         with limited(f"tracing {name}", timeout):
-            source = torch_source.from_module(model, example_inputs, shapes)
+            source = torch_source.from_module(model, example_inputs, shapes, batch)
         return import_source(source, timeout=timeout)
 
 
@@ -165,7 +171,8 @@ def bench(
     """Check and time models x presets x threads, interleaved; one dict each, with `error` for what fails.
 
     An Artifact is timed as it is, and `presets` is for the models that are named. `streams` callers call at the same
-    time, each with `threads`; `batch` is that of a zoo model. With `dense`, the model without `weights` is timed too.
+    time, each with `threads`; `batch` replaces the first dimension of a model's inputs. With `dense`, the model without
+    `weights` is timed too.
     """
     request = Request(
         models=(models,) if isinstance(models, str | Artifact) else tuple(models),

@@ -14,7 +14,7 @@ from dlas_mlir.benchmark.peak import peak_kernel
 from dlas_mlir.benchmark.speedup import add_actual
 from dlas_mlir.compiler.artifact import SUFFIX, Artifact, load_file
 from dlas_mlir.compiler.driver import Clock, compile_imported
-from dlas_mlir.compiler.frontend.importer import Imported, import_model
+from dlas_mlir.compiler.frontend.importer import Imported, check_batch, import_model
 from dlas_mlir.compiler.presets import Preset, load_preset
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure import record as records
@@ -33,7 +33,7 @@ Progress = Callable[[str], None]
 @dataclass(frozen=True)
 class Request:
     """What `dlas bench` is asked for: every model with every preset and number of threads, by `streams` callers at the
-    same time. `batch` replaces the first dimension of a zoo model's input. With `dense` the model without `weights`
+    same time. `batch` replaces the first dimension of a model's inputs. With `dense` the model without `weights`
     comes first, compiled by the recipe `auto` of the first preset's target. `timeout` is in seconds, for each import,
     pass pipeline, iree-compile and answer of a loaded model."""
 
@@ -111,9 +111,13 @@ class _Bench:
 
     def check(self) -> None:
         """What makes no sense for any preset is said before anything is compiled."""
+        if self.request.batch is None:
+            return
+        check_batch(self.request.batch, self.request.inputs)
         for model in self.request.models:
-            if isinstance(model, str):
-                self._inputs(model)
+            if isinstance(model, Artifact) or model.endswith(SUFFIX):
+                name = model if isinstance(model, str) else model.model
+                raise DlasError(f"{name} is compiled already, for the batch that it has: --batch goes with a model")
 
     def measure(self, model: str | Artifact) -> list[Record]:
         entries = self._entries(model)
@@ -204,21 +208,15 @@ class _Bench:
     def _imported(self, model: str, weights: Path | None) -> Imported | DlasError:
         self.progress(f"import {model}")
         try:
-            return import_model(model, inputs=self._inputs(model), weights=weights, timeout=self.request.timeout)
+            return import_model(
+                model,
+                inputs=self.request.inputs,
+                batch=self.request.batch,
+                weights=weights,
+                timeout=self.request.timeout,
+            )
         except DlasError as error:
             return error
-
-    def _inputs(self, model: str) -> tuple[str, ...] | None:
-        """The shapes that the model is imported with."""
-        from dlas_mlir import models
-
-        request = self.request
-        if request.batch is None:
-            return request.inputs
-        if request.inputs is not None or models.find(model) is None:
-            raise DlasError("--batch is for models of the zoo; for others give the whole shape with --input")
-        _, *rest = models.lookup(model).input_shape
-        return ("x".join(map(str, (request.batch, *rest))) + "xf32",)
 
     def _load(self, entry: _Entry) -> None:
         """Compile, load and check: what is wrong is not timed."""

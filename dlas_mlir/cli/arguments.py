@@ -81,6 +81,16 @@ def add_shapes(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_batch(parser: argparse.ArgumentParser) -> None:
+    """--batch."""
+    parser.add_argument(
+        "--batch",
+        type=positive_int,
+        metavar="N",
+        help="instead of the first dimension of a model's inputs: a zoo name's, a factory's, an open one of ONNX",
+    )
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """--json."""
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what is printed, and more, as JSON")

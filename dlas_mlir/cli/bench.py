@@ -75,7 +75,7 @@ def add_parser(subparsers: Any) -> None:
     )
     arguments.add_store(parser)
     parser.add_argument("--streams", type=positive_int, default=1, metavar="N", help="callers at the same time")
-    parser.add_argument("--batch", type=positive_int, metavar="N", help="of a zoo model (others: --input)")
+    arguments.add_batch(parser)
     parser.add_argument("--rounds", type=positive_int, default=6, metavar="N", help="default: %(default)s")
     parser.add_argument(
         "--max-rounds",

@@ -20,6 +20,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="the .vmfb (default: in the cache)")
     parser.add_argument("--mlir", type=Path, metavar="FILE", help="also write the module after the passes")
     arguments.add_shapes(parser)
+    arguments.add_batch(parser)
     arguments.add_timeout(parser)
     parser.set_defaults(run=run)
 
@@ -36,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
             args.preset,
             threads=args.threads,
             inputs=shapes(args),
+            batch=args.batch,
             weights=args.weights,
             output=args.output,
             mlir_out=args.mlir,

@@ -151,7 +151,13 @@ def shapes(args: argparse.Namespace) -> tuple[str, ...] | None:
     return tuple(args.input) if args.input else None
 
 
-def compiled(args: argparse.Namespace, inputs: tuple[str, ...] | None, show: Callable[[str], None]) -> Artifact:
+def compiled(
+    args: argparse.Namespace,
+    inputs: tuple[str, ...] | None,
+    show: Callable[[str], None],
+    *,
+    batch: int | None = None,
+) -> Artifact:
     """What the arguments of a command name, compiled. Raises DlasError."""
     from dlas_mlir import api
 
@@ -160,6 +166,7 @@ def compiled(args: argparse.Namespace, inputs: tuple[str, ...] | None, show: Cal
         preset=args.preset,
         threads=args.threads,
         inputs=inputs,
+        batch=batch,
         weights=args.weights,
         progress=show,
         timeout=args.timeout,

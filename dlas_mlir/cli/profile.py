@@ -33,6 +33,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--schedules", action="store_true", help="also show how the loops of each layer are run")
     arguments.add_json(parser)
     arguments.add_shapes(parser)
+    arguments.add_batch(parser)
     arguments.add_timeout(parser)
     parser.set_defaults(run=run)
 
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         check_writable(args.json)
     check_threads(args.preset, args.threads)
     with progress() as show:
-        artifact = compiled(args, shapes(args), show)
+        artifact = compiled(args, shapes(args), show, batch=args.batch)
         result = api.profile(artifact, threads=args.threads, seconds=args.seconds, progress=show, timeout=args.timeout)
     if args.sort == "time":
         result["layers"].sort(key=lambda row: -row["ms"])

@@ -39,6 +39,7 @@ def compile_model(
     *,
     threads: int = 1,
     inputs: tuple[str, ...] | None = None,
+    batch: int | None = None,
     weights: Path | str | None = None,
     output: Path | str | None = None,
     mlir_out: Path | str | None = None,
@@ -55,7 +56,7 @@ def compile_model(
     chosen = load_preset(preset, threads=threads) if isinstance(preset, str) else preset
     clock = Clock(progress)
     with clock.stage(f"import {spec}", "import"):
-        imported = import_model(str(spec), inputs=inputs, weights=weights, timeout=timeout)
+        imported = import_model(str(spec), inputs=inputs, batch=batch, weights=weights, timeout=timeout)
     artifact = compile_imported(
         imported, chosen, mlir_out=Path(mlir_out) if mlir_out else None, clock=clock, timeout=timeout
     )

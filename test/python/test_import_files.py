@@ -253,7 +253,7 @@ def test_onnx_without_its_package(tmp_path, monkeypatch):
     path = onnx_file(tmp_path / "net.onnx")
     monkeypatch.setattr(import_process, "find_spec", lambda name: None)
     with pytest.raises(DlasError, match=r"install dlas-mlir\[onnx\]"):
-        import_process.run(str(path), None, None, str(tmp_path))
+        import_process.run(str(path), None, None, None, str(tmp_path))
 
 
 def test_resource_of_no_alignment(tmp_path):

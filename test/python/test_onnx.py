@@ -44,9 +44,9 @@ def random(*shape: int, seed: int = 0) -> Array:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-def assert_right(path: Path, *inputs: str, preset: str = "host/auto") -> list[Array]:
+def assert_right(path: Path, *inputs: str, preset: str = "host/auto", batch: int | None = None) -> list[Array]:
     """Compile, run, and compare with what somebody else computed; returns the outputs."""
-    artifact = compile_model(path, preset, inputs=inputs or None)
+    artifact = compile_model(path, preset, inputs=inputs or None, batch=batch)
     assert artifact.unchecked == ""
     golden = load_golden(str(artifact.golden))
     outputs = api.run(artifact)

@@ -42,6 +42,25 @@ class Arguments:
         leaves = [next(given) if isinstance(leaf, Tensor) else leaf for leaf in self.leaves]
         return pytree.tree_unflatten(leaves, self.spec)
 
+    def batched(self, batch: int, owner: str) -> Arguments:
+        """The same for `batch` entries: of all tensors whose first dimension is that of the first one that has any.
+
+        What is too many is left out. What is added are the entries that are there with their elements moved round:
+        other entries, of values that the model takes. Raises DlasError without such a tensor.
+        """
+        sizes = [tensor.shape[0] for tensor in self.tensors if tensor.ndim]
+        if not sizes or not sizes[0]:
+            raise DlasError(f"{owner}: no input has a batch, a first dimension, that could be {batch}")
+
+        def resized(leaf: Any) -> Any:
+            if not isinstance(leaf, Tensor) or not leaf.ndim or leaf.shape[0] != sizes[0]:
+                return leaf
+            entries = [leaf[i % sizes[0]] for i in range(batch)]
+            return torch.stack([_moved_round(entry, i // sizes[0]) for i, entry in enumerate(entries)])
+
+        with torch.no_grad():
+            return Arguments(tuple(map(resized, self.leaves)), self.spec)
+
     def caller(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """`function` as one of the tensors alone."""
 
@@ -50,6 +69,10 @@ class Arguments:
             return function(*positional, **keywords)
 
         return call
+
+
+def _moved_round(entry: Tensor, places: int) -> Tensor:
+    return entry.flatten().roll(places).reshape(entry.shape)
 
 
 def example_arguments(given: Any, owner: str) -> Arguments:

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from dlas_mlir.compiler.frontend.torch_source import TorchSource
 
 
-def run(spec: str, inputs: list[str] | None, weights: str | None, folder: str) -> dict[str, Any]:
+def run(spec: str, inputs: list[str] | None, batch: int | None, weights: str | None, folder: str) -> dict[str, Any]:
     """Write the module, and golden outputs where there are some, into `folder`; return what is known of the model.
 
     The other arguments are those of `import_model`. Raises DlasError.
     """
     try:
-        return _run(spec, inputs, weights, folder)
+        given = tuple(inputs) if inputs is not None else None
+        return _run(request_for(spec, given, Path(weights) if weights else None, batch), folder)
     except OSError as error:
         if error.filename is not None:
             raise
@@ -35,8 +36,7 @@ def run(spec: str, inputs: list[str] | None, weights: str | None, folder: str) -
         raise DlasError(f"cannot write {folder}: {error.strerror} (DLAS_CACHE names another place)") from None
 
 
-def _run(spec: str, inputs: list[str] | None, weights: str | None, folder: str) -> dict[str, Any]:
-    request = request_for(spec, tuple(inputs) if inputs is not None else None, Path(weights) if weights else None)
+def _run(request: Request, folder: str) -> dict[str, Any]:
     module = Path(folder) / MODULE
     if request.kind == ONNX:
         entering(f"the import of {request.spec}")
@@ -89,7 +89,7 @@ def _import_onnx(path: Path, module: Path, request: Request) -> dict[str, str]:
         raise DlasError(f"{path} needs the onnx package: install dlas-mlir[onnx]")
     from dlas_mlir.compiler.frontend.onnx import importing as onnx_import
 
-    files = onnx_import.convert(path, module, request.inputs)
+    files = onnx_import.convert(path, module, request.inputs, request.batch)
     return {name: cache.file_digest(path.absolute().parent / name) for name in files}
 
 
@@ -99,9 +99,9 @@ def _trace(request: Request, golden: Path) -> TorchSource:
 
     with torch_source.one_thread():
         if request.kind == "zoo":
-            source = torch_source.from_zoo(request.spec, request.inputs, request.weights)
+            source = torch_source.from_zoo(request.spec, request.inputs, request.weights, request.batch)
         elif request.kind == "factory":
-            source = torch_source.from_factory(request.spec, request.inputs, request.weights)
+            source = torch_source.from_factory(request.spec, request.inputs, request.weights, request.batch)
         else:
             source = torch_source.from_exported_file(Path(request.spec))
         source.write_golden(golden)

@@ -70,6 +70,7 @@ class Request:
     spec: str
     inputs: tuple[InputSpec, ...] | None
     weights: Path | None
+    batch: int | None = None
 
     @property
     def name(self) -> str:
@@ -81,6 +82,7 @@ def import_model(
     spec: str,
     *,
     inputs: tuple[str, ...] | None = None,
+    batch: int | None = None,
     weights: str | Path | None = None,
     timeout: float | None = process.LIMIT,
 ) -> Imported:
@@ -89,14 +91,16 @@ def import_model(
     `spec` is a name of the zoo, `package.module:factory` (a callable without arguments that returns an nn.Module), a
     .pt2, .onnx, .mlir or .mlirbc file, or a .json file that dlas-dump-workloads wrote. `inputs`, such as
     ("1x3x224x224xf32",), are for a factory whose module has no `example_inputs` and for an .onnx file whose shapes are
-    not fixed, and change a zoo model's. `weights` is a state_dict file for the zoo or a factory.
+    not fixed, and change a zoo model's. `batch` replaces the first dimension of the inputs that a model has by itself:
+    of a zoo model's, of a factory's `example_inputs`, of those that an .onnx file leaves open. `weights` is a
+    state_dict file for the zoo or a factory.
 
     The import is done in a process of its own, where it may take `timeout` seconds (None: any time).
     The cache sees a change of the zoo, of the files that a file refers to, of the Python files that a factory's
     module imported (installed packages by their folder alone), and of `weights`; data that a factory reads by itself
     it does not see. Raises DlasError for all that a user can mend.
     """
-    request = request_for(spec, inputs, Path(weights) if weights is not None else None)
+    request = request_for(spec, inputs, Path(weights) if weights is not None else None, batch)
     directory = cache.entry("import", _key(request))
     return _cached(request, directory) or _produce(request, inputs, directory, timeout)
 
@@ -107,9 +111,13 @@ def check_name(spec: str) -> None:
         raise DlasError(f"{spec}: the name is not UTF-8; rename the file")
 
 
-def request_for(spec: str, inputs: tuple[str, ...] | None = None, weights: Path | None = None) -> Request:
+def request_for(
+    spec: str, inputs: tuple[str, ...] | None = None, weights: Path | None = None, batch: int | None = None
+) -> Request:
     """What `import_model` is asked for. Raises DlasError for what cannot be."""
     check_name(spec)
+    if batch is not None:
+        check_batch(batch, inputs)
     parsed = tuple(map(parse_input, inputs)) if inputs is not None else None
     kind = "zoo"
     if models.find(spec) is None:
@@ -126,7 +134,20 @@ def request_for(spec: str, inputs: tuple[str, ...] | None = None, weights: Path 
             raise DlasError(f"--weights goes with a model of the zoo or a factory; {spec} has its own weights")
         if inputs is not None and kind != ONNX:
             raise DlasError(f"--input goes with a model of the zoo, a factory or ONNX; {spec} has its own inputs")
-    return Request(kind, spec, parsed, weights)
+        if batch is not None and kind != ONNX:
+            raise DlasError(
+                f"--batch goes with a model of the zoo, a factory or ONNX; the shapes in {spec} are fixed: "
+                "write the file with another batch"
+            )
+    return Request(kind, spec, parsed, weights, batch)
+
+
+def check_batch(batch: int, inputs: tuple[str, ...] | None) -> None:
+    """Raise DlasError for a batch that no model can have, or that the shapes of the inputs say already."""
+    if batch < 1:
+        raise DlasError(f"--batch: expected at least 1, found {batch}")
+    if inputs is not None:
+        raise DlasError("--batch and --input both say what the inputs are: give the whole shapes with --input alone")
 
 
 def _key(request: Request) -> str:
@@ -146,6 +167,7 @@ def _key(request: Request) -> str:
         request.name,
         place,
         [str(item) for item in request.inputs or ()],
+        request.batch,
         [cache.file_digest(path) for path in sources],
         cache.file_digest(request.weights) if request.weights else None,
         cache.versions(*_PACKAGES),
@@ -192,6 +214,7 @@ def _produce(request: Request, inputs: tuple[str, ...] | None, directory: Path, 
         arguments = {
             "spec": request.spec,
             "inputs": inputs,
+            "batch": request.batch,
             "weights": str(request.weights) if request.weights else None,
             "folder": str(folder),
         }
@@ -237,7 +260,9 @@ def _golden(request: Request, inputs: tuple[str, ...] | None, golden: Path) -> s
         return "an MLIR file has no model behind it that could be asked"
     if request.kind == WORKLOAD:
         return _ask_stock(request, golden)
-    return onnx_check.write_golden(Path(request.spec), golden, inputs) if request.kind == ONNX else ""
+    if request.kind == ONNX:
+        return onnx_check.write_golden(Path(request.spec), golden, inputs, request.batch)
+    return ""
 
 
 def _ask_stock(request: Request, golden: Path) -> str:

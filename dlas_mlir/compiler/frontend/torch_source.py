@@ -104,16 +104,24 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def from_zoo(name: str, inputs: tuple[InputSpec, ...] | None, weights: Path | None) -> TorchSource:
-    """A model of the zoo, with the zoo's input unless another is given."""
+def from_zoo(
+    name: str, inputs: tuple[InputSpec, ...] | None, weights: Path | None, batch: int | None = None
+) -> TorchSource:
+    """A model of the zoo, with the zoo's input unless another, or another batch of it, is given."""
     model = models.build(name, weights)
-    specs = inputs or (InputSpec(models.lookup(name).input_shape, "f32"),)
+    first, *rest = models.lookup(name).input_shape
+    specs = inputs or (InputSpec((batch or first, *rest), "f32"),)
     return _from_module(model, Arguments.of(_random(specs)), name)
 
 
-def from_factory(spec: str, inputs: tuple[InputSpec, ...] | None, weights: Path | None) -> TorchSource:
-    """The module that a factory returns, with its example inputs or random ones of the shapes `inputs`."""
+def from_factory(
+    spec: str, inputs: tuple[InputSpec, ...] | None, weights: Path | None, batch: int | None = None
+) -> TorchSource:
+    """The module that a factory returns, with its example inputs (`batch` of them, if that is given) or random ones of
+    the shapes `inputs`."""
     model, arguments = _load(spec, inputs, weights)
+    if batch is not None:
+        arguments = arguments.batched(batch, spec)
     return _from_module(model, arguments, spec, tuple(source_files(split_factory(spec)[0])))
 
 
@@ -140,15 +148,20 @@ def _load(spec: str, inputs: tuple[InputSpec, ...] | None, weights: Path | None)
     return model, _arguments(model, inputs, f"the module that {spec}() returned")
 
 
-def from_module(model: nn.Module, example_inputs: Any, inputs: tuple[InputSpec, ...] | None) -> TorchSource:
+def from_module(
+    model: nn.Module, example_inputs: Any, inputs: tuple[InputSpec, ...] | None, batch: int | None = None
+) -> TorchSource:
     """A module of the caller's, which must be in eval mode; named by its class.
 
-    Its inputs are `example_inputs`, random ones of the shapes `inputs`, or the module's own. Raises DlasError.
+    Its inputs are `example_inputs`, random ones of the shapes `inputs`, or the module's own, `batch` of them if that is
+    given. Raises DlasError.
     """
     name = type(model).__name__
     if example_inputs is not None:
-        return _from_module(model, example_arguments(example_inputs, f"the {name}"), name)
-    return _from_module(model, _arguments(model, inputs, f"the {name}"), name)
+        arguments = example_arguments(example_inputs, f"the {name}")
+    else:
+        arguments = _arguments(model, inputs, f"the {name}")
+    return _from_module(model, arguments if batch is None else arguments.batched(batch, f"the {name}"), name)
 
 
 def _arguments(model: nn.Module, inputs: tuple[InputSpec, ...] | None, owner: str) -> Arguments:

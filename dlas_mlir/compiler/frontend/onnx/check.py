@@ -13,9 +13,9 @@ _GOLDEN = "dlas_mlir.compiler.frontend.onnx.golden"
 LIMIT = 120.0
 
 
-def write_golden(path: Path, output: Path, inputs: tuple[str, ...] | None) -> str:
+def write_golden(path: Path, output: Path, inputs: tuple[str, ...] | None, batch: int | None = None) -> str:
     """Write example inputs and the outputs that go with them; returns why there are none, or nothing."""
-    arguments = {"spec": str(path), "output": str(output), "inputs": inputs}
+    arguments = {"spec": str(path), "output": str(output), "inputs": inputs, "batch": batch}
     try:
         process.call(f"{_GOLDEN}:run", arguments, what="asking for the right answer", timeout=LIMIT, preload=[_GOLDEN])
     except process.Died as died:

@@ -98,8 +98,9 @@ def name_nodes(model: ModelProto) -> None:
         node.name = node.name or f"{node.op_type}_{index}"
 
 
-def fix_inputs(model: ModelProto, inputs: tuple[InputSpec, ...] | None, name: str) -> None:
-    """Give the inputs of `model` the shapes `inputs`, in their order; without, they must have fixed shapes already.
+def fix_inputs(model: ModelProto, inputs: tuple[InputSpec, ...] | None, batch: int | None, name: str) -> None:
+    """Give the inputs of `model` the shapes `inputs`, in their order, or the size `batch` to first dimensions that are
+    open; without, they must have fixed shapes already.
 
     Initializers that are listed as inputs, as old files do, are constants afterwards. Raises DlasError.
     """
@@ -111,12 +112,14 @@ def fix_inputs(model: ModelProto, inputs: tuple[InputSpec, ...] | None, name: st
     for info in free:
         if not info.type.HasField("tensor_type"):
             raise DlasError(f"{name}: input '{info.name}' is no tensor, but a {info.type.WhichOneof('value')}")
+    if batch is not None:
+        _fix_batch(free, batch, name)
     if inputs is None:
         for info in free:
             if not _is_fixed(info):
                 raise DlasError(
                     f"{name}: input '{info.name}' is {_written(info)}: its shape must be fixed: "
-                    f"give {' '.join(f'--input {_example(each)}' for each in free)}"
+                    f"give {' '.join(f'--input {_example(each)}' for each in free)}{_or_batch(free)}"
                 )
     else:
         if len(inputs) != len(free):
@@ -124,13 +127,39 @@ def fix_inputs(model: ModelProto, inputs: tuple[InputSpec, ...] | None, name: st
             raise DlasError(f"{name}: {len(inputs)} inputs are given; it has {len(free)}: {wanted}")
         for info, spec in zip(free, inputs, strict=True):
             _fix(info, spec, name)
+    if inputs is not None or batch is not None:
         for info in model.graph.output:  # found anew from the inputs
             info.type.tensor_type.ClearField("shape")
 
 
+def _or_batch(inputs: list[ValueInfoProto]) -> str:
+    """What can be said instead of shapes where nothing but batches is open."""
+    rest = [dim for info in inputs for dim in list(info.type.tensor_type.shape.dim)[1:]]
+    known = all(info.type.tensor_type.HasField("shape") for info in inputs)
+    return " (or --batch 1)" if known and all(map(_is_size, rest)) else ""
+
+
+def _fix_batch(inputs: list[ValueInfoProto], batch: int, name: str) -> None:
+    """Give first dimensions that are open the size `batch`."""
+    first = [info.type.tensor_type.shape.dim[0] for info in inputs if info.type.tensor_type.shape.dim]
+    opened = [dim for dim in first if not _is_size(dim)]
+    for dim in opened:
+        dim.dim_value = batch
+    if not opened and not any(dim.dim_value == batch for dim in first):
+        listed = ", ".join(f"'{info.name}' {_written(info)}" for info in inputs) or "none"
+        raise DlasError(
+            f"{name}: its batch is fixed, and cannot be {batch}: the inputs are {listed}; export the model with a "
+            "first dimension that is dynamic"
+        )
+
+
 def _is_fixed(info: ValueInfoProto) -> bool:
     kind = info.type.tensor_type
-    return kind.HasField("shape") and all(dim.HasField("dim_value") and dim.dim_value > 0 for dim in kind.shape.dim)
+    return kind.HasField("shape") and all(map(_is_size, kind.shape.dim))
+
+
+def _is_size(dim: onnx.TensorShapeProto.Dimension) -> bool:
+    return dim.HasField("dim_value") and dim.dim_value > 0
 
 
 def _fix(info: ValueInfoProto, spec: InputSpec, name: str) -> None:
@@ -154,7 +183,7 @@ def _element(info: ValueInfoProto) -> str:
 
 def _sizes(info: ValueInfoProto) -> list[str]:
     dims = info.type.tensor_type.shape.dim
-    return [str(dim.dim_value) if dim.HasField("dim_value") and dim.dim_value > 0 else dim.dim_param for dim in dims]
+    return [str(dim.dim_value) if _is_size(dim) else dim.dim_param for dim in dims]
 
 
 def _written(info: ValueInfoProto) -> str:

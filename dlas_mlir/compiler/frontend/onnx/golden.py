@@ -56,15 +56,16 @@ def example(spec: InputSpec, random: np.random.Generator) -> Array:
     return random.standard_normal(spec.shape).astype(kind)
 
 
-def run(spec: str, output: str, inputs: list[str] | None) -> None:
-    """Write inputs and outputs of the model in the file `spec` to `output`, an .npz file; `inputs` are their shapes.
+def run(spec: str, output: str, inputs: list[str] | None, batch: int | None = None) -> None:
+    """Write inputs and outputs of the model in the file `spec` to `output`, an .npz file; `inputs` are their shapes, or
+    `batch` is the size that the file leaves open.
 
     Raises DlasError when nobody can compute them.
     """
     warnings.simplefilter("ignore")
     path = Path(spec)
     model, _ = onnx_file.read(path)
-    onnx_file.fix_inputs(model, tuple(map(parse_input, inputs)) if inputs is not None else None, path.name)
+    onnx_file.fix_inputs(model, tuple(map(parse_input, inputs)) if inputs is not None else None, batch, path.name)
     specs = onnx_file.specs(model, path.name)
     random = np.random.default_rng(_SEED)
     values = [example(spec, random) for spec in specs]

@@ -24,11 +24,11 @@ from dlas_mlir.compiler.frontend.onnx.prepare import prepare
 from dlas_mlir.errors import DlasError
 
 
-def convert(path: Path, output: Path, inputs: tuple[InputSpec, ...] | None) -> list[str]:
+def convert(path: Path, output: Path, inputs: tuple[InputSpec, ...] | None, batch: int | None = None) -> list[str]:
     """Write `path` as bytecode of linalg on tensors; returns the files that it names. Raises DlasError."""
     warnings.simplefilter("ignore")
     model, files = onnx_file.read(path)
-    onnx_file.fix_inputs(model, inputs, str(path))
+    onnx_file.fix_inputs(model, inputs, batch, str(path))
     model = prepare(model, str(path))
     module = _in_torch(model, str(path))
     try:
