@@ -50,6 +50,12 @@ def minimum(exprs: Sequence[ir.AffineExpr], operands: Sequence[ir.Value]) -> ir.
     return affine_dialect.min(map_, operands, results=[ir.IndexType.get()])
 
 
+def maximum(exprs: Sequence[ir.AffineExpr], operands: Sequence[ir.Value]) -> ir.Value:
+    """The greatest of `exprs` (over the dimensions of `operands`) as an index value."""
+    map_ = ir.AffineMap.get(len(operands), 0, list(exprs))
+    return affine_dialect.max(map_, operands, results=[ir.IndexType.get()])
+
+
 def plus(value: ir.Value, distance: int) -> ir.Value:
     """An index value plus a constant."""
     return apply(affine.dim(0) + affine.constant(distance), [value])

@@ -8,7 +8,7 @@ from iree.compiler import ir
 
 from dlas_mlir.codegen import build
 from dlas_mlir.codegen.nest import Axis
-from dlas_mlir.codegen.position import Place, Position
+from dlas_mlir.codegen.position import Place
 from dlas_mlir.ir import affine
 
 Values = list[ir.Value]
@@ -16,42 +16,29 @@ Values = list[ir.Value]
 
 def over_tiles(axes: Sequence[Axis], place: Place, carried: Values, body: Callable[[Place, Values], Values]) -> Values:
     """Loops from the outermost in, over parts of a workgroup's work. `body` gets where each part begins, and what is
-    carried."""
+    carried. The first and the last step stand before and behind the loop where the axis says so."""
     if not axes:
         return body(place, carried)
     axis, *rest = axes
     if axis.count == 1:
         return over_tiles(rest, place, carried, body)
+    first, stop = int(axis.first_apart), axis.count - int(axis.last_apart)
+    if first:
+        carried = over_tiles(rest, place.at(axis.dim, 0), carried, body)
 
     def iteration(iv: ir.Value, inner: Values) -> Values:
         if axis.overlaps:
             iv = build.minimum([affine.dim(0), affine.constant(axis.extent - axis.step)], [iv])
-        here = place.here.advanced(axis.dim, iv)
-        return over_tiles(rest, Place(here, place.inside.moved(axis.dim, iv)), inner, body)
+        return over_tiles(rest, place.advanced(axis.dim, iv), inner, body)
 
-    return build.for_loop(axis.extent, axis.step, carried, iteration)
-
-
-def over_sums(
-    axes: Sequence[Axis],
-    here: Position,
-    sums: Values,
-    body: Callable[[Position, Values], Values],
-    apart: int | None = None,
-) -> Values:
-    """Loops from the outermost in, over what is summed; steps divide extents. The last step of the loop `apart` is
-    written out behind it."""
-    if not axes:
-        return body(here, sums)
-    axis, *rest = axes
-    if axis.count == 1:
-        return over_sums(rest, here, sums, body, apart)
-
-    def iteration(iv: ir.Value, carried: Values) -> Values:
-        return over_sums(rest, here.moved(axis.dim, iv), carried, body, apart)
-
-    if axis.dim != apart:
-        return build.for_loop(axis.extent, axis.step, sums, iteration)
-    last = axis.extent - axis.step
-    sums = build.for_loop(last, axis.step, sums, iteration)
-    return over_sums(rest, here.at(axis.dim, last), sums, body, apart)
+    if stop - first == 1:
+        carried = over_tiles(rest, place.at(axis.dim, first * axis.step), carried, body)
+    elif stop > first:
+        low, step = build.index(first * axis.step), build.index(axis.step)
+        high = build.index(stop * axis.step if axis.last_apart else axis.extent)
+        carried = build.for_range(low, high, step, carried, iteration)
+    if axis.last_apart:
+        start = stop * axis.step
+        last = place.at(axis.dim, start).with_part(axis.dim, axis.extent - start)
+        carried = over_tiles(rest, last, carried, body)
+    return carried

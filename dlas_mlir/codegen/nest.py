@@ -11,14 +11,14 @@ for workgroup in oh by 7 (8), kb by 2 (2)           workgroup axes, the last one
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
 from dlas_mlir.codegen.schedule import Schedule
+from dlas_mlir.codegen.taps import borders_of
 from dlas_mlir.codegen.workload import Access, Computed, Operand, Stage, Workload
 from dlas_mlir.ir.strides import Span
 
@@ -28,13 +28,16 @@ Role = Literal["workgroup", "cache", "register", "lane", "reduce", "unroll", "ch
 @dataclass(frozen=True)
 class Axis:
     """One loop of the nest: `count` steps of `step` iterations of loop `loop` (number `dim` of the workload), over
-    `extent` of them. Where `step` does not divide it, the last step is moved back and overlaps the one before."""
+    `extent` of them. Where `step` does not divide it, the last step is moved back and overlaps the one before, or does
+    what is left if it stands apart. `first_apart`, `last_apart`: that step is code of its own."""
 
     loop: str
     dim: int
     role: Role
     extent: int
     step: int
+    first_apart: bool = False
+    last_apart: bool = False
 
     @property
     def count(self) -> int:
@@ -44,7 +47,7 @@ class Axis:
     @property
     def overlaps(self) -> bool:
         """Whether the last step repeats some iterations of the one before."""
-        return self.extent % self.step != 0
+        return self.extent % self.step != 0 and not self.last_apart
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,10 @@ class Nest:
         def part(loop: str) -> int:
             return schedule.part_of(loop, extents[loop])
 
+        def cache(loop: str) -> Axis:
+            first, last = _apart(workload, schedule, dims[loop])
+            return replace(axis(loop, "cache", part(loop), schedule.tile_of(loop)), first_apart=first, last_apart=last)
+
         # Loops of one iteration are nowhere but in the indices.
         order = (*(name for name in workload.names if name not in schedule.order), *schedule.order)
         parallel = [loop for loop in order if loop not in workload.reductions]
@@ -90,7 +97,7 @@ class Nest:
             workload,
             schedule,
             workgroup=tuple(axis(x, "workgroup", extents[x], part(x)) for x in parallel if part(x) != extents[x]),
-            cache=tuple(axis(x, "cache", part(x), schedule.tile_of(x)) for x in parallel),
+            cache=tuple(map(cache, parallel)),
             chunk=(),
             reduce=tuple(axis(x, "reduce", extents[x], schedule.tile_of(x)) for x in reductions),
             unroll=tuple(axis(x, "unroll", schedule.tile_of(x), 1) for x in unrolled),
@@ -122,6 +129,10 @@ class Nest:
         """The lanes of a vector, idle ones too, where the tile of the vector loop is narrower."""
         return self.schedule.lanes
 
+    def is_in_instruction(self, dim: int) -> bool:
+        """Whether loop number `dim` is done by the instruction of a dot product."""
+        return self.workload.root.dot is not None and dim == len(self.extents) - 1
+
     def is_split(self, dim: int | None) -> bool:
         """Whether several workgroups share loop number `dim` (None: a dimension of one element)."""
         return dim is not None and self.parts[dim] != self.extents[dim]
@@ -129,7 +140,11 @@ class Nest:
     @cached_property
     def spans(self) -> tuple[Span, ...]:
         """Where register tiles begin in each loop. What was moved back for the last one makes the step smaller."""
-        return tuple(itertools.starmap(_span, zip(self.extents, self.parts, self.tiles, strict=True)))
+        apart = {axis.dim for axis in self.cache if axis.last_apart}
+        return tuple(
+            _span(extent, part, tile, dim in apart)
+            for dim, (extent, part, tile) in enumerate(zip(self.extents, self.parts, self.tiles, strict=True))
+        )
 
     def origins(self, dim: int) -> list[int]:
         """Where register tiles begin in loop number `dim`, one by one."""
@@ -184,17 +199,32 @@ class Nest:
         return "none" if item is None else _operand(self.workload, item)
 
 
-def _span(extent: int, part: int, tile: int) -> Span:
+def _span(extent: int, part: int, tile: int, last_apart: bool) -> Span:
     begins = (part, extent - part) if part != extent else ()
-    inside = (tile, part - tile) if tile != part else ()
+    inside = (tile, *(() if last_apart else (part - tile,))) if tile != part else ()
     return Span(0, extent - tile, math.gcd(*begins, *inside))
+
+
+def _apart(workload: Workload, schedule: Schedule, dim: int) -> tuple[bool, bool]:
+    """Whether the first and the last tile of a loop are code of their own: where it is peeled, and they have less to
+    compute than the others."""
+    loop = workload.names[dim]
+    extent = workload.extents[loop]
+    part, tile = schedule.part_of(loop, extent), schedule.tile_of(loop)
+    if loop not in schedule.peel or part <= tile:
+        return False, False
+    # Which part of a split loop is at a border is not known before the kernel runs.
+    border = part == extent and any(dim in border.loops for border in borders_of(workload))
+    return border, border or part % tile != 0
 
 
 def _loop(axis: Axis) -> str:
     if axis.role == "chunk":
         return f"for chunk of {axis.step} {axis.loop} in {axis.extent}"
     by = f" by {axis.step}" if axis.step > 1 else ""
-    return f"for {axis.loop} in {axis.extent}{by}{', the last one moved back' if axis.overlaps else ''}"
+    apart = " and ".join(name for name, is_so in (("first", axis.first_apart), ("last", axis.last_apart)) if is_so)
+    moved = ", the last one moved back" if axis.overlaps else ""
+    return f"for {axis.loop} in {axis.extent}{by}{moved}{f', the {apart} one apart' if apart else ''}"
 
 
 def _operand(workload: Workload, item: Operand) -> str:

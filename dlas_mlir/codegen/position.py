@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from iree.compiler import ir
 
@@ -63,7 +63,21 @@ class Position:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a workgroup stands: `here` counts from the start of the problem, `inside` from the start of its part."""
+    """Where a workgroup stands: `here` counts from the start of the problem, `inside` from the start of its part.
+    `parts` has the loops, with their iterations, of which less than a register tile is left."""
 
     here: Position
     inside: Position
+    parts: tuple[tuple[int, int], ...] = ()
+
+    def at(self, loop: int, extra: int) -> Place:
+        """This place, moved on by `extra` iterations of `loop`."""
+        return replace(self, here=self.here.at(loop, extra), inside=self.inside.at(loop, extra))
+
+    def advanced(self, loop: int, value: ir.Value) -> Place:
+        """This place, `value` iterations of `loop` on in the workgroup's part."""
+        return replace(self, here=self.here.advanced(loop, value), inside=self.inside.moved(loop, value))
+
+    def with_part(self, loop: int, iterations: int) -> Place:
+        """This place, where there are but `iterations` of `loop`."""
+        return replace(self, parts=(*self.parts, (loop, iterations)))

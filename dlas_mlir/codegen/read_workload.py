@@ -22,6 +22,7 @@ from dlas_mlir.codegen.workload import (
     Tensor,
     Workload,
 )
+from dlas_mlir.codegen.zeros import Ends, zeros_of
 from dlas_mlir.ir import attributes
 from dlas_mlir.ir import loops as loop_names
 from dlas_mlir.ir.linalg import indexing_maps, scalar_constant, shape_of
@@ -70,11 +71,12 @@ class _Reader:
         op = stage.op
         maps = indexing_maps(op)
         operands = []
+        zeros = zeros_of(op) if number == 0 else {}
         for place, item in enumerate((*stage.inputs, stage.initial)):
             exprs = maps[place].results if number == 0 else None
-            operands.append(self._operand(item, op.operands[place], exprs))
+            operands.append(self._operand(item, op.operands[place], exprs, zeros.get(place, ())))
         elements = [str(ir.RankedTensorType(value.type).element_type) for value in op.operands]
-        body, yields = _body(stage.body)
+        body, yields = body_of(stage.body)
         return Stage(
             inputs=tuple(operands[:-1]),
             input_elements=tuple(elements[:-1]),
@@ -87,14 +89,14 @@ class _Reader:
         )
 
     def _operand(
-        self, item: regions.Operand | None, value: ir.Value, exprs: list[ir.AffineExpr] | None
+        self, item: regions.Operand | None, value: ir.Value, exprs: list[ir.AffineExpr] | None, zeros: Ends
     ) -> Operand | None:
         """`exprs` are those of the operation, which a dot product reads otherwise; None: those of `item`."""
         if item is None:
             return None
         if isinstance(item, regions.Access):
             index = tuple(self._index(expr) for expr in exprs or item.exprs)
-            return Access(self._tensor(item.view.source), index, tuple(shape_of(value)), item.view.offsets)
+            return Access(self._tensor(item.view.source), index, tuple(shape_of(value)), item.view.offsets, zeros)
         if isinstance(item, ir.Value):
             return Computed(self.stage_of[item])
         return Constant(str(item))
@@ -117,7 +119,7 @@ class _Reader:
         )
 
 
-def _body(block: ir.Block) -> tuple[tuple[Step, ...], str]:
+def body_of(block: ir.Block) -> tuple[tuple[Step, ...], str]:
     """The steps of a body, and what it yields."""
     inputs = len(block.arguments) - 1
     names: dict[ir.Value, str] = {

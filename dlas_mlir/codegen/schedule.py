@@ -9,7 +9,7 @@ It stands on the root of a region as the attribute `dlas.schedule`, whose keys a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,7 @@ class _Written(msgspec.Struct, forbid_unknown_fields=True):
     order: tuple[str, ...] = ()
     distribute: dict[str, int] = {}
     tile: dict[str, int] = {}
+    peel: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,11 @@ class Schedule:
         multiple of `lanes` for the vector loop, but of sparse weights), those of reductions follow each other. In a
         `sparse` schedule the tile of the workload's first reduction is the chunk of channels that is done at once, and
         non-zeros are in the order of the workload's reductions.
+    peel: parallel loops whose first and last tile are code of their own, where that is less to compute: for a tile on
+        a border of zeros, and for a last one of fewer iterations.
 
-    A tile that does not divide its parallel loop is no obstacle: the last one is moved back to overlap the one before.
+    A tile that does not divide its parallel loop is no obstacle: the last one is moved back to overlap the one before,
+    if the loop is not peeled.
     """
 
     kind: str
@@ -61,6 +65,7 @@ class Schedule:
     order: tuple[str, ...]
     distribute: tuple[tuple[str, int], ...] = ()
     tile: tuple[tuple[str, int], ...] = ()
+    peel: tuple[str, ...] = ()
 
     @staticmethod
     def of(
@@ -72,10 +77,11 @@ class Schedule:
         order: tuple[str, ...],
         distribute: Mapping[str, int],
         tile: Mapping[str, int],
+        peel: Sequence[str] = (),
     ) -> Schedule:
         """The canonical schedule: what is a default is left out. Raises ScheduleError for one that does not fit."""
         extents = workload.extents
-        _known(workload, {"vector": (vector,), "order": order, "distribute": distribute, "tile": tile})
+        _known(workload, {"vector": (vector,), "order": order, "distribute": distribute, "tile": tile, "peel": peel})
         found = Schedule(
             kind,
             vector,
@@ -83,6 +89,7 @@ class Schedule:
             tuple(loop for loop in order if extents[loop] > 1),
             tuple((loop, distribute[loop]) for loop in workload.names if 0 < distribute.get(loop, 0) != extents[loop]),
             tuple((loop, tile[loop]) for loop in workload.names if tile.get(loop, 1) != 1),
+            tuple(loop for loop in workload.names if loop in peel),
         )
         if (why := found.problem(workload)) is not None:
             raise ScheduleError(why)
@@ -105,6 +112,7 @@ class Schedule:
             "order": list(self.order),
             "distribute": dict(self.distribute),
             "tile": dict(self.tile),
+            **({"peel": list(self.peel)} if self.peel else {}),
         }
 
     def to_json(self) -> str:
@@ -135,6 +143,7 @@ class Schedule:
             or self._distribution_problem(workload)
             or self._tile_problem(workload)
             or self._vector_problem(workload)
+            or self._peel_problem(workload)
         )
 
     def _order_problem(self, workload: Workload) -> str | None:
@@ -174,6 +183,17 @@ class Schedule:
         tile = self.tile_of(self.vector)
         if workload.sparsity is None and tile % self.lanes:
             return f"tile: {tile} iterations of `{self.vector}` are no multiple of the {self.lanes} lanes"
+        return None
+
+    def _peel_problem(self, workload: Workload) -> str | None:
+        if self.peel and workload.sparsity is not None:
+            return "peel: loops of sparse weights are not peeled"
+        for loop in self.peel:
+            part = self.part_of(loop, workload.extents[loop])
+            if loop in workload.reductions:
+                return f"peel: `{loop}` is a reduction; only parallel loops can be peeled"
+            if loop == self.vector and part % self.lanes:
+                return f"peel: {part} iterations of `{loop}` are no multiple of the {self.lanes} lanes"
         return None
 
     def accumulators(self, workload: Workload) -> int:

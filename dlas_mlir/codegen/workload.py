@@ -44,14 +44,16 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     element: str
 
 
-class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="access"):
+class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="access"):
     """An operand read from tensor number `tensor`, of which the operation sees `shape` from `offsets` on. `index` has
-    an expression over the loops for each dimension."""
+    an expression over the loops for each dimension, `zeros` how many elements at either end of each are known to be
+    zero (none given: nothing is known)."""
 
     tensor: int
     index: tuple[str, ...]
     shape: tuple[int, ...]
     offsets: tuple[int, ...]
+    zeros: tuple[tuple[int, int], ...] = ()
 
 
 class Computed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="stage"):
@@ -236,7 +238,19 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tru
             rank = len(self.tensors[item.tensor].shape)
             if {len(item.index), len(item.shape), len(item.offsets)} != {rank}:
                 raise ValueError(f"an access of tensor {item.tensor} has not {rank} dimensions")
+            if item.zeros and (why := zeros_problem(item.zeros, item.shape)) is not None:
+                raise ValueError(f"an access of tensor {item.tensor}: {why}")
             self.forms(item)
+
+
+def zeros_problem(zeros: tuple[tuple[int, int], ...], shape: tuple[int, ...]) -> str | None:
+    """Why `zeros` cannot be what is known to be zero at the ends of a tensor of `shape`, or None."""
+    if len(zeros) != len(shape):
+        return f"zeros at the ends of {len(zeros)} dimensions; there are {len(shape)}"
+    for (low, high), size in zip(zeros, shape, strict=True):
+        if min(low, high) < 0 or low + high > size:
+            return f"{low} and {high} zeros at the ends of a dimension of {size}"
+    return None
 
 
 def _canonical(value: Any) -> str:

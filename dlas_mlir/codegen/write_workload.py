@@ -12,6 +12,8 @@ from iree.compiler import ir
 from dlas_mlir.codegen.index import parse_form, print_form
 from dlas_mlir.codegen.schedule import ATTRIBUTE, Schedule
 from dlas_mlir.codegen.workload import Access, Computed, Constant, Operand, Output, Stage, Step, Workload
+from dlas_mlir.codegen.zeros import ATTRIBUTE as ZEROS
+from dlas_mlir.codegen.zeros import to_value as zeros_value
 from dlas_mlir.ir import attributes, constants
 
 _SEED = 0
@@ -30,6 +32,13 @@ def build_workload(workload: Workload, name: str, schedule: Schedule | None = No
     if workload.sparsity is not None:
         _fill_weights(function, workload)
     return function
+
+
+def arguments_of(workload: Workload) -> list[int]:
+    """The tensors that the function is called with, by their number."""
+    weights = workload.root.inputs[1] if workload.sparsity is not None else None
+    constant = weights.tensor if isinstance(weights, Access) else None
+    return [number for number in range(len(workload.tensors)) if number != constant]
 
 
 def sparse_weights(workload: Workload) -> np.ndarray:
@@ -69,8 +78,8 @@ class _Writer:
         self.workload, self.schedule = workload, schedule
         self.lines: list[str] = []
         self.values = 0
-        weights = workload.root.inputs[1] if workload.sparsity is not None else None
-        self.weights = weights.tensor if isinstance(weights, Access) else None
+        constant = set(range(len(workload.tensors))) - set(arguments_of(workload))
+        self.weights = constant.pop() if constant else None
 
     def function(self, name: str) -> str:
         workload = self.workload
@@ -148,6 +157,9 @@ class _Writer:
             found["dlas.dot_filler"] = stage.dot_filler
         if self.workload.sparsity is not None:
             found["dlas.sparse"] = {key: getattr(self.workload.sparsity, key) for key in ("block", "nonzeros")}
+        zeros = {i: item.zeros for i, item in enumerate(stage.inputs) if isinstance(item, Access) and item.zeros}
+        if zeros:
+            found[ZEROS] = zeros_value(zeros)
         if self.schedule is not None:
             found[ATTRIBUTE] = self.schedule.to_value()
         return str(attributes.from_plain(found))

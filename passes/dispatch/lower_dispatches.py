@@ -10,6 +10,7 @@ from iree.compiler import ir
 from dlas_mlir.codegen.region import scheduled_root
 from dlas_mlir.codegen.replace import ScheduleFault, dissolve, emit_kernel
 from dlas_mlir.codegen.schedule import ATTRIBUTE
+from dlas_mlir.codegen.zeros import zeros_of
 from dlas_mlir.ir import attributes, build
 from dlas_mlir.opt.base import Pass, PassError, remark
 from dlas_mlir.passes.primitives import LAYER, LAYERS, PRIMITIVE, layer_of
@@ -55,6 +56,7 @@ class LowerDispatchesPass(Pass):
             if root is None:
                 continue
             layer = layer_of(root)
+            zeros_of(root)  # raises: a slip in what a hand has written is no reason to leave it to the compiler
             try:
                 kernel = emit_kernel(op)
             except ScheduleFault:

@@ -16,6 +16,7 @@ from dlas_mlir.codegen.schedule import ATTRIBUTE, Schedule
 from dlas_mlir.codegen.sparse.attribute import sparsity_of
 from dlas_mlir.codegen.target import Target
 from dlas_mlir.codegen.workload import Workload
+from dlas_mlir.codegen.zeros import zeros_of
 from dlas_mlir.ir import attributes, build
 from dlas_mlir.opt.base import Pass, PassError, option, remark
 
@@ -64,6 +65,7 @@ class AttachSchedulesPass(Pass):
             if root is None or ATTRIBUTE in root.attributes:
                 continue
             sparsity_of(root)  # raises: nobody else can do what is wrongly called sparse
+            zeros_of(root)  # likewise: a slip in what a hand has written
             try:
                 workload = read_workload(read_region(op))
             except PassError as error:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Collection, Iterator, Mapping
 
 from dlas_mlir.codegen.cpu.roles import Roles, waste
 from dlas_mlir.codegen.schedule import Schedule
+from dlas_mlir.codegen.taps import computed_share
 from dlas_mlir.codegen.target import CpuTarget
 from dlas_mlir.codegen.workload import Workload
 
@@ -16,21 +19,49 @@ _TIE = 1e-5
 def cost(workload: Workload, schedule: Schedule, target: CpuTarget) -> float:
     """Cycles of an issue of vectors per useful one, times what the threads are idle for: 1 is a kernel at peak."""
     roles = Roles(workload, schedule.vector, schedule.lanes)
-    tile = dict(schedule.tile)
     idle_lanes = max(1.0, target.lanes(32) / schedule.lanes)
-    return idle_lanes * tile_cost(roles, tile, target) * sharing_cost(workload, schedule, target)
+    blocked = tile_cost(roles, dict(schedule.tile), target, schedule.peel, dict(schedule.distribute))
+    return idle_lanes * blocked * sharing_cost(workload, schedule, target)
 
 
-def tile_cost(roles: Roles, tile: dict[str, int], target: CpuTarget) -> float:
-    """That of a register tile: what overlaps, and what does not hide behind the multiply-adds."""
-    wasted = 1.0
-    for loop in roles.workload.parallel:
-        step = tile.get(loop, 1)
-        if loop == roles.vector:
-            wasted *= waste(max(1, roles.units), max(1, step // roles.lanes))
-        elif step > 1:
-            wasted *= waste(roles.workload.extents[loop], step)
-    return wasted * (_contraction(roles, tile, target) if roles.is_contraction else _streaming(roles, tile, target))
+def tile_cost(
+    roles: Roles,
+    tile: dict[str, int],
+    target: CpuTarget,
+    peel: Collection[str] = (),
+    parts: Mapping[str, int] | None = None,
+) -> float:
+    """That of register tiles: what they compute of what is asked for, and what does not hide behind the multiply-adds.
+    `parts` of the loops are in one workgroup (default: all)."""
+    parts = parts or {}
+    kind = _contraction if roles.is_contraction else _streaming
+    blocked = sum(share * kind(roles, shape, target) for shape, share in _shapes(roles, tile, peel, parts))
+    code = 1.0 + target.cost.peel_cost * len(peel)
+    return blocked * computed_share(roles.workload, tile, peel, parts) * code
+
+
+def _shapes(
+    roles: Roles, tile: dict[str, int], peel: Collection[str], parts: Mapping[str, int]
+) -> Iterator[tuple[dict[str, int], float]]:
+    """The shapes that tiles have, each with what it computes of all that is asked for: whole ones, and of loops that
+    are peeled what is left."""
+    sizes: list[list[tuple[int, float]]] = []
+    loops = [loop for loop in roles.workload.parallel if tile.get(loop, 1) > 1]
+    for loop in loops:
+        extent, step = parts.get(loop, roles.workload.extents[loop]), tile[loop]
+        rest = extent % step
+        if loop in peel and rest:
+            sizes.append([(step, (extent - rest) / extent), (rest, rest / extent)])
+        elif loop == roles.vector:
+            units, width = max(1, extent // roles.lanes), max(1, step // roles.lanes)
+            sizes.append([(step, waste(units, width))])
+        else:
+            sizes.append([(step, waste(extent, step))])
+    for combination in itertools.product(*sizes):
+        shape = dict(zip(loops, (size for size, _ in combination), strict=True))
+        share = math.prod(share for _, share in combination)
+        if share:
+            yield {**tile, **shape}, share
 
 
 def _count(roles: Roles, tile: dict[str, int], loops: frozenset[str] | tuple[str, ...]) -> int:

@@ -18,18 +18,20 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from iree.compiler import ir
 
 from dlas_mlir.codegen import build
 from dlas_mlir.codegen.cpu.cascade import Cascade, added, is_long_sum
+from dlas_mlir.codegen.cpu.sums import Sums
 from dlas_mlir.codegen.frame import Workgroup, captured, emit_frame
-from dlas_mlir.codegen.loops import over_sums, over_tiles
+from dlas_mlir.codegen.loops import over_tiles
 from dlas_mlir.codegen.nest import Axis, Nest
 from dlas_mlir.codegen.position import Place, Position
 from dlas_mlir.codegen.region import Access, Region
 from dlas_mlir.codegen.stages import Point, Stages
+from dlas_mlir.codegen.taps import Border, borders_of
 from dlas_mlir.codegen.vector.body import BodyEmitter
 from dlas_mlir.codegen.vector.lanes import Vectors
 from dlas_mlir.codegen.vector.reader import Reader
@@ -38,26 +40,32 @@ from dlas_mlir.ir import affine
 
 def emit(region: Region, nest: Nest) -> ir.Operation:
     """The kernel of `region` at the insertion point."""
-    points = points_of(region, nest)
+    borders = borders_of(nest.workload)
 
     def fill(workgroup: Workgroup, tiles: list[ir.Value]) -> list[ir.Value]:
         reader = Reader(workgroup.tensors, Vectors.full(nest.lane.dim, nest.lanes), nest.spans)
-        kernel = _Kernel(nest, Stages(region, workgroup, reader), points)
-        return over_tiles(nest.cache, workgroup.place, tiles, kernel.register_tile)
+        stages = Stages(region, workgroup, reader)
+
+        def register_tile(place: Place, carried: list[ir.Value]) -> list[ir.Value]:
+            return _Kernel(nest, stages, points_of(region, nest, place), borders).register_tile(place, carried)
+
+        return over_tiles(nest.cache, workgroup.place, tiles, register_tile)
 
     return emit_frame(region, nest, captured(region), fill)
 
 
-def points_of(region: Region, nest: Nest) -> list[Point]:
-    """The offsets of the vectors in the register tile; loops that the vector operands run over vary fastest, so that a
-    broadcast value is used while it is at hand."""
+def points_of(region: Region, nest: Nest, place: Place) -> list[Point]:
+    """The offsets of the vectors in the register tile at `place`; loops that the vector operands run over vary fastest,
+    so that a broadcast value is used while it is at hand."""
     vector_dims: set[int] = set()
     for item in region.root.inputs:
         if isinstance(item, Access):
             dims = set().union(*(affine.dims_of(expr) for expr in item.exprs)) if item.exprs else set()
             if nest.lane.dim in dims:
                 vector_dims |= dims
-    axes = sorted(nest.register, key=lambda axis: (axis.dim in vector_dims, axis.dim))
+    parts = dict(place.parts)
+    register = [replace(axis, extent=parts.get(axis.dim, axis.extent)) for axis in nest.register]
+    axes = sorted(register, key=lambda axis: (axis.dim in vector_dims, axis.dim))
     return offsets(axes, len(nest.extents))
 
 
@@ -74,11 +82,12 @@ def offsets(axes: Sequence[Axis], loops: int) -> list[Point]:
 
 @dataclass(frozen=True)
 class _Kernel:
-    """Computes tiles of registers: a vector for each of `points`."""
+    """Computes tiles of registers: a vector for each of `points`. Products with zeros of `borders` are left out."""
 
     nest: Nest
     stages: Stages
     points: list[Point]
+    borders: tuple[Border, ...]
 
     def register_tile(self, place: Place, tiles: list[ir.Value]) -> list[ir.Value]:
         reader, root = self.stages.reader, self.stages.region.root
@@ -103,9 +112,12 @@ class _Kernel:
         rests = [item.rest for item in self.stages.region.root.inputs if isinstance(item, Access) and item.rest]
         apart = next((axis.dim for axis in axes if any(rest.loop == axis.dim for rest in rests)), None)
         before, reader.apart = reader.apart, apart
-        sums = over_sums(axes, here, sums, self._unrolled, apart)
+        sums = self._sums(apart).over(axes, here, self.points, sums)
         reader.apart = before
         return sums
+
+    def _sums(self, apart: int | None = None) -> Sums:
+        return Sums(self.nest, self.borders, self._unrolled, apart)
 
     def _cascade(self, vector: ir.Type) -> Cascade:
         zero = build.splat(build.zero(ir.VectorType(vector).element_type), self.nest.lanes)
@@ -116,12 +128,17 @@ class _Kernel:
             zeros=[zero] * len(self.points),
         )
 
-    def _unrolled(self, here: Position, accumulators: list[ir.Value]) -> list[ir.Value]:
-        """One step of the reductions."""
+    def _unrolled(self, here: Position, points: Sequence[Point], accumulators: list[ir.Value]) -> list[ir.Value]:
+        """One step of the reductions at some of the points."""
         reader, root = self.stages.reader, self.stages.region.root
         outer = reader.forget()
         emitter = BodyEmitter(self.nest.lanes)
         for offset in offsets(self.nest.unroll, len(self.nest.extents)):
-            accumulators = self.stages.evaluate(root, here.plus(offset), self.points, accumulators, emitter)
+            at = here.plus(offset)
+            live = self._sums().has_something(at, points)
+            chosen, before = [points[i] for i in live], [accumulators[i] for i in live]
+            accumulators = list(accumulators)
+            for i, value in zip(live, self.stages.evaluate(root, at, chosen, before, emitter), strict=True):
+                accumulators[i] = value
         reader.restore(outer)
         return accumulators

@@ -40,7 +40,7 @@ def _lanes(workload: Workload, vector: str, target: CpuTarget) -> int:
 def rule(workload: Workload, target: CpuTarget) -> Schedule:
     """The cheapest regular schedule."""
     roles = roles_of(workload, target)
-    tile = min(_tiles(roles, target), key=lambda tile: tile_cost(roles, tile, target))
+    tile = min(_tiles(roles, target), key=lambda tile: tile_cost(roles, tile, target, _peeled(roles, tile, target)))
     return _regular(roles, tile, target)
 
 
@@ -62,6 +62,7 @@ def _regular(roles: Roles, tile: dict[str, int], target: CpuTarget) -> Schedule:
         order=order,
         distribute=_distribution(roles, tile, order, target),
         tile=tile,
+        peel=_peeled(roles, tile, target),
     )
 
 
@@ -107,6 +108,18 @@ def _streaming_tiles(roles: Roles, target: CpuTarget) -> Iterator[dict[str, int]
     else:
         for size in range(1, max(1, min(roles.units, most)) + 1):
             yield {roles.vector: size * roles.lanes}
+
+
+def _peeled(roles: Roles, tile: dict[str, int], target: CpuTarget) -> tuple[str, ...]:
+    """The columns and rows of a contraction whose first and last tile have so much less to compute that it is worth the
+    code."""
+    found: tuple[str, ...] = ()
+    for loop in roles.columns if roles.is_contraction else ():
+        if 1 < tile.get(loop, 1) < roles.workload.extents[loop]:
+            more = (*found, loop)
+            if tile_cost(roles, tile, target, more) < tile_cost(roles, tile, target, found):
+                found = more
+    return found
 
 
 def _unrolled(roles: Roles, tile: dict[str, int], target: CpuTarget) -> dict[str, int]:
@@ -253,12 +266,19 @@ class Space:
         parallel, reductions = list(self.workload.parallel), list(self.workload.reductions)
         rng.shuffle(parallel)
         rng.shuffle(reductions)
+        parts = {loop: rng.choice(self.parts(loop, tile.get(loop, 1))) for loop in split}
         return Schedule.of(
             self.workload,
             kind="cpu",
             vector=vector,
             lanes=lanes,
             order=(*parallel, *reductions),
-            distribute={loop: rng.choice(self.parts(loop, tile.get(loop, 1))) for loop in split},
+            distribute=parts,
             tile=tile,
+            peel=[loop for loop in self.peels(vector, lanes, parts) if rng.random() < 0.5],
         )
+
+    def peels(self, vector: str, lanes: int, parts: dict[str, int]) -> list[str]:
+        """The loops that can be peeled, where `parts` of them are in a workgroup."""
+        extents = self.workload.extents
+        return [x for x in self.workload.parallel if x != vector or parts.get(x, extents[x]) % lanes == 0]

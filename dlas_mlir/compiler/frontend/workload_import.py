@@ -14,8 +14,9 @@ import numpy as np
 from iree.compiler import ir
 
 from dlas_mlir.codegen.replace import dissolve
+from dlas_mlir.codegen.workload import Access, Workload
 from dlas_mlir.codegen.workload_file import read_file
-from dlas_mlir.codegen.write_workload import build_workload
+from dlas_mlir.codegen.write_workload import arguments_of, build_workload
 from dlas_mlir.compiler import tools
 from dlas_mlir.errors import DlasError
 from dlas_mlir.ir import build
@@ -57,7 +58,7 @@ def answer(spec: str, output: str) -> None:
             said = (done.stderr.strip().splitlines() or ["no message"])[0]
             raise DlasError(f"iree-compile by itself has no code for it: {said}")
         session = Session(vmfb, resolve("local"))
-        inputs = [kind.example(seed) for seed, kind in enumerate(session.inputs)]
+        inputs = _with_zeros(workload, [kind.example(seed) for seed, kind in enumerate(session.inputs)])
         outputs = session(*inputs)
     arrays = {f"input_{i}": _plain(value) for i, value in enumerate(inputs)}
     arrays |= {f"output_{i}": _plain(value) for i, value in enumerate(outputs)}
@@ -67,6 +68,21 @@ def answer(spec: str, output: str) -> None:
     arrays["reference"] = np.array("iree-compile by itself")
     with Path(output).open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
+
+
+def _with_zeros(workload: Workload, inputs: list[np.ndarray]) -> list[np.ndarray]:
+    """Inputs of a workload, with zeros where it says that there are some."""
+    arguments = arguments_of(workload)
+    found = [np.array(value) for value in inputs]
+    for item in workload.root.inputs:
+        if isinstance(item, Access) and item.zeros and item.tensor in arguments:
+            array = found[arguments.index(item.tensor)]
+            for dim, (low, high) in enumerate(item.zeros):
+                line = np.moveaxis(array, dim, 0)
+                end = item.offsets[dim] + item.shape[dim]
+                line[: item.offsets[dim] + low if low else 0] = 0
+                line[end - high if high else len(line) :] = 0
+    return found
 
 
 def _plain(value: np.ndarray) -> np.ndarray:
