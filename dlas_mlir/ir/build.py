@@ -293,6 +293,16 @@ def transpose(source: ir.Value, permutation: Sequence[int]) -> ir.Value:
     return op.result
 
 
+def read_by(op: ir.Operation) -> list[ir.Value]:
+    """The operands of `op` and of everything in its regions."""
+    values = list(op.operands)
+    for region in op.regions:
+        for block in region.blocks:
+            for inner in block.operations:
+                values += read_by(inner.operation)
+    return values
+
+
 def is_static(op: ir.Operation) -> bool:
     """Whether all tensors that `op` reads and writes have static shapes."""
     kinds = [value.type for value in (*op.operands, *op.results) if isinstance(value.type, ir.RankedTensorType)]

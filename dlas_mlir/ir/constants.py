@@ -10,6 +10,7 @@ import io
 import math
 import re
 import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import ml_dtypes
@@ -17,6 +18,7 @@ import numpy as np
 from iree.compiler import ir
 from iree.compiler.dialects import arith
 
+from dlas_mlir.ir import build
 from dlas_mlir.opt.base import PassError
 
 _DTYPES = {
@@ -48,6 +50,27 @@ def is_constant(value: ir.Value) -> bool:
     """Whether `value` is the result of an arith.constant."""
     owner = value.owner
     return not isinstance(owner, ir.Block) and owner.operation.name == "arith.constant"
+
+
+def are_made_of_constants(values: Iterable[ir.Value]) -> bool:
+    """Whether all of `values` are computed of constants and indices alone: iree-compile may compute them itself."""
+    pending, seen = list(values), set()
+    while pending:
+        value = pending.pop()
+        if value in seen:
+            continue
+        seen.add(value)
+        if isinstance(value.owner, ir.Block):
+            if not _is_of_a_body(value.owner):
+                return False
+        else:
+            pending += build.read_by(value.owner.operation)
+    return True
+
+
+def _is_of_a_body(block: ir.Block) -> bool:
+    """Whether the arguments of `block` are elements of what an operation reads, and not what a function is given."""
+    return block.owner.operation.name not in ("func.func", "util.func")
 
 
 @dataclass

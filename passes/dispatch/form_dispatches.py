@@ -85,7 +85,7 @@ class _Group:
 
     def _with(self, op: ir.Operation) -> tuple[set[ir.Value], dict[int, int]]:
         reads, uses = set(self.reads), dict(self.uses)
-        for value in filter(_is_tensor, _read_by(op)):
+        for value in filter(_is_tensor, build.read_by(op)):
             maker = build.defining(value)
             if maker is not None and identity(maker) in uses:
                 uses[identity(maker)] -= 1
@@ -209,7 +209,7 @@ class _FormDispatches:
                 outside.append(operand)
         if group.bindings(op) > self.bindings:
             return False
-        captured = _read_by(op)[len(op.operands) :]
+        captured = build.read_by(op)[len(op.operands) :]
         return not self._depends_on([*outside, *captured], group)
 
     def _depends_on(self, values: Iterable[ir.Value], group: _Group) -> bool:
@@ -242,7 +242,7 @@ class _FormDispatches:
         """What makes the values that `op` reads, those that its body captures among them."""
         key = identity(op)
         if key not in self.sources:
-            self.sources[key] = [self._owner(value) for value in _read_by(op)]
+            self.sources[key] = [self._owner(value) for value in build.read_by(op)]
         return self.sources[key]
 
     def _earliest_that_may_depend_on(self, group: _Group) -> int:
@@ -348,16 +348,6 @@ def _clone(op: ir.Operation, copied: dict[ir.Value, ir.Value]) -> None:
     copied[op.results[0]] = clone.results[0]
 
 
-def _read_by(op: ir.Operation) -> list[ir.Value]:
-    """The operands of `op` and of everything in its regions."""
-    values = list(op.operands)
-    for region in op.regions:
-        for block in region.blocks:
-            for inner in block.operations:
-                values += _read_by(inner.operation)
-    return values
-
-
 def _sort_topologically(block: ir.Block) -> None:
     """Bring each operation behind what it reads, changing the order no more than that needs."""
     operations = {identity(op.operation): op.operation for op in block.operations}
@@ -365,7 +355,7 @@ def _sort_topologically(block: ir.Block) -> None:
     placed: set[int] = set()
 
     def sources(op: ir.Operation) -> list[int]:
-        owners = [value.owner for value in _read_by(op)]
+        owners = [value.owner for value in build.read_by(op)]
         keys = [identity(owner.operation) for owner in owners if not isinstance(owner, ir.Block)]
         return [key for key in keys if key in operations and key not in placed]
 

@@ -11,6 +11,7 @@ from iree.compiler.dialects import arith, util
 
 from dlas_mlir.codegen.build import apply, extract
 from dlas_mlir.ir import affine, build
+from dlas_mlir.ir.constants import are_made_of_constants
 from dlas_mlir.ir.linalg import fill_constant, indexing_maps, is_plain_insertion, iterators, scalar_constant
 from dlas_mlir.ir.views import behind_slices
 from dlas_mlir.opt.base import Pass, option
@@ -147,25 +148,7 @@ def _is_from_nothing(value: ir.Value) -> bool:
     op = build.defining(value)
     if op is None or op.name in ("tensor.empty", "arith.constant", "util.optimization_barrier"):
         return False
-    seen: set[ir.Value] = set()
-    return all(_is_from_constants(source, seen) for source in _read_by(op))
-
-
-def _is_from_constants(value: ir.Value, seen: set[ir.Value]) -> bool:
-    if value in seen:
-        return True
-    seen.add(value)
-    op = build.defining(value)
-    return op is not None and all(_is_from_constants(source, seen) for source in _read_by(op))
-
-
-def _read_by(op: ir.Operation) -> list[ir.Value]:
-    """What `op` reads, in its regions too; not what is defined in those."""
-    own = [inner for region in op.regions for block in region.blocks for inner in block.operations]
-    inside = {result for inner in own for result in inner.operation.results}
-    inside |= {argument for region in op.regions for block in region.blocks for argument in block.arguments}
-    found = [*op.operands, *(source for inner in own for source in _read_by(inner.operation))]
-    return [source for source in found if source not in inside]
+    return are_made_of_constants(build.read_by(op))
 
 
 def _read_by_index(op: ir.Operation) -> None:

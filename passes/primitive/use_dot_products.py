@@ -11,6 +11,7 @@ from iree.compiler import ir
 from dlas_mlir.codegen import dot
 from dlas_mlir.codegen.target import CpuTarget, Target
 from dlas_mlir.ir import affine, build, loops
+from dlas_mlir.ir.constants import are_made_of_constants
 from dlas_mlir.ir.linalg import indexing_maps, iterators, loop_extents
 from dlas_mlir.ir.pads import Padding
 from dlas_mlir.ir.strides import Span, offsets
@@ -27,7 +28,8 @@ class UseDotProductsPass(Pass):
     last step reads beyond the end of the reduction: kernels put zeros for them, for zero times an infinity is none.
 
     A target names its instructions (`int8_dot`, `bf16_dot`); where it has none, where the operands are no neighbours in
-    memory (depthwise) or where more than half would be filler, nothing is changed.
+    memory (depthwise) or where more than half would be filler, nothing is changed. Nor is what depends on constants
+    alone: iree-compile computes that itself, on a machine that need not have the target's instructions.
 
     Before:
     ```mlir
@@ -71,7 +73,7 @@ def _instruction(op: ir.Operation, target: CpuTarget) -> str:
 
 def _use_dot(op: ir.Operation, target: CpuTarget) -> None:
     name = _instruction(op, target)
-    if not name:
+    if not name or are_made_of_constants(op.operands):
         return
     width = dot.INSTRUCTIONS[name].width
     data_map, weights_map, out_map = indexing_maps(op)

@@ -297,6 +297,48 @@ def test_norms_are_folded_once_into_a_convolution_that_runs_several_times():
     assert near(found, model, INPUTS)
 
 
+class Normed(nn.Module):
+    """Batch norms behind what is read by others too, behind grouped transposed convolutions, and over what is no
+    channel of the layer before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared, self.narrow = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(12, 3, 1)
+        self.groups = nn.ConvTranspose2d(8, 12, 4, 2, 1, groups=4)
+        self.depthwise = nn.ConvTranspose2d(12, 12, 3, padding=1, groups=12, bias=False)
+        self.rows, self.classes, self.last = (
+            nn.Linear(32, 3),
+            nn.Linear(9, 6, bias=False),
+            nn.BatchNorm1d(6, affine=False),
+        )
+        self.first, self.second = nn.BatchNorm2d(8), nn.BatchNorm2d(8)
+        self.third, self.fourth = nn.BatchNorm2d(12), nn.BatchNorm2d(12)
+        self.of_rows = nn.BatchNorm1d(3)
+        for norm in (module for module in self.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)):
+            nn.init.uniform_(norm.running_var, 0.2, 0.5)  # type: ignore[arg-type]
+            nn.init.uniform_(norm.running_mean, -0.5, 0.5)  # type: ignore[arg-type]
+            if norm.affine:
+                nn.init.uniform_(norm.weight, 0.5, 2)
+                nn.init.uniform_(norm.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.shared(x)
+        y = torch.relu(self.first(y)) + torch.relu(self.second(y)) + y
+        y = torch.relu(self.third(self.groups(y)))
+        y = self.narrow(torch.relu(self.fourth(self.depthwise(y))))
+        y = self.of_rows(self.rows(y.mean(2)))
+        return self.last(self.classes(y.flatten(1)))
+
+
+def test_norms_that_cannot_be_folded_stay():
+    torch.manual_seed(0)
+    model, x = Normed().eval(), torch.rand(2, 3, 16, 16)
+    found, _ = traced(model, (x,))
+    assert near(found, model, (x,))
+    kinds = Counter(str(node.target) for node in found.graph.nodes)
+    assert kinds["aten._native_batch_norm_legit_no_training.default"] == 3
+
+
 @pytest.mark.parametrize(
     ("run", "inputs"),
     [

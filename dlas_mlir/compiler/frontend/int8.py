@@ -7,7 +7,6 @@ integers are made of them wherever the model is built.
 from __future__ import annotations
 
 import copy
-import itertools
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,13 +18,14 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
+from dlas_mlir.compiler.frontend import batch_norms
 from dlas_mlir.compiler.frontend._torchao import FixedQParamsObserver, constant_fold, convert_pt2e, prepare_pt2e
+from dlas_mlir.compiler.frontend.batch_norms import own_parameter, parameter
 from dlas_mlir.compiler.frontend.quantizer import ACTIVATIONS, Int8Quantizer, pads_maximum
 from dlas_mlir.compiler.frontend.torch_import import export
 from dlas_mlir.compiler.layers import layer_name
 from dlas_mlir.errors import DlasError
 
-_NORM = torch.ops.aten._native_batch_norm_legit_no_training.default
 OBSERVERS = tuple(ACTIVATIONS)
 
 
@@ -103,13 +103,15 @@ def prepare(model: nn.Module, inputs: tuple[Tensor, ...], name: str, *, observer
         module: Any = program.module(check_guards=False)
         constant_fold(module)
         _own_parameters(module)
+        batch_norms.fold(module)
+        batch_norms.hide(module.graph)
         module = prepare_pt2e(module, quantizer)
     _check_constants(module)
     return Prepared(module, quantizer.left)
 
 
 def _own_parameters(module: fx.GraphModule) -> None:
-    """Give each convolution weights and bias of its own: torchao folds batch norms into them in place, at each call."""
+    """Give each convolution weights and bias of its own, also where one runs several times."""
     taken: set[str] = set()
     for node in list(module.graph.nodes):
         if node.op != "call_function" or "conv" not in str(node.target):
@@ -118,25 +120,12 @@ def _own_parameters(module: fx.GraphModule) -> None:
             if not isinstance(value, fx.Node) or value.op != "get_attr":
                 continue
             own = value
-            if str(value.target) in taken or not isinstance(_attribute(module, str(value.target)), nn.Parameter):
-                own = _copied(module, value, node)
+            if str(value.target) in taken or not isinstance(parameter(module, value), nn.Parameter):
+                own = own_parameter(module, value, node, parameter(module, value))
                 node.update_arg(place, own)
             taken.add(str(own.target))
     module.graph.eliminate_dead_code()
     module.recompile()
-
-
-def _copied(module: fx.GraphModule, value: fx.Node, user: fx.Node) -> fx.Node:
-    """A node for a new parameter with the numbers of one that `value` reads, for `user`."""
-    path, _, name = str(value.target).rpartition(".")
-    owner = module.get_submodule(path)
-    name = next(each for i in itertools.count(1) if not hasattr(owner, each := f"{name}_{i}"))
-    number = _attribute(module, str(value.target)).detach().clone()
-    owner.register_parameter(name, nn.Parameter(number, requires_grad=False))
-    with module.graph.inserting_before(user):
-        own = module.graph.get_attr(f"{path}.{name}" if path else name)
-    own.meta = dict(value.meta)
-    return own
 
 
 def _check_constants(module: fx.GraphModule) -> None:
@@ -145,7 +134,7 @@ def _check_constants(module: fx.GraphModule) -> None:
     Those that are not quantized may be infinite, as masks are.
     """
     for node in module.graph.nodes:
-        value = _attribute(module, str(node.target)) if node.op == "get_attr" else None
+        value = parameter(module, node) if node.op == "get_attr" else None
         if not isinstance(value, Tensor) or not value.is_floating_point() or not node.users:
             continue
         observed = [user for user in node.users if str(user.target).startswith("activation_post_process")]
@@ -180,24 +169,15 @@ def convert(prepared: Prepared, activations: Mapping[str, Sequence[float]]) -> f
         if observer in fixed:
             setattr(module, str(node.target), fixed[observer])
         else:
-            observer(_attribute(module, str(value.target)))
+            observer(parameter(module, value))
     # For as long as there are batch norms convert_pt2e looks for those of quantization-aware training, for a minute.
-    for node in module.graph.nodes:
-        if node.target is _NORM:
-            node.target = _norm
+    batch_norms.hide(module.graph)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         converted = convert_pt2e(module)
-    for node in converted.graph.nodes:
-        if node.target is _norm:
-            node.target = _NORM
+    batch_norms.show(converted.graph)
     converted.recompile()
     return converted
-
-
-def _norm(*arguments: Any) -> Any:
-    """A batch norm that is not behind a convolution, under a name that says nothing to torchao."""
-    return _NORM(*arguments)
 
 
 def program_of(
@@ -238,7 +218,7 @@ def _name_constants(module: fx.GraphModule, node: fx.Node) -> None:
         return
     for value, name in zip(node.args, ("weight_int8", "weight_scale", "weight_zero_point"), strict=False):
         if isinstance(value, fx.Node) and value.op == "get_attr" and not hasattr(layer, name):
-            layer.register_buffer(name, _attribute(module, str(value.target)))
+            layer.register_buffer(name, parameter(module, value))
             if len(value.users) == 1:
                 delattr(module, str(value.target))
             value.target = f"{layer_name(node)}.{name}"
@@ -248,8 +228,3 @@ def _observers(module: fx.GraphModule) -> Iterator[tuple[fx.Node, Any]]:
     for node in module.graph.nodes:
         if node.op == "call_module" and str(node.target).startswith("activation_post_process"):
             yield node, module.get_submodule(str(node.target))
-
-
-def _attribute(module: nn.Module, path: str) -> Tensor:
-    owner, _, name = path.rpartition(".")
-    return getattr(module.get_submodule(owner), name)

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from dlas_mlir.compiler.frontend import batch_norms
 from dlas_mlir.compiler.frontend._torchao import (
     HistogramObserver,
     MinMaxObserver,
@@ -71,6 +72,11 @@ class Int8Quantizer(Quantizer):
         self._open: dict[fx.Node, str] = {}
         self._wanted: set[fx.Node] = set()
         self.left: list[tuple[str, str, str]] = []
+
+    def transform_for_annotation(self, model: fx.GraphModule) -> fx.GraphModule:
+        """torchao has folded what it would: the batch norms that are left are seen again."""
+        batch_norms.show(model.graph)
+        return model
 
     def annotate(self, model: fx.GraphModule) -> fx.GraphModule:
         """Put an annotation on each node that reads quantized values."""

@@ -107,3 +107,51 @@ func.func @depthwise(%x: tensor<9x16xi8>, %w: tensor<3x16xi8>, %start: tensor<7x
   return %y : tensor<7x16xi32>
 }
 }
+
+// -----
+
+// What constants alone decide is computed while iree-compile runs, wherever that is: without the target's instructions.
+// CHECK-LABEL: func.func @of_constants
+// CHECK-NOT: dlas.dot
+// CHECK-LABEL: func.func @of_an_argument
+// CHECK: dlas.dot = "vpdpbusd"
+#rows = affine_map<(h, k, c) -> (h, c)>
+#columns = affine_map<(h, k, c) -> (c, k)>
+#out = affine_map<(h, k, c) -> (h, k)>
+module attributes {dlas.target = {name = "t", kind = "cpu", int8_dot = "vpdpbusd"}} {
+func.func @of_constants() -> tensor<9x16xi32> {
+  %codes = arith.constant dense<3> : tensor<9x8xi8>
+  %w = arith.constant dense<2> : tensor<8x16xi8>
+  %e = tensor.empty() : tensor<9x8xi8>
+  %x = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0, d1)>, affine_map<(d0, d1) -> (d0, d1)>], iterator_types = ["parallel", "parallel"]} ins(%codes : tensor<9x8xi8>) outs(%e : tensor<9x8xi8>) {
+  ^bb0(%a: i8, %o: i8):
+    %0 = arith.addi %a, %a : i8
+    linalg.yield %0 : i8
+  } -> tensor<9x8xi8>
+  %start = arith.constant dense<0> : tensor<9x16xi32>
+  %y = linalg.generic {dlas.primitive = "gemm", indexing_maps = [#rows, #columns, #out], iterator_types = ["parallel", "parallel", "reduction"]}
+      ins(%x, %w : tensor<9x8xi8>, tensor<8x16xi8>) outs(%start : tensor<9x16xi32>) {
+  ^bb0(%a: i8, %b: i8, %acc: i32):
+    %0 = arith.extui %a : i8 to i32
+    %1 = arith.extsi %b : i8 to i32
+    %2 = arith.muli %0, %1 : i32
+    %3 = arith.addi %acc, %2 : i32
+    linalg.yield %3 : i32
+  } -> tensor<9x16xi32>
+  return %y : tensor<9x16xi32>
+}
+func.func @of_an_argument(%x: tensor<9x8xi8>) -> tensor<9x16xi32> {
+  %w = arith.constant dense<2> : tensor<8x16xi8>
+  %start = arith.constant dense<0> : tensor<9x16xi32>
+  %y = linalg.generic {dlas.primitive = "gemm", indexing_maps = [#rows, #columns, #out], iterator_types = ["parallel", "parallel", "reduction"]}
+      ins(%x, %w : tensor<9x8xi8>, tensor<8x16xi8>) outs(%start : tensor<9x16xi32>) {
+  ^bb0(%a: i8, %b: i8, %acc: i32):
+    %0 = arith.extui %a : i8 to i32
+    %1 = arith.extsi %b : i8 to i32
+    %2 = arith.muli %0, %1 : i32
+    %3 = arith.addi %acc, %2 : i32
+    linalg.yield %3 : i32
+  } -> tensor<9x16xi32>
+  return %y : tensor<9x16xi32>
+}
+}

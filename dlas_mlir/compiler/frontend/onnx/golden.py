@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 import ml_dtypes
 import numpy as np
@@ -108,7 +109,7 @@ def _runtime(path: Path) -> tuple[Callable[[Arrays], Arrays], str]:
     def run(values: Arrays) -> Arrays:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         names = [each.name for each in session.get_inputs()]
-        return session.run(None, dict(zip(names, values, strict=True)))
+        return cast(Arrays, session.run(None, dict(zip(names, values, strict=True))))
 
     return run, f"onnxruntime {onnxruntime.__version__}"
 
