@@ -78,7 +78,7 @@ def layer_times(times: list[DispatchTime], artifact: Artifact, peak: float | Non
                 "macs": macs,
                 "gflops": gflops,
                 "percent_of_peak": 100 * gflops / peak if gflops and peak else None,
-                "dispatches": [vars(time) for time in group],
+                "dispatches": [{"name": time.name, "ms": time.ms} for time in group],
                 "workload": known.get(name, {}).get("workload"),
                 "schedule": known.get(name, {}).get("schedule"),
             }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dlas_mlir.process import LIMIT
 
-_MODEL = "a zoo name, package.module:factory, or a file (.pt2, .onnx, .mlir, .json of a workload)"
+MODEL = "a zoo name, package.module:factory, or a file (.pt2, .onnx, .mlir, .json of a workload)"
 _COMPILED = "a zoo name, package.module:factory, a file, or a .vmfb of dlas compile -o"
 
 
@@ -33,9 +33,21 @@ def positive_float(text: str) -> float:
     return value
 
 
+def duration(text: str) -> float:
+    """An argument that is a time above 0, in seconds: 90, 90s, 10m or 1.5h."""
+    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
+    try:
+        value = float(text[:-1]) * unit if unit else float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a time above 0 such as 90s, 10m or 1h, found `{text}`")
+    return value
+
+
 def add_model(parser: argparse.ArgumentParser, *, compiled: bool = False) -> None:
     """MODEL; with `compiled` it may be an artifact."""
-    parser.add_argument("model", metavar="MODEL", help=_COMPILED if compiled else _MODEL)
+    parser.add_argument("model", metavar="MODEL", help=_COMPILED if compiled else MODEL)
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
@@ -99,6 +111,16 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def add_store(parser: argparse.ArgumentParser) -> None:
     """--store."""
     parser.add_argument("--store", type=Path, metavar="FILE", help="add a record of each to a store, see dlas records")
+
+
+def add_db(parser: argparse.ArgumentParser) -> None:
+    """--db."""
+    parser.add_argument(
+        "--db",
+        type=Path,
+        metavar="FILE",
+        help="tuned schedules, see dlas tune (default: $DLAS_DB, else the user's own)",
+    )
 
 
 def add_dataset(parser: argparse.ArgumentParser) -> None:

@@ -27,6 +27,8 @@ from dlas_mlir.errors import DlasError
 from dlas_mlir.ir.strides import Form
 
 VERSION = 1
+# On a kernel: the exact key of the workload that it does.
+ATTRIBUTE = "dlas.workload"
 
 
 class Loop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

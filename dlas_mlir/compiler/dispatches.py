@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from dlas_mlir.codegen import workload
+
 # Printed after equal dispatches are merged, when their names are final; the weights are left out.
 PRINT_FLAGS = (
     "--mlir-print-ir-after=iree-flow-deduplicate-executables",
@@ -16,6 +18,7 @@ PRINT_FLAGS = (
 _DUMP = "// -----// IR Dump After"
 _SYMBOL = re.compile(r"^ {0,2}(?:util\.func|func\.func|util\.initializer|flow\.executable)\b(?:[^@(]*@([\w$.]+))?")
 _DISPATCH = re.compile(r"flow\.dispatch .*?@[\w$.]+::@([\w$.]+)")
+_KEY = re.compile(rf'{re.escape(workload.ATTRIBUTE)} = "([0-9a-f]+)"')
 # The last lines of a dump: locations, and the resources that are not left out.
 _END = re.compile(r"^(?:#loc\d* = loc\(.*\)|#-\})$", re.MULTILINE)
 _ALIAS = re.compile(r"^(#loc\d*) = loc\((.*)\)$", re.MULTILINE)
@@ -36,7 +39,8 @@ def split_dump(stderr: str) -> tuple[str, str]:
 
 
 def parse_dispatches(dump: str, function: str = "main") -> list[dict[str, str]]:
-    """The dispatches of `function` in program order: `name` of the code, `layer` it comes from (or empty)."""
+    """The dispatches of `function` in program order: `name` of the code, the `layer` it comes from and the key of the
+    `workload` whose kernel it is (each may be empty)."""
     aliases = dict(_ALIAS.findall(dump))
     found: list[dict[str, str]] = []
     inside = False
@@ -45,7 +49,8 @@ def parse_dispatches(dump: str, function: str = "main") -> list[dict[str, str]]:
             inside = (symbol.group(1) or "").split("$")[0] == function
         if inside and (dispatch := _DISPATCH.search(line)):
             layer = next(_names(line.rpartition(" loc(")[2], aliases), "")
-            found.append({"name": dispatch.group(1), "layer": layer})
+            key = _KEY.search(line)
+            found.append({"name": dispatch.group(1), "layer": layer, "workload": key.group(1) if key else ""})
     return found
 
 

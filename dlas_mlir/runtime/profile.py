@@ -39,10 +39,15 @@ PREFIX = "dlas-profile-"
 
 @dataclass(frozen=True)
 class DispatchTime:
-    """One dispatch of a call: its name and the median of its milliseconds."""
+    """One dispatch of a call: its name and its nanoseconds in each call."""
 
     name: str
-    ms: float
+    ns: tuple[int, ...]
+
+    @property
+    def ms(self) -> float:
+        """The median, in milliseconds."""
+        return statistics.median(self.ns) / 1e6
 
 
 def profile_dispatches(
@@ -78,7 +83,7 @@ def profile_dispatches(
         _run(command, timeout)
         listing = [_tool("iree-profile"), "dispatch", "--format=jsonl", "--dispatch_events", str(capture)]
         events = _run(listing, timeout)
-    return median_dispatches(events, calls)
+    return read_dispatches(events, calls)
 
 
 def remove_what_is_left() -> None:
@@ -89,7 +94,7 @@ def remove_what_is_left() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def median_dispatches(jsonl: str, calls: int) -> list[DispatchTime]:
+def read_dispatches(jsonl: str, calls: int) -> list[DispatchTime]:
     """The dispatches of one call from the profiler's events of `calls` calls. Raises DlasError for none."""
     rows = (json.loads(line) for line in jsonl.splitlines() if line.strip())
     events = [row for row in rows if row["type"].endswith("dispatch_event")]
@@ -104,8 +109,7 @@ def median_dispatches(jsonl: str, calls: int) -> list[DispatchTime]:
     for turn in turns:
         turn.sort(key=lambda row: (row["submission_id"], row["command_index"]))
     return [
-        DispatchTime(same[0]["key"], statistics.median(row["duration_ns"] for row in same) / 1e6)
-        for same in zip(*turns, strict=True)
+        DispatchTime(same[0]["key"], tuple(row["duration_ns"] for row in same)) for same in zip(*turns, strict=True)
     ]
 
 

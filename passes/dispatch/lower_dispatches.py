@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from iree.compiler import ir
 
+from dlas_mlir.codegen import workload as workloads
 from dlas_mlir.codegen.region import scheduled_root
 from dlas_mlir.codegen.replace import ScheduleFault, dissolve, emit_kernel
 from dlas_mlir.codegen.schedule import ATTRIBUTE
@@ -35,7 +36,8 @@ class LowerDispatchesPass(Pass):
     ```
     After:
     ```mlir
-    %1 = flow.dispatch.workgroups(%x, %w) : (...) -> tensor<1x4x56x56x16xf32> = (...) {
+    %1 = flow.dispatch.workgroups(%x, %w) : (...) -> tensor<1x4x56x56x16xf32>
+        attributes {dlas.workload = "26fa5803e8afc1d2..."} = (...) {
       scf.for ... {
         %acc:28 = scf.for ... { %w0 = vector.transfer_read ...; %b = vector.broadcast ...; vector.fma ... }
         vector.transfer_write ...
@@ -66,6 +68,7 @@ class LowerDispatchesPass(Pass):
                 dissolve(op)
                 continue
             nest = kernel.nest
+            kernel.op.attributes[workloads.ATTRIBUTE] = ir.StringAttr.get(nest.workload.exact)
             if nest.remark:
                 remark(kernel.op, f"`{ATTRIBUTE}`: {nest.remark}")
             if layer is not None:

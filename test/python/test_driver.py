@@ -284,7 +284,7 @@ def test_dispatches_are_read_from_the_dump():
   }
   util.func public @main$async(%arg0: !hal.buffer_view loc("x")) {
     %0 = flow.dispatch @a::@a_code(%x) : () -> () loc(#loc2)
-    %1 = flow.dispatch @b::@b_code[%c1](%x) : () -> () loc(fused["conv1", "relu"])
+    %1 = flow.dispatch @b::@b_code[%c1](%x) {dlas.workload = "26fa"} : () -> () loc(fused["conv1", "relu"])
     %2 = flow.dispatch @a::@a_code(%x) : () -> () loc("file.mlir":3:4)
   }
 #loc = loc("x")
@@ -294,7 +294,7 @@ def test_dispatches_are_read_from_the_dump():
     dump, rest = split_dump(stderr + "a.c:1:2: error: no code\n")
     assert rest == "warning: kept\na.c:1:2: error: no code\n"
     assert parse_dispatches(dump) == [
-        {"name": "a_code", "layer": "layer1.0.conv1"},
-        {"name": "b_code", "layer": "conv1"},
-        {"name": "a_code", "layer": ""},
+        {"name": "a_code", "layer": "layer1.0.conv1", "workload": ""},
+        {"name": "b_code", "layer": "conv1", "workload": "26fa"},
+        {"name": "a_code", "layer": "", "workload": ""},
     ]

@@ -13,7 +13,7 @@ import pytest
 from dlas_mlir.benchmark import profiling
 from dlas_mlir.benchmark.bench import peak_gflops
 from dlas_mlir.errors import DlasError
-from dlas_mlir.runtime.profile import PREFIX, DispatchTime, median_dispatches, remove_what_is_left
+from dlas_mlir.runtime.profile import PREFIX, DispatchTime, read_dispatches, remove_what_is_left
 
 
 def test_dispatch_times_are_medians_over_calls():
@@ -27,12 +27,16 @@ def test_dispatch_times_are_medians_over_calls():
         first, second = (20, 10) if call == 1 else (10, 20)
         events.append(event("a", 100 * (call + 1) + first, duration, 1))
         events.append(event("b", 100 * (call + 1) + second, 3_000_000, 2))
-    assert median_dispatches("\n".join(events), 3) == [DispatchTime("a", 2.0), DispatchTime("b", 3.0)]
+    assert read_dispatches("\n".join(events), 3) == [
+        DispatchTime("a", (1_000_000, 5_000_000, 2_000_000)),
+        DispatchTime("b", (3_000_000,) * 3),
+    ]
+    assert DispatchTime("a", (1_000_000, 5_000_000, 2_000_000)).ms == 2.0
 
 
 def test_no_dispatches_is_an_error():
     with pytest.raises(DlasError, match="recorded no dispatches"):
-        median_dispatches("", 3)
+        read_dispatches("", 3)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 
 from dlas_mlir.cli import dlas
 from dlas_mlir.errors import DlasError
-from dlas_mlir.measure import store as stores
+from dlas_mlir.measure import database as databases
 from dlas_mlir.measure.check import Check
 from dlas_mlir.measure.record import Algorithm, Failure, Hardware, Layer, Model, Record, Software
 from dlas_mlir.measure.rows import row
@@ -163,7 +163,7 @@ def test_a_store_of_a_newer_version(tmp_path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(DlasError, match="this store is of version 99, and this dlas knows up to"):
+    with pytest.raises(DlasError, match="a store of records of version 99; this dlas knows up to"):
         Store(path)
 
 
@@ -181,7 +181,7 @@ def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> N
 
 
 def test_a_store_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DlasError, match="there is no such store; `dlas bench --store"):
+    with pytest.raises(DlasError, match="there is no such file; `dlas bench --store"):
         Store(tmp_path / "none.db", create=False)
     assert not list(tmp_path.iterdir())
 
@@ -199,7 +199,7 @@ def test_a_store_that_is_read_only(tmp_path: Path) -> None:
 
 
 def test_a_store_on_a_network_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stores, "_network_file_system", lambda path: "nfs4")
+    monkeypatch.setattr(databases, "_network_file_system", lambda path: "nfs4")
     with pytest.raises(DlasError, match="SQLite's locks do not work on nfs4"):
         Store(tmp_path / "s.db")
 

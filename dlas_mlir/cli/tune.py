@@ -1,0 +1,147 @@
+"""`dlas tune`: search for faster schedules of a model's kernels."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlas_mlir.cli import arguments
+from dlas_mlir.cli.console import check_threads, check_writable, in_any_case, print_table, progress, shapes
+from dlas_mlir.errors import DlasError
+
+if TYPE_CHECKING:
+    from dlas_mlir.tuning.report import KernelResult, Report
+
+_COLUMNS = [
+    ("layer", "left"),
+    ("primitive", "left"),
+    ("share %", "right"),
+    ("tried", "right"),
+    ("time / rule's", "right"),
+    ("95 % interval", "left"),
+    ("schedule", "left"),
+]
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to `dlas`."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "tune",
+        help="search for faster schedules of a model's kernels",
+        description="Try schedules of each kernel of MODEL in place, each build of the network with one candidate of "
+        "every kernel; what beats the rule's schedule by more than the noise is kept in the data base. The recipe "
+        "`tuned` of the same target takes it from there. Ctrl-C ends the search and keeps everything.",
+    )
+    parser.add_argument("models", nargs="+", metavar="MODEL", help=arguments.MODEL)
+    arguments.add_preset(parser)
+    arguments.add_threads(parser)
+    parser.add_argument(
+        "--trials", type=arguments.positive_int, metavar="N", help="schedules of each kernel (default: 64)"
+    )
+    parser.add_argument("--budget", type=arguments.duration, metavar="TIME", help="for each model, such as 10m")
+    arguments.add_db(parser)
+    parser.add_argument("--layers", default="*", metavar="PATTERN", help="only layers with such a name, as in a shell")
+    parser.add_argument("--no-seed", action="store_true", help="start from naive schedules, and use no records")
+    parser.add_argument("--resume", action="store_true", help="count what was tried here before against --trials")
+    parser.add_argument("--jobs", type=arguments.positive_int, metavar="N", help="compilers at a time (default: CPUs)")
+    arguments.add_shapes(parser)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what is printed, and more, as JSON")
+    arguments.add_timeout(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Tune each model, print a table for each, and write JSON. Raises DlasError."""
+    from dlas_mlir.compiler.cache import write_atomically
+    from dlas_mlir.tuning.tune import tune
+    from dlas_mlir.tuning.tuner import Settings
+
+    if args.json:
+        check_writable(args.json)
+    check_threads(args.preset, args.threads)
+    settings = Settings(
+        trials=args.trials or (64 if args.budget is None else sys.maxsize),
+        budget=args.budget,
+        layers=args.layers,
+        seed=not args.no_seed,
+        resume=args.resume,
+        jobs=args.jobs or 0,
+        timeout=args.timeout,
+    )
+    reports: list[Report] = []
+    errors: list[str] = []
+    interrupted = False
+
+    def write() -> None:
+        if args.json:
+            write_atomically(args.json, json.dumps([report.to_plain() for report in reports], indent=1) + "\n")
+
+    with in_any_case(write):
+        for model in args.models:
+            try:
+                with progress() as show:
+                    found = tune(
+                        model,
+                        args.preset,
+                        threads=args.threads,
+                        settings=settings,
+                        db=args.db,
+                        inputs=shapes(args),
+                        weights=args.weights,
+                        say=show,
+                    )
+            except DlasError as error:
+                errors.append(f"{model}: {error}")
+                continue
+            reports.append(found)
+            _print(found)
+            if interrupted := found.interrupted:
+                break
+    for error in errors:
+        print(f"error: {error}", file=sys.stderr)
+    return 130 if interrupted else 1 if errors else 0
+
+
+def _print(report: Report) -> None:
+    summary = f"{report.model} for {report.preset}, threads {report.threads}: "
+    if report.note:
+        summary += report.note
+    else:
+        interval = f"95 % interval {report.low:.3f} to {report.high:.3f}"
+        summary += f"{report.ratio:.3f} of the time with the rule's schedules ({interval}, {report.verdict})"
+    summary += f"; {report.builds} builds in {report.seconds:.0f} s"
+    if report.failures:
+        summary += "; candidates without a time: " + ", ".join(f"{n} {how}" for how, n in report.failures.items())
+    print_table(
+        summary, _COLUMNS, [_cells(kernel) for kernel in report.kernels], ("95 % interval", "primitive", "tried")
+    )
+
+
+def _cells(kernel: KernelResult) -> list[str]:
+    names = [name for name in kernel.layers if name] or ["-"]
+    more = f" and {len(kernel.layers) - 1} more" if len(kernel.layers) > 1 else ""
+    return [
+        names[0] + more,
+        kernel.primitive,
+        f"{kernel.share:.1f}",
+        str(kernel.trials),
+        f"{kernel.ratio:.3f}",
+        f"{kernel.low:.3f} to {kernel.high:.3f}",
+        "the rule's" if kernel.schedule is None else _changes(kernel.rule, kernel.schedule),
+    ]
+
+
+def _changes(rule: dict[str, Any], schedule: dict[str, Any]) -> str:
+    """What differs from the rule's schedule, in few words."""
+    words = []
+    for field in ("distribute", "tile"):
+        if rule[field] != schedule[field]:
+            words.append(f"{field} {' '.join(f'{loop} {n}' for loop, n in schedule[field].items()) or 'nothing'}")
+    if rule["order"] != schedule["order"]:
+        words.append("order " + " ".join(schedule["order"]))
+    if rule["lanes"] != schedule["lanes"]:
+        words.append(f"{schedule['lanes']} lanes")
+    return "; ".join(words)

@@ -1,0 +1,152 @@
+"""The schedules that earlier searches have found for the kernels of a network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from dlas_mlir import errors, pipelines
+from dlas_mlir.codegen import backends
+from dlas_mlir.codegen.chosen import Chosen, print_chosen
+from dlas_mlir.codegen.digest import kernel_digest
+from dlas_mlir.codegen.schedule import Schedule, ScheduleError
+from dlas_mlir.codegen.workload import Workload
+from dlas_mlir.compiler import cache
+from dlas_mlir.compiler.network import Network
+from dlas_mlir.compiler.presets import Preset
+from dlas_mlir.measure.trials import Environment, Place, Trials, Winner
+from dlas_mlir.measure.winners_file import read_winners
+from dlas_mlir.opt.base import PassError
+from dlas_mlir.runtime.devices import cpu_model
+
+_VERSIONS = ("iree-base-compiler", "iree-base-runtime")
+
+
+def database() -> Path:
+    """Where records of schedules are kept: $DLAS_DB, else dlas/schedules.db in the user's data directory."""
+    if chosen := os.environ.get("DLAS_DB"):
+        return Path(chosen)
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "dlas" / "schedules.db"
+
+
+def place_of(workload: Workload, preset: Preset, threads: int) -> Place:
+    """Where times of a workload's kernels may be compared: threads are those that its work is shared out to."""
+    target = cache.digest(preset.target_name, preset.iree_flags)[:16]
+    return Place(workload.exact, target, preset.target_name, threads)
+
+
+def environment() -> Environment:
+    """That of this machine and this installation."""
+    package = Path(errors.__file__).parent
+    files = sorted(file for part in ("codegen", "ir") for file in (package / part).rglob("*.py"))
+    emitter = cache.digest([file.read_text() for file in files])[:16]
+    return Environment(cpu_model(), tuple(sorted(cache.versions(*_VERSIONS).items())), emitter)
+
+
+def choose(network: Network, preset: Preset, say: Callable[[str], None] = lambda _: None) -> Chosen:
+    """The best known schedule of each workload that has one which beats the rule's, by exact key.
+
+    A record counts if what it was measured with is what is installed here, or makes the same kernels of both schedules.
+    Those of another CPU of the same target are taken where there are no others, and it is said; what is out of date is
+    not taken, and it is said. Raises DlasError for a data base that cannot be read.
+    """
+    here = environment()
+    kernels = {kernel.workload.exact: kernel for kernel in network.kernels}
+    found: dict[str, dict[str, Any]] = {}
+    stale: list[Winner] = []
+    foreign: set[str] = set()
+    ranked: dict[str, tuple[bool, str]] = {}
+    for winner in _winners(preset, list(kernels)):
+        kernel = kernels.get(winner.place.workload)
+        if kernel is None or winner.place != place_of(kernel.workload, preset, _threads(preset)):
+            continue
+        if not still_holds(winner, kernel.workload, kernel.rule, here):
+            stale.append(winner)
+            continue
+        rank = (winner.environment.cpu == here.cpu, winner.date)
+        key = winner.place.workload
+        if key in ranked and ranked[key] > rank:
+            continue
+        ranked[key] = rank
+        found.pop(key, None)
+        if winner.schedule is not None:
+            found[key] = winner.schedule
+            foreign = foreign - {key} if rank[0] else foreign | {key}
+    _tell(len(kernels), found, stale, foreign, say)
+    return found
+
+
+def _tell(kernels: int, found: Chosen, stale: list[Winner], foreign: set[str], say: Callable[[str], None]) -> None:
+    said = f"{len(found)} of {kernels} kernels have tuned schedules"
+    if foreign:
+        said += f", {len(foreign)} of them measured on another CPU of this target"
+    old = {winner.place.workload for winner in stale} - set(found)
+    if old:
+        said += f"; records of {len(old)} are out of date ({_reason(stale)}): `dlas tune` measures them again"
+    say(said)
+
+
+def _reason(stale: list[Winner]) -> str:
+    here = environment()
+    return ", ".join(dict.fromkeys(word for winner in stale for word in here.differences(winner.environment)))
+
+
+def still_holds(winner: Winner, workload: Workload, rule: dict[str, Any], here: Environment) -> bool:
+    """Whether a record says something about kernels as they are made now, on whatever CPU."""
+    if winner.environment.versions != here.versions:
+        return False
+    if winner.environment.emitter == here.emitter:
+        return True
+    try:
+        won = None if winner.schedule is None else digest_of(workload, winner.schedule)
+        return (won is None or won == winner.kernel) and digest_of(workload, rule) == winner.rule_kernel
+    except (PassError, ScheduleError):
+        return False
+
+
+def digest_of(workload: Workload, schedule: dict[str, Any]) -> str:
+    """The hash of the kernel. Raises ScheduleError for what is no schedule of it, PassError for no kernel."""
+    return kernel_digest(workload, backends.read_schedule(schedule, workload))
+
+
+def schedule_of(workload: Workload, value: dict[str, Any]) -> Schedule:
+    """The schedule as a value. Raises ScheduleError."""
+    return backends.read_schedule(value, workload)
+
+
+def written(chosen: Chosen) -> Path:
+    """A file with them, whose name tells its content, in the cache."""
+    text = print_chosen(chosen)
+    with cache.workspace() as scratch:
+        made = scratch / "schedules.jsonl"
+        cache.write_atomically(made, text)
+        return cache.publish(made, cache.entry("schedules", cache.digest(text)))[0]
+
+
+def _threads(preset: Preset) -> int:
+    return preset.target.threads if preset.target.kind == "cpu" else 1
+
+
+def shipped() -> list[Path]:
+    """The files of records that come with the package."""
+    return sorted((Path(pipelines.__path__[0]) / "records").glob("*.jsonl"))
+
+
+def _winners(preset: Preset, keys: list[str]) -> Iterator[Winner]:
+    wanted = set(keys)
+    for file in shipped():
+        for winner in read_winners(file):
+            if winner.place.target_name == preset.target_name and winner.place.workload in wanted:
+                yield winner
+    file = preset.db or database()
+    if not file.is_file():
+        if preset.db is not None:
+            raise errors.DlasError(f"there is no data base {file}; `dlas tune --db {file}` makes one")
+        return
+    with Trials(file, create=False) as trials:
+        for winner in trials.winners("target_name = ?", (preset.target_name,)):
+            if winner.place.workload in wanted:
+                yield winner

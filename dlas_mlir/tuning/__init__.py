@@ -1,0 +1,1 @@
+"""Search for schedules by measurement, and what earlier searches found."""

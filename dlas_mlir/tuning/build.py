@@ -1,0 +1,140 @@
+"""Builds of a network: each with one candidate schedule for any number of its workloads, checked before it is timed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from dlas_mlir.codegen.chosen import print_chosen
+from dlas_mlir.codegen.schedule import Schedule
+from dlas_mlir.compiler import cache
+from dlas_mlir.compiler.job import Job
+from dlas_mlir.compiler.network import Network
+from dlas_mlir.compiler.presets import Preset
+from dlas_mlir.errors import DlasError
+from dlas_mlir.measure.trials import Status
+from dlas_mlir.runtime.client import Worker
+from dlas_mlir.runtime.devices import Device
+from dlas_mlir.tuning.gate import measuring, working
+from dlas_mlir.tuning.timing import kernel_samples
+
+# The schedule of each workload that has another than the rule's, by its exact key.
+Assignment = Mapping[str, Schedule]
+
+
+class BuildError(DlasError):
+    """A build that came to nothing, and how."""
+
+    def __init__(self, status: Status, message: str) -> None:
+        super().__init__(message)
+        self.status: Status = status
+
+
+@dataclass(frozen=True)
+class Build:
+    """A compiled network: its file, what it dispatches (name, layer, workload), seconds it took."""
+
+    assignment: Assignment
+    vmfb: Path
+    dispatches: tuple[Mapping[str, str], ...]
+    seconds: float
+
+    @property
+    def fallen_back(self) -> set[str]:
+        """The workloads that have no kernel of ours."""
+        made = {dispatch["workload"] for dispatch in self.dispatches}
+        return {key for key in self.assignment if key not in made}
+
+    def discard(self) -> None:
+        """Remove its files."""
+        shutil.rmtree(self.vmfb.parent, ignore_errors=True)
+
+
+@dataclass
+class Builder:
+    """Makes builds of `network` in `folder`, each stage within `timeout` seconds (None: any time)."""
+
+    network: Network
+    preset: Preset
+    title: str
+    device: Device
+    folder: Path
+    timeout: float | None
+    count: int = 0
+
+    def build(self, assignment: Assignment) -> Build:
+        """The network with these schedules. Raises BuildError."""
+        self.count += 1
+        folder = self.folder / f"build{self.count}"
+        folder.mkdir()
+        start = perf_counter()
+        records = folder / "schedules.jsonl"
+        cache.write_atomically(records, print_chosen({key: s.to_value() for key, s in assignment.items()}))
+        module, vmfb = folder / "module.mlirbc", folder / "module.vmfb"
+        job = Job(self.title, self.network.module, self.network.pipeline(records), self.preset.iree_flags, self.timeout)
+        try:
+            with working():
+                job.run_pipeline(module, None)
+                dispatches = job.iree_compile(module, vmfb)
+        except DlasError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            stopped = "was stopped: it took more" in str(error)
+            raise BuildError("timeout" if stopped else "compile-error", str(error)) from None
+        module.unlink()
+        return Build(assignment, vmfb, tuple(dispatches), perf_counter() - start)
+
+    def build_all(self, assignments: Sequence[Assignment], jobs: int) -> list[Build | BuildError]:
+        """Several, `jobs` at a time."""
+
+        def one(assignment: Assignment) -> Build | BuildError:
+            try:
+                return self.build(assignment)
+            except BuildError as error:
+                return error
+
+        with ThreadPoolExecutor(jobs) as pool:
+            return list(pool.map(one, assignments))
+
+    @contextmanager
+    def _loaded(self, build: Build, golden: Path | None, timeout: float | None) -> Iterator[Worker]:
+        with Worker(build.vmfb, self.device, golden, timeout=timeout) as worker:
+            yield worker
+
+    def check(self, build: Build, expected: Path, timeout: float | None) -> None:
+        """Compare its outputs with those in the .npz file `expected`. Raises BuildError."""
+        try:
+            with self._loaded(build, expected, timeout) as worker:
+                check = worker.check()
+        except DlasError as error:
+            raise BuildError(_how(error), str(error)) from None
+        if not check.verified:
+            raise BuildError("wrong", check.reason)
+
+    def time(
+        self, build: Build, inputs: Sequence[np.ndarray], calls: int, timeout: float | None
+    ) -> dict[str, tuple[int, ...]]:
+        """Nanoseconds of each workload's kernels in each of some calls. Raises BuildError."""
+        try:
+            with measuring():
+                return kernel_samples(build.vmfb, build.dispatches, self.device, inputs, calls=calls, timeout=timeout)
+        except DlasError as error:
+            raise BuildError(_how(error), str(error)) from None
+
+
+def _how(error: DlasError) -> Status:
+    text = str(error)
+    return "timeout" if "no answer within" in text or "it took more than" in text else "crash"
+
+
+def halves(assignment: Assignment) -> list[Assignment]:
+    """An assignment in two, to find out which of its schedules is at fault."""
+    keys = list(assignment)
+    middle = len(keys) // 2
+    return [{key: assignment[key] for key in part} for part in (keys[:middle], keys[middle:])]

@@ -1,0 +1,51 @@
+"""The time of each kernel of a network, in place: its caches are as warm as in a call, its neighbours are the true ones."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dlas_mlir.runtime.devices import Device
+from dlas_mlir.runtime.profile import DispatchTime, profile_dispatches
+
+# Nanoseconds of each call, by the exact key of the workload: the sum over its kernels.
+Samples = Mapping[str, tuple[int, ...]]
+
+
+def kernel_samples(
+    vmfb: Path,
+    dispatches: Sequence[Mapping[str, str]],
+    device: Device,
+    inputs: Sequence[np.ndarray],
+    *,
+    calls: int,
+    timeout: float | None,
+) -> dict[str, tuple[int, ...]]:
+    """Profile `calls` calls of an artifact. Raises DlasError."""
+    times = profile_dispatches(vmfb, device, inputs, calls=calls, timeout=timeout)
+    found: dict[str, list[tuple[int, ...]]] = defaultdict(list)
+    for time, key in zip(times, workloads_of(times, dispatches), strict=True):
+        if key:
+            found[key].append(time.ns)
+    return {key: tuple(map(sum, zip(*parts, strict=True))) for key, parts in found.items()}
+
+
+def workloads_of(times: Sequence[DispatchTime], dispatches: Sequence[Mapping[str, str]]) -> list[str]:
+    """The workload of each dispatch that was timed: equal code is shared, so the n-th use of a name tells."""
+    uses: dict[str, list[str]] = defaultdict(list)
+    for dispatch in dispatches:
+        uses[dispatch["name"]].append(dispatch["workload"])
+    found = []
+    for time in times:
+        left = uses.get(time.name)
+        found.append((left.pop(0) if len(left) > 1 else left[0]) if left else "")
+    return found
+
+
+def typical(samples: Sequence[int]) -> float:
+    """The lower quartile: other processes only ever add."""
+    return statistics.quantiles(samples, n=4)[0] if len(samples) > 1 else float(samples[0])

@@ -1,0 +1,490 @@
+"""Tuning a network: every build tests one candidate of every workload, in place, beside the rule's schedules."""
+
+from __future__ import annotations
+
+import fnmatch
+import secrets
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from dlas_mlir import process
+from dlas_mlir.codegen import backends
+from dlas_mlir.codegen.digest import kernel_digest
+from dlas_mlir.codegen.schedule import Schedule, ScheduleError
+from dlas_mlir.codegen.workload import Workload
+from dlas_mlir.compiler import cache, tuned
+from dlas_mlir.compiler.frontend.importer import import_model
+from dlas_mlir.compiler.job import Clock
+from dlas_mlir.compiler.network import Network, network_of
+from dlas_mlir.compiler.presets import Preset, load_preset
+from dlas_mlir.errors import DlasError
+from dlas_mlir.measure.stats import Comparison
+from dlas_mlir.measure.trials import Environment, Known, Place, Trial, Trials, Winner
+from dlas_mlir.opt.base import PassError
+from dlas_mlir.runtime.client import Worker
+from dlas_mlir.runtime.devices import Device, resolve, usable_cpus
+from dlas_mlir.tuning.build import Assignment, Build, Builder, BuildError, halves
+from dlas_mlir.tuning.final import AGAIN, RULE, Final, Verdict
+from dlas_mlir.tuning.gate import measuring
+from dlas_mlir.tuning.report import KernelResult, Report
+from dlas_mlir.tuning.search import Experience, Search
+from dlas_mlir.tuning.timing import typical
+
+Say = Callable[[str], None]
+# How long a build is profiled, and with how many calls.
+_SECONDS = 0.4
+_CALLS = (5, 100)
+# A build may take this many times as long as the first one, to compile and to run.
+_PATIENCE = 10.0
+_LEAST_SECONDS = 30.0
+# Nothing can be said of a machine whose kernels differ by this from themselves.
+_TOO_NOISY = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a search may take.
+
+    `trials` is how many schedules are tried for each workload at most, `budget` the seconds for all (None: any time).
+    `layers` is a pattern as of a shell: kernels of other layers keep the rule's schedule. Without `seed` the search
+    starts from the naive schedule and knows neither the rule nor records. `jobs` are compilers at a time.
+    """
+
+    trials: int = 64
+    budget: float | None = None
+    layers: str = "*"
+    seed: bool = True
+    resume: bool = False
+    jobs: int = 0
+    finalists: int = 3
+    rounds: int = 6
+    timeout: float | None = process.LIMIT
+
+
+@dataclass
+class Task:
+    """One workload of a network, and the search for its schedule. `layers` are those that it does, `share` is its part
+    of the time of a call with the rule's schedules, `rule_ns` nanoseconds of a call."""
+
+    workload: Workload
+    rule: Schedule
+    layers: tuple[str, ...]
+    primitive: str
+    place: Place
+    search: Search
+    rule_kernel: str
+    kernels: dict[str, Schedule] = field(default_factory=dict)
+    rule_ns: float = 0.0
+    share: float = 0.0
+    tried: int = 0
+    earlier: int = 0
+
+    @property
+    def key(self) -> str:
+        """The exact key of the workload."""
+        return self.workload.exact
+
+    @property
+    def best_ratio(self) -> float:
+        """The best time so far over the rule's."""
+        ranked = self.search.ranked()
+        return ranked[0][1] if ranked else 1.0
+
+
+class Tuner:
+    """A search over all workloads of one network, for a `with` statement: it works in a folder of its own."""
+
+    def __init__(
+        self, model: str, preset: str, threads: int, settings: Settings, trials: Trials, say: Say, **source: object
+    ) -> None:
+        """Import `model` and list its kernels. Raises DlasError."""
+        self.settings, self.trials, self.say = settings, trials, say
+        self.threads, self.model = threads, model
+        self.began = time.monotonic()
+        self.run = secrets.token_hex(8)
+        self.preset: Preset = load_preset(preset, threads=threads)
+        self.device: Device = resolve(self.preset.device, threads)
+        clock = Clock(say)
+        with clock.stage(f"import {model}", "import"):
+            self.imported = import_model(model, timeout=settings.timeout, **source)  # pyright: ignore[reportArgumentType]
+        self.network: Network = network_of(self.imported, self.preset, clock, settings.timeout)
+        self.environment: Environment = tuned.environment()
+        self.experience = Experience()
+        self.tasks = self._tasks()
+        self.jobs = settings.jobs or max(1, len(usable_cpus()))
+        self.failures: dict[str, int] = {}
+        self.ready = False
+
+    def __enter__(self) -> Tuner:
+        self._workspace = cache.workspace()
+        self.folder = self._workspace.__enter__()
+        self.builder = Builder(
+            self.network,
+            self.preset,
+            f"{self.imported.name} for {self.preset.name}",
+            self.device,
+            self.folder,
+            self.settings.timeout,
+        )
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._workspace.__exit__(None, None, None)
+
+    def _tasks(self) -> dict[str, Task]:
+        kernels: dict[str, list] = {}
+        for kernel in self.network.kernels:
+            kernels.setdefault(kernel.workload.exact, []).append(kernel)
+        found = {}
+        for key, same in kernels.items():
+            names = tuple(kernel.layer for kernel in same)
+            if not any(fnmatch.fnmatchcase(name, self.settings.layers) for name in names):
+                continue
+            found[key] = self._task(same[0].workload, same[0].rule, names, same[0].primitive)
+        if not self.network.kernels:
+            raise DlasError(f"{self.model}: no kernel of ours is in it, so there is nothing to tune")
+        if not found:
+            known = ", ".join(dict.fromkeys(kernel.layer for kernel in self.network.kernels if kernel.layer))
+            raise DlasError(f"{self.model}: no layer is called `{self.settings.layers}`; there are {known}")
+        self.trials.know(
+            Known(key, task.workload.anchor, task.workload.family, task.workload.to_json())
+            for key, task in found.items()
+        )
+        return found
+
+    def _task(self, workload: Workload, rule_value: dict, layers: tuple[str, ...], primitive: str) -> Task:
+        rule = backends.read_schedule(rule_value, workload)
+        target = self.preset.target
+        place = tuned.place_of(workload, self.preset, self.threads)
+        start, seeds = rule, self._seeds(place, workload)
+        if not self.settings.seed:
+            start, seeds = backends.backend_of(rule).naive(workload, target), ()
+        search = Search(workload, target, start, seeds, self.experience)  # pyright: ignore[reportArgumentType]
+        if start != rule:
+            search.results.clear()
+            search.results[start] = None
+        digest = kernel_digest(workload, rule)
+        return Task(workload, rule, layers, primitive, place, search, digest, {digest: rule})
+
+    def _seeds(self, place: Place, workload: Workload) -> tuple[Schedule, ...]:
+        """What earlier searches found best here, whatever they were measured with."""
+        found = []
+        for winner in self.trials.winners("workload = ? AND target = ?", (place.workload, place.target)):
+            if winner.schedule is not None:
+                try:
+                    found.append(backends.read_schedule(winner.schedule, workload))
+                except ScheduleError:
+                    continue
+        return tuple(reversed(found))
+
+    # Search.
+
+    def search(self) -> None:
+        """Try schedules until trials or time are used up. Ctrl-C passes, with all that was found kept."""
+        self.baseline = self._baseline()
+        self.ready = True
+        self._resume()
+        while self.left() > 0:
+            assignments = [assignment for _ in range(self.jobs) if (assignment := self._next())]
+            if not assignments:
+                break
+            self._round(assignments)
+            self._report()
+
+    def left(self) -> float:
+        """Seconds that are left; infinite without a budget."""
+        if self.settings.budget is None:
+            return float("inf")
+        return self.settings.budget - (time.monotonic() - self.began)
+
+    def _baseline(self) -> Build:
+        """The rule's build: what all are compared with. It says what is right, and how long things may take."""
+        self.say(f"compile {self.model} with the rule's schedules")
+        build = self.builder.build({})
+        self.say(f"check {self.model} with the rule's schedules")
+        with Worker(build.vmfb, self.device, self.imported.golden, timeout=self.settings.timeout) as worker:
+            if self.imported.golden is not None:
+                check = worker.check()
+                if not check.verified:
+                    raise DlasError(f"{self.model} for {self.preset.name}: {check.reason}; there is nothing to tune")
+            self.inputs: Sequence[np.ndarray] = worker.examples()
+            outputs = worker.run()
+            call_s = min(worker.turn(min_seconds=0.2, min_count=3).ns) / 1e9
+        self.expected = self._expected(outputs)
+        self.calls = max(_CALLS[0], min(_CALLS[1], int(_SECONDS / call_s)))
+        self.builder.timeout = max(_LEAST_SECONDS, _PATIENCE * build.seconds)
+        self.run_timeout = max(_LEAST_SECONDS, _PATIENCE * call_s * self.calls)
+        samples = self.builder.time(build, self.inputs, self.calls, self.run_timeout)
+        total = sum(typical(ns) for ns in samples.values()) or 1.0
+        for key, task in self.tasks.items():
+            if key in samples:
+                task.rule_ns = typical(samples[key])
+                task.share = task.rule_ns / total
+        self.call_s = call_s
+        return build
+
+    def _expected(self, outputs: Sequence[np.ndarray]) -> Path:
+        """The rule's outputs as golden ones: candidates are held to them by the element type of the network."""
+        arrays = {f"input_{i}": value for i, value in enumerate(self.inputs)}
+        arrays |= {f"output_{i}": value for i, value in enumerate(outputs)}
+        if self.imported.golden is not None:
+            with np.load(self.imported.golden, allow_pickle=False) as golden:
+                if "element" in golden.files:
+                    arrays["element"] = golden["element"]
+        if self.preset.element:
+            arrays["element"] = np.array(self.preset.element)
+        arrays["reference"] = np.array("the rule's schedules")
+        path = self.folder / "expected.npz"
+        with path.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        return path
+
+    def _resume(self) -> None:
+        """What was tried here before, with what is installed now, is known already."""
+        for task in self.tasks.values():
+            for trial in self.trials.trials(task.place):
+                if trial.environment != self.environment:
+                    continue
+                try:
+                    schedule = backends.read_schedule(trial.schedule, task.workload)
+                except ScheduleError:
+                    continue
+                task.search.known(schedule, trial.ratio if trial.status == "ok" else None)
+                task.earlier += 1
+
+    def _next(self) -> Assignment:
+        """A candidate for each workload that may have one more."""
+        found: dict[str, Schedule] = {}
+        for key, task in self.tasks.items():
+            used = task.tried + (task.earlier if self.settings.resume else 0)
+            if used < self.settings.trials and (schedule := self._candidate(task)) is not None:
+                found[key] = schedule
+                task.tried += 1
+        return found
+
+    def _candidate(self, task: Task) -> Schedule | None:
+        """The next schedule that makes a kernel unlike those before, and that nobody else tries."""
+        while (schedule := task.search.propose()) is not None:
+            try:
+                digest = kernel_digest(task.workload, schedule)
+            except PassError as error:
+                self._record(task, schedule, Outcome("fallback", message=str(error)))
+                continue
+            if (same := task.kernels.setdefault(digest, schedule)) != schedule:
+                task.search.tell(schedule, task.search.results.get(same))
+                continue
+            if self.trials.claim(self._trial(task, schedule, Outcome("running", kernel=digest))):
+                return schedule
+        return None
+
+    def _round(self, assignments: Sequence[Assignment]) -> None:
+        builds = self.builder.build_all(assignments, self.jobs)
+        base: Mapping[str, tuple[int, ...]] | None = None
+        for assignment, build in zip(assignments, builds, strict=True):
+            if base is None:
+                base = self.builder.time(self.baseline, self.inputs, self.calls, self.run_timeout)
+            self._settle(assignment, build, base)
+
+    def _settle(self, assignment: Assignment, build: Build | BuildError, base: Mapping[str, tuple[int, ...]]) -> None:
+        """Time a build and record its candidates; where it fails, find out which of them is at fault."""
+        try:
+            if isinstance(build, BuildError):
+                raise build
+            try:
+                self.builder.check(build, self.expected, self.run_timeout)
+                samples = self.builder.time(build, self.inputs, self.calls, self.run_timeout)
+            finally:
+                build.discard()
+        except BuildError as error:
+            if len(assignment) == 1:
+                ((key, schedule),) = assignment.items()
+                self._record(self.tasks[key], schedule, Outcome(error.status, message=str(error)))
+                return
+            for part in halves(assignment):
+                (again,) = self.builder.build_all([part], 1)
+                self._settle(part, again, base)
+            return
+        for key, schedule in assignment.items():
+            if key in build.fallen_back or key not in samples or key not in base:
+                self._record(self.tasks[key], schedule, Outcome("fallback", message="left to iree-compile's own code"))
+                continue
+            ratio = typical(samples[key]) / typical(base[key])
+            self._record(self.tasks[key], schedule, Outcome("ok", ratio, (samples[key], base[key])))
+
+    def _record(self, task: Task, schedule: Schedule, outcome: Outcome) -> None:
+        task.search.tell(schedule, outcome.ratio)
+        if outcome.status != "ok":
+            self.failures[outcome.status] = self.failures.get(outcome.status, 0) + 1
+        digest = next((digest for digest, known in task.kernels.items() if known == schedule), "")
+        self.trials.add(
+            self._trial(
+                task, schedule, Outcome(outcome.status, outcome.ratio, outcome.samples, outcome.message, digest)
+            )
+        )
+
+    def _trial(self, task: Task, schedule: Schedule, outcome: Outcome) -> Trial:
+        return Trial(
+            place=task.place,
+            environment=self.environment,
+            schedule=schedule.to_value(),
+            status=outcome.status,
+            kernel=outcome.kernel,
+            ratio=outcome.ratio,
+            samples=outcome.samples,
+            message=outcome.message[:2000],
+            model=self.model,
+            run=self.run,
+        )
+
+    def _report(self) -> None:
+        done = max((task.tried for task in self.tasks.values()), default=0)
+        gain = sum(task.share * (1 - min(1.0, task.best_ratio)) for task in self.tasks.values())
+        faster = sum(task.best_ratio < 0.98 for task in self.tasks.values())
+        spent = time.monotonic() - self.began
+        left = min(self.left(), spent / max(done, 1) * (self.settings.trials - done))
+        self.say(
+            f"tune {self.model}, threads {self.threads}: {done} of {self.settings.trials} schedules, some {_minutes(left)} left; "
+            f"{faster} of {len(self.tasks)} kernels look faster, {100 * gain:.1f} % of the time"
+        )
+
+    # The end.
+
+    def finish(self, interrupted: bool = False) -> Report:
+        """Compare the best candidates with the rule's schedules once more, in turns, write winners, time the network."""
+        final = Final(self.builder, self.inputs, self.calls, self.run_timeout, self.settings.rounds, self.say)
+        builds = self._finalists()
+        verdicts = final.judge({RULE: self.baseline, AGAIN: self.baseline, **builds}) if builds else {}
+        won: dict[str, Verdict] = {}
+        for key, found in verdicts.items():
+            best = min(found.values(), key=lambda verdict: verdict.ratio)
+            if best.wins:
+                won[key] = best
+        network, note = self._network(final, won)
+        noise = _noise(verdicts)
+        if not won and noise > _TOO_NOISY:
+            note = (
+                f"the machine is too noisy to decide: the rule's own times differ by {100 * noise:.0f} % from round to "
+                "round; the rule's schedules stay"
+            )
+        if network.verdict == "slower" or network.ratio > 1:
+            won, note = {}, "the whole network is no faster with the schedules that won alone, so the rule's stay"
+            network = Comparison(1.0, 1.0, 1.0, network.band)
+        for key, task in self.tasks.items():
+            self._win(task, won.get(key))
+        return self._reported(won, verdicts, network, interrupted, note)
+
+    def _finalists(self) -> dict[str, Build]:
+        """Builds with the best, the second best and so on of each workload whose best looks faster."""
+        wanted: list[dict[str, Schedule]] = [{} for _ in range(self.settings.finalists)]
+        for key, task in self.tasks.items():
+            better = [schedule for schedule, ratio in task.search.ranked() if ratio < 0.99 and schedule != task.rule]
+            for assignment, schedule in zip(wanted, better, strict=False):
+                assignment[key] = schedule
+        wanted = [assignment for assignment in wanted if assignment]
+        self.say(f"compile the best {len(wanted)} candidates of {len(wanted[0]) if wanted else 0} kernels")
+        found = {}
+        for number, build in enumerate(self.builder.build_all(wanted, self.jobs)):
+            if isinstance(build, Build) and self._is_right(build):
+                found[f"candidates {number + 1}"] = build
+        return found
+
+    def _is_right(self, build: Build) -> bool:
+        try:
+            self.builder.check(build, self.expected, self.run_timeout)
+        except BuildError:
+            return False
+        return True
+
+    def _network(self, final: Final, won: Mapping[str, Verdict]) -> tuple[Comparison, str]:
+        if not won:
+            return Comparison(1.0, 1.0, 1.0, 0.0), "nothing is faster than the rule's schedules"
+        self.say("compile the network with what won")
+        build = self.builder.build({key: verdict.schedule for key, verdict in won.items()})
+        self.builder.check(build, self.expected, self.run_timeout)
+        with measuring():
+            return final.network(build, self.baseline, self.expected), ""
+
+    def _win(self, task: Task, verdict: Verdict | None) -> None:
+        """Write what the search came to."""
+        digest = kernel_digest(task.workload, verdict.schedule) if verdict else ""
+        self.trials.win(
+            Winner(
+                place=task.place,
+                environment=self.environment,
+                schedule=verdict.schedule.to_value() if verdict else None,
+                ratio=verdict.ratio if verdict else 1.0,
+                low=verdict.low if verdict else 1.0,
+                high=verdict.high if verdict else 1.0,
+                kernel=digest,
+                rule_kernel=task.rule_kernel,
+                trials=task.tried + task.earlier,
+                model=self.model,
+            )
+        )
+
+    def _reported(
+        self,
+        won: Mapping[str, Verdict],
+        verdicts: Mapping[str, Mapping[str, Verdict]],
+        network: Comparison,
+        interrupted: bool,
+        note: str,
+    ) -> Report:
+        kernels = []
+        for key, task in sorted(self.tasks.items(), key=lambda item: -item[1].share):
+            found = won.get(key) or min(verdicts.get(key, {}).values(), key=lambda v: v.ratio, default=None)
+            kernels.append(
+                KernelResult(
+                    workload=key,
+                    layers=task.layers,
+                    primitive=task.primitive,
+                    share=100 * task.share,
+                    trials=task.tried,
+                    ratio=found.ratio if found else 1.0,
+                    low=found.low if found else 1.0,
+                    high=found.high if found else 1.0,
+                    rule=task.rule.to_value(),
+                    schedule=won[key].schedule.to_value() if key in won else None,
+                )
+            )
+        return Report(
+            model=self.model,
+            preset=self.preset.name,
+            threads=self.threads,
+            ratio=network.ratio,
+            low=network.low,
+            high=network.high,
+            verdict=network.verdict,
+            seconds=time.monotonic() - self.began,
+            builds=self.builder.count,
+            failures=self.failures,
+            interrupted=interrupted,
+            kernels=tuple(kernels),
+            note=note,
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one candidate."""
+
+    status: str
+    ratio: float | None = None
+    samples: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+    message: str = ""
+    kernel: str = ""
+
+
+def _noise(verdicts: Mapping[str, Mapping[str, Verdict]]) -> float:
+    """How far the rule's schedules are from themselves: the median over all kernels."""
+    found = [verdict.noise for same in verdicts.values() for verdict in same.values()]
+    return statistics.median(found) if found else 0.0
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
