@@ -56,8 +56,8 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Tune each model, print a table for each, and write JSON. Raises DlasError."""
     from dlas_mlir.compiler.cache import write_atomically
+    from dlas_mlir.tuning.task import Settings
     from dlas_mlir.tuning.tune import tune
-    from dlas_mlir.tuning.tuner import Settings
 
     if args.json:
         check_writable(args.json)

@@ -66,7 +66,8 @@ def _changes(
             sizes = {loop: size for loop, size in other.tile if loop not in reductions}
             kept = {loop: size for loop, size in tile.items() if loop in reductions}
             yield "tile", {"tile": {**kept, **sizes} if workload.sparsity is None else dict(other.tile)}
-    yield from (("distribute", {"distribute": parts}) for parts in _distributions(workload, schedule))
+    for parts in _distributions(workload, schedule):
+        yield "distribute", {"distribute": parts}
     if workload.sparsity is not None:
         return  # what else there is follows from the tile
     for loop in workload.parallel:
@@ -76,8 +77,10 @@ def _changes(
         if workload.root.dot is None or loop != workload.names[-1]:
             for size in _divisors(workload.extents[loop], target.cost.unrolled_reduction):
                 yield "unroll", {"tile": {**tile, loop: size}}
-    yield from (("order", {"order": order}) for order in _orders(schedule, reductions, of_reductions=False))
-    yield from (("reduce", {"order": order}) for order in _orders(schedule, reductions, of_reductions=True))
+    for order in _orders(schedule, reductions, of_reductions=False):
+        yield "order", {"order": order}
+    for order in _orders(schedule, reductions, of_reductions=True):
+        yield "reduce", {"order": order}
     for lanes in (schedule.lanes // 2, schedule.lanes * 2):
         if 2 <= lanes <= target.lanes(32) and lanes <= workload.extents[schedule.vector]:
             yield "lanes", {"lanes": lanes, "tile": {**tile, schedule.vector: lanes}}

@@ -18,7 +18,7 @@ from dlas_mlir.compiler.keys import DISTRIBUTIONS, own_sources
 from dlas_mlir.compiler.presets import Preset
 from dlas_mlir.errors import DlasError
 from dlas_mlir.opt.pipeline import Pipeline, PythonPass, parse_pipeline
-from dlas_mlir.passes.schedule.attach_schedules import AttachSchedulesPass
+from dlas_mlir.passes.schedule.attach_schedules import TUNED, AttachSchedulesPass
 
 _RECORD = "network.json"
 _PROCESS = "dlas_mlir.compiler.network_process"
@@ -55,7 +55,7 @@ class Cut:
     @property
     def is_open(self) -> bool:
         """Whether it asks for tuned schedules, and says not which."""
-        return self.attach.schedule == "tuned" and not self.attach.records
+        return self.attach.schedule == TUNED and not self.attach.records
 
     def with_schedules(self, records: Path) -> str:
         """The pipeline's text with the schedules in the file `records`, and the rule's for other kernels."""
@@ -79,7 +79,7 @@ class Network:
 
 
 def _attaching(records: Path) -> Pipeline:
-    return Pipeline((PythonPass(AttachSchedulesPass(schedule="tuned", records=str(records))),))
+    return Pipeline((PythonPass(AttachSchedulesPass(schedule=TUNED, records=str(records))),))
 
 
 def network_of(

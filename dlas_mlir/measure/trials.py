@@ -203,9 +203,9 @@ CREATE INDEX workloads_by_family ON workloads (family)
         if place is not None:
             where, arguments = f"{where} AND workload = ? AND target = ? AND threads = ?", _at(place)
         query = (
-            "SELECT workload, target, target_name, threads, environments.json, schedule, status, kernel, ratio, samples,"
-            f" message, model, run, date FROM trials JOIN environments ON environments.id = environment WHERE {where} "
-            "ORDER BY trials.id"
+            "SELECT workload, target, target_name, threads, environments.json, schedule, status, kernel, ratio, "
+            "samples, message, model, run, date FROM trials JOIN environments ON environments.id = environment "
+            f"WHERE {where} ORDER BY trials.id"
         )
         with self._told():
             for row in self._connection.execute(query, arguments):
@@ -231,8 +231,8 @@ CREATE INDEX workloads_by_family ON workloads (family)
             row = (*_at(winner.place, named=True), self._environment(winner.environment), schedule, winner.ratio)
             rest = (winner.low, winner.high, winner.kernel, winner.rule_kernel, winner.trials, winner.model)
             self._connection.execute(
-                "INSERT OR REPLACE INTO winners (workload, target, target_name, threads, environment, schedule, ratio,"
-                " low, high, kernel, rule_kernel, trials, model, date) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO winners (workload, target, target_name, threads, environment, schedule, ratio, "
+                f"low, high, kernel, rule_kernel, trials, model, date) VALUES ({_places(14)})",
                 (*row, *rest, winner.date or now()),
             )
 
@@ -240,9 +240,9 @@ CREATE INDEX workloads_by_family ON workloads (family)
         """Those for which the SQL condition `where` holds, over workload, target, target_name, threads and model; the
         latest last."""
         query = (
-            "SELECT workload, target, target_name, threads, environments.json, schedule, ratio, low, high, kernel,"
-            f" rule_kernel, trials, model, date FROM winners JOIN environments ON environments.id = environment WHERE {where} "
-            "ORDER BY date, winners.id"
+            "SELECT workload, target, target_name, threads, environments.json, schedule, ratio, low, high, kernel, "
+            "rule_kernel, trials, model, date FROM winners JOIN environments ON environments.id = environment "
+            f"WHERE {where} ORDER BY date, winners.id"
         )
         with self._told():
             for row in self._connection.execute(query, arguments):
@@ -268,8 +268,8 @@ CREATE INDEX workloads_by_family ON workloads (family)
 
     def _insert(self, trial: Trial, environment: int) -> None:
         self._connection.execute(
-            "INSERT OR REPLACE INTO trials (workload, target, target_name, threads, environment, schedule, status, kernel,"
-            " ratio, samples, message, model, run, date, owner) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO trials (workload, target, target_name, threads, environment, schedule, status, "
+            f"kernel, ratio, samples, message, model, run, date, owner) VALUES ({_places(15)})",
             (
                 *_at(trial.place, named=True),
                 environment,
@@ -317,6 +317,10 @@ def _at(place: Place, *, named: bool = False) -> tuple[Any, ...]:
     if named:
         return (place.workload, place.target, place.target_name, place.threads)
     return (place.workload, place.target, place.threads)
+
+
+def _places(count: int) -> str:
+    return ", ".join("?" * count)
 
 
 def _place(row: tuple[Any, ...]) -> Place:

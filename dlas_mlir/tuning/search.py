@@ -53,27 +53,23 @@ class Experience:
 
 @dataclass
 class Search:
-    """Proposes schedules and is told what they came to. `seeds` are tried first, after `start`, which all ratios are
-    relative to (it need not be in the space)."""
+    """Proposes schedules and is told what they came to, as times over the rule's. It begins at `start`, of which the
+    ratio is known or not; `seeds` are tried first."""
 
     workload: Workload
     target: CpuTarget
     start: Schedule
+    start_ratio: float | None = 1.0
     seeds: tuple[Schedule, ...] = ()
     experience: Experience = field(default_factory=Experience)
     random: random.Random = field(default_factory=lambda: random.Random(0))
 
     def __post_init__(self) -> None:
-        self.results: dict[Schedule, float | None] = {self.start: 1.0}
+        self.results: dict[Schedule, float | None] = {self.start: self.start_ratio}
         self._centre = self.start
         self._proposed: dict[Schedule, tuple[Kind, Schedule] | None] = {self.start: None}
         self._seeds = list(self.seeds)
         self._queues = self._moves_of(self.start)
-
-    @property
-    def best(self) -> Schedule:
-        """The fastest of what was measured."""
-        return min((s for s, ratio in self.results.items() if ratio is not None), key=self._ratio)
 
     def _ratio(self, schedule: Schedule) -> float:
         return self.results[schedule] or math.inf

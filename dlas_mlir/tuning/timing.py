@@ -1,4 +1,4 @@
-"""The time of each kernel of a network, in place: its caches are as warm as in a call, its neighbours are the true ones."""
+"""The time of each kernel of a network, in place: with the true neighbours, and caches as warm as in a call."""
 
 from __future__ import annotations
 

@@ -7,8 +7,10 @@ from pathlib import Path
 from dlas_mlir.compiler import tuned
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.trials import Trials
+from dlas_mlir.tuning.conclude import conclude
 from dlas_mlir.tuning.report import Report
-from dlas_mlir.tuning.tuner import Say, Settings, Tuner
+from dlas_mlir.tuning.task import Settings
+from dlas_mlir.tuning.tuner import Say, Tuner
 
 
 def tune(
@@ -29,9 +31,10 @@ def tune(
     what was found by then is compared and kept; a second one leaves that out: trials are kept all the same. Raises
     DlasError.
     """
-    with open_trials(Path(db) if db is not None else tuned.database()) as trials, Tuner(
-        model, preset, threads, settings or Settings(), trials, say, inputs=inputs, weights=weights
-    ) as tuner:
+    with (
+        open_trials(Path(db) if db is not None else tuned.database()) as trials,
+        Tuner(model, preset, threads, settings or Settings(), trials, say, inputs=inputs, weights=weights) as tuner,
+    ):
         interrupted = False
         try:
             tuner.search()
@@ -40,7 +43,7 @@ def tune(
                 raise
             interrupted = True
             say("stopped: what was found so far is compared; Ctrl-C again leaves that out")
-        return tuner.finish(interrupted)
+        return conclude(tuner, interrupted)
 
 
 def open_trials(file: Path) -> Trials:

@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import fnmatch
 import secrets
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from dlas_mlir import process
 from dlas_mlir.codegen import backends
 from dlas_mlir.codegen.digest import kernel_digest
 from dlas_mlir.codegen.schedule import Schedule, ScheduleError
-from dlas_mlir.codegen.workload import Workload
 from dlas_mlir.compiler import cache, tuned
 from dlas_mlir.compiler.frontend.importer import import_model
 from dlas_mlir.compiler.job import Clock
-from dlas_mlir.compiler.network import Network, network_of
-from dlas_mlir.compiler.presets import Preset, load_preset
+from dlas_mlir.compiler.network import network_of
+from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.errors import DlasError
-from dlas_mlir.measure.stats import Comparison
-from dlas_mlir.measure.trials import Environment, Known, Place, Trial, Trials, Winner
+from dlas_mlir.measure.trials import Status, Trial, Trials
 from dlas_mlir.opt.base import PassError
 from dlas_mlir.runtime.client import Worker
-from dlas_mlir.runtime.devices import Device, resolve, usable_cpus
+from dlas_mlir.runtime.devices import resolve, usable_cpus
 from dlas_mlir.tuning.build import Assignment, Build, Builder, BuildError, halves
-from dlas_mlir.tuning.final import AGAIN, RULE, Final, Verdict
-from dlas_mlir.tuning.gate import measuring
-from dlas_mlir.tuning.report import KernelResult, Report
-from dlas_mlir.tuning.search import Experience, Search
+from dlas_mlir.tuning.task import Settings, Task, tasks_of
 from dlas_mlir.tuning.timing import typical
 
 Say = Callable[[str], None]
@@ -42,58 +34,17 @@ _CALLS = (5, 100)
 # A build may take this many times as long as the first one, to compile and to run.
 _PATIENCE = 10.0
 _LEAST_SECONDS = 30.0
-# Nothing can be said of a machine whose kernels differ by this from themselves.
-_TOO_NOISY = 0.05
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What a search may take.
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one candidate."""
 
-    `trials` is how many schedules are tried for each workload at most, `budget` the seconds for all (None: any time).
-    `layers` is a pattern as of a shell: kernels of other layers keep the rule's schedule. Without `seed` the search
-    starts from the naive schedule and knows neither the rule nor records. `jobs` are compilers at a time.
-    """
-
-    trials: int = 64
-    budget: float | None = None
-    layers: str = "*"
-    seed: bool = True
-    resume: bool = False
-    jobs: int = 0
-    finalists: int = 3
-    rounds: int = 6
-    timeout: float | None = process.LIMIT
-
-
-@dataclass
-class Task:
-    """One workload of a network, and the search for its schedule. `layers` are those that it does, `share` is its part
-    of the time of a call with the rule's schedules, `rule_ns` nanoseconds of a call."""
-
-    workload: Workload
-    rule: Schedule
-    layers: tuple[str, ...]
-    primitive: str
-    place: Place
-    search: Search
-    rule_kernel: str
-    kernels: dict[str, Schedule] = field(default_factory=dict)
-    rule_ns: float = 0.0
-    share: float = 0.0
-    tried: int = 0
-    earlier: int = 0
-
-    @property
-    def key(self) -> str:
-        """The exact key of the workload."""
-        return self.workload.exact
-
-    @property
-    def best_ratio(self) -> float:
-        """The best time so far over the rule's."""
-        ranked = self.search.ranked()
-        return ranked[0][1] if ranked else 1.0
+    status: Status
+    ratio: float | None = None
+    samples: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+    message: str = ""
+    kernel: str = ""
 
 
 class Tuner:
@@ -107,15 +58,14 @@ class Tuner:
         self.threads, self.model = threads, model
         self.began = time.monotonic()
         self.run = secrets.token_hex(8)
-        self.preset: Preset = load_preset(preset, threads=threads)
-        self.device: Device = resolve(self.preset.device, threads)
+        self.preset = load_preset(preset, threads=threads)
+        self.device = resolve(self.preset.device, threads)
         clock = Clock(say)
         with clock.stage(f"import {model}", "import"):
             self.imported = import_model(model, timeout=settings.timeout, **source)  # pyright: ignore[reportArgumentType]
-        self.network: Network = network_of(self.imported, self.preset, clock, settings.timeout)
-        self.environment: Environment = tuned.environment()
-        self.experience = Experience()
-        self.tasks = self._tasks()
+        self.network = network_of(self.imported, self.preset, clock, settings.timeout)
+        self.environment = tuned.environment()
+        self.tasks = tasks_of(model, self.network, self.preset, threads, settings, trials)
         self.jobs = settings.jobs or max(1, len(usable_cpus()))
         self.failures: dict[str, int] = {}
         self.ready = False
@@ -135,52 +85,6 @@ class Tuner:
 
     def __exit__(self, *error: object) -> None:
         self._workspace.__exit__(None, None, None)
-
-    def _tasks(self) -> dict[str, Task]:
-        kernels: dict[str, list] = {}
-        for kernel in self.network.kernels:
-            kernels.setdefault(kernel.workload.exact, []).append(kernel)
-        found = {}
-        for key, same in kernels.items():
-            names = tuple(kernel.layer for kernel in same)
-            if not any(fnmatch.fnmatchcase(name, self.settings.layers) for name in names):
-                continue
-            found[key] = self._task(same[0].workload, same[0].rule, names, same[0].primitive)
-        if not self.network.kernels:
-            raise DlasError(f"{self.model}: no kernel of ours is in it, so there is nothing to tune")
-        if not found:
-            known = ", ".join(dict.fromkeys(kernel.layer for kernel in self.network.kernels if kernel.layer))
-            raise DlasError(f"{self.model}: no layer is called `{self.settings.layers}`; there are {known}")
-        self.trials.know(
-            Known(key, task.workload.anchor, task.workload.family, task.workload.to_json())
-            for key, task in found.items()
-        )
-        return found
-
-    def _task(self, workload: Workload, rule_value: dict, layers: tuple[str, ...], primitive: str) -> Task:
-        rule = backends.read_schedule(rule_value, workload)
-        target = self.preset.target
-        place = tuned.place_of(workload, self.preset, self.threads)
-        start, seeds = rule, self._seeds(place, workload)
-        if not self.settings.seed:
-            start, seeds = backends.backend_of(rule).naive(workload, target), ()
-        search = Search(workload, target, start, seeds, self.experience)  # pyright: ignore[reportArgumentType]
-        if start != rule:
-            search.results.clear()
-            search.results[start] = None
-        digest = kernel_digest(workload, rule)
-        return Task(workload, rule, layers, primitive, place, search, digest, {digest: rule})
-
-    def _seeds(self, place: Place, workload: Workload) -> tuple[Schedule, ...]:
-        """What earlier searches found best here, whatever they were measured with."""
-        found = []
-        for winner in self.trials.winners("workload = ? AND target = ?", (place.workload, place.target)):
-            if winner.schedule is not None:
-                try:
-                    found.append(backends.read_schedule(winner.schedule, workload))
-                except ScheduleError:
-                    continue
-        return tuple(reversed(found))
 
     # Search.
 
@@ -348,142 +252,9 @@ class Tuner:
         spent = time.monotonic() - self.began
         left = min(self.left(), spent / max(done, 1) * (self.settings.trials - done))
         self.say(
-            f"tune {self.model}, threads {self.threads}: {done} of {self.settings.trials} schedules, some {_minutes(left)} left; "
+            f"tune {self.model}, threads {self.threads}: {done} schedules tried, some {_minutes(left)} left; "
             f"{faster} of {len(self.tasks)} kernels look faster, {100 * gain:.1f} % of the time"
         )
-
-    # The end.
-
-    def finish(self, interrupted: bool = False) -> Report:
-        """Compare the best candidates with the rule's schedules once more, in turns, write winners, time the network."""
-        final = Final(self.builder, self.inputs, self.calls, self.run_timeout, self.settings.rounds, self.say)
-        builds = self._finalists()
-        verdicts = final.judge({RULE: self.baseline, AGAIN: self.baseline, **builds}) if builds else {}
-        won: dict[str, Verdict] = {}
-        for key, found in verdicts.items():
-            best = min(found.values(), key=lambda verdict: verdict.ratio)
-            if best.wins:
-                won[key] = best
-        network, note = self._network(final, won)
-        noise = _noise(verdicts)
-        if not won and noise > _TOO_NOISY:
-            note = (
-                f"the machine is too noisy to decide: the rule's own times differ by {100 * noise:.0f} % from round to "
-                "round; the rule's schedules stay"
-            )
-        if network.verdict == "slower" or network.ratio > 1:
-            won, note = {}, "the whole network is no faster with the schedules that won alone, so the rule's stay"
-            network = Comparison(1.0, 1.0, 1.0, network.band)
-        for key, task in self.tasks.items():
-            self._win(task, won.get(key))
-        return self._reported(won, verdicts, network, interrupted, note)
-
-    def _finalists(self) -> dict[str, Build]:
-        """Builds with the best, the second best and so on of each workload whose best looks faster."""
-        wanted: list[dict[str, Schedule]] = [{} for _ in range(self.settings.finalists)]
-        for key, task in self.tasks.items():
-            better = [schedule for schedule, ratio in task.search.ranked() if ratio < 0.99 and schedule != task.rule]
-            for assignment, schedule in zip(wanted, better, strict=False):
-                assignment[key] = schedule
-        wanted = [assignment for assignment in wanted if assignment]
-        self.say(f"compile the best {len(wanted)} candidates of {len(wanted[0]) if wanted else 0} kernels")
-        found = {}
-        for number, build in enumerate(self.builder.build_all(wanted, self.jobs)):
-            if isinstance(build, Build) and self._is_right(build):
-                found[f"candidates {number + 1}"] = build
-        return found
-
-    def _is_right(self, build: Build) -> bool:
-        try:
-            self.builder.check(build, self.expected, self.run_timeout)
-        except BuildError:
-            return False
-        return True
-
-    def _network(self, final: Final, won: Mapping[str, Verdict]) -> tuple[Comparison, str]:
-        if not won:
-            return Comparison(1.0, 1.0, 1.0, 0.0), "nothing is faster than the rule's schedules"
-        self.say("compile the network with what won")
-        build = self.builder.build({key: verdict.schedule for key, verdict in won.items()})
-        self.builder.check(build, self.expected, self.run_timeout)
-        with measuring():
-            return final.network(build, self.baseline, self.expected), ""
-
-    def _win(self, task: Task, verdict: Verdict | None) -> None:
-        """Write what the search came to."""
-        digest = kernel_digest(task.workload, verdict.schedule) if verdict else ""
-        self.trials.win(
-            Winner(
-                place=task.place,
-                environment=self.environment,
-                schedule=verdict.schedule.to_value() if verdict else None,
-                ratio=verdict.ratio if verdict else 1.0,
-                low=verdict.low if verdict else 1.0,
-                high=verdict.high if verdict else 1.0,
-                kernel=digest,
-                rule_kernel=task.rule_kernel,
-                trials=task.tried + task.earlier,
-                model=self.model,
-            )
-        )
-
-    def _reported(
-        self,
-        won: Mapping[str, Verdict],
-        verdicts: Mapping[str, Mapping[str, Verdict]],
-        network: Comparison,
-        interrupted: bool,
-        note: str,
-    ) -> Report:
-        kernels = []
-        for key, task in sorted(self.tasks.items(), key=lambda item: -item[1].share):
-            found = won.get(key) or min(verdicts.get(key, {}).values(), key=lambda v: v.ratio, default=None)
-            kernels.append(
-                KernelResult(
-                    workload=key,
-                    layers=task.layers,
-                    primitive=task.primitive,
-                    share=100 * task.share,
-                    trials=task.tried,
-                    ratio=found.ratio if found else 1.0,
-                    low=found.low if found else 1.0,
-                    high=found.high if found else 1.0,
-                    rule=task.rule.to_value(),
-                    schedule=won[key].schedule.to_value() if key in won else None,
-                )
-            )
-        return Report(
-            model=self.model,
-            preset=self.preset.name,
-            threads=self.threads,
-            ratio=network.ratio,
-            low=network.low,
-            high=network.high,
-            verdict=network.verdict,
-            seconds=time.monotonic() - self.began,
-            builds=self.builder.count,
-            failures=self.failures,
-            interrupted=interrupted,
-            kernels=tuple(kernels),
-            note=note,
-        )
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one candidate."""
-
-    status: str
-    ratio: float | None = None
-    samples: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
-    message: str = ""
-    kernel: str = ""
-
-
-def _noise(verdicts: Mapping[str, Mapping[str, Verdict]]) -> float:
-    """How far the rule's schedules are from themselves: the median over all kernels."""
-    found = [verdict.noise for same in verdicts.values() for verdict in same.values()]
-    return statistics.median(found) if found else 0.0
 
 
 def _minutes(seconds: float) -> str:

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 from iree.compiler import ir
 
 from dlas_mlir.codegen import backends
+from dlas_mlir.codegen.chosen import read_chosen
 from dlas_mlir.codegen.read_region import read_region
 from dlas_mlir.codegen.read_workload import read_workload
 from dlas_mlir.codegen.replace import dissolve
-from dlas_mlir.codegen.schedule import ATTRIBUTE, Schedule
+from dlas_mlir.codegen.schedule import ATTRIBUTE, Schedule, ScheduleError
 from dlas_mlir.codegen.sparse.attribute import sparsity_of
 from dlas_mlir.codegen.target import Target
 from dlas_mlir.codegen.workload import Workload
 from dlas_mlir.codegen.zeros import zeros_of
+from dlas_mlir.errors import DlasError
 from dlas_mlir.ir import attributes, build
 from dlas_mlir.opt.base import Pass, PassError, option, remark
 
-# Who finds the schedule of a workload for a target, by the name in the option.
-FINDERS: dict[str, Callable[[Workload, Target], Schedule]] = {
-    "rule": lambda workload, target: backends.backend_for(workload, target).rule(workload, target),
-    "naive": lambda workload, target: backends.backend_for(workload, target).naive(workload, target),
-}
+RULE, NAIVE, TUNED = "rule", "naive", "tuned"
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,9 @@ class AttachSchedulesPass(Pass):
     `rule` takes the cheapest of the regular schedules of a workload, by the figures of the target. `naive` is what
     others are compared with, that of a compiler that knows of the machine only its vectors and threads: one vector of
     results at a time, the loops in their order, no blocks, the outermost loop that is long enough in a part for each
-    thread.
+    thread. `tuned` takes for each workload the schedule in the file `records` (JSON lines of `{"workload": KEY,
+    "schedule": {...}}`, with the exact key), and the rule's where that has none; one that does not fit is a remark, and
+    the rule's is taken.
 
     Before:
     ```mlir
@@ -50,11 +51,15 @@ class AttachSchedulesPass(Pass):
     """
 
     name: ClassVar[str] = "dlas-attach-schedules"
-    schedule: str = option("rule", "how schedules are found", choices=tuple(FINDERS))
+    schedule: str = option(RULE, "how schedules are found", choices=(RULE, NAIVE, TUNED))
+    records: str = option("", "for `tuned`: a file of schedules, as `dlas records schedules` writes it")
+
+    def reads(self) -> tuple[str, ...]:
+        return (self.records,) if self.records else ()
 
     def run(self, module: ir.Module) -> None:
         target = Target.of(module)
-        find = FINDERS[self.schedule]
+        chosen = self._read_chosen(module)
         if not backends.on(target):
             return
         for op in build.operations(module):
@@ -72,4 +77,28 @@ class AttachSchedulesPass(Pass):
                 remark(op, f"left to the compiler's own schedule: {error}")
                 dissolve(op)
             else:
-                root.attributes[ATTRIBUTE] = attributes.from_plain(find(workload, target).to_value())
+                schedule = self._find(op, workload, target, chosen)
+                root.attributes[ATTRIBUTE] = attributes.from_plain(schedule.to_value())
+
+    def _read_chosen(self, module: ir.Module) -> Mapping[str, dict[str, Any]]:
+        if (self.schedule == TUNED) != bool(self.records):
+            raise PassError(f"schedule={TUNED} and records=FILE go together", module.operation)
+        if not self.records:
+            return {}
+        try:
+            return read_chosen(Path(self.records))
+        except DlasError as error:
+            raise PassError(str(error), module.operation) from None
+
+    def _find(
+        self, op: ir.Operation, workload: Workload, target: Target, chosen: Mapping[str, dict[str, Any]]
+    ) -> Schedule:
+        backend = backends.backend_for(workload, target)
+        if self.schedule == NAIVE:
+            return backend.naive(workload, target)
+        if workload.exact in chosen:
+            try:
+                return backends.read_schedule(chosen[workload.exact], workload)
+            except ScheduleError as error:
+                remark(op, f"{self.records}: the schedule of {workload.exact[:16]} is not taken: {error}")
+        return backend.rule(workload, target)

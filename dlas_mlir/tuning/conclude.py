@@ -1,0 +1,147 @@
+"""The end of a search: the best candidates beside the rule's schedules once more, in turns, and the whole network."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping
+
+from dlas_mlir.codegen.digest import kernel_digest
+from dlas_mlir.codegen.schedule import Schedule
+from dlas_mlir.measure.stats import Comparison
+from dlas_mlir.measure.trials import Winner
+from dlas_mlir.tuning.build import Build, BuildError
+from dlas_mlir.tuning.final import AGAIN, RULE, Final, Verdict
+from dlas_mlir.tuning.gate import measuring
+from dlas_mlir.tuning.report import KernelResult, Report
+from dlas_mlir.tuning.task import Task
+from dlas_mlir.tuning.tuner import Tuner
+
+# Nothing can be said of a machine whose kernels differ by this from themselves.
+_TOO_NOISY = 0.05
+
+
+def conclude(tuner: Tuner, interrupted: bool = False) -> Report:
+    """Compare the best candidates with the rule's schedules in turns, write winners, time the network."""
+    final = Final(tuner.builder, tuner.inputs, tuner.calls, tuner.run_timeout, tuner.settings.rounds, tuner.say)
+    builds = _finalists(tuner)
+    verdicts = final.judge({RULE: tuner.baseline, AGAIN: tuner.baseline, **builds}) if builds else {}
+    won: dict[str, Verdict] = {}
+    for key, found in verdicts.items():
+        best = min(found.values(), key=lambda verdict: verdict.ratio)
+        if best.wins:
+            won[key] = best
+    network, note = _network(tuner, final, won)
+    noise = _noise(verdicts)
+    if not won and noise > _TOO_NOISY:
+        note = (
+            f"the machine is too noisy to decide: the rule's own times differ by {100 * noise:.0f} % from round to "
+            "round; the rule's schedules stay"
+        )
+    if network.verdict == "slower" or network.ratio > 1:
+        won, note = {}, "the whole network is no faster with the schedules that won alone, so the rule's stay"
+        network = Comparison(1.0, 1.0, 1.0, network.band)
+    for key, task in tuner.tasks.items():
+        _win(tuner, task, won.get(key))
+    return _reported(tuner, won, verdicts, network, interrupted, note)
+
+
+def _finalists(tuner: Tuner) -> dict[str, Build]:
+    """Builds with the best, the second best and so on of each workload whose best looks faster."""
+    wanted: list[dict[str, Schedule]] = [{} for _ in range(tuner.settings.finalists)]
+    for key, task in tuner.tasks.items():
+        better = [schedule for schedule, ratio in task.search.ranked() if ratio < 0.99 and schedule != task.rule]
+        for assignment, schedule in zip(wanted, better, strict=False):
+            assignment[key] = schedule
+    wanted = [assignment for assignment in wanted if assignment]
+    tuner.say(f"compile the best {len(wanted)} candidates of {len(wanted[0]) if wanted else 0} kernels")
+    found = {}
+    for number, build in enumerate(tuner.builder.build_all(wanted, tuner.jobs)):
+        if isinstance(build, Build) and _is_right(tuner, build):
+            found[f"candidates {number + 1}"] = build
+    return found
+
+
+def _is_right(tuner: Tuner, build: Build) -> bool:
+    try:
+        tuner.builder.check(build, tuner.expected, tuner.run_timeout)
+    except BuildError:
+        return False
+    return True
+
+
+def _network(tuner: Tuner, final: Final, won: Mapping[str, Verdict]) -> tuple[Comparison, str]:
+    if not won:
+        return Comparison(1.0, 1.0, 1.0, 0.0), "nothing is faster than the rule's schedules"
+    tuner.say("compile the network with what won")
+    build = tuner.builder.build({key: verdict.schedule for key, verdict in won.items()})
+    tuner.builder.check(build, tuner.expected, tuner.run_timeout)
+    with measuring():
+        return final.network(build, tuner.baseline, tuner.expected), ""
+
+
+def _win(tuner: Tuner, task: Task, verdict: Verdict | None) -> None:
+    """Write what the search came to."""
+    digest = kernel_digest(task.workload, verdict.schedule) if verdict else ""
+    tuner.trials.win(
+        Winner(
+            place=task.place,
+            environment=tuner.environment,
+            schedule=verdict.schedule.to_value() if verdict else None,
+            ratio=verdict.ratio if verdict else 1.0,
+            low=verdict.low if verdict else 1.0,
+            high=verdict.high if verdict else 1.0,
+            kernel=digest,
+            rule_kernel=task.rule_kernel,
+            trials=task.tried + task.earlier,
+            model=tuner.model,
+        )
+    )
+
+
+def _reported(
+    tuner: Tuner,
+    won: Mapping[str, Verdict],
+    verdicts: Mapping[str, Mapping[str, Verdict]],
+    network: Comparison,
+    interrupted: bool,
+    note: str,
+) -> Report:
+    kernels = []
+    for key, task in sorted(tuner.tasks.items(), key=lambda item: -item[1].share):
+        found = won.get(key) or min(verdicts.get(key, {}).values(), key=lambda v: v.ratio, default=None)
+        kernels.append(
+            KernelResult(
+                workload=key,
+                layers=task.layers,
+                primitive=task.primitive,
+                share=100 * task.share,
+                trials=task.tried,
+                ratio=found.ratio if found else 1.0,
+                low=found.low if found else 1.0,
+                high=found.high if found else 1.0,
+                rule=task.rule.to_value(),
+                schedule=won[key].schedule.to_value() if key in won else None,
+            )
+        )
+    return Report(
+        model=tuner.model,
+        preset=tuner.preset.name,
+        threads=tuner.threads,
+        ratio=network.ratio,
+        low=network.low,
+        high=network.high,
+        verdict=network.verdict,
+        seconds=time.monotonic() - tuner.began,
+        builds=tuner.builder.count,
+        failures=tuner.failures,
+        interrupted=interrupted,
+        kernels=tuple(kernels),
+        note=note,
+    )
+
+
+def _noise(verdicts: Mapping[str, Mapping[str, Verdict]]) -> float:
+    """How far the rule's schedules are from themselves: the median over all kernels."""
+    found = [verdict.noise for same in verdicts.values() for verdict in same.values()]
+    return statistics.median(found) if found else 0.0

@@ -1,0 +1,121 @@
+"""What is to be tuned: the workloads of a network, each with its search."""
+
+from __future__ import annotations
+
+import fnmatch
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from dlas_mlir import process
+from dlas_mlir.codegen import backends
+from dlas_mlir.codegen.digest import kernel_digest
+from dlas_mlir.codegen.schedule import Schedule, ScheduleError
+from dlas_mlir.codegen.target import CpuTarget
+from dlas_mlir.codegen.workload import Workload
+from dlas_mlir.compiler import tuned
+from dlas_mlir.compiler.network import Kernel, Network
+from dlas_mlir.compiler.presets import Preset
+from dlas_mlir.errors import DlasError
+from dlas_mlir.measure.trials import Known, Place, Trials
+from dlas_mlir.tuning.search import Experience, Search
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a search may take.
+
+    `trials` is how many schedules are tried for each workload at most, `budget` the seconds for all (None: any time).
+    `layers` is a pattern as of a shell: kernels of other layers keep the rule's schedule. Without `seed` the search
+    starts from the naive schedule and knows neither the rule nor records. `jobs` are compilers at a time.
+    """
+
+    trials: int = 64
+    budget: float | None = None
+    layers: str = "*"
+    seed: bool = True
+    resume: bool = False
+    jobs: int = 0
+    finalists: int = 3
+    rounds: int = 6
+    timeout: float | None = process.LIMIT
+
+
+@dataclass
+class Task:
+    """One workload of a network, and the search for its schedule. `layers` are those that it does, `share` is its part
+    of the time of a call with the rule's schedules, `rule_ns` nanoseconds of a call."""
+
+    workload: Workload
+    rule: Schedule
+    layers: tuple[str, ...]
+    primitive: str
+    place: Place
+    search: Search
+    rule_kernel: str
+    kernels: dict[str, Schedule] = field(default_factory=dict)
+    rule_ns: float = 0.0
+    share: float = 0.0
+    tried: int = 0
+    earlier: int = 0
+
+    @property
+    def key(self) -> str:
+        """The exact key of the workload."""
+        return self.workload.exact
+
+    @property
+    def best_ratio(self) -> float:
+        """The best time so far over the rule's."""
+        ranked = self.search.ranked()
+        return ranked[0][1] if ranked else 1.0
+
+
+def tasks_of(
+    model: str, network: Network, preset: Preset, threads: int, settings: Settings, trials: Trials
+) -> dict[str, Task]:
+    """A task for each workload of the layers that are asked for, by exact key. Raises DlasError where there is none."""
+    if not network.kernels:
+        raise DlasError(f"{model}: no kernel of ours is in it, so there is nothing to tune")
+    by_key: dict[str, list[Kernel]] = {}
+    for kernel in network.kernels:
+        by_key.setdefault(kernel.workload.exact, []).append(kernel)
+    wanted = {
+        key: same
+        for key, same in by_key.items()
+        if any(fnmatch.fnmatchcase(kernel.layer, settings.layers) for kernel in same)
+    }
+    if not wanted:
+        known = ", ".join(dict.fromkeys(kernel.layer for kernel in network.kernels if kernel.layer))
+        raise DlasError(f"{model}: no layer is called `{settings.layers}`; there are {known}")
+    trials.know(
+        Known(key, w.anchor, w.family, w.to_json()) for key, w in ((k, s[0].workload) for k, s in wanted.items())
+    )
+    experience = Experience()
+    return {key: _task(same, preset, threads, settings, trials, experience) for key, same in wanted.items()}
+
+
+def _task(
+    kernels: list[Kernel], preset: Preset, threads: int, settings: Settings, trials: Trials, experience: Experience
+) -> Task:
+    workload, target = kernels[0].workload, preset.target
+    assert isinstance(target, CpuTarget)
+    rule = backends.read_schedule(kernels[0].rule, workload)
+    place = tuned.place_of(workload, preset, threads)
+    if settings.seed:
+        search = Search(workload, target, rule, 1.0, _seeds(trials, place, workload), experience)
+    else:
+        naive = backends.backend_of(rule).naive(workload, target)
+        search = Search(workload, target, naive, 1.0 if naive == rule else None, (), experience)
+    digest = kernel_digest(workload, rule)
+    layers = tuple(kernel.layer for kernel in kernels)
+    return Task(workload, rule, layers, kernels[0].primitive, place, search, digest, {digest: rule})
+
+
+def _seeds(trials: Trials, place: Place, workload: Workload) -> tuple[Schedule, ...]:
+    """What earlier searches found best here, the latest first, whatever they were measured with."""
+    found = []
+    for winner in trials.winners("workload = ? AND target = ?", (place.workload, place.target)):
+        if winner.schedule is not None:
+            with suppress(ScheduleError):
+                found.append(backends.read_schedule(winner.schedule, workload))
+    return tuple(reversed(found))
