@@ -26,10 +26,16 @@ config.substitutions += [
     (r"\bFileCheck\b", str(tools / "filecheck")),
     (r"%python", sys.executable),
 ]
-# A hermetic environment: this checkout, nobody's own presets, and no colours.
+# A hermetic environment: this checkout, nobody's own presets and schedules, and no colours.
 checkout = str(Path(__file__).parents[1])
 config.environment.update(
-    {"PYTHONPATH": checkout, "XDG_CONFIG_HOME": "/nonexistent", "DLAS_PRESETS": "", "NO_COLOR": "1"}
+    {
+        "PYTHONPATH": checkout,
+        "XDG_CONFIG_HOME": "/nonexistent",
+        "DLAS_PRESETS": "",
+        "DLAS_DB": "/nonexistent/schedules.db",
+        "NO_COLOR": "1",
+    }
 )
 
 # What a test may ask for with REQUIRES, found out here: instructions of this CPU (avx2, avx512f, ...), programs.

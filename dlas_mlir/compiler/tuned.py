@@ -11,7 +11,7 @@ from dlas_mlir import errors, pipelines
 from dlas_mlir.codegen import backends
 from dlas_mlir.codegen.chosen import Chosen, print_chosen
 from dlas_mlir.codegen.digest import kernel_digest
-from dlas_mlir.codegen.schedule import Schedule, ScheduleError
+from dlas_mlir.codegen.schedule import ScheduleError
 from dlas_mlir.codegen.workload import Workload
 from dlas_mlir.compiler import cache
 from dlas_mlir.compiler.network import Network
@@ -110,11 +110,6 @@ def still_holds(winner: Winner, workload: Workload, rule: dict[str, Any], here: 
 def digest_of(workload: Workload, schedule: dict[str, Any]) -> str:
     """The hash of the kernel. Raises ScheduleError for what is no schedule of it, PassError for no kernel."""
     return kernel_digest(workload, backends.read_schedule(schedule, workload))
-
-
-def schedule_of(workload: Workload, value: dict[str, Any]) -> Schedule:
-    """The schedule as a value. Raises ScheduleError."""
-    return backends.read_schedule(value, workload)
 
 
 def written(chosen: Chosen) -> Path:

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from dlas_mlir import process
-from dlas_mlir.compiler import cache, driver, pipeline_process, tools
+from dlas_mlir.compiler import cache, job, pipeline_process, tools
+from dlas_mlir.compiler import keys as keys_of
 from dlas_mlir.compiler.dispatches import parse_dispatches, split_dump
-from dlas_mlir.compiler.driver import artifact_key, compile_imported, compile_model
+from dlas_mlir.compiler.driver import compile_imported, compile_model
 from dlas_mlir.compiler.elf import undefined_symbols
 from dlas_mlir.compiler.frontend.importer import import_model
+from dlas_mlir.compiler.keys import artifact_key
 from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.errors import DlasError
 
@@ -120,7 +122,7 @@ def test_the_key_holds_what_matters(monkeypatch):
         artifact_key(imported, dataclasses.replace(preset, pipeline="builtin.module(cse)")),
         artifact_key(imported, dataclasses.replace(preset, iree_flags=("--iree-opt-level=O3",))),
     }
-    monkeypatch.setattr(driver, "cpu_model", lambda: "another CPU")
+    monkeypatch.setattr(keys_of, "cpu_model", lambda: "another CPU")
     keys.add(artifact_key(imported, preset))
     assert len(keys) == 5
 
@@ -165,7 +167,7 @@ def test_a_crashing_pass_says_how_to_reproduce(tmp_path, monkeypatch):
     imported = import_model(MODEL)
     (tmp_path / "aborting.py").write_text("import os\ndef run(**_): os.abort()\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(driver, "_PASSES", "aborting")
+    monkeypatch.setattr(job, "_PASSES", "aborting")
     with pytest.raises(DlasError, match="the pass pipeline was killed by SIGABRT") as error:
         compile_imported(imported, fresh_preset(name="host/crash", pipeline="builtin.module(cse)"))
     command = str(error.value).partition("reproduce with: ")[2]
@@ -260,7 +262,7 @@ def test_output_in_no_directory(tmp_path):
 
 
 def test_an_executable_that_imports_malloc_is_refused(monkeypatch):
-    monkeypatch.setattr(driver, "undefined_symbols", lambda _: {"malloc"})
+    monkeypatch.setattr(job, "undefined_symbols", lambda _: {"malloc"})
     with pytest.raises(DlasError, match="the generated code calls malloc, which no device offers"):
         compile_imported(import_model(MODEL), fresh_preset(name="host/malloc"))
 

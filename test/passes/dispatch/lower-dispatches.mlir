@@ -13,7 +13,7 @@
 // Six rows for two workgroups; four lanes of the result are accumulated in a register, and bias and activation are
 // applied to it before it is written.
 // CHECK-LABEL: func.func @product
-// CHECK: flow.dispatch.workgroups({{.*}} attributes {dlas.layer = "fc", dlas.primitive = "gemm"}
+// CHECK: flow.dispatch.workgroups({{.*}} attributes {dlas.layer = "fc", dlas.primitive = "gemm", dlas.workload = "{{[0-9a-f]*}}"}
 // CHECK: %[[ID:.*]] = flow.dispatch.workgroup.id[0]
 // CHECK: scf.for %[[I:.*]] = %c0 to %c3 step %c1
 // CHECK: affine.apply #{{.*}}(%[[I]])[%[[ID]]]

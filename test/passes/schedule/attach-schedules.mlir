@@ -4,7 +4,7 @@
 // RUN: not %dlas_opt %s --split-input-file --dlas-attach-schedules=schedule=rul 2>&1 | FileCheck %s --check-prefix=VALUE
 
 // NAME: error: `dlas-attach-schedules` has no option `rule`; it has `schedule`
-// VALUE: error: `schedule`: expected rule or naive, found `rul` (did you mean `rule`?)
+// VALUE: error: `schedule`: expected rule or naive or tuned, found `rul` (did you mean `rule`?)
 
 #id = affine_map<(d0, d1) -> (d0, d1)>
 #a = affine_map<(d0, d1, d2) -> (d0, d2)>

@@ -1,0 +1,233 @@
+"""Tuning: the search alone, against made-up times; and whole, on a small network."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import pytest
+from test_workloads import PINNED, cpu, layer, rule, target_of, workload_of
+
+from dlas_mlir.cli import dlas
+from dlas_mlir.codegen.backends import backend_for
+from dlas_mlir.codegen.digest import kernel_digest
+from dlas_mlir.codegen.moves import moves
+from dlas_mlir.compiler import tuned
+from dlas_mlir.compiler.driver import compile_model
+from dlas_mlir.compiler.frontend.importer import import_model
+from dlas_mlir.compiler.network import network_of
+from dlas_mlir.compiler.presets import load_preset
+from dlas_mlir.errors import DlasError
+from dlas_mlir.measure.trials import Trials, Winner
+from dlas_mlir.tuning.build import Builder, BuildError
+from dlas_mlir.tuning.search import Search
+from dlas_mlir.tuning.task import Settings
+from dlas_mlir.tuning.tune import tune
+
+HERE = Path(__file__).parent
+MODEL = "imported_model:kinds"
+
+
+@pytest.fixture(scope="module")
+def shared_cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _surroundings(shared_cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("DLAS_CACHE", str(shared_cache))
+    monkeypatch.setenv("DLAS_DB", str(tmp_path / "schedules.db"))
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    monkeypatch.syspath_prepend(str(HERE))
+
+
+@pytest.mark.parametrize("pinned", PINNED, ids=[pinned["name"] for pinned in PINNED])
+def test_moves_are_legal_and_each_is_another(pinned):
+    workload, target = workload_of(pinned), target_of(pinned)
+    start = rule(workload, target)
+    found = list(moves(workload, start, target))
+    assert len({move.schedule for move in found} | {start}) == len(found) + 1
+    problem = backend_for(workload, target).problem
+    assert [why for move in found if (why := problem(workload, move.schedule, target))] == []
+    assert {move.kind for move in found} >= {"tile", "distribute"}
+
+
+def test_the_search_descends():
+    workload, target = layer("resnet18 3x3 128->128 @28"), cpu("x86-64-avx512")
+    start = rule(workload, target)
+
+    def time(schedule) -> float:
+        # The best has the channels within the rows, unrolled by 4, 7 columns in 3 blocks, on the whole.
+        tile, order = dict(schedule.tile), schedule.order
+        apart = abs(math.log(tile.get("c", 1) / 4)) + abs(math.log(tile.get("ow", 1) / 7))
+        apart += abs(math.log(tile.get("kb", 1) / 3)) + len(schedule.distribute)
+        return 0.5 + 0.1 * apart + (order.index("kb") > order.index("oh")) * 0.2
+
+    search = Search(workload, target, start, 1.0)
+    scale = time(start)
+    proposed = []
+    for _ in range(100):
+        schedule = search.propose()
+        assert schedule is not None
+        proposed.append(schedule)
+        search.tell(schedule, time(schedule) / scale)
+    assert len(set(proposed)) == len(proposed)
+    assert start not in proposed
+    best, ratio = search.ranked()[0]
+    assert ratio * scale < 0.55
+    assert dict(best.tile)["ow"] == 7
+
+
+def test_a_search_without_a_seed_starts_from_a_schedule_of_unknown_time():
+    workload, target = layer("resnet18 3x3 128->128 @28"), cpu("x86-64-avx512")
+    search = Search(workload, target, backend_for(workload, target).naive(workload, target), None)
+    assert search.ranked() == []
+    first, second = search.propose(), search.propose()
+    assert first is not None
+    assert second is not None
+    search.tell(first, None)  # it failed
+    search.tell(second, 5.0)
+    assert search.ranked() == [(second, 5.0)]
+    assert search.propose() not in (first, second)
+
+
+def test_kernels_have_one_digest_if_they_are_one():
+    workload, target = layer("resnet18 3x3 128->128 @28"), cpu("x86-64-avx512")
+    start = rule(workload, target)
+    digests = {kernel_digest(workload, start)}
+    # One workgroup has one tile of blocks: where their loop stands does not matter.
+    alike = dataclasses.replace(start, distribute=(("kb", 2),))
+    moved = dataclasses.replace(alike, order=("oh", "kb", *alike.order[2:]))
+    assert alike.order[:2] == ("kb", "oh")
+    assert kernel_digest(workload, alike) == kernel_digest(workload, moved)
+    for move in moves(workload, start, target):
+        if move.kind == "unroll":
+            digests.add(kernel_digest(workload, move.schedule))
+    assert len(digests) == 1 + sum(move.kind == "unroll" for move in moves(workload, start, target))
+
+
+def test_a_network_is_tuned_and_compiled_with_what_won(tmp_path):
+    db = tmp_path / "schedules.db"
+    said: list[str] = []
+    report = tune(MODEL, settings=Settings(trials=2, rounds=2, jobs=1), db=db, say=said.append)
+    network = network_of(import_model(MODEL), load_preset("host/auto"))
+    keys = {kernel.workload.exact for kernel in network.kernels}
+    assert {kernel.workload for kernel in report.kernels} == keys
+    assert sum(kernel.share for kernel in report.kernels) == pytest.approx(100, abs=1)
+    with Trials(db) as trials:
+        tried = list(trials.trials())
+        winners = list(trials.winners())
+    assert {trial.place.workload for trial in tried} == keys
+    assert {trial.status for trial in tried} == {"ok"}
+    assert all(trial.ratio and trial.samples[0] and trial.samples[1] for trial in tried)
+    assert {winner.place.workload for winner in winners} == keys
+    won = {winner.place.workload: winner.schedule for winner in winners if winner.schedule}
+    assert won == {kernel.workload: kernel.schedule for kernel in report.kernels if kernel.schedule}
+
+    preset = load_preset("host/tuned")
+    assert tuned.choose(network, preset) == won
+    artifact = compile_model(MODEL, preset)
+    assert compile_model(MODEL, preset).sha256 == artifact.sha256
+    schedules = {one["workload"]: one["schedule"] for one in artifact.layers}
+    for key, schedule in won.items():
+        assert key not in schedules or schedules[key] == schedule
+
+    # Tuned again, nothing is tried twice.
+    tune(MODEL, settings=Settings(trials=1, rounds=2, jobs=1, layers="plain"), db=db)
+    with Trials(db) as trials:
+        again = list(trials.trials())
+    assert len(again) == len(tried) + 1
+    assert len({(trial.place, json.dumps(trial.schedule)) for trial in again}) == len(again)
+
+
+def test_a_record_of_other_kernels_is_out_of_date(tmp_path):
+    network, preset = network_of(import_model(MODEL), load_preset("host/auto")), load_preset("host/tuned")
+    kernel = network.kernels[0]
+    start = rule(kernel.workload, preset.target)
+    other = next(move.schedule for move in moves(kernel.workload, start, preset.target))
+    here = tuned.environment()
+    winner = Winner(
+        place=tuned.place_of(kernel.workload, preset, 1),
+        environment=here,
+        schedule=other.to_value(),
+        kernel=kernel_digest(kernel.workload, other),
+        rule_kernel=kernel_digest(kernel.workload, start),
+    )
+    key = kernel.workload.exact
+
+    def chosen(record: Winner) -> tuple[dict, list[str]]:
+        said: list[str] = []
+        file = tmp_path / "schedules.db"
+        file.unlink(missing_ok=True)
+        with Trials(file) as trials:
+            trials.win(record)
+        return dict(tuned.choose(network, preset, said.append)), said
+
+    assert chosen(winner)[0] == {key: other.to_value()}
+    # Another emitter that makes the same kernels changes nothing; one that makes others does.
+    moved = dataclasses.replace(winner, environment=dataclasses.replace(here, emitter="another"))
+    assert chosen(moved)[0] == {key: other.to_value()}
+    for changed in (dataclasses.replace(moved, kernel="0"), dataclasses.replace(moved, rule_kernel="0")):
+        found, said = chosen(changed)
+        assert found == {}
+        assert "records of 1 are out of date (another emitter)" in said[0]
+    newer = dataclasses.replace(here, versions=(("iree-base-compiler", "99"),))
+    assert "iree-base-compiler 99" in chosen(dataclasses.replace(winner, environment=newer))[1][0]
+    # Another CPU of the same target is better than nothing, and told.
+    found, said = chosen(dataclasses.replace(winner, environment=dataclasses.replace(here, cpu="another")))
+    assert found == {key: other.to_value()}
+    assert "1 of them measured on another CPU" in said[0]
+
+
+def test_a_candidate_that_fails_is_found_among_the_others(tmp_path, monkeypatch):
+    guilty: list[str] = []
+    check, build = Builder.check, Builder.build
+
+    def checked(self, made, expected, timeout):
+        if guilty and guilty[0] in made.assignment:
+            raise BuildError("wrong", "the output is off by 1")
+        check(self, made, expected, timeout)
+
+    def built(self, assignment):
+        if len(guilty) > 1 and guilty[1] in assignment:
+            raise BuildError("compile-error", "iree-compile was killed by SIGSEGV")
+        return build(self, assignment)
+
+    keys = [kernel.workload.exact for kernel in network_of(import_model(MODEL), load_preset("host/auto")).kernels]
+    guilty += [keys[1], keys[3]]
+    monkeypatch.setattr(Builder, "check", checked)
+    monkeypatch.setattr(Builder, "build", built)
+    report = tune(MODEL, settings=Settings(trials=1, rounds=2, jobs=1), db=tmp_path / "t.db")
+    with Trials(tmp_path / "t.db") as trials:
+        found = {trial.place.workload: trial for trial in trials.trials()}
+    assert {key: found[key].status for key in set(keys)} == dict.fromkeys(set(keys), "ok") | {
+        guilty[0]: "wrong",
+        guilty[1]: "compile-error",
+    }
+    assert found[guilty[1]].message == "iree-compile was killed by SIGSEGV"
+    assert report.failures == {"wrong": 1, "compile-error": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--budget", "0"], "expected a time above 0 such as 90s, 10m or 1h, found `0`"),
+        (["--trials", "0"], "expected a whole number from 1, found `0`"),
+        (["--layers", "nothing*"], "no layer is called `nothing*`; there are plain, depthwise, strided"),
+        (["--preset", "host/stock"], "host/stock makes no kernels of its own"),
+        (["--preset", "host/aut"], "there is no recipe `aut`"),
+    ],
+)
+def test_bad_requests(arguments, message, capsys):
+    assert dlas.main(["tune", MODEL, *arguments]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_data_base_that_is_none(tmp_path):
+    (tmp_path / "t.db").write_text("text" * 1000)
+    with pytest.raises(DlasError, match="this is no SQLite data base"):
+        tune(MODEL, db=tmp_path / "t.db")
+    with pytest.raises(DlasError, match=r"there is no data base .*; `dlas tune --db"):
+        compile_model(MODEL, load_preset("host/tuned", db=tmp_path / "absent.db"))
