@@ -14,6 +14,7 @@ from dlas_mlir.cli import dlas
 from dlas_mlir.codegen.backends import backend_for
 from dlas_mlir.codegen.digest import kernel_digest
 from dlas_mlir.codegen.moves import moves
+from dlas_mlir.codegen.target import CpuTarget
 from dlas_mlir.compiler import tuned
 from dlas_mlir.compiler.driver import compile_model
 from dlas_mlir.compiler.frontend.importer import import_model
@@ -145,8 +146,10 @@ def test_a_network_is_tuned_and_compiled_with_what_won(tmp_path):
 def test_a_record_of_other_kernels_is_out_of_date(tmp_path):
     network, preset = network_of(import_model(MODEL), load_preset("host/auto")), load_preset("host/tuned")
     kernel = network.kernels[0]
-    start = rule(kernel.workload, preset.target)
-    other = next(move.schedule for move in moves(kernel.workload, start, preset.target))
+    target = preset.target
+    assert isinstance(target, CpuTarget)
+    start = rule(kernel.workload, target)
+    other = next(move.schedule for move in moves(kernel.workload, start, target))
     here = tuned.environment()
     winner = Winner(
         place=tuned.place_of(kernel.workload, preset, 1),
