@@ -14,7 +14,7 @@ from dlas_mlir.codegen.target import CpuTarget
 from dlas_mlir.codegen.workload import Workload
 
 # The decision that a move changes.
-Kind = Literal["tile", "unroll", "distribute", "order", "reduce", "lanes"]
+Kind = Literal["tile", "peel", "unroll", "distribute", "order", "reduce", "lanes"]
 # In how many parts a loop is split, at most.
 _PARTS = 16
 
@@ -31,8 +31,8 @@ def moves(workload: Workload, schedule: Schedule, target: CpuTarget) -> Iterator
     """The legal schedules that differ from `schedule` in one decision, each once.
 
     `tile` takes the register tile of a regular schedule, or another number of iterations of one parallel loop, and
-    `unroll` of one reduction; `distribute` shares one or two parallel loops out otherwise; `order` moves one parallel
-    loop, `reduce` one reduction; `lanes` halves or doubles the vectors.
+    `unroll` of one reduction; `peel` peels one parallel loop or stops to; `distribute` shares one or two parallel
+    loops out otherwise; `order` moves one parallel loop, `reduce` one reduction; `lanes` halves or doubles the vectors.
     """
     backend = backends.backend_of(schedule)
     seen = {schedule}
@@ -54,6 +54,7 @@ def _fields(schedule: Schedule) -> dict:
         "order": schedule.order,
         "distribute": dict(schedule.distribute),
         "tile": dict(schedule.tile),
+        "peel": schedule.peel,
     }
 
 
@@ -65,7 +66,8 @@ def _changes(
         if other.vector == schedule.vector and other.lanes == schedule.lanes:
             sizes = {loop: size for loop, size in other.tile if loop not in reductions}
             kept = {loop: size for loop, size in tile.items() if loop in reductions}
-            yield "tile", {"tile": {**kept, **sizes} if workload.sparsity is None else dict(other.tile)}
+            found = {**kept, **sizes} if workload.sparsity is None else dict(other.tile)
+            yield "tile", {"tile": found, "peel": other.peel}
     for parts in _distributions(workload, schedule):
         yield "distribute", {"distribute": parts}
     if workload.sparsity is not None:
@@ -73,6 +75,9 @@ def _changes(
     for loop in workload.parallel:
         for size in _sizes(workload, schedule, loop):
             yield "tile", {"tile": {**tile, loop: size}}
+    for loop in workload.parallel:
+        rest = tuple(name for name in schedule.peel if name != loop)
+        yield "peel", {"peel": rest if loop in schedule.peel else (*rest, loop)}
     for loop in workload.reductions:
         if workload.root.dot is None or loop != workload.names[-1]:
             for size in _divisors(workload.extents[loop], target.cost.unrolled_reduction):
