@@ -21,7 +21,7 @@ def cost(workload: Workload, schedule: Schedule, target: CpuTarget) -> float:
     roles = Roles(workload, schedule.vector, schedule.lanes)
     idle_lanes = max(1.0, target.lanes(32) / schedule.lanes)
     blocked = tile_cost(roles, dict(schedule.tile), target, schedule.peel, dict(schedule.distribute))
-    return idle_lanes * blocked * sharing_cost(workload, schedule, target)
+    return idle_lanes * blocked * sharing_cost(workload, dict(schedule.distribute), target)
 
 
 def tile_cost(
@@ -105,10 +105,10 @@ def _streaming(roles: Roles, tile: dict[str, int], target: CpuTarget) -> float:
     return 1.0 + target.cost.column_start / _count(roles, tile, roles.workload.parallel)
 
 
-def sharing_cost(workload: Workload, schedule: Schedule, target: CpuTarget) -> float:
+def sharing_cost(workload: Workload, distribute: Mapping[str, int], target: CpuTarget) -> float:
     """That of workgroups: the part that overlaps, starting each, and threads that wait for the last."""
     parts, wasted = 1, 1.0
-    for loop, part in schedule.distribute:
+    for loop, part in distribute.items():
         extent = workload.extents[loop]
         parts *= -(-extent // part)
         wasted *= waste(extent, part)

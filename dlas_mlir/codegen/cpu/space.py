@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import permutations
 
-from dlas_mlir.codegen.cpu.cost import tile_cost
+from dlas_mlir.codegen.cpu.cost import sharing_cost, tile_cost
 from dlas_mlir.codegen.cpu.roles import Roles, element_bits, waste
 from dlas_mlir.codegen.schedule import MAX_DISTRIBUTED, Schedule
 from dlas_mlir.codegen.target import CpuTarget
@@ -166,7 +166,15 @@ def _order(roles: Roles, target: CpuTarget) -> tuple[str, ...]:
 
 
 def _distribution(roles: Roles, tile: dict[str, int], order: tuple[str, ...], target: CpuTarget) -> dict[str, int]:
-    """Split the outer parallel loops until every thread has some workgroups."""
+    """Split the outer parallel loops until every thread has some workgroups; if it costs less, only those of which no
+    part overlaps another."""
+    every = _split(roles, tile, order, target)
+    even = [loop for loop in order if roles.workload.extents[loop] % every.get(loop, 1) == 0]
+    found = (every, _split(roles, tile, tuple(even), target))
+    return min(found, key=lambda parts: sharing_cost(roles.workload, parts, target))
+
+
+def _split(roles: Roles, tile: dict[str, int], order: tuple[str, ...], target: CpuTarget) -> dict[str, int]:
     wanted = target.cost.workgroups_per_thread * target.threads
     found: dict[str, int] = {}
     count = 1
