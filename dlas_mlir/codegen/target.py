@@ -126,6 +126,8 @@ class CpuCost:
     weights_share: float = _share("share of the second-level cache that the weights of a tile may take")
     weights_miss: float = figure("what weights from beyond the second-level cache add", minimum=0)
     resident_share: float = _share("share of the second-level cache for data that loops go over again and again")
+    far_byte: float = figure("what a byte from beyond the second-level cache costs, in bytes from it", minimum=0)
+    order_gain: float = _share("of the bytes that caches load, what another order of loops must save")
     workgroups_per_thread: int = figure("workgroups for each thread: to even out, and cost nothing", minimum=1)
     workgroup_cost: float = figure("what a workgroup more costs, as a share of the work", minimum=0)
 

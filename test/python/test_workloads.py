@@ -16,7 +16,8 @@ from iree.compiler import ir
 from test_strides import expressions
 
 from dlas_mlir.codegen.backends import backend_for, read_schedule
-from dlas_mlir.codegen.cpu.space import Space
+from dlas_mlir.codegen.cpu.order import order, traffic
+from dlas_mlir.codegen.cpu.space import Space, roles_of
 from dlas_mlir.codegen.index import parse_form, print_form
 from dlas_mlir.codegen.nest import Nest
 from dlas_mlir.codegen.read_region import read_region
@@ -25,7 +26,7 @@ from dlas_mlir.codegen.replace import attached_schedule
 from dlas_mlir.codegen.schedule import Schedule, ScheduleError
 from dlas_mlir.codegen.sparse.nest import nest_of
 from dlas_mlir.codegen.target import CpuTarget
-from dlas_mlir.codegen.workload import Workload
+from dlas_mlir.codegen.workload import Access, Workload
 from dlas_mlir.codegen.workload_file import read_file, write_file
 from dlas_mlir.codegen.write_workload import build_workload, sparse_weights
 from dlas_mlir.compiler.cache import file_digest
@@ -88,6 +89,46 @@ def test_the_rule_takes_the_cheapest_regular_tile(pinned):
 
     chosen = cost(rule(workload, target))
     assert chosen == pytest.approx(min(map(cost, backend_for(workload, target).regular(workload, target))))
+
+
+def batched(workload: Workload, images: int) -> Workload:
+    """The workload for as many images."""
+
+    def sized(item):
+        first = isinstance(item, Access) and item.index[0] == "n"
+        return msgspec.structs.replace(item, shape=(images, *item.shape[1:])) if first else item
+
+    root = workload.root
+    root = msgspec.structs.replace(root, inputs=tuple(map(sized, root.inputs)))
+    loops = (msgspec.structs.replace(workload.loops[0], extent=images), *workload.loops[1:])
+    return msgspec.structs.replace(workload, loops=loops, stages=(root,), outputs=())
+
+
+def test_weights_that_no_cache_holds_are_read_once_for_a_batch():
+    target, tile = cpu("x86-64-sapphirerapids"), {"k": 16, "kb": 2, "ow": 7}
+
+    def chosen(workload: Workload) -> tuple[str, ...]:
+        return order(roles_of(workload, target), tile, target)[:3]
+
+    workload = layer("resnet18 3x3 512->512 @7")
+    assert chosen(workload) == ("n", "kb", "oh")
+    assert chosen(batched(workload, 32)) == ("kb", "n", "oh")
+    # What stays in the cache is shared out by images.
+    assert chosen(batched(layer("resnet18 3x3 64->64 @56"), 32)) == ("n", "oh", "kb")
+    # A tile's weights stay in the first-level cache, and rows go over them, or all blocks' would be read for each row.
+    narrow = layer("mobilenetv2 1x1 320->1280 @7")
+    assert order(roles_of(narrow, target), tile, target)[1:3] == ("kb", "oh")
+
+
+def test_traffic_counts_what_does_not_stay_again():
+    roles = roles_of(batched(layer("resnet18 3x3 512->512 @7"), 4), cpu("x86-64-avx512"))
+    tile = {"k": 16, "ow": 7}
+    weights, data = roles.weight_bytes, 4 * 32 * 9 * 9 * 16 * 4
+    assert traffic(roles, ("n", "kb", "oh", "ow", "k"), tile, 1 << 40) == weights + data
+    panel = weights // 32
+    # One panel and the image stay: weights once for each image; with panels outside, the images once for each panel.
+    assert traffic(roles, ("n", "kb", "oh", "ow", "k"), tile, panel + data) == 4 * weights + data
+    assert traffic(roles, ("kb", "n", "oh", "ow", "k"), tile, panel + data // 2) == weights + 32 * data
 
 
 @pytest.mark.parametrize("pinned", PINNED, ids=NAMES)

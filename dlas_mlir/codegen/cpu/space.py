@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import permutations
 
 from dlas_mlir.codegen.cpu.cost import sharing_cost, tile_cost
+from dlas_mlir.codegen.cpu.order import order
 from dlas_mlir.codegen.cpu.roles import Roles, element_bits, waste
 from dlas_mlir.codegen.schedule import MAX_DISTRIBUTED, Schedule
 from dlas_mlir.codegen.target import CpuTarget
@@ -53,14 +54,14 @@ def regular(workload: Workload, target: CpuTarget) -> Iterator[Schedule]:
 
 def _regular(roles: Roles, tile: dict[str, int], target: CpuTarget) -> Schedule:
     tile = {**tile, **_unrolled(roles, tile, target)}
-    order = _order(roles, target)
+    loops = order(roles, tile, target)
     return Schedule.of(
         roles.workload,
         kind="cpu",
         vector=roles.vector,
         lanes=roles.lanes,
-        order=order,
-        distribute=_distribution(roles, tile, order, target),
+        order=loops,
+        distribute=_distribution(roles, tile, loops, target),
         tile=tile,
         peel=_peeled(roles, tile, target),
     )
@@ -147,22 +148,7 @@ def _names(workload: Workload, dims: set[int]) -> frozenset[str]:
     return frozenset(workload.names[dim] for dim in dims)
 
 
-# Order and distribution.
-
-
-def _order(roles: Roles, target: CpuTarget) -> tuple[str, ...]:
-    """The result's loops in order, but with blocks of weights inside rows where all weights stay in the cache."""
-    workload = roles.workload
-    parallel = list(workload.parallel)
-    if workload.reductions and roles.vectors:
-        data = frozenset().union(*(workload.loops_of(item) for item in roles.broadcast), ())
-        blocks = [x for x in parallel if x in roles.vector_loops and x not in data and x != roles.vector]
-        rows = [x for x in parallel if x in data and x not in roles.vector_loops]
-        if blocks and len(rows) > 1 and roles.weight_bytes <= target.cost.resident_share * target.l2_bytes:
-            parallel = [x for x in parallel if x not in blocks]
-            at = parallel.index(rows[-1])
-            parallel[at:at] = blocks
-    return (*parallel, *workload.reductions)
+# Distribution.
 
 
 def _distribution(roles: Roles, tile: dict[str, int], order: tuple[str, ...], target: CpuTarget) -> dict[str, int]:
