@@ -118,6 +118,7 @@ class CpuCost:
     scratch_registers: int = figure("registers of a dense kernel beside its accumulators", minimum=0)
     streaming_columns: int = figure("columns beyond which a kernel without reuse gains nothing", minimum=1)
     column_start: float = figure("what beginning a row of such columns costs, in columns", minimum=0)
+    unrolled_blocks: int = figure("blocks of channels that follow each other in the taps of a window", minimum=1)
     unrolled_reduction: int = figure("the longest reduction that is unrolled", minimum=1)
     peel_cost: float = figure("what code of its own for the first and the last tile of a loop adds", minimum=0)
     weight_streams: int = figure("panels of weights that a matrix-vector product reads side by side", minimum=1)

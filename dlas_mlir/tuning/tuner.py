@@ -19,6 +19,7 @@ from dlas_mlir.compiler.job import Clock
 from dlas_mlir.compiler.network import network_of
 from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.errors import DlasError
+from dlas_mlir.measure.check import TOLERANCE
 from dlas_mlir.measure.trials import Status, Trial, Trials
 from dlas_mlir.opt.base import PassError
 from dlas_mlir.runtime.client import Worker
@@ -113,7 +114,9 @@ class Tuner:
         self.say(f"check {self.model} with the rule's schedules")
         with Worker(build.vmfb, self.device, self.imported.golden, timeout=self.settings.timeout) as worker:
             if self.imported.golden is not None:
-                check = worker.check()
+                # What goes with the types that the recipe rounds to.
+                element = self.preset.element
+                check = worker.check(TOLERANCE[element] if element else None)
                 if not check.verified:
                     raise DlasError(f"{self.model} for {self.preset.name}: {check.reason}; there is nothing to tune")
             self.inputs: Sequence[np.ndarray] = worker.examples()

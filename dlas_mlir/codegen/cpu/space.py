@@ -124,7 +124,8 @@ def _peeled(roles: Roles, tile: dict[str, int], target: CpuTarget) -> tuple[str,
 
 
 def _unrolled(roles: Roles, tile: dict[str, int], target: CpuTarget) -> dict[str, int]:
-    """Unroll the columns of a window where neighbours share loads, and the channels that lanes are shuffled by."""
+    """Unroll the columns of a window where neighbours share loads, the channels that lanes are shuffled by, and some
+    blocks of channels around a window of a contraction."""
     workload, longest = roles.workload, target.cost.unrolled_reduction
     short = {loop for loop in workload.reductions if workload.extents[loop] <= longest}
     found: set[str] = set()
@@ -141,7 +142,24 @@ def _unrolled(roles: Roles, tile: dict[str, int], target: CpuTarget) -> dict[str
             window = dims & set(workload.reductions)
             if len(window) == 1 and any(tile.get(loop, 1) > 1 for loop in dims - window):
                 found |= short & window
-    return {loop: workload.extents[loop] for loop in found}
+    blocks = target.cost.unrolled_blocks
+    around = {loop: blocks for loop in _around_window(roles) if workload.extents[loop] % blocks == 0}
+    return {**around, **{loop: workload.extents[loop] for loop in found}}
+
+
+def _around_window(roles: Roles) -> tuple[str, ...]:
+    """The reduction around those of a window, of a contraction of floating-point numbers that sums over something else
+    within them too."""
+    workload = roles.workload
+    if not roles.is_contraction or not workload.root.element.startswith(("f", "bf")):
+        return ()
+    window: set[str] = set()
+    for item in roles.broadcast:
+        for form in workload.forms(item):
+            dims = _names(workload, form.dims())
+            window |= dims & set(workload.reductions) if dims - set(workload.reductions) else set()
+    first, *rest = [loop for loop in workload.reductions if workload.extents[loop] > 1] or [""]
+    return (first,) if window & set(rest) and set(rest) - window and first not in window else ()
 
 
 def _names(workload: Workload, dims: set[int]) -> frozenset[str]:
