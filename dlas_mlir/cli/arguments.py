@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from dlas_mlir.process import LIMIT
@@ -119,8 +120,14 @@ def add_db(parser: argparse.ArgumentParser) -> None:
         "--db",
         type=Path,
         metavar="FILE",
-        help="tuned schedules, see dlas tune (default: $DLAS_DB, else the user's own)",
+        help="of tuned schedules, see dlas tune (default: $DLAS_DB, else the user's own)",
     )
+
+
+def use_db(args: argparse.Namespace) -> None:
+    """Have the recipe `tuned` take its schedules from --db, here and in the processes that compile."""
+    if args.db is not None:
+        os.environ["DLAS_DB"] = str(args.db.absolute())
 
 
 def add_dataset(parser: argparse.ArgumentParser) -> None:

@@ -60,6 +60,7 @@ def add_parser(subparsers: Any) -> None:
     )
     arguments.add_models(parser)
     arguments.add_presets(parser)
+    arguments.add_db(parser)
     parser.add_argument("--threads", nargs="+", type=positive_int, default=[1], metavar="N")
     parser.add_argument(
         "--dense",
@@ -104,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
     """Print a table, write JSON and records. Raises DlasError."""
     from contextlib import ExitStack
 
+    arguments.use_db(args)
     from dlas_mlir.benchmark.bench import Request, bench
     from dlas_mlir.benchmark.speedup import add_actual
     from dlas_mlir.compiler.cache import write_atomically

@@ -17,6 +17,7 @@ def add_parser(subparsers: Any) -> None:
     arguments.add_model(parser)
     arguments.add_preset(parser)
     arguments.add_threads(parser)
+    arguments.add_db(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="the .vmfb (default: in the cache)")
     parser.add_argument("--mlir", type=Path, metavar="FILE", help="also write the module after the passes")
     arguments.add_shapes(parser)
@@ -29,6 +30,7 @@ def run(args: argparse.Namespace) -> int:
     """Compile, and print where the artifact is. Raises DlasError."""
     from dlas_mlir.compiler.driver import compile_model
 
+    arguments.use_db(args)
     for path in filter(None, (args.output, args.mlir)):
         check_writable(path)
     with progress() as show:

@@ -27,6 +27,7 @@ def add_parser(subparsers: Any) -> None:
     arguments.add_model(parser, compiled=True)
     arguments.add_preset(parser)
     arguments.add_threads(parser)
+    arguments.add_db(parser)
     parser.add_argument("--seconds", type=positive_float, default=1.0, metavar="S", help="how long to measure")
     parser.add_argument("--sort", choices=["order", "time"], default="order", help="as executed, or slowest first")
     parser.add_argument("--dispatches", action="store_true", help="also show the dispatches of each layer")
@@ -43,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from dlas_mlir import api
     from dlas_mlir.compiler.cache import write_atomically
 
+    arguments.use_db(args)
     if args.json:
         check_writable(args.json)
     check_threads(args.preset, args.threads)

@@ -1,4 +1,5 @@
-"""`dlas records`: what `dlas bench --store` has kept: list, show, export, compare."""
+"""`dlas records`: what `dlas bench --store` and `dlas tune --db` have kept: list, show, export, compare; of tuned
+schedules import, merge and prune too."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlas_mlir.cli import records_db
 from dlas_mlir.cli.console import check_writable, print_table
 from dlas_mlir.errors import DlasError
 
@@ -26,7 +28,9 @@ def add_parser(subparsers: Any) -> None:
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = commands.add_parser("list", help="a line for each record")
     show = commands.add_parser("show", help="one record, whole")
-    show.add_argument("number", type=int, metavar="NUMBER")
+    show.add_argument(
+        "number", metavar="NUMBER", help="of a record; of a data base the first digits of a workload's key"
+    )
     export = commands.add_parser("export", help="all records as a file")
     export.add_argument("--format", choices=("jsonl", "csv", "parquet"), default="jsonl", help="default: %(default)s")
     export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
@@ -43,6 +47,9 @@ def add_parser(subparsers: Any) -> None:
         command.add_argument(
             "--store", type=Path, metavar="FILE", help="default: records.db", default=Path("records.db")
         )
+    for command in (listing, show, export):
+        records_db.add_file(command)
+    records_db.add_parsers(commands)
     for command in (listing, compare):
         command.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=run)
@@ -52,11 +59,19 @@ def run(args: argparse.Namespace) -> int:
     """Do one of the actions. Raises DlasError."""
     if args.action == "compare":
         return _compare(args)
+    if args.action in ("schedules", "import", "merge", "prune") and args.db is None:
+        from dlas_mlir.compiler import tuned
+
+        args.db = tuned.database()
+    if args.db is not None:
+        return records_db.run(args)
     from dlas_mlir.measure.store import Store
 
     with Store(args.store, create=False) as store:
         if args.action == "show":
-            print(json.dumps(_whole(store.get(args.number)), indent=1))
+            if not args.number.isdigit():
+                raise DlasError(f"expected the number of a record, found `{args.number}`")
+            print(json.dumps(_whole(store.get(int(args.number))), indent=1))
         elif args.action == "list":
             _list(list(store.records()), args.json)
         else:

@@ -22,6 +22,7 @@ def add_parser(subparsers: Any) -> None:
     arguments.add_model(parser, compiled=True)
     arguments.add_preset(parser)
     arguments.add_threads(parser)
+    arguments.add_db(parser)
     parser.add_argument(
         "--input",
         action="append",
@@ -39,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     """Run once and print the outputs' shapes and the comparison. Raises DlasError."""
     import numpy as np
 
+    arguments.use_db(args)
     from dlas_mlir import api
     from dlas_mlir.compiler.cache import write_atomically
     from dlas_mlir.compiler.presets import load_preset

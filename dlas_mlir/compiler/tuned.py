@@ -136,9 +136,9 @@ def _winners(preset: Preset, keys: list[str]) -> Iterator[Winner]:
         for winner in read_winners(file):
             if winner.place.target_name == preset.target_name and winner.place.workload in wanted:
                 yield winner
-    file = preset.db or database()
+    file = database()
     if not file.is_file():
-        if preset.db is not None:
+        if os.environ.get("DLAS_DB"):
             raise errors.DlasError(f"there is no data base {file}; `dlas tune --db {file}` makes one")
         return
     with Trials(file, create=False) as trials:

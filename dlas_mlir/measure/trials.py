@@ -261,6 +261,34 @@ CREATE INDEX workloads_by_family ON workloads (family)
                     date=date,
                 )
 
+    def merge(self, other: Trials) -> dict[str, int]:
+        """Take over what `other` has of winners that are later, and of trials that this has not; the counts of both."""
+        self.know(other.known())
+        counts = {"winners": 0, "trials": 0}
+        dates = {(winner.place, winner.environment): winner.date for winner in self.winners()}
+        for winner in other.winners():
+            if dates.get((winner.place, winner.environment), "") < winner.date:
+                self.win(winner)
+                counts["winners"] += 1
+        for trial in other.trials():
+            if self.claim(trial):
+                counts["trials"] += 1
+        return counts
+
+    def prune(self, versions: tuple[tuple[str, str], ...]) -> dict[str, int]:
+        """Remove what was measured with other versions than these; the counts of both."""
+        with self._told(), self._transaction():
+            all_of = self._connection.execute("SELECT id, json FROM environments").fetchall()
+            old = [number for number, text in all_of if Environment.from_json(text).versions != versions]
+            counts = {}
+            for table in ("winners", "trials"):
+                counts[table] = sum(
+                    self._connection.execute(f"DELETE FROM {table} WHERE environment = ?", (number,)).rowcount
+                    for number in old
+                )
+            self._connection.executemany("DELETE FROM environments WHERE id = ?", [(number,) for number in old])
+            return counts
+
     def _environment(self, environment: Environment) -> int:
         text = environment.to_json()
         self._connection.execute("INSERT OR IGNORE INTO environments (json) VALUES (?)", (text,))

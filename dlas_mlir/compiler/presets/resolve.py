@@ -38,8 +38,7 @@ class Preset:
 
     `name` is what was asked for (`host/auto`), `target_name` the target file it came to. `pipeline` is text
     that `parse_pipeline` takes; `iree_flags` is all that iree-compile is given; `device` is the runtime's;
-    `element` is the type that operands are rounded to, empty where the model's own types stay; `db` the file with
-    tuned schedules (None: the user's own).
+    `element` is the type that operands are rounded to, empty where the model's own types stay.
     """
 
     name: str
@@ -51,7 +50,6 @@ class Preset:
     device: str
     description: str
     element: str = ""
-    db: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ class Listed:
     file: str
 
 
-def load_preset(name: str, *, threads: int = 1, db: Path | None = None) -> Preset:
+def load_preset(name: str, *, threads: int = 1) -> Preset:
     """The preset `TARGET/RECIPE` for `threads` workers, with its whole pipeline checked.
 
     Raises DlasError that names the file and what is wrong in it; for a wrong pipeline it is a PipelineError
@@ -95,7 +93,6 @@ def load_preset(name: str, *, threads: int = 1, db: Path | None = None) -> Prese
         device=_device(file.device, threads),
         description=recipe.description,
         element=recipe.element,
-        db=db,
     )
 
 
