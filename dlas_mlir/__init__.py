@@ -10,17 +10,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dlas_mlir.api import bench, compile, profile, run
+    from dlas_mlir.api import bench, compile, profile, run, tune
     from dlas_mlir.compiler.artifact import Artifact
     from dlas_mlir.errors import DlasError
     from dlas_mlir.measure.rounds import Protocol
+    from dlas_mlir.tuning.task import Settings
 
-__all__ = ["Artifact", "DlasError", "Protocol", "bench", "compile", "profile", "run"]
+__all__ = ["Artifact", "DlasError", "Protocol", "Settings", "bench", "compile", "profile", "run", "tune"]
 
 _HOMES = {
     "Artifact": "dlas_mlir.compiler.artifact",
     "DlasError": "dlas_mlir.errors",
     "Protocol": "dlas_mlir.measure.rounds",
+    "Settings": "dlas_mlir.tuning.task",
 }
 
 

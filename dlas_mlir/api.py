@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.export import ExportedProgram
 
+    from dlas_mlir.tuning.report import Report
+
 Progress = Callable[[str], None]
 
 
@@ -197,3 +199,11 @@ def profile(
 ) -> dict[str, Any]:
     """The time of each layer of `artifact`; see `profiling.profile_artifact`. Raises DlasError."""
     return profile_artifact(artifact, threads=threads, seconds=seconds, progress=progress, timeout=timeout)
+
+
+def tune(model: str, preset: str = "host/auto", **options: Any) -> Report:
+    """Search for faster schedules of the kernels of `model`, which the recipe `tuned` takes from then on; see
+    `dlas_mlir.tuning.tune.tune`, which has the same arguments."""
+    from dlas_mlir.tuning.tune import tune as search
+
+    return search(model, preset, **options)
