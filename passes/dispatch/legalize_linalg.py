@@ -42,6 +42,9 @@ class LegalizeLinalgPass(Pass):
     What is computed by indices and read by a named operation (a convolution, a pooling) gets behind such a barrier too:
     iree-compile computes it in the tiles of that operation, by the indices of the first one.
 
+    A reduction of what holds one number everywhere gets it behind such a barrier: iree-compile would put the number
+    itself into the body, and adds it once for a whole vector then.
+
     What is inserted into a tensor that holds one constant is padded with it: iree-compile writes the rows of such an
     insertion one after the other, where what is inserted is narrower.
 
@@ -81,6 +84,7 @@ class LegalizeLinalgPass(Pass):
             if op.name.startswith("linalg."):
                 trim_inputs(op)
                 _hide_indices(op, barriers)
+                _hide_numbers(op, barriers)
             if op.name == "linalg.generic" and self.index:
                 _read_by_index(op)
                 _read_behind_slices(op)
@@ -90,9 +94,13 @@ class LegalizeLinalgPass(Pass):
 
 
 def _outside_of_kernels(module: ir.Module) -> Iterator[ir.Operation]:
-    for op in build.operations(module):
-        if op.name == "flow.dispatch.region":
-            yield from [inner.operation for inner in op.regions[0].blocks[0].operations]
+    """What is left to iree-compile, in loops and branches too."""
+    pending = build.operations(module)[::-1]
+    while pending:
+        op = pending.pop()
+        if op.name == "flow.dispatch.region" or op.name.startswith("scf."):
+            blocks = [block for region in op.regions for block in region.blocks]
+            pending += [inner.operation for block in blocks for inner in block.operations][::-1]
         else:
             yield op
 
@@ -132,6 +140,32 @@ def _hide_indices(op: ir.Operation, barriers: dict[ir.Value, ir.Value]) -> None:
             continue
         if any(inner.operation.name == "linalg.index" for inner in producer.regions[0].blocks[0].operations):
             _hide(op, place, barriers)
+
+
+def _hide_numbers(op: ir.Operation, barriers: dict[ir.Value, ir.Value]) -> None:
+    if not op.regions or len(op.results) != 1 or not list(op.regions[0].blocks[0].arguments[-1].uses):
+        return
+    places = range(len(op.operands) - 1)
+    read = [place for place in places if list(op.regions[0].blocks[0].arguments[place].uses)]
+    if all(_is_one_number(op.operands[place]) for place in read):
+        for place in read:
+            if isinstance(op.operands[place].type, ir.RankedTensorType):
+                _hide(op, place, barriers)
+
+
+def _is_one_number(value: ir.Value) -> bool:
+    """Whether iree-compile may find that `value` holds the same number everywhere."""
+    op = build.defining(value)
+    if op is None:
+        return False
+    if op.name in ("linalg.fill", "tensor.empty") or scalar_constant(value) is not None:
+        return True
+    if op.name == "linalg.generic" and any(
+        inner.operation.name == "linalg.index" for inner in op.regions[0].blocks[0].operations
+    ):
+        return False
+    moves = ("tensor.extract_slice", "tensor.expand_shape", "tensor.collapse_shape", "tensor.cast")
+    return (op.name in moves or op.name.startswith("linalg.")) and all(map(_is_one_number, op.operands))
 
 
 def _hide(op: ir.Operation, place: int, barriers: dict[ir.Value, ir.Value]) -> None:
@@ -236,10 +270,10 @@ def _read_behind_slices(op: ir.Operation) -> None:
         if inner.name != "tensor.extract":
             continue
         source, *indices = inner.operands
-        origin, exprs = behind_slices(source, [affine.dim(i) for i in range(len(indices))])
+        origin, exprs, values = behind_slices(source, indices)
         if origin != source:
             with ir.InsertionPoint(inner), inner.location:
-                inner.result.replace_all_uses_with(extract(origin, [_index(expr, indices) for expr in exprs]))
+                inner.result.replace_all_uses_with(extract(origin, [_index(expr, values) for expr in exprs]))
             inner.erase()
 
 

@@ -244,6 +244,23 @@ POOLS = [
         lambda x: x - 3,
     ),
     Case(
+        "convolution_of_one_number_with_another",
+        function(
+            "2x4x3x3x5xf32",
+            "2x4x3x3x5xf32",
+            f"""
+        %x = arith.constant dense<-1.0> : tensor<2x9x5x5x9xf32>
+        {fill("%w", "0.25", "4x9x3x3x5xf32")}
+        %y = linalg.conv_3d_ncdhw_fcdhw {{dilations = dense<1> : tensor<3xi64>, strides = dense<1> : tensor<3xi64>}}
+            ins(%x, %w : tensor<2x9x5x5x9xf32>, tensor<4x9x3x3x5xf32>) outs(%0 : tensor<2x4x3x3x5xf32>)
+            -> tensor<2x4x3x3x5xf32>
+        %y""",
+        ),
+        ("2x4x3x3x5xf32",),
+        lambda start: start - np.float32(9 * 45 * 0.25),
+        kernels=1,  # The copy of the argument.
+    ),
+    Case(
         "convolution_that_leaves_columns_unread",
         function(
             "1x2x5xf32 4x2x3xf32",

@@ -257,3 +257,51 @@ func.func @counted(%x: tensor<22x8xi64>, %w: tensor<1x3xi64>, %start: tensor<22x
   } -> tensor<22x8xi64>
   return %y, %z : tensor<22x6xi64>, tensor<22x8xi64>
 }
+
+// -----
+
+// What is the same number everywhere is not put into the body of what sums it.
+// CHECK-LABEL: func.func @of_one_number
+// CHECK: %[[X:.*]] = util.optimization_barrier %{{.*}} : tensor<1x2x8xf64>
+// CHECK: %[[W:.*]] = util.optimization_barrier %{{.*}} : tensor<4x2x3xf64>
+// CHECK: linalg.conv_1d_ncw_fcw {{.*}} ins(%[[X]], %[[W]] :
+// CHECK: linalg.conv_1d_ncw_fcw {{.*}} ins(%arg0, %{{[a-z].*}} :
+// CHECK-NOT: util.optimization_barrier
+func.func @of_one_number(%y: tensor<1x2x8xf64>, %o: tensor<1x4x6xf64>) -> (tensor<1x4x6xf64>, tensor<1x4x6xf64>) {
+  %x = arith.constant dense<2.0> : tensor<1x2x8xf64>
+  %c = arith.constant 3.0 : f64
+  %e = tensor.empty() : tensor<8x3xf64>
+  %f = linalg.fill ins(%c : f64) outs(%e : tensor<8x3xf64>) -> tensor<8x3xf64>
+  %w = tensor.expand_shape %f [[0, 1], [2]] output_shape [4, 2, 3] : tensor<8x3xf64> into tensor<4x2x3xf64>
+  %r = linalg.conv_1d_ncw_fcw {dilations = dense<1> : tensor<1xi64>, strides = dense<1> : tensor<1xi64>} ins(%x, %w : tensor<1x2x8xf64>, tensor<4x2x3xf64>) outs(%o : tensor<1x4x6xf64>) -> tensor<1x4x6xf64>
+  %s = linalg.conv_1d_ncw_fcw {dilations = dense<1> : tensor<1xi64>, strides = dense<1> : tensor<1xi64>} ins(%y, %w : tensor<1x2x8xf64>, tensor<4x2x3xf64>) outs(%r : tensor<1x4x6xf64>) -> tensor<1x4x6xf64>
+  return %r, %s : tensor<1x4x6xf64>, tensor<1x4x6xf64>
+}
+
+// -----
+
+// In loops too, and where the slice begins at a number that is computed.
+// CHECK-DAG: #[[STEP:.*]] = affine_map<(d0, d1, d2) -> (d0 + d1)>
+// CHECK-LABEL: func.func @of_a_computed_slice
+// CHECK: scf.for %[[N:.*]] = {{.*}} iter_args(%[[X:.*]] = %arg0)
+// CHECK: %[[I:.*]] = linalg.index 0
+// CHECK: %[[ROW:.*]] = affine.apply #[[STEP]](%[[I]], %[[N]], %[[N]])
+// CHECK: tensor.extract %[[X]][%[[ROW]], %[[N]]] : tensor<8x8xf32>
+func.func @of_a_computed_slice(%x: tensor<8x8xf32>) -> tensor<8x8xf32> {
+  %zero = arith.constant 0 : index
+  %one = arith.constant 1 : index
+  %end = arith.constant 4 : index
+  %y = scf.for %n = %zero to %end step %one iter_args(%a = %x) -> (tensor<8x8xf32>) {
+    %column = tensor.extract_slice %a[%n, %n] [4, 1] [1, 1] : tensor<8x8xf32> to tensor<4xf32>
+    %e = tensor.empty() : tensor<4xf32>
+    %f = linalg.generic {indexing_maps = [affine_map<(d0) -> (d0)>], iterator_types = ["parallel"]} outs(%e : tensor<4xf32>) {
+    ^bb0(%o: f32):
+      %i = linalg.index 0 : index
+      %u = tensor.extract %column[%i] : tensor<4xf32>
+      linalg.yield %u : f32
+    } -> tensor<4xf32>
+    %b = tensor.insert_slice %f into %a[0, 0] [1, 4] [1, 1] : tensor<4xf32> into tensor<8x8xf32>
+    scf.yield %b : tensor<8x8xf32>
+  }
+  return %y : tensor<8x8xf32>
+}
