@@ -17,13 +17,16 @@ from dlas_mlir.tuning.report import KernelResult, Report
 from dlas_mlir.tuning.task import Task
 from dlas_mlir.tuning.tuner import Tuner
 
+# What decides is timed this many times as long as what was only to be ranked.
+_LONGER = 3
 # Nothing can be said of a machine whose kernels differ by this from themselves.
 _TOO_NOISY = 0.05
 
 
 def conclude(tuner: Tuner, interrupted: bool = False) -> Report:
     """Compare the best candidates with the rule's schedules in turns, write winners, time the network."""
-    final = Final(tuner.builder, tuner.inputs, tuner.calls, tuner.run_timeout, tuner.settings.rounds, tuner.say)
+    calls = _LONGER * tuner.calls
+    final = Final(tuner.builder, tuner.inputs, calls, _LONGER * tuner.run_timeout, tuner.settings.rounds, tuner.say)
     builds = _finalists(tuner)
     verdicts = final.judge({RULE: tuner.baseline, AGAIN: tuner.baseline, **builds}) if builds else {}
     won: dict[str, Verdict] = {}

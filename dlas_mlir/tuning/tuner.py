@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import resolve, usable_cpus
 from dlas_mlir.tuning.build import Assignment, Build, Builder, BuildError, halves
 from dlas_mlir.tuning.task import Settings, Task, tasks_of
-from dlas_mlir.tuning.timing import typical
+from dlas_mlir.tuning.timing import Samples, typical
 
 Say = Callable[[str], None]
 # How long a build is profiled, and with how many calls.
@@ -69,6 +69,7 @@ class Tuner:
         self.tasks = tasks_of(model, self.network, self.preset, threads, settings, trials)
         self.jobs = settings.jobs or max(1, len(usable_cpus()))
         self.failures: dict[str, int] = {}
+        self._rule_times: list[Samples] = []
         self.ready = False
 
     def __enter__(self) -> Tuner:
@@ -190,14 +191,14 @@ class Tuner:
         return None
 
     def _round(self, assignments: Sequence[Assignment]) -> None:
-        builds = self.builder.build_all(assignments, self.jobs)
-        base: Mapping[str, tuple[int, ...]] | None = None
-        for assignment, build in zip(assignments, builds, strict=True):
-            if base is None:
-                base = self.builder.time(self.baseline, self.inputs, self.calls, self.run_timeout)
-            self._settle(assignment, build, base)
+        self._rule_times = [self._time_rule()]
+        for assignment, build in zip(assignments, self.builder.build_all(assignments, self.jobs), strict=True):
+            self._settle(assignment, build)
 
-    def _settle(self, assignment: Assignment, build: Build | BuildError, base: Mapping[str, tuple[int, ...]]) -> None:
+    def _time_rule(self) -> Samples:
+        return self.builder.time(self.baseline, self.inputs, self.calls, self.run_timeout)
+
+    def _settle(self, assignment: Assignment, build: Build | BuildError) -> None:
         """Time a build and record its candidates; where it fails, find out which of them is at fault."""
         try:
             if isinstance(build, BuildError):
@@ -214,14 +215,21 @@ class Tuner:
                 return
             for part in halves(assignment):
                 (again,) = self.builder.build_all([part], 1)
-                self._settle(part, again, base)
+                self._settle(part, again)
             return
+        # Between two times of the rule's: the machine may have become slower or faster meanwhile.
+        before = self._rule_times[-1]
+        self._rule_times.append(after := self._time_rule())
         for key, schedule in assignment.items():
-            if key in build.fallen_back or key not in samples or key not in base:
+            if key in build.fallen_back or key not in samples or key not in before or key not in after:
                 self._record(self.tasks[key], schedule, Outcome("fallback", message="left to iree-compile's own code"))
                 continue
-            ratio = typical(samples[key]) / typical(base[key])
-            self._record(self.tasks[key], schedule, Outcome("ok", ratio, (samples[key], base[key])))
+            rule = (*before[key], *after[key])
+            self._record(
+                self.tasks[key],
+                schedule,
+                Outcome("ok", typical(samples[key]) / typical(rule), (tuple(samples[key]), rule)),
+            )
 
     def _record(self, task: Task, schedule: Schedule, outcome: Outcome) -> None:
         task.search.tell(schedule, outcome.ratio)
@@ -253,7 +261,7 @@ class Tuner:
         gain = sum(task.share * (1 - min(1.0, task.best_ratio)) for task in self.tasks.values())
         faster = sum(task.best_ratio < 0.98 for task in self.tasks.values())
         spent = time.monotonic() - self.began
-        left = min(self.left(), spent / max(done, 1) * (self.settings.trials - done))
+        left = min(max(self.left(), 0.0), spent / max(done, 1) * (self.settings.trials - done))
         self.say(
             f"tune {self.model}, threads {self.threads}: {done} schedules tried, some {_minutes(left)} left; "
             f"{faster} of {len(self.tasks)} kernels look faster, {100 * gain:.1f} % of the time"
