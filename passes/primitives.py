@@ -70,6 +70,12 @@ class Primitive:
         of what is built is marked with `mark`."""
         raise NotImplementedError
 
+    def layout_of_images(self) -> str:
+        """The layout in which this primitive, as `applies` has returned it, reads and writes images, as a name: where
+        two that follow each other have different ones, a copy stands between."""
+        block = getattr(self, "block", 0)
+        return f"nchw{block}c" if block else "nchw"
+
     def is_met_by(self, other: Primitive) -> bool:
         """Whether `other` is the same primitive, with the options that this one says."""
         given = {spec.field: getattr(self, spec.field) for spec in specs_of(type(self))}

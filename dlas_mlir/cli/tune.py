@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlas_mlir.cli import arguments
+from dlas_mlir.cli import arguments, tune_primitives
 from dlas_mlir.cli.console import check_threads, check_writable, in_any_case, print_table, progress, shapes
 from dlas_mlir.errors import DlasError
 
@@ -43,6 +43,12 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--budget", type=arguments.duration, metavar="TIME", help="for each model, such as 10m")
     arguments.add_db(parser)
+    parser.add_argument(
+        "--primitives",
+        action="store_true",
+        help="choose the primitive of each layer by measurement; with --trials or --budget, then search for schedules "
+        "of what was chosen",
+    )
     parser.add_argument("--layers", default="*", metavar="PATTERN", help="only layers with such a name, as in a shell")
     parser.add_argument("--no-seed", action="store_true", help="start from naive schedules, and use no records")
     parser.add_argument("--resume", action="store_true", help="count what was tried here before against --trials")
@@ -62,6 +68,11 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         check_writable(args.json)
     check_threads(args.preset, args.threads)
+    if args.primitives:
+        code = tune_primitives.run(args)
+        if code or (args.trials is None and args.budget is None):
+            return code
+        args.json = None  # it holds the choices
     settings = Settings(
         trials=args.trials or (64 if args.budget is None else sys.maxsize),
         budget=args.budget,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dlas_mlir import process
-from dlas_mlir.compiler import cache, tuned
+from dlas_mlir.compiler import cache, choices, tuned
 from dlas_mlir.compiler.artifact import GOLDEN, Artifact, facts_file, golden_file, load_artifact, weight_bytes
 from dlas_mlir.compiler.cache import file_digest
 from dlas_mlir.compiler.frontend.importer import Imported, import_model
@@ -74,6 +74,9 @@ def compile_imported(
     clock = clock or Clock(lambda _: None)
     cut = Cut.of(preset.pipeline)
     if cut is not None and cut.is_open:
+        preset = choices.with_choices(imported, preset, tuned.threads_of(preset), clock.progress)
+        cut = Cut.of(preset.pipeline)
+        assert cut is not None
         network = network_of(imported, preset, clock, timeout)
         chosen = tuned.written(tuned.choose(network, preset, clock.progress))
         preset = dataclasses.replace(preset, pipeline=cut.with_schedules(chosen))

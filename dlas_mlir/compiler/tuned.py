@@ -61,7 +61,7 @@ def choose(network: Network, preset: Preset, say: Callable[[str], None] = lambda
     ranked: dict[str, tuple[bool, str]] = {}
     for winner in _winners(preset, list(kernels)):
         kernel = kernels.get(winner.place.workload)
-        if kernel is None or winner.place != place_of(kernel.workload, preset, _threads(preset)):
+        if kernel is None or winner.place != place_of(kernel.workload, preset, threads_of(preset)):
             continue
         if not still_holds(winner, kernel.workload, kernel.rule, here):
             stale.append(winner)
@@ -121,7 +121,8 @@ def written(chosen: Chosen) -> Path:
         return cache.publish(made, cache.entry("schedules", cache.digest(text)))[0]
 
 
-def _threads(preset: Preset) -> int:
+def threads_of(preset: Preset) -> int:
+    """The threads that a preset shares work out to."""
     return preset.target.threads if preset.target.kind == "cpu" else 1
 
 

@@ -59,6 +59,9 @@ class Direct(Primitive):
             return replace(self, layout="nhwgc")
         return replace(self, layout="nchw" if _straddles(shape, lanes or 1) else "nhwc")
 
+    def layout_of_images(self) -> str:
+        return self.layout
+
     def lower(self, convolution: Convolution, target: Target) -> ir.Value:
         if self.layout == "nhwgc":
             return _channels_last_by_groups(convolution)

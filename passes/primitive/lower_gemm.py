@@ -52,6 +52,9 @@ class Gemm(Primitive):
             panel //= 2
         return replace(self, panel=panel)
 
+    def layout_of_images(self) -> str:
+        return "nhwc"
+
     def lower(self, convolution: Convolution, target: Target) -> ir.Value:
         return self._linear(convolution) if convolution.shape.linear else self._convolution(convolution, target)
 
