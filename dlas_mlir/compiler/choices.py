@@ -55,13 +55,18 @@ def place_of(imported: Imported, preset: Preset, threads: int) -> ChoicesPlace:
 
 
 def with_choices(
-    imported: Imported, preset: Preset, threads: int, say: Callable[[str], None] = lambda _: None
+    imported: Imported,
+    preset: Preset,
+    threads: int,
+    say: Callable[[str], None] = lambda _: None,
+    db: Path | None = None,
 ) -> Preset:
-    """`preset` with the primitives that were chosen for this model by measurement, `preset` itself where none were.
+    """`preset` with the primitives that were chosen for this model by measurement, `preset` itself where none were, in
+    the data base `db` (None: the user's own).
 
     A file of choices that the recipe names goes before. What was measured with other versions, or another emitter, is
     not taken, and it is said. Raises DlasError for a data base that cannot be read."""
-    file = preset.db or tuned.database()
+    file = db or tuned.database()
     try:
         split = Split.of(preset)
     except DlasError:

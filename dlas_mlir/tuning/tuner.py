@@ -13,7 +13,7 @@ import numpy as np
 from dlas_mlir.codegen import backends
 from dlas_mlir.codegen.digest import kernel_digest
 from dlas_mlir.codegen.schedule import Schedule, ScheduleError
-from dlas_mlir.compiler import cache, tuned
+from dlas_mlir.compiler import cache, choices, tuned
 from dlas_mlir.compiler.frontend.importer import import_model
 from dlas_mlir.compiler.job import Clock
 from dlas_mlir.compiler.network import network_of
@@ -64,6 +64,8 @@ class Tuner:
         clock = Clock(say)
         with clock.stage(f"import {model}", "import"):
             self.imported = import_model(model, timeout=settings.timeout, **source)  # pyright: ignore[reportArgumentType]
+        # As the recipe `tuned` has them: what is tuned is what it compiles.
+        self.preset = choices.with_choices(self.imported, self.preset, threads, say, trials.path)
         self.network = network_of(self.imported, self.preset, clock, settings.timeout)
         self.environment = tuned.environment()
         self.tasks = tasks_of(model, self.network, self.preset, threads, settings, trials)
