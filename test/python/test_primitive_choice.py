@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from dlas_mlir.compiler.frontend.importer import import_model
 from dlas_mlir.compiler.layer_graph import GraphLayer, LayerGraph, layer_graph
 from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.measure.choices import Choice, Choices
+from dlas_mlir.measure.stats import Comparison
 from dlas_mlir.measure.trials import Trials
 from dlas_mlir.tuning.layer_costs import LayerCosts
+from dlas_mlir.tuning.primitives import RULE, _Build, _Chooser, _Timed
 
 HERE = Path(__file__).parent
 MODEL = "imported_model:kinds"
@@ -125,6 +128,57 @@ def test_a_data_base_without_choices(tmp_path):
         pass
     with Choices(tmp_path / "t.db", create=False) as known:
         assert known.chosen(choices.place_of(import_model(MODEL), load_preset("host/auto"), 1)) == []
+
+
+def _made_up(chooser, primitives) -> dict[str, float]:
+    """Nanoseconds: gemm is twice as fast in one layer, and slower elsewhere."""
+    names = [layer.name for layer in chooser.graph.layers]
+    fast = next(layer.name for layer in chooser.graph.layers if len(layer.candidates) > 2)
+    given = {name: 2000.0 if primitives[name].startswith("gemm") else 1000.0 for name in names}
+    return given | {fast: 500.0 if primitives[fast].startswith("gemm") else 1000.0}
+
+
+def test_the_fastest_assignment_is_kept_and_reported(tmp_path, monkeypatch, capsys):
+    def build(self, name, primitives):
+        for known in self.builds:
+            if known.primitives == primitives:
+                return known
+        self.count += 1
+        if name == "direct":
+            self.failures[name] = "iree-compile was killed by SIGSEGV"
+            return None
+        self.builds.append(_Build(name, primitives, tmp_path / "none", ()))
+        return self.builds[-1]
+
+    def profile(self, builds):
+        for one in builds:
+            self.costs.observe(one.primitives, _made_up(self, one.primitives))
+
+    def timed(self, base, others):
+        totals = {one.name: sum(_made_up(self, one.primitives).values()) / 1e6 for one in (base, *others)}
+        found = {one.name: _Timed(one, totals[one.name]) for one in (base, *others)}
+        ratios = {name: total / totals[RULE] for name, total in totals.items() if name != RULE}
+        return found, {name: Comparison(ratio, ratio, ratio, 0.03) for name, ratio in ratios.items()}
+
+    monkeypatch.setattr(_Chooser, "_build", build)
+    monkeypatch.setattr(_Chooser, "_profile", profile)
+    monkeypatch.setattr(_Chooser, "_timed", timed)
+    file = tmp_path / "out.json"
+    assert dlas.main(["tune", MODEL, "--primitives", "--json", str(file)]) == 0
+    (report,) = json.loads(file.read_text())
+    changed = [one for one in report["layers"] if one["chosen"] != one["rule"]]
+    assert len(changed) == 1
+    assert changed[0]["chosen"].startswith("gemm")
+    assert changed[0]["costs"][changed[0]["chosen"]] == 0.5
+    assert report["chosen"].startswith("choice")
+    assert report["ratio"] < 1
+    assert report["failures"] == {"direct": "iree-compile was killed by SIGSEGV"}
+    kept = next(one for one in report["timed"] if one["name"] == report["chosen"])
+    assert kept["predicted_ms"] == pytest.approx(kept["measured_ms"])
+    assert "without direct: iree-compile was killed by SIGSEGV" in capsys.readouterr().out
+    with Choices(tuned.database(), create=False) as known:
+        (choice,) = known.chosen(choices.place_of(import_model(MODEL), load_preset("host/auto"), 1))
+    assert choice.primitives == {one["layer"]: one["chosen"] for one in report["layers"]}
 
 
 @pytest.mark.parametrize(
