@@ -25,6 +25,10 @@ from dlas_mlir.runtime.devices import Device
 from dlas_mlir.tuning.gate import measuring, working
 from dlas_mlir.tuning.timing import kernel_samples
 
+# iree-compile checks its IR after each pass, for a quarter of its time (ResNet50: 8.7 s, 6.5 s without). What a
+# candidate breaks shows in its outputs.
+_QUICKLY = ("--verify=false",)
+
 # The schedule of each workload that has another than the rule's, by its exact key.
 Assignment = Mapping[str, Schedule]
 
