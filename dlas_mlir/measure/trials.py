@@ -72,7 +72,8 @@ class Environment:
 class Trial:
     """One schedule that was tried. `ratio` is its time over that of the rule's schedule in the same round (below 1 is
     faster), None where nothing was timed. `kernel` is the hash of the code that was made of it. `samples` are the
-    nanoseconds of each call, of it and of the rule's schedule."""
+    nanoseconds of each call, of it and of the rule's schedule. `source` says from which model and workload it was
+    transferred, if it was."""
 
     place: Place
     environment: Environment
@@ -83,6 +84,7 @@ class Trial:
     samples: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
     message: str = ""
     model: str = ""
+    source: str = ""
     run: str = ""
     date: str = ""
 
@@ -91,7 +93,8 @@ class Trial:
 class Winner:
     """What a search came to: the schedule that a kernel shall have, None where nothing beat the rule's. `ratio` is its
     time over that of the rule's schedule, with the 95 % interval from `low` to `high`; `kernel` and `rule_kernel` are
-    the hashes of the code of both. `trials` is how many schedules were tried for it."""
+    the hashes of the code of both. `trials` is how many schedules were tried for it, `source` from which model and
+    workload it was transferred, if it was."""
 
     place: Place
     environment: Environment
@@ -103,6 +106,7 @@ class Winner:
     rule_kernel: str = ""
     trials: int = 0
     model: str = ""
+    source: str = ""
     date: str = ""
 
 
@@ -133,7 +137,8 @@ CREATE TABLE trials (
   workload TEXT NOT NULL, target TEXT NOT NULL, target_name TEXT NOT NULL, threads INTEGER NOT NULL,
   environment INTEGER NOT NULL REFERENCES environments,
   schedule TEXT NOT NULL, status TEXT NOT NULL, kernel TEXT NOT NULL, ratio REAL, samples BLOB NOT NULL,
-  message TEXT NOT NULL, model TEXT NOT NULL, run TEXT NOT NULL, date TEXT NOT NULL, owner TEXT NOT NULL,
+  message TEXT NOT NULL, model TEXT NOT NULL, source TEXT NOT NULL, run TEXT NOT NULL, date TEXT NOT NULL,
+  owner TEXT NOT NULL,
   UNIQUE (workload, target, threads, environment, schedule)
 );
 CREATE TABLE winners (
@@ -141,7 +146,8 @@ CREATE TABLE winners (
   workload TEXT NOT NULL, target TEXT NOT NULL, target_name TEXT NOT NULL, threads INTEGER NOT NULL,
   environment INTEGER NOT NULL REFERENCES environments,
   schedule TEXT, ratio REAL NOT NULL, low REAL NOT NULL, high REAL NOT NULL, kernel TEXT NOT NULL,
-  rule_kernel TEXT NOT NULL, trials INTEGER NOT NULL, model TEXT NOT NULL, date TEXT NOT NULL,
+  rule_kernel TEXT NOT NULL, trials INTEGER NOT NULL, model TEXT NOT NULL, source TEXT NOT NULL,
+  date TEXT NOT NULL,
   UNIQUE (workload, target, threads, environment)
 );
 CREATE INDEX workloads_by_family ON workloads (family)
@@ -160,6 +166,18 @@ CREATE INDEX workloads_by_family ON workloads (family)
             query = f"SELECT exact, anchor, family, json FROM workloads WHERE {where} ORDER BY exact"
             for row in self._connection.execute(query, arguments):
                 yield Known(*row)
+
+    def tried_by(self, model: str) -> set[str]:
+        """The exact keys of the workloads that tuning `model` has tried schedules of, or come to an end with."""
+        query = "SELECT workload FROM trials WHERE model = ? UNION SELECT workload FROM winners WHERE model = ?"
+        with self._told():
+            return {key for (key,) in self._connection.execute(query, (model, model))}
+
+    def models(self) -> list[str]:
+        """The models that were tuned here, by name."""
+        query = "SELECT model FROM trials UNION SELECT model FROM winners ORDER BY 1"
+        with self._told():
+            return [model for (model,) in self._connection.execute(query) if model]
 
     def claim(self, trial: Trial) -> bool:
         """Whether this schedule is now ours to try: nobody has tried it in this environment, or is about to.
@@ -204,12 +222,12 @@ CREATE INDEX workloads_by_family ON workloads (family)
             where, arguments = f"{where} AND workload = ? AND target = ? AND threads = ?", _at(place)
         query = (
             "SELECT workload, target, target_name, threads, environments.json, schedule, status, kernel, ratio, "
-            "samples, message, model, run, date FROM trials JOIN environments ON environments.id = environment "
+            "samples, message, model, source, run, date FROM trials JOIN environments ON environments.id = environment "
             f"WHERE {where} ORDER BY trials.id"
         )
         with self._told():
             for row in self._connection.execute(query, arguments):
-                environment, schedule, status, kernel, ratio, samples, message, model, run, date = row[4:]
+                environment, schedule, status, kernel, ratio, samples, message, model, source, run, date = row[4:]
                 yield Trial(
                     place=_place(row),
                     environment=Environment.from_json(environment),
@@ -220,6 +238,7 @@ CREATE INDEX workloads_by_family ON workloads (family)
                     samples=_unpacked(samples, f"{self.path}: a trial of {row[0][:16]}"),
                     message=message,
                     model=model,
+                    source=source,
                     run=run,
                     date=date,
                 )
@@ -229,10 +248,18 @@ CREATE INDEX workloads_by_family ON workloads (family)
         with self._told(), self._transaction():
             schedule = None if winner.schedule is None else _text(winner.schedule)
             row = (*_at(winner.place, named=True), self._environment(winner.environment), schedule, winner.ratio)
-            rest = (winner.low, winner.high, winner.kernel, winner.rule_kernel, winner.trials, winner.model)
+            rest = (
+                winner.low,
+                winner.high,
+                winner.kernel,
+                winner.rule_kernel,
+                winner.trials,
+                winner.model,
+                winner.source,
+            )
             self._connection.execute(
                 "INSERT OR REPLACE INTO winners (workload, target, target_name, threads, environment, schedule, ratio, "
-                f"low, high, kernel, rule_kernel, trials, model, date) VALUES ({_places(14)})",
+                f"low, high, kernel, rule_kernel, trials, model, source, date) VALUES ({_places(15)})",
                 (*row, *rest, winner.date or now()),
             )
 
@@ -241,12 +268,12 @@ CREATE INDEX workloads_by_family ON workloads (family)
         latest last."""
         query = (
             "SELECT workload, target, target_name, threads, environments.json, schedule, ratio, low, high, kernel, "
-            "rule_kernel, trials, model, date FROM winners JOIN environments ON environments.id = environment "
+            "rule_kernel, trials, model, source, date FROM winners JOIN environments ON environments.id = environment "
             f"WHERE {where} ORDER BY date, winners.id"
         )
         with self._told():
             for row in self._connection.execute(query, arguments):
-                environment, schedule, ratio, low, high, kernel, rule_kernel, trials, model, date = row[4:]
+                environment, schedule, ratio, low, high, kernel, rule_kernel, trials, model, source, date = row[4:]
                 yield Winner(
                     place=_place(row),
                     environment=Environment.from_json(environment),
@@ -258,6 +285,7 @@ CREATE INDEX workloads_by_family ON workloads (family)
                     rule_kernel=rule_kernel,
                     trials=trials,
                     model=model,
+                    source=source,
                     date=date,
                 )
 
@@ -297,7 +325,7 @@ CREATE INDEX workloads_by_family ON workloads (family)
     def _insert(self, trial: Trial, environment: int) -> None:
         self._connection.execute(
             "INSERT OR REPLACE INTO trials (workload, target, target_name, threads, environment, schedule, status, "
-            f"kernel, ratio, samples, message, model, run, date, owner) VALUES ({_places(15)})",
+            f"kernel, ratio, samples, message, model, source, run, date, owner) VALUES ({_places(16)})",
             (
                 *_at(trial.place, named=True),
                 environment,
@@ -308,6 +336,7 @@ CREATE INDEX workloads_by_family ON workloads (family)
                 zlib.compress(msgspec.json.encode(trial.samples)),
                 trial.message,
                 trial.model,
+                trial.source,
                 trial.run,
                 trial.date or now(),
                 owner(),
