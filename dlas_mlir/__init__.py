@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     from dlas_mlir.errors import DlasError
     from dlas_mlir.measure.rounds import Protocol
     from dlas_mlir.tuning.task import Settings
+    from dlas_mlir.tuning.transfer import Transfer
 
-__all__ = ["Artifact", "DlasError", "Protocol", "Settings", "bench", "compile", "profile", "run", "tune"]
+__all__ = ["Artifact", "DlasError", "Protocol", "Settings", "Transfer", "bench", "compile", "profile", "run", "tune"]
 
 _HOMES = {
     "Artifact": "dlas_mlir.compiler.artifact",
     "DlasError": "dlas_mlir.errors",
     "Protocol": "dlas_mlir.measure.rounds",
     "Settings": "dlas_mlir.tuning.task",
+    "Transfer": "dlas_mlir.tuning.transfer",
 }
 
 

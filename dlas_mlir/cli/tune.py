@@ -52,6 +52,14 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--layers", default="*", metavar="PATTERN", help="only layers with such a name, as in a shell")
     parser.add_argument("--no-seed", action="store_true", help="start from naive schedules, and use no records")
     parser.add_argument("--resume", action="store_true", help="count what was tried here before against --trials")
+    parser.add_argument(
+        "--transfer-from",
+        action="append",
+        metavar="MODEL|DB",
+        help="try only what was found for another model of the data base, or for all in another one; of several the "
+        "model that promises most",
+    )
+    parser.add_argument("--pool", action="store_true", help="mix the schedules of all --transfer-from")
     parser.add_argument("--jobs", type=arguments.positive_int, metavar="N", help="compilers at a time (default: CPUs)")
     arguments.add_shapes(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what is printed, and more, as JSON")
@@ -63,10 +71,14 @@ def run(args: argparse.Namespace) -> int:
     """Tune each model, print a table for each, and write JSON. Raises DlasError."""
     from dlas_mlir.compiler.cache import write_atomically
     from dlas_mlir.tuning.task import Settings
+    from dlas_mlir.tuning.transfer import Transfer
     from dlas_mlir.tuning.tune import tune
 
     if args.json:
         check_writable(args.json)
+    if args.pool and not args.transfer_from:
+        raise DlasError("--pool mixes what --transfer-from names, and there is none")
+    transfer = Transfer(sources=tuple(args.transfer_from), pool=args.pool) if args.transfer_from else None
     check_threads(args.preset, args.threads)
     if args.primitives:
         code = tune_primitives.run(args)
@@ -102,6 +114,7 @@ def run(args: argparse.Namespace) -> int:
                         db=args.db,
                         inputs=shapes(args),
                         weights=args.weights,
+                        transfer=transfer,
                         say=show,
                     )
             except DlasError as error:
@@ -123,6 +136,9 @@ def _print(report: Report) -> None:
     else:
         interval = f"95 % interval {report.low:.3f} to {report.high:.3f}"
         summary += f"{report.ratio:.3f} of the time with the rule's schedules ({interval}, {report.verdict})"
+    if brought := report.transferred:
+        summary += f"; {brought.candidates} schedules from {', '.join(brought.sources)}"
+        summary += f", for kernels of {brought.covered:.0f} % of the time"
     summary += f"; {report.builds} builds in {report.seconds:.0f} s"
     if report.failures:
         summary += "; candidates without a time: " + ", ".join(f"{n} {how}" for how, n in report.failures.items())
@@ -141,8 +157,14 @@ def _cells(kernel: KernelResult) -> list[str]:
         str(kernel.trials),
         f"{kernel.ratio:.3f}",
         f"{kernel.low:.3f} to {kernel.high:.3f}",
-        "the rule's" if kernel.schedule is None else _changes(kernel.rule, kernel.schedule),
+        _schedule(kernel),
     ]
+
+
+def _schedule(kernel: KernelResult) -> str:
+    if kernel.schedule is None:
+        return "the rule's"
+    return _changes(kernel.rule, kernel.schedule) + (f" (from {kernel.source})" if kernel.source else "")
 
 
 def _changes(rule: dict[str, Any], schedule: dict[str, Any]) -> str:

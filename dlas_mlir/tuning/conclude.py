@@ -98,6 +98,7 @@ def _win(tuner: Tuner, task: Task, verdict: Verdict | None) -> None:
             rule_kernel=task.rule_kernel,
             trials=task.tried + task.earlier,
             model=tuner.model,
+            source=task.sources.get(verdict.schedule, "") if verdict else "",
         )
     )
 
@@ -125,6 +126,7 @@ def _reported(
                 high=found.high if found else 1.0,
                 rule=task.rule.to_value(),
                 schedule=won[key].schedule.to_value() if key in won else None,
+                source=task.sources.get(won[key].schedule, "") if key in won else "",
             )
         )
     return Report(
@@ -141,6 +143,7 @@ def _reported(
         interrupted=interrupted,
         kernels=tuple(kernels),
         note=note,
+        transferred=tuner.transferred,
     )
 
 

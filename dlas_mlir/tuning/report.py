@@ -9,7 +9,8 @@ from typing import Any
 @dataclass(frozen=True)
 class KernelResult:
     """One workload: the layers that it does, its part of the time of a call (percent), how many schedules were tried,
-    the time of the best over the rule's with its interval, and the schedule that it shall have (None: the rule's)."""
+    the time of the best over the rule's with its interval, and the schedule that it shall have (None: the rule's), with
+    the model and workload it was transferred from, if it was."""
 
     workload: str
     layers: tuple[str, ...]
@@ -21,13 +22,25 @@ class KernelResult:
     high: float
     rule: dict[str, Any]
     schedule: dict[str, Any] | None
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Transferred:
+    """What came from other models: those that were taken, the score of each that was there, how many schedules were
+    tried over all workloads, and the percentage of the time of a call in kernels that could be given any."""
+
+    sources: tuple[str, ...]
+    scores: dict[str, float]
+    candidates: int
+    covered: float
 
 
 @dataclass(frozen=True)
 class Report:
     """One network. `ratio` is a call with tuned schedules over one with the rule's; it is 1 where nothing was gained,
     and `verdict` says what may be said of it. `failures` counts candidates that came to no time, by how. `interrupted`
-    says that the search did not end by itself."""
+    says that the search did not end by itself. `transferred` is there where schedules came from other models."""
 
     model: str
     preset: str
@@ -42,6 +55,7 @@ class Report:
     interrupted: bool
     kernels: tuple[KernelResult, ...]
     note: str = ""
+    transferred: Transferred | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """As JSON can hold it."""

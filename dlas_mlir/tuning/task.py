@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from dlas_mlir import process
 from dlas_mlir.codegen import backends
@@ -18,6 +19,21 @@ from dlas_mlir.compiler.presets import Preset
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.trials import Known, Place, Trials
 from dlas_mlir.tuning.search import Experience, Search
+
+
+class Searching(Protocol):
+    """What proposes schedules: `search.Search` says what each of these does."""
+
+    start: Schedule
+    results: dict[Schedule, float | None]
+
+    def ranked(self) -> list[tuple[Schedule, float]]: ...
+
+    def propose(self) -> Schedule | None: ...
+
+    def tell(self, schedule: Schedule, ratio: float | None) -> None: ...
+
+    def known(self, schedule: Schedule, ratio: float | None) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,16 +59,18 @@ class Settings:
 @dataclass
 class Task:
     """One workload of a network, and the search for its schedule. `layers` are those that it does, `share` is its part
-    of the time of a call with the rule's schedules, `rule_ns` nanoseconds of a call."""
+    of the time of a call with the rule's schedules, `rule_ns` nanoseconds of a call. `kernels` are the schedules by
+    the hash of the kernel that they make, `sources` says of those that were transferred from where."""
 
     workload: Workload
     rule: Schedule
     layers: tuple[str, ...]
     primitive: str
     place: Place
-    search: Search
+    search: Searching
     rule_kernel: str
     kernels: dict[str, Schedule] = field(default_factory=dict)
+    sources: dict[Schedule, str] = field(default_factory=dict)
     rule_ns: float = 0.0
     share: float = 0.0
     tried: int = 0

@@ -25,6 +25,7 @@ from dlas_mlir.opt.base import PassError
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import resolve, usable_cpus
 from dlas_mlir.tuning.build import Assignment, Build, Builder, BuildError, halves
+from dlas_mlir.tuning.report import Transferred
 from dlas_mlir.tuning.task import Settings, Task, tasks_of
 from dlas_mlir.tuning.timing import Samples, typical
 
@@ -72,6 +73,7 @@ class Tuner:
         self.jobs = settings.jobs or max(1, len(usable_cpus()))
         self.failures: dict[str, int] = {}
         self._rule_times: list[Samples] = []
+        self.transferred: Transferred | None = None
         self.ready = False
 
     def __enter__(self) -> Tuner:
@@ -92,9 +94,13 @@ class Tuner:
 
     # Search.
 
-    def search(self) -> None:
-        """Try schedules until trials or time are used up. Ctrl-C passes, with all that was found kept."""
+    def search(self, transfer: Callable[[], Transferred | None] = lambda: None) -> None:
+        """Try schedules until trials or time are used up. Ctrl-C passes, with all that was found kept.
+
+        `transfer` is called once the share of each kernel is known; it may give tasks another search.
+        """
         self.baseline = self._baseline()
+        self.transferred = transfer()
         self.ready = True
         self._resume()
         while self.left() > 0:
@@ -186,7 +192,7 @@ class Tuner:
                 self._record(task, schedule, Outcome("fallback", message=str(error)))
                 continue
             if (same := task.kernels.setdefault(digest, schedule)) != schedule:
-                task.search.tell(schedule, task.search.results.get(same))
+                task.search.tell(schedule, 1.0 if same == task.rule else task.search.results.get(same))
                 continue
             if self.trials.claim(self._trial(task, schedule, Outcome("running", kernel=digest))):
                 return schedule
@@ -255,6 +261,7 @@ class Tuner:
             samples=outcome.samples,
             message=outcome.message[:2000],
             model=self.model,
+            source=task.sources.get(schedule, ""),
             run=self.run,
         )
 

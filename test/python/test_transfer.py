@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,12 +12,37 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_workloads import NAMES, PINNED, cpu, layer, rule, target_of, workload_of
 
+from dlas_mlir.cli import dlas
 from dlas_mlir.codegen.backends import backend_for
 from dlas_mlir.codegen.cpu.space import Space
 from dlas_mlir.codegen.refit import Source, refit, refits
 from dlas_mlir.codegen.schedule import Schedule
 from dlas_mlir.codegen.target import CpuTarget
 from dlas_mlir.codegen.workload import Workload
+from dlas_mlir.compiler import tuned
+from dlas_mlir.compiler.frontend.importer import import_model
+from dlas_mlir.compiler.network import Network, network_of
+from dlas_mlir.compiler.presets import load_preset
+from dlas_mlir.measure.trials import Known, Trials, Winner
+from dlas_mlir.tuning.task import Settings
+from dlas_mlir.tuning.transfer import Transfer, TransferSearch, operations, similarity
+from dlas_mlir.tuning.tune import tune
+
+HERE = Path(__file__).parent
+MODEL = "imported_model:kinds"
+
+
+@pytest.fixture(scope="module")
+def shared_cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def db(shared_cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("DLAS_CACHE", str(shared_cache))
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    monkeypatch.syspath_prepend(str(HERE))
+    return tmp_path / "schedules.db"
 
 
 def resized(workload: Workload, extents: dict[str, int]) -> Workload:
@@ -91,3 +117,119 @@ def test_tiles_become_divisors_and_parts_keep_their_number():
     # A loop of one iteration there has its place by the rule's order.
     image = refit(Source(source, schedule), resized(source, {"n": 3}), target)
     assert image.order[0] == "n"
+
+
+def kinds() -> Network:
+    return network_of(import_model(MODEL), load_preset("host/auto"))
+
+
+def record(db: Path, model: str, workload: Workload, schedule: Schedule | None, ratio: float) -> None:
+    """That tuning `model` found it."""
+    preset = load_preset("host/auto")
+    with Trials(db) as trials:
+        trials.know([Known(workload.exact, workload.anchor, workload.family, workload.to_json())])
+        place = tuned.place_of(workload, preset, 1)
+        value = None if schedule is None else schedule.to_value()
+        trials.win(Winner(place=place, environment=tuned.environment(), schedule=value, ratio=ratio, model=model))
+
+
+def fill(db: Path) -> None:
+    """`good` gained much with layers like all but one of the model, `poor` little with layers unlike one, and `other`
+    nothing with those of the model; each a naive schedule, to know it by."""
+    target = load_preset("host/auto").target
+    assert isinstance(target, CpuTarget)
+    workloads = list({kernel.workload.exact: kernel.workload for kernel in kinds().kernels}.values())
+    for workload in workloads:
+        like = resized(workload, {"oh": 2 * workload.extents["oh"]} if "oh" in workload.extents else {})
+        naive = backend_for(like, target).naive(like, target)
+        if workload is not workloads[0]:
+            record(db, "good", like, naive, 0.5)
+        record(db, "poor", resized(like, {"oh": 97}), naive if "oh" in like.extents else None, 0.97)
+    record(db, "other", resized(workloads[0], {"oh": 50}), None, 1.0)
+
+
+def test_a_model_is_tuned_with_the_schedules_of_another(db):
+    fill(db)
+    network = kinds()
+    settings = Settings(rounds=2, jobs=1)
+    report = tune(MODEL, settings=settings, db=db, transfer=Transfer(sources=("poor", "good", "other")))
+    assert report.transferred is not None
+    assert report.transferred.sources == ("good",)
+    assert (
+        report.transferred.scores["good"] > report.transferred.scores["poor"] > report.transferred.scores["other"] == 0
+    )
+    with Trials(db) as trials:
+        tried = list(trials.trials())
+        winners = {winner.place.workload: winner for winner in trials.winners("model = ?", (MODEL,))}
+    assert 0 < len(tried) <= report.transferred.candidates
+    # Nothing else is tried, the rule's schedules stand beside, and each says which kernel it comes from.
+    assert {trial.status for trial in tried} == {"ok"}
+    assert all(trial.source.startswith("good ") for trial in tried)
+    assert network.kernels[0].workload.exact not in {trial.place.workload for trial in tried}
+    assert set(winners) == {kernel.workload.exact for kernel in network.kernels}
+    for kernel in report.kernels:
+        assert kernel.trials <= 5
+        assert bool(kernel.schedule) == bool(kernel.source) == bool(winners[kernel.workload].source)
+
+
+def test_a_pool_mixes_models_and_a_file_has_all_of_its_own(db, tmp_path):
+    fill(db)
+    transfer = Transfer(sources=(str(db),), pool=True, candidates=2)
+    report = tune(MODEL, settings=Settings(rounds=2, jobs=1), db=tmp_path / "mine.db", transfer=transfer)
+    assert report.transferred is not None
+    assert report.transferred.sources == ("good", "other", "poor")
+    with Trials(tmp_path / "mine.db") as trials:
+        tried = list(trials.trials())
+    assert {trial.source.split()[0] for trial in tried} <= {"good", "poor"}
+    assert max(kernel.trials for kernel in report.kernels) <= 2
+
+
+def test_a_search_proposes_what_was_transferred_and_nothing_else():
+    workload, target = layer("resnet18 3x3 128->128 @28"), cpu("x86-64-avx512")
+    start, regular = rule(workload, target), backend_for(workload, target).regular(workload, target)
+    one, two, three = [schedule for schedule in regular if schedule != start][:3]
+    search = TransferSearch(start, 1.0, [one, start, two, three])
+    search.known(two, 0.8)
+    assert [search.propose(), search.propose(), search.propose()] == [one, three, None]
+    search.tell(one, None)
+    assert search.ranked() == [(two, 0.8), (start, 1.0)]
+    # What the start takes is found out where nobody knows.
+    assert TransferSearch(start, None, [one]).propose() == start
+
+
+def test_what_is_alike_comes_first():
+    workload = layer("resnet18 3x3 64->64 @56")
+    near, far = resized(workload, {"oh": 28}), resized(workload, {"oh": 7, "ow": 7})
+    assert 1 == similarity(workload, workload) > similarity(workload, near) > similarity(workload, far) > 0
+    assert operations(workload) == operations(far)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--transfer-from", "resnet"], "no model `resnet` was tuned there, and there is no such file; there are"),
+        (["--transfer-from", MODEL], "its schedules are its own already; transfer them from another model"),
+        (["--transfer-from", "absent.db"], "no model `absent.db` was tuned there, and there is no such file"),
+        (["--transfer-from", __file__], "this is no SQLite data base"),
+        (["--transfer-from", "strange"], "strange: none of the 1 kernels tuned there is of a family with one of"),
+        (["--pool"], "--pool mixes what --transfer-from names, and there is none"),
+        (["--transfer-from", "good", "--preset", "x86-64-avx2/auto"], "good was not tuned there for x86-64-avx2"),
+        (["--transfer-from", "good", "--layers", "nothing*"], "no layer is called `nothing*`"),
+    ],
+)
+def test_bad_requests(arguments, message, db, capsys):
+    fill(db)
+    record(db, "strange", layer("3x3 @24, int8"), None, 1.0)
+    assert dlas.main(["tune", MODEL, "--db", str(db), *arguments]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_data_bases_without_sources(db, tmp_path, capsys):
+    with Trials(db):
+        pass
+    assert dlas.main(["tune", MODEL, "--db", str(db), "--transfer-from", "other"]) == 1
+    assert (
+        "no model `other` was tuned there, and there is no such file; it has no other model" in capsys.readouterr().err
+    )
+    assert dlas.main(["tune", MODEL, "--db", str(tmp_path / "mine.db"), "--transfer-from", str(db)]) == 1
+    assert f"no model but {MODEL} was tuned there" in capsys.readouterr().err
