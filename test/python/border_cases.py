@@ -294,6 +294,10 @@ CASES: dict[str, Callable[[], tuple[nn.Module, tuple[Any, ...]]]] = {
     "transposed depthwise": lambda: _layers(lambda: nn.ConvTranspose2d(6, 6, 3, (2, 1), 3, groups=6), 1, 6, 5, 9),
     "transposed in one dimension": lambda: _layers(lambda: nn.ConvTranspose1d(8, 4, 4, 2, 1, groups=2), 2, 8, 9),
     "transposed in three dimensions": lambda: _layers(lambda: nn.ConvTranspose3d(4, 6, 3, 2, groups=2), 1, 4, 3, 4, 3),
+    "transposed side by side": lambda: _layers(lambda: nn.ConvTranspose2d(20, 18, (2, 3), (2, 3)), 2, 20, 5, 4),
+    "transposed side by side, one dimension": lambda: _layers(
+        lambda: nn.ConvTranspose1d(8, 6, 4, 4, bias=False), 2, 8, 5
+    ),
     "groups in three dimensions": lambda: _layers(
         lambda: nn.Conv3d(8, 12, 3, (1, 2, 1), (1, 0, 1), (1, 1, 2), groups=4), 2, 8, 4, 7, 7
     ),

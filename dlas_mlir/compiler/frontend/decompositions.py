@@ -80,11 +80,15 @@ def convolution(
     output_padding: Sequence[int],
     groups: int,
 ) -> Any:
-    """Transposed convolutions in groups become convolutions, three-dimensional ones in groups two-dimensional ones."""
-    if groups == 1:
-        return NotImplemented
+    """Transposed convolutions in groups, and those whose windows do not overlap, become convolutions, three-dimensional
+    ones in groups two-dimensional ones."""
     spatial = x.dim() - 2
     stride, padding, dilation = (_for_each(value, spatial) for value in (stride, padding, dilation))
+    if groups == 1:
+        apart = transposed and spatial > 0 and list(weight.shape[2:]) == list(stride) and math.prod(stride) > 1
+        if not apart or any(padding) or any(output_padding) or any(step != 1 for step in dilation):
+            return NotImplemented
+        return _side_by_side(x, weight, bias)
     if transposed:
         spread = _spread(x, weight, stride, padding, dilation, _for_each(output_padding, spatial))
         ones, zeros = [1] * spatial, [0] * spatial
@@ -93,6 +97,23 @@ def convolution(
     if spatial == 3:
         return _convolution_by_planes(x, weight, bias, stride, padding, dilation, groups)
     return NotImplemented
+
+
+def _side_by_side(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A transposed convolution whose windows lie side by side: each pixel [Cin] times the weights [Cin, Cout, ..] is a
+    window of the result. As a 1x1 convolution, it multiplies none of the zeros between the pixels of a stride."""
+    batch, channels, *size = x.shape
+    _, results, *window = weight.shape
+    spatial, count = len(window), math.prod(window)
+    ones, zeros = [1] * spatial, [0] * spatial
+    # Channels of the result within a place of the window, so that vectors of them stay together.
+    rows = weight.permute(*range(2, 2 + spatial), 1, 0).reshape(count * results, channels, *ones)
+    biases = None if bias is None else bias.repeat(count)
+    y = _aten.convolution.default(x, rows, biases, ones, zeros, ones, False, zeros, 1)
+    y = y.reshape(batch, *window, results, *size)
+    pairs = [dim for at in range(spatial) for dim in (2 + spatial + at, 1 + at)]
+    y = y.permute(0, 1 + spatial, *pairs)
+    return y.reshape(batch, results, *(a * b for a, b in zip(size, window, strict=True)))
 
 
 def fake_quantize(x: Tensor, scale: Any, zero: Any, low: int, high: int) -> tuple[Tensor, Tensor]:
