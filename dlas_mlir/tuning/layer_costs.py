@@ -37,8 +37,8 @@ class LayerCosts:
         layouts = self.layouts(primitives)
         for layer in self._once():
             key = (layer.name, primitives[layer.name], *self._matches(layer, primitives, layouts))
-            if layer.name in times:
-                self._layers[key].append(times[layer.name])
+            # One without a dispatch of its name is done in another's, and costs what that costs.
+            self._layers[key].append(times.get(layer.name, 0.0))
         between: dict[int, float] = dict.fromkeys(self.graph.groups.values(), 0.0)
         layers = {layer.name for layer in self.graph.layers}
         for name, ns in times.items():

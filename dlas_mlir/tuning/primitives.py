@@ -226,15 +226,27 @@ class _Chooser:
         for number in range(_ROUNDS):
             self.say(f"time the layers in {len(builds)} builds, round {number + 1} of {_ROUNDS}")
             for build in builds:
-                with measuring():
-                    times = profile_dispatches(build.vmfb, self.device, self.inputs, calls=calls, timeout=self.timeout)
+                if build.name in self.failures:
+                    continue
+                try:
+                    with measuring():
+                        times = profile_dispatches(
+                            build.vmfb, self.device, self.inputs, calls=calls, timeout=self.timeout
+                        )
+                except DlasError as error:
+                    if build.name == RULE:
+                        raise
+                    self.failures[build.name] = str(error)
+                    continue
                 per_name: dict[str, float] = defaultdict(float)
                 for one, layer in zip(times, _layers_of([t.name for t in times], build.dispatches), strict=True):
                     per_name[layer] += typical(one.ns)
                 for layer, ns in per_name.items():
                     taken[build.name][layer].append(ns)
         for build in builds:
-            self.costs.observe(build.primitives, {name: min(ns) for name, ns in taken[build.name].items()})
+            if build.name not in self.failures:
+                self.costs.observe(build.primitives, {name: min(ns) for name, ns in taken[build.name].items()})
+        self.builds = [build for build in self.builds if build.name not in self.failures]
 
     def _mixed(self) -> list[_Build]:
         """The best assignments, built; what is learned from them may name others."""
