@@ -23,7 +23,17 @@ from dlas_mlir.passes import primitives
 ROOT = Path(__file__).parents[2]
 PRIMITIVES = primitives.names()
 # The recipes that choose among all primitives, and those for one.
-_RECIPES = ("auto", "naive", "direct", "gemm", "spatial-pack", "sparse-direct", "sparse-gemm", "sparse-spatial-pack")
+_RECIPES = (
+    "auto",
+    "naive",
+    "direct",
+    "gemm",
+    "spatial-pack",
+    "winograd",
+    "sparse-direct",
+    "sparse-gemm",
+    "sparse-spatial-pack",
+)
 CPU = Target.from_figures({"kind": "cpu", "name": "cpu", "vector_bits": 512, "vector_registers": 32})
 GPU = Target.from_figures({"kind": "gpu", "name": "gpu"})
 DENSE = ConvShape(64, 48, in_size=(16, 16), out_size=(14, 14), kernel=(3, 3))
@@ -98,7 +108,7 @@ def test_options_are_part_of_the_question() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("winograd", "there is no primitive 'winograd'; there are"),
+        ("fft", "there is no primitive 'fft'; there are"),
         ("gemm{panel=x}", "`panel`: expected a whole number, found `x`"),
         ("gemm{block=4}", "`gemm` has no option `block`"),
         ("gemm{panel=4", "this `{` is not closed"),

@@ -2,7 +2,7 @@
 // RUN: not %dlas_opt %s --split-input-file --dlas-propagate-layouts=tile=16 2>&1 | FileCheck %s --check-prefix=NAME
 // RUN: not %dlas_opt %S/Inputs/not-lowered.mlir --dlas-propagate-layouts 2>&1 | FileCheck %s --check-prefix=FORGOTTEN
 
-// FORGOTTEN: not-lowered.mlir:3:8: error: layer 'conv1' is marked with the primitive 'winograd', and nothing has lowered it: dlas-lower-winograd belongs in the pipeline before this pass
+// FORGOTTEN: not-lowered.mlir:3:8: error: layer 'conv1' is marked with the primitive 'fft', and nothing has lowered it: dlas-lower-fft belongs in the pipeline before this pass
 
 // NAME: error: `dlas-propagate-layouts` has no option `tile`; it has none
 

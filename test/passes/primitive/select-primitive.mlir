@@ -4,7 +4,7 @@
 // RUN: %dlas_opt %s --dlas-select-primitive | FileCheck %s --check-prefix=NONE
 // RUN: %dlas_opt %s --dlas-select-primitive="primitive=spatial-pack fallback=depthwise,gemm" 2>&1 | FileCheck %s --check-prefix=FALLBACK
 // RUN: not %dlas_opt %s --dlas-select-primitive="primitive=spatial-pack fallback=grouped-spatial-pack" 2>&1 | FileCheck %s --check-prefix=REFUSED
-// RUN: not %dlas_opt %s --dlas-select-primitive=primitive=winograd 2>&1 | FileCheck %s --check-prefix=UNKNOWN
+// RUN: not %dlas_opt %s --dlas-select-primitive=primitive=fft 2>&1 | FileCheck %s --check-prefix=UNKNOWN
 // RUN: not %dlas_opt %s --dlas-select-primitive=choices=%S/Inputs/choices-unknown.json 2>&1 | FileCheck %s --check-prefix=UNKNOWN
 // RUN: not %dlas_opt %s --dlas-select-primitive=choices=%S/Inputs/choices-list.json 2>&1 | FileCheck %s --check-prefix=LIST
 // RUN: not %dlas_opt %s --dlas-select-primitive=choices=%S/Inputs/none.json 2>&1 | FileCheck %s --check-prefix=MISSING
@@ -61,7 +61,7 @@
 
 // REFUSED: error: layer 'last' (1x1 72->10 @1x1): 'spatial-pack' does not apply: a linear layer has no spatial dimensions; 'grouped-spatial-pack' does not apply: it has no groups
 
-// UNKNOWN: error: there is no primitive 'winograd'; there are depthwise, direct, gemm, grouped-spatial-pack, sparse-direct, sparse-gemm, sparse-spatial-pack, spatial-pack
+// UNKNOWN: error: there is no primitive 'fft'; there are depthwise, direct, gemm, grouped-spatial-pack, sparse-direct, sparse-gemm, sparse-spatial-pack, spatial-pack, winograd
 // LIST: error: choices {{.*}}choices-list.json: an object from layer names to primitives is wanted
 // MISSING: error: choices {{.*}}none.json: [Errno 2] No such file or directory
 // NAME: error: `dlas-select-primitive` has no option `prefer`
