@@ -61,8 +61,8 @@ _TRANSFORMS = {
 class Winograd(Primitive):
     """Lower 3x3 convolutions marked `winograd` to Winograd's minimal filtering F(m x m, 3x3): (m + 2)^2 products for
     m^2 results, where the sum over the taps has 9 m^2. The input is transformed in overlapping tiles, first along
-    columns and then along rows; for each of the (m + 2)^2 places of a tile there is a matrix product over the channels, with
-    weights that are transformed at compile time; the last operation brings its results back to pixels.
+    columns and then along rows; for each of the (m + 2)^2 places of a tile there is a matrix product over the channels,
+    with weights that are transformed at compile time; the last operation brings its results back to pixels.
 
     After Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (CVPR 2016).
 
