@@ -173,7 +173,9 @@ def _distribution(roles: Roles, tile: dict[str, int], order: tuple[str, ...], ta
     """Split the outer parallel loops until every thread has some workgroups; if it costs less, only those of which no
     part overlaps another."""
     every = _split(roles, tile, order, target)
-    even = [loop for loop in order if roles.workload.extents[loop] % every.get(loop, 1) == 0]
+    # Threads that write to one row each a few columns of it would share cache lines.
+    kept = [loop for loop in order if loop != roles.vector or loop in every]
+    even = [loop for loop in kept if roles.workload.extents[loop] % every.get(loop, 1) == 0]
     found = (every, _split(roles, tile, tuple(even), target))
     return min(found, key=lambda parts: sharing_cost(roles.workload, parts, target))
 
