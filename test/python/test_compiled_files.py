@@ -35,7 +35,7 @@ def test_it_is_run_and_timed(compiled, capsys):
     assert row["verified"]
     assert row["model"] == MODEL
     assert row["preset"] == "host/stock"
-    with pytest.raises(DlasError, match="is compiled already: inputs and weights are for a model"):
+    with pytest.raises(DlasError, match="is compiled already: inputs, batch and weights are for a model"):
         api.compile(str(compiled), preset="host/auto", inputs=("1x4xf32",))
 
 
