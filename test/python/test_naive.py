@@ -19,6 +19,7 @@ from dlas_mlir.codegen.write_workload import build_workload
 from dlas_mlir.compiler.cache import file_digest
 from dlas_mlir.compiler.driver import compile_imported
 from dlas_mlir.compiler.frontend.importer import Imported
+from dlas_mlir.compiler.frontend.workload_import import with_zeros
 from dlas_mlir.compiler.presets import Preset, host
 from dlas_mlir.ir import build
 from dlas_mlir.runtime.devices import resolve
@@ -83,9 +84,9 @@ def test_it_computes_what_iree_compile_does(tmp_path):
     ours = compiled("naive", workloads, cpu("x86-64-avx512", 2), host_code("auto"), tmp_path)
     stock = dataclasses.replace(host_code("stock"), pipeline="builtin.module(dlas-legalize-linalg)")
     plain = compiled("plain", workloads, None, stock, tmp_path)
-    for function in workloads:
+    for function, workload in workloads.items():
         session = Session(ours, resolve("local"), function=function)
-        inputs = [kind.example(seed) for seed, kind in enumerate(session.inputs)]
+        inputs = with_zeros(workload, [kind.example(seed) for seed, kind in enumerate(session.inputs)])
         wanted = Session(plain, resolve("local"), function=function)(*inputs)
         for found, right in zip(session(*inputs), wanted, strict=True):
             np.testing.assert_allclose(found, right, rtol=1e-4, atol=1e-4, err_msg=function)

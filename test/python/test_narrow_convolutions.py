@@ -79,7 +79,8 @@ def test_codes_are_those_of_integer_arithmetic(figures, cases, tmp_path):
 @pytest.mark.parametrize("cases", modules(16, 8, False), ids=lambda cases: f"from-{cases[0].primitive}")
 @pytest.mark.skipif("avx512_bf16" not in cpu_features(), reason="this CPU has no avx512_bf16")
 def test_bfloat16_operands(cases, tmp_path):
-    cases = [dataclasses.replace(case, activation="none") for case in cases]
+    # Winograd's is for float32.
+    cases = [dataclasses.replace(case, activation="none") for case in cases if case.primitive != "winograd"]
     module = Modules(RoundedCase, cases).eval()
     figures = Figures(16, 32, bf16_dot="vdpbf16ps")
     first = "dlas-fold-constants,canonicalize,cse,dlas-demote-contractions"

@@ -58,7 +58,7 @@ def answer(spec: str, output: str) -> None:
             said = (done.stderr.strip().splitlines() or ["no message"])[0]
             raise DlasError(f"iree-compile by itself has no code for it: {said}")
         session = Session(vmfb, resolve("local"))
-        inputs = _with_zeros(workload, [kind.example(seed) for seed, kind in enumerate(session.inputs)])
+        inputs = with_zeros(workload, [kind.example(seed) for seed, kind in enumerate(session.inputs)])
         outputs = session(*inputs)
     arrays = {f"input_{i}": _plain(value) for i, value in enumerate(inputs)}
     arrays |= {f"output_{i}": _plain(value) for i, value in enumerate(outputs)}
@@ -70,7 +70,7 @@ def answer(spec: str, output: str) -> None:
         np.savez(file, allow_pickle=False, **arrays)
 
 
-def _with_zeros(workload: Workload, inputs: list[np.ndarray]) -> list[np.ndarray]:
+def with_zeros(workload: Workload, inputs: list[np.ndarray]) -> list[np.ndarray]:
     """Inputs of a workload, with zeros where it says that there are some."""
     arguments = arguments_of(workload)
     found = [np.array(value) for value in inputs]
