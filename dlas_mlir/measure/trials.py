@@ -304,12 +304,14 @@ CREATE INDEX workloads_by_family ON workloads (family)
         return counts
 
     def prune(self, versions: tuple[tuple[str, str], ...]) -> dict[str, int]:
-        """Remove what was measured with other versions than these; the counts of both."""
+        """Remove what was measured with other versions than these, choices of primitives too; the counts of all."""
         with self._told(), self._transaction():
             all_of = self._connection.execute("SELECT id, json FROM environments").fetchall()
             old = [number for number, text in all_of if Environment.from_json(text).versions != versions]
             counts = {}
-            for table in ("winners", "trials"):
+            # That of choices is made with the first of them (measure/choices.py).
+            known = self._connection.execute("SELECT name FROM sqlite_master WHERE name = 'choices'").fetchall()
+            for table in ("winners", "trials", *(name for (name,) in known)):
                 counts[table] = sum(
                     self._connection.execute(f"DELETE FROM {table} WHERE environment = ?", (number,)).rowcount
                     for number in old

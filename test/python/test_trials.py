@@ -97,6 +97,21 @@ def test_winners_as_text(tmp_path: Path) -> None:
         read_winners(file)
 
 
+def test_data_bases_are_merged_and_pruned(tmp_path: Path) -> None:
+    old = dataclasses.replace(HERE, versions=(("iree-base-compiler", "3.12.0"),))
+    with Trials(tmp_path / "a.db") as one, Trials(tmp_path / "b.db") as other:
+        one.win(winner())
+        other.win(winner(date="e", ratio=0.8))
+        other.win(winner(environment=old))
+        other.add(trial(status="ok", date="d"))
+        assert one.merge(other) == {"winners": 2, "trials": 1}
+        assert one.merge(other) == {"winners": 0, "trials": 0}
+        assert sorted(found.ratio for found in one.winners()) == [0.8, 0.9]
+        assert one.prune(HERE.versions) == {"winners": 1, "trials": 0}
+        assert [found.environment for found in one.winners()] == [HERE]
+        assert len(list(one.trials())) == 1
+
+
 def test_known_workloads(tmp_path: Path) -> None:
     known = Known("a", "b", "c", "{}")
     with Trials(tmp_path / "t.db") as trials:
