@@ -56,12 +56,13 @@ def read_recipe(path: Path) -> tuple[Step, ...]:
     """The steps of a recipe. Raises DlasError, naming the file, the step and the key that is wrong."""
     data = toml.read(path)[1]
     try:
-        return _parse(data)
+        return parse_recipe(data)
     except DlasError as error:
         raise DlasError(f"{path}: {error}") from None
 
 
-def _parse(data: Mapping[str, Any]) -> tuple[Step, ...]:
+def parse_recipe(data: Mapping[str, Any]) -> tuple[Step, ...]:
+    """The steps in what a file of a recipe says. Raises DlasError that names the step and the key."""
     for key in data:
         if key not in ("description", "step"):
             raise DlasError(f"unknown key `{key}`{closest(key, ('description', 'step'))}; known are description, step")

@@ -13,9 +13,10 @@ from dlas_mlir.errors import DlasError
 if TYPE_CHECKING:
     from dlas_mlir.datasets.dataset import Dataset
 
-__all__ = ["NAMES", "load"]
+__all__ = ["NAMES", "NEED_FOLDER", "load"]
 
 NAMES = ("digits", "cifar10", "imagenet")
+NEED_FOLDER = ("cifar10", "imagenet")
 
 
 def load(name: str, folder: Path | str | None = None) -> Dataset:

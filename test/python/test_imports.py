@@ -23,6 +23,7 @@ BESIDE = {
     "process": set(),
     "toml": set(),
     "pipelines": set(),
+    "studies": set(),
     "errors": set(),
 }
 # What makes kernels needs no model, no device and no process.
@@ -33,9 +34,9 @@ CORNERS = {"iree.compiler": ("opt", "ir"), "torch_mlir": ("opt", "ir"), "iree.ru
 
 
 def modules() -> dict[str, Path]:
-    """All modules of the package by their names; passes/ and pipelines/ are reached by links in it."""
+    """All modules of the package by their names; passes/, pipelines/ and studies/ are reached by links in it."""
     found: dict[str, Path] = {}
-    for name in ("dlas_mlir", "dlas_mlir.passes", "dlas_mlir.pipelines"):
+    for name in ("dlas_mlir", "dlas_mlir.passes", "dlas_mlir.pipelines", "dlas_mlir.studies"):
         folder = PACKAGE.parent.joinpath(*name.split("."))
         for file in folder.resolve().rglob("*.py"):
             parts = file.relative_to(folder.resolve()).with_suffix("").parts

@@ -1,0 +1,1 @@
+"""Studies: points over the six layers of DLAS, planned, run, kept and reported."""

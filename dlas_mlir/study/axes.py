@@ -1,0 +1,66 @@
+"""What a study varies: one axis for each choice over the layers of DLAS, and what is measured of a point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Level = str | int
+
+# Datasets that mean: speed alone, with seeded weights.
+NO_DATASET = "none"
+NO_COMPRESSION = "none"
+LAYERS = {
+    1: "Datasets & Problem Spaces",
+    2: "Models & Neural Architectures",
+    3: "Model Optimizations",
+    4: "Algorithms & Data Formats",
+    5: "Systems Software",
+    6: "Hardware",
+}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis: the layer of DLAS that it belongs to, the level that it has where a spec does not name it (None: a
+    spec has to), and what levels there can be (`choices`; empty: names, or whole numbers from 1 where `number`)."""
+
+    name: str
+    layer: int
+    default: Level | None
+    help: str
+    choices: tuple[str, ...] = ()
+    number: bool = False
+
+
+AXES = (
+    Axis("dataset", 1, "digits", f"digits, cifar10, imagenet, or `{NO_DATASET}`: speed alone", ()),
+    Axis("model", 2, None, "a name of the zoo, package.module:factory, or a file"),
+    Axis("compression", 3, NO_COMPRESSION, f"`{NO_COMPRESSION}`, prune-N, channels-N (N in percent), or a recipe file"),
+    Axis(
+        "primitive", 4, "auto", "how convolutions are computed, a recipe of the target: direct, gemm, spatial-pack .."
+    ),
+    Axis("format", 4, "dense", "how weights are kept", ("dense", "sparse")),
+    Axis("schedule", 5, "rule", "where schedules come from", ("naive", "rule", "tuned", "transferred")),
+    Axis("element", 3, "f32", "what layers compute in", ("f32", "f16", "bf16", "int8")),
+    Axis("threads", 5, 1, "CPU threads", number=True),
+    Axis("batch", 5, 1, "images in a call", number=True),
+    Axis("device", 6, "host", "one of [devices]"),
+)
+NAMES = tuple(axis.name for axis in AXES)
+AXIS = {axis.name: axis for axis in AXES}
+
+# What is known of a point that was measured, and what it means.
+METRICS = {
+    "median_ms": "milliseconds of a call: the median over rounds of each round's median",
+    "low_ms": "lower end of its 95 % interval",
+    "high_ms": "upper end of its 95 % interval",
+    "accuracy": "share of the test images whose class is right, 0 to 1",
+    "correct": "test images whose class is right",
+    "images": "test images",
+    "accuracy_loss": "accuracy of the uncompressed model in f32 minus its own",
+    "weight_bytes": "bytes of the constants in the artifact",
+    "parameters": "weights of the model",
+    "macs": "multiply-accumulates of a call, zeros included",
+    "effective_macs": "multiply-accumulates of weights that are not zero",
+    "compile_seconds": "seconds that the passes and iree-compile took",
+}
