@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,13 +16,13 @@ from dlas_mlir.compiler.artifact import Artifact
 from dlas_mlir.compiler.driver import compile_model
 from dlas_mlir.datasets.dataset import Dataset, Split
 from dlas_mlir.errors import DlasError
+from dlas_mlir.measure.stats import wilson
 from dlas_mlir.models.architecture import quantization_of
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import resolve
 
 Progress = Callable[[str], None]
 
-_QUANTILE = 1.959963984540054  # of the normal distribution, for 95 %
 _BATCH = 64
 # The prediction where the outputs are no numbers: it is no class, and so never right.
 NO_CLASS = -1
@@ -42,10 +41,7 @@ class Accuracy:
     @classmethod
     def of(cls, correct: int, n: int) -> Accuracy:
         """The shares, 0..1, of a count. `n` is at least 1."""
-        share, square = correct / n, _QUANTILE**2
-        middle = (share + square / (2 * n)) / (1 + square / n)
-        half = _QUANTILE / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
-        return cls(share, correct, n, max(0.0, middle - half), min(1.0, middle + half))
+        return cls(correct / n, correct, n, *wilson(correct, n))
 
     def __str__(self) -> str:
         return f"{self.top1:.2%} ({self.correct} of {self.n}; 95 % interval {self.low:.2%} to {self.high:.2%})"

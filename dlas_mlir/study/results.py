@@ -151,5 +151,7 @@ class Results:
         choices, chosen = np.unique(combined, axis=1, return_inverse=True)
         found = np.full((len(cells), choices.shape[1]), -1, np.int64)
         found[cell, chosen.reshape(-1)] = rows
-        names = [tuple(self.levels[axis][code] for axis, code in zip(choice, column, strict=True)) for column in choices.T]
+        names = [
+            tuple(self.levels[axis][code] for axis, code in zip(choice, column, strict=True)) for column in choices.T
+        ]
         return found, found.max(1), names
