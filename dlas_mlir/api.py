@@ -202,7 +202,7 @@ def profile(
 
 
 def tune(model: str, preset: str = "host/auto", **options: Any) -> Report:
-    """Search for faster schedules of the kernels of `model`, which the recipe `tuned` takes from then on; see
+    """Search for faster schedules of the kernels of `model`, which presets `TARGET/RECIPE:tuned` take from then on; see
     `dlas_mlir.tuning.tune.tune`, which has the same arguments."""
     from dlas_mlir.tuning.tune import tune as search
 

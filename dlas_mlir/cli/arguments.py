@@ -125,7 +125,7 @@ def add_db(parser: argparse.ArgumentParser) -> None:
 
 
 def use_db(args: argparse.Namespace) -> None:
-    """Have the recipe `tuned` take its schedules from --db, here and in the processes that compile."""
+    """Have presets `..:tuned` take their schedules from --db, here and in the processes that compile."""
     if args.db is not None:
         os.environ["DLAS_DB"] = str(args.db.absolute())
 

@@ -20,7 +20,8 @@ def add_parser(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "presets",
         help="list the presets, TARGET/RECIPE",
-        description="List the presets. Your own target files are looked for in $DLAS_PRESETS and in "
+        description="List the presets. Behind a recipe stands where schedules come from, as in host/auto:naive: naive, "
+        "rule (the default) or tuned. Your own target files are looked for in $DLAS_PRESETS and in "
         "~/.config/dlas_mlir/presets, before the ones that are built in.",
     )
     what = parser.add_mutually_exclusive_group()

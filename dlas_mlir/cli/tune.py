@@ -32,8 +32,8 @@ def add_parser(subparsers: Any) -> None:
         "tune",
         help="search for faster schedules of a model's kernels",
         description="Try schedules of each kernel of MODEL in place, each build of the network with one candidate of "
-        "every kernel; what beats the rule's schedule by more than the noise is kept in the data base. The recipe "
-        "`tuned` of the same target takes it from there. Ctrl-C ends the search and keeps everything.",
+        "every kernel; what beats the rule's schedule by more than the noise is kept in the data base. Presets "
+        "TARGET/RECIPE:tuned take it from there. Ctrl-C ends the search and keeps everything.",
     )
     parser.add_argument("models", nargs="+", metavar="MODEL", help=arguments.MODEL)
     arguments.add_preset(parser)

@@ -47,9 +47,10 @@ class Split:
 
 
 def place_of(imported: Imported, preset: Preset, threads: int) -> ChoicesPlace:
-    """Where a choice holds: the model (with its weights: their zeros count), all that is done to it before primitives
-    are chosen, the target and the threads."""
-    key = cache.digest([imported.key], str(Split.of(preset).before))[:32]
+    """Where a choice holds: the model (with its weights: their zeros count), all that is done to it until primitives
+    are chosen, and from which the recipe chooses; the target and the threads."""
+    split = Split.of(preset)
+    key = cache.digest([imported.key], str(split.before + split.select()))[:32]
     target = cache.digest(preset.target_name, preset.iree_flags)[:16]
     return ChoicesPlace(key, target, preset.target_name, threads)
 

@@ -47,8 +47,8 @@ def parse(text: str, levels: Mapping[str, Iterable[Any] | None]) -> Expression:
     try:
         tree = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError) as error:
-        column = getattr(error, "offset", None)
-        where = f", column {column}" if column else ""
+        offset = getattr(error, "offset", None)
+        where = "" if offset is None else f", column {offset or len(text.rstrip())}"  # 0: at the end
         raise ExpressionError(
             f"`{text}`{where}: {getattr(error, 'msg', None) or error}; allowed are {_ALLOWED}"
         ) from None

@@ -110,7 +110,7 @@ def tune_primitives(
     say: Say = lambda _: None,
 ) -> PrimitivesReport:
     """Choose the primitive of each layer of `model`, and keep the choice in the data base `db` (None: the user's own),
-    from which the recipe `tuned` of the same target takes it. Raises DlasError."""
+    from which the same preset with `:tuned` takes it. Raises DlasError."""
     from dlas_mlir.tuning.tune import open_trials
 
     file = Path(db) if db is not None else tuned.database()

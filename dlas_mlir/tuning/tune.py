@@ -31,9 +31,9 @@ def tune(
     """Tune the kernels of `model` for `preset` and `threads` threads, and keep every trial in the data base `db`
     (None: the user's own).
 
-    The recipe `tuned` of the same target takes the schedules that won. Ctrl-C (KeyboardInterrupt) ends the search, and
-    what was found by then is compared and kept; a second one leaves that out: trials are kept all the same. With
-    `transfer` only schedules from other models are tried. Raises DlasError.
+    Presets `TARGET/RECIPE:tuned` of the same target take the schedules that won. Ctrl-C (KeyboardInterrupt) ends the
+    search, and what was found by then is compared and kept; a second one leaves that out: trials are kept all the
+    same. With `transfer` only schedules from other models are tried. Raises DlasError.
     """
     with (
         open_trials(Path(db) if db is not None else tuned.database()) as trials,

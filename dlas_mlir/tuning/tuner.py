@@ -65,7 +65,7 @@ class Tuner:
         clock = Clock(say)
         with clock.stage(f"import {model}", "import"):
             self.imported = import_model(model, timeout=settings.timeout, **source)  # pyright: ignore[reportArgumentType]
-        # As the recipe `tuned` has them: what is tuned is what it compiles.
+        # As a preset with `:tuned` has them: what is tuned is what it compiles.
         self.preset = choices.with_choices(self.imported, self.preset, threads, say, trials.path)
         self.network = network_of(self.imported, self.preset, clock, settings.timeout)
         self.environment = tuned.environment()

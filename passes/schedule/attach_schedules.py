@@ -24,6 +24,7 @@ from dlas_mlir.ir import attributes, build
 from dlas_mlir.opt.base import Pass, PassError, option, remark
 
 RULE, NAIVE, TUNED = "rule", "naive", "tuned"
+SCHEDULES = (RULE, NAIVE, TUNED)
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class AttachSchedulesPass(Pass):
     """
 
     name: ClassVar[str] = "dlas-attach-schedules"
-    schedule: str = option(RULE, "how schedules are found", choices=(RULE, NAIVE, TUNED))
+    schedule: str = option(RULE, "how schedules are found", choices=SCHEDULES)
     records: str = option("", "for `tuned`: a file of schedules, as `dlas records schedules` writes it")
 
     def reads(self) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ def test_every_built_in_preset_loads() -> None:
     # The rest of the files is for what targets share.
     shared = {"cpu", "gpu", "fragments", "figures"}
     assert found.keys() - {"host"} == {file.stem for file in Path(pipelines.__path__[0]).glob("*.toml")} - shared
-    recipes = {"cpu": {"stock", "direct", "gemm", "spatial-pack", "auto", "naive"}, "gpu": {"stock", "direct", "gemm"}}
+    recipes = {"cpu": {"stock", "direct", "gemm", "spatial-pack", "auto"}, "gpu": {"stock", "direct", "gemm"}}
     for target, names in found.items():
         assert names >= recipes[load_preset(f"{target}/direct").target.kind]
     assert found.keys() >= {"x86-64-avx2", "x86-64-avx512", "aarch64-neon", "vulkan", "cuda-sm80"}
@@ -56,6 +56,35 @@ def test_all_figures_of_a_target_reach_the_passes() -> None:
     assert isinstance(preset.target, CpuTarget)
     assert (preset.target.int8_dot, preset.target.bf16_dot) == ("vpdpbusd", "vdpbf16ps")
     assert "int8_dot=vpdpbusd" in preset.pipeline
+
+
+def test_schedules_stand_behind_a_colon() -> None:
+    plain, naive = load_preset("x86-64-avx2/gemm"), load_preset("x86-64-avx2/gemm:naive")
+    assert naive.pipeline.replace("{schedule=naive}", "") == plain.pipeline != naive.pipeline
+    assert load_preset("x86-64-avx2/gemm:rule").pipeline == plain.pipeline
+    assert "dlas-attach-schedules{schedule=tuned}" in load_preset("x86-64-avx2/int8-direct:tuned").pipeline
+    assert [load_preset(f"x86-64-avx2/{name}").schedule for name in ("gemm", "gemm:tuned", "stock")] == [
+        "rule",
+        "tuned",
+        "",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "x86-64-avx2/gemm:naiv",
+            "there are no schedules `naiv` .did you mean `naive`.*; there are rule, naive, tuned",
+        ),
+        ("x86-64-avx2/gemm:", "there are no schedules ``"),
+        ("x86-64-avx2/stock:naive", "x86-64-avx2/stock makes no kernels, so there are no schedules to choose"),
+        ("x86-64-avx2/int8-tuned", "schedules stand behind a colon, as in `x86-64-avx2/auto:tuned`"),
+    ],
+)
+def test_schedules_that_are_not_there(name: str, message: str) -> None:
+    with pytest.raises(DlasError, match=message):
+        load_preset(name)
 
 
 def test_threads_choose_the_device_and_reach_the_passes() -> None:

@@ -90,7 +90,7 @@ def test_additions_tie_layers_to_one_layout():
 
 
 def test_the_recipe_tuned_takes_what_was_chosen():
-    imported, preset = import_model(MODEL), load_preset("host/tuned")
+    imported, preset = import_model(MODEL), load_preset("host/auto:tuned")
     auto = {one["layer"]: one["primitive"] for one in compile_model(MODEL, "host/auto").layers}
     layer = next(name for name, primitive in auto.items() if primitive == "spatial-pack")
     choice = Choice(
@@ -115,8 +115,8 @@ def test_the_recipe_tuned_takes_what_was_chosen():
     assert not chosen(dataclasses.replace(here, emitter="another"))[0]
     assert chosen(here)[0]
     assert (
-        choices.with_choices(imported, load_preset("host/tuned", threads=2), 2).pipeline
-        == load_preset("host/tuned", threads=2).pipeline
+        choices.with_choices(imported, load_preset("host/auto:tuned", threads=2), 2).pipeline
+        == load_preset("host/auto:tuned", threads=2).pipeline
     )
     artifact = compile_model(MODEL, preset)
     assert {one["layer"]: one["primitive"] for one in artifact.layers} == {**auto, layer: "gemm"}

@@ -89,7 +89,7 @@ def test_those_that_come_with_the_package_are_right(file: Path) -> None:
             MINIMAL + '[[exclude]]\nwhen = "primitive == \'x\'"\nreason = ""',
             "exclude 1.when: .*no level of `primitive`",
         ),
-        (MINIMAL + '[[exclude]]\nwhen = "threads =="\nreason = ""', "exclude 1.when: .*column 1"),
+        (MINIMAL + '[[exclude]]\nwhen = "threads =="\nreason = ""', "exclude 1.when: .*column 10"),
         (MINIMAL + '[[exclude]]\nwhen = "threads == 1"', "exclude 1.reason: the key is missing"),
         (MINIMAL + '[goals]\nminimise = ["latency"]', "goals.minimise: there is no metric `latency`"),
         (MINIMAL + '[goals]\nlimits = ["accuracy_loss < 1 %"]', "goals.limits: .*invalid syntax"),

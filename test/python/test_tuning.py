@@ -127,8 +127,8 @@ def test_a_network_is_tuned_and_compiled_with_what_won(tmp_path):
     won = {winner.place.workload: winner.schedule for winner in winners if winner.schedule}
     assert won == {kernel.workload: kernel.schedule for kernel in report.kernels if kernel.schedule}
 
-    preset = load_preset("host/tuned")
-    assert dlas.main(["compile", MODEL, "--preset", "host/tuned", "--db", str(db)]) == 0
+    preset = load_preset("host/auto:tuned")
+    assert dlas.main(["compile", MODEL, "--preset", "host/auto:tuned", "--db", str(db)]) == 0
     assert tuned.choose(network, preset) == won
     artifact = compile_model(MODEL, preset)
     assert compile_model(MODEL, preset).sha256 == artifact.sha256
@@ -145,7 +145,7 @@ def test_a_network_is_tuned_and_compiled_with_what_won(tmp_path):
 
 
 def test_a_record_of_other_kernels_is_out_of_date(tmp_path):
-    network, preset = network_of(import_model(MODEL), load_preset("host/auto")), load_preset("host/tuned")
+    network, preset = network_of(import_model(MODEL), load_preset("host/auto")), load_preset("host/auto:tuned")
     kernel = network.kernels[0]
     target = preset.target
     assert isinstance(target, CpuTarget)
@@ -234,4 +234,4 @@ def test_a_data_base_that_is_none(tmp_path):
     with pytest.raises(DlasError, match="this is no SQLite data base"):
         tune(MODEL, db=tmp_path / "t.db")
     with pytest.raises(DlasError, match=r"there is no data base .*; `dlas tune --db"):
-        compile_model(MODEL, "host/tuned")
+        compile_model(MODEL, "host/auto:tuned")

@@ -1,5 +1,8 @@
 """Presets: `TARGET/RECIPE` names a target's figures, the iree-compile flags and a pass pipeline.
 
+Behind a colon stands where the schedules of kernels come from, as in `host/auto:naive`: those that
+`dlas-attach-schedules` has, by rule where nothing is said.
+
 A target is one TOML file, in the user's directories ($DLAS_PRESETS, a list of directories as in $PATH, then
 `dlas_mlir/presets` in the configuration directory) or in `dlas_mlir.pipelines`; the first found is taken.
 The target `host` is the file that fits this machine, compiled for exactly its CPU. Targets can share recipes: those of
@@ -27,6 +30,7 @@ from dlas_mlir.opt.pipeline import Pipeline, PythonPass, parse_pipeline
 from dlas_mlir.opt.pipeline_text import Source
 from dlas_mlir.passes import primitives
 from dlas_mlir.passes.clean.set_target import SetTargetPass
+from dlas_mlir.passes.schedule.attach_schedules import SCHEDULES, AttachSchedulesPass
 
 HOST = "host"
 _FRAGMENTS = "fragments.toml"
@@ -36,8 +40,9 @@ _FRAGMENTS = "fragments.toml"
 class Preset:
     """One recipe for one target, checked.
 
-    `name` is what was asked for (`host/auto`), `target_name` the target file it came to. `pipeline` is text
-    that `parse_pipeline` takes; `iree_flags` is all that iree-compile is given; `device` is the runtime's;
+    `name` is what was asked for (`host/auto`), `target_name` the target file it came to; `schedule` is where schedules
+    come from, empty where the recipe attaches none. `pipeline` is text that `parse_pipeline` takes; `iree_flags` is all
+    that iree-compile is given; `device` is the runtime's;
     `element` is the type that operands are rounded to, empty where the model's own types stay.
     """
 
@@ -50,6 +55,7 @@ class Preset:
     device: str
     description: str
     element: str = ""
+    schedule: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,12 +70,13 @@ class Listed:
 
 
 def load_preset(name: str, *, threads: int = 1) -> Preset:
-    """The preset `TARGET/RECIPE` for `threads` workers, with its whole pipeline checked.
+    """The preset `TARGET/RECIPE[:SCHEDULE]` for `threads` workers, with its whole pipeline checked.
 
     Raises DlasError that names the file and what is wrong in it; for a wrong pipeline it is a PipelineError
     with the line and column in the TOML file.
     """
-    target_name, slash, recipe_name = name.partition("/")
+    target_name, slash, behind = name.partition("/")
+    recipe_name, colon, schedule = behind.partition(":")
     if not slash or not recipe_name or not re.fullmatch(r"\w[\w.-]*", target_name):
         raise DlasError(f"expected a preset TARGET/RECIPE such as `host/auto`, found `{name}`")
     if threads < 1:
@@ -79,20 +86,30 @@ def load_preset(name: str, *, threads: int = 1) -> Preset:
     if recipe is None:
         hint = closest(recipe_name, file.recipes)
         known = ", ".join(file.recipes)
-        raise DlasError(f"{file.path}: there is no recipe `{recipe_name}`{hint}; it has {known}")
+        more = ""
+        if (last := recipe_name.rpartition("-")[2]) in SCHEDULES:
+            more = f"; schedules stand behind a colon, as in `{target_name}/auto:{last}`"
+        raise DlasError(f"{file.path}: there is no recipe `{recipe_name}`{hint}; it has {known}{more}")
+    if colon and schedule not in SCHEDULES:
+        hint = closest(schedule, SCHEDULES)
+        raise DlasError(f"{name}: there are no schedules `{schedule}`{hint}; there are {', '.join(SCHEDULES)}")
     target = file.target
     if target.kind == "cpu":
         target = dataclasses.replace(target, threads=threads)
+    pipeline, attached = _scheduled(_pipeline(target, recipe), schedule)
+    if colon and not attached:
+        raise DlasError(f"{name}: {target_name}/{recipe_name} makes no kernels, so there are no schedules to choose")
     return Preset(
         name=name,
         target=target,
         target_name=file.target.name,
         recipe=recipe_name,
-        pipeline=str(_pipeline(target, recipe)),
+        pipeline=str(pipeline),
         iree_flags=(*file.iree_flags, *recipe.iree_flags),
         device=_device(file.device, threads),
         description=recipe.description,
         element=recipe.element,
+        schedule=attached,
     )
 
 
@@ -200,3 +217,17 @@ def _pipeline(target: AnyTarget, recipe: Recipe) -> Pipeline:
     if not body.elements:
         return body
     return Pipeline((PythonPass(SetTargetPass.for_target(target)),)) + body
+
+
+def _scheduled(pipeline: Pipeline, schedule: str) -> tuple[Pipeline, str]:
+    """The pipeline with schedules from there (empty: as it is), and where it has them from; empty for one that attaches
+    none."""
+    elements, found = list(pipeline.elements), ""
+    for place, element in enumerate(elements):
+        if isinstance(element, PythonPass) and isinstance(element.instance, AttachSchedulesPass):
+            attach = element.instance
+            if schedule and schedule != attach.schedule:
+                attach = dataclasses.replace(attach, schedule=schedule, records="")
+                elements[place] = PythonPass(attach)
+            found = attach.schedule
+    return Pipeline(tuple(elements)), found

@@ -65,7 +65,7 @@ VARIANTS = (
     Variant("host/auto", threads=2),
     Variant("host/bf16-spatial-pack"),
     Variant("host/f16-direct"),
-    Variant("host/naive", threads=2),
+    Variant("host/auto:naive", threads=2),
 )
 
 
