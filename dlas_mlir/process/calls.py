@@ -31,14 +31,16 @@ _ERROR = re.compile(r"error:|LLVM ERROR|^failed to ")
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a process ended, and what it printed; `why` we have stopped it, if we have; `notes` are what a function's
-    process has written for us."""
+    """How a process ended, and what it printed; `why` we have stopped it, if we have (`late`: its time was over;
+    `unwanted`: we were told to); `notes` are what a function's process has written for us."""
 
     code: int
     stdout: str
     stderr: str
     why: str = ""
     notes: tuple[dict[str, Any], ...] = ()
+    late: bool = False
+    unwanted: bool = False
 
     @property
     def signal(self) -> str:
@@ -65,13 +67,23 @@ class Died(DlasError):
     """A function's process ended without an answer: by a signal, an exit, or since its time was over.
 
     `what` is what it was doing, `how` it ended; `again` is a command that shows it again (if it said one), which reads
-    the file `keep` (if it wrote one).
+    the file `keep` (if it wrote one). `late`: since its time was over; `unwanted`: since the caller was told to stop.
     """
 
-    def __init__(self, how: str, notes: Sequence[dict[str, Any]], default: str) -> None:
+    def __init__(
+        self,
+        how: str,
+        notes: Sequence[dict[str, Any]],
+        default: str,
+        *,
+        late: bool = False,
+        unwanted: bool = False,
+    ) -> None:
         last = next((note for note in reversed(notes) if "doing" in note), {})
         self.what: str = last.get("doing", default)
         self.how = how
+        self.late = late
+        self.unwanted = unwanted
         self.again: tuple[str, ...] = tuple(last.get("again", ()))
         self.keep = Path(last["keep"]) if last.get("keep") else None
         super().__init__(f"{self.what} {self.how}")
@@ -83,19 +95,27 @@ def run(command: Sequence[str], *, timeout: float | None = LIMIT) -> Outcome:
 
 
 def call(
-    function: str, arguments: dict[str, Any], *, what: str, timeout: float | None = LIMIT, preload: Sequence[str] = ()
+    function: str,
+    arguments: dict[str, Any],
+    *,
+    what: str,
+    timeout: float | None = LIMIT,
+    preload: Sequence[str] = (),
+    stop: int | None = None,
 ) -> Any:
     """What `function`, named `package.module:function`, returns for keyword `arguments`; both are what JSON can hold.
 
     What it prints comes on our stderr, at its end. `preload` are modules that are slow to import, and never a user's
-    own. `what` says what is being done, for messages. Raises the DlasError that the function raises, and Died.
+    own. `what` says what is being done, for messages. Once there is something to read from the descriptor `stop`, the
+    process is ended. Raises the DlasError that the function raises, and Died.
     """
     request = {"function": function, "arguments": arguments, "preload": list(preload)}
-    outcome = _ask(request, timeout)
+    outcome = _ask(request, timeout, stop)
     answer = next((note for note in outcome.notes if "result" in note or "error" in note or "bug" in note), None)
     if outcome.code < 0 or answer is None:
         said = outcome.tail() if _ERROR.search(outcome.stderr) and not outcome.why else ""
-        raise Died((outcome.how() if outcome.code else "ended without an answer") + said, outcome.notes, what)
+        how = (outcome.how() if outcome.code else "ended without an answer") + said
+        raise Died(how, outcome.notes, what, late=outcome.late, unwanted=outcome.unwanted)
     sys.stderr.write(outcome.stderr)
     if "error" in answer:
         raise DlasError(answer["error"])
@@ -125,7 +145,7 @@ class _Server:
         except OSError as error:
             raise DlasError(f"cannot start {sys.executable}: {error.strerror}") from None
 
-    def ask(self, request: dict[str, Any], timeout: float | None) -> Outcome:
+    def ask(self, request: dict[str, Any], timeout: float | None, stop: int | None = None) -> Outcome:
         """How the process ended that was made for `request`. After any exception the server is of no more use."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
@@ -136,9 +156,12 @@ class _Server:
         with suppress(BrokenPipeError):  # it has died: the answer will say how
             stdin.write(line.encode() + b"\n")
             stdin.flush()
-        if not select.select([stdout], [], [], timeout)[0]:
+        ready = select.select([stdout] if stop is None else [stdout, stop], [], [], timeout)[0]
+        if stdout not in ready:
+            late = not ready
             self.stop()
-            return Outcome(-signal.SIGKILL, "", "", f"it took more than {timeout:g} s (--timeout)", self._written())
+            why = f"it took more than {timeout:g} s (--timeout)" if late else "it is not wanted any more"
+            return Outcome(-signal.SIGKILL, "", "", why, self._written(), late=late, unwanted=not late)
         reply = stdout.readline()
         if not reply.endswith(b"\n"):
             self._log.seek(0)
@@ -184,7 +207,7 @@ def _stop_idle() -> None:
             _idle.pop().stop()
 
 
-def _ask(request: dict[str, Any], timeout: float | None) -> Outcome:
+def _ask(request: dict[str, Any], timeout: float | None, stop: int | None = None) -> Outcome:
     global _owner
     if os.getpid() != _owner:
         _owner = os.getpid()
@@ -195,7 +218,7 @@ def _ask(request: dict[str, Any], timeout: float | None) -> Outcome:
         server = candidate if candidate.alive() else candidate.stop()
     server = server or _Server()
     try:
-        outcome = server.ask(request, timeout)
+        outcome = server.ask(request, timeout, stop)
     except BaseException:
         server.stop()
         raise

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -111,6 +112,23 @@ def test_what_takes_too_long_is_stopped_with_all_that_it_started(tmp_path):
         call("ignore_signals", timeout=5, pids=str(pids))
     # They have been killed, which the system may still be busy with.
     wait_until(lambda: not any(map(is_running, map(int, pids.read_text().split()))))
+
+
+def test_what_is_not_wanted_any_more_is_stopped(tmp_path):
+    pids = tmp_path / "pids"
+    told, tell = os.pipe()
+
+    def end_it_when_it_runs() -> None:
+        wait_until(pids.exists)
+        os.close(tell)
+
+    threading.Thread(target=end_it_when_it_runs).start()
+    with pytest.raises(process.Died, match="it is not wanted any more") as died:
+        process.call("working:ignore_signals", {"pids": str(pids)}, what="a test", timeout=60, stop=told)
+    os.close(told)
+    assert died.value.unwanted
+    assert not died.value.late
+    wait_until(lambda: not any(is_running(int(pid)) for pid in pids.read_text().split()))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
