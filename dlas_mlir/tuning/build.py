@@ -19,10 +19,10 @@ from dlas_mlir.compiler.job import Job
 from dlas_mlir.compiler.network import Network
 from dlas_mlir.compiler.presets import Preset
 from dlas_mlir.errors import DlasError
+from dlas_mlir.measure.gate import measuring, working
 from dlas_mlir.measure.trials import Status
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import Device
-from dlas_mlir.tuning.gate import measuring, working
 from dlas_mlir.tuning.timing import kernel_samples
 
 # iree-compile checks its IR after each pass, for a quarter of its time (ResNet50: 8.7 s, 6.5 s without). What a

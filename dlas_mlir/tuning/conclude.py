@@ -8,11 +8,11 @@ from collections.abc import Mapping
 
 from dlas_mlir.codegen.digest import kernel_digest
 from dlas_mlir.codegen.schedule import Schedule
+from dlas_mlir.measure.gate import measuring
 from dlas_mlir.measure.stats import Comparison
 from dlas_mlir.measure.trials import Winner
 from dlas_mlir.tuning.build import Build, BuildError
 from dlas_mlir.tuning.final import AGAIN, RULE, Final, Verdict
-from dlas_mlir.tuning.gate import measuring
 from dlas_mlir.tuning.report import KernelResult, Report
 from dlas_mlir.tuning.task import Task
 from dlas_mlir.tuning.tuner import Tuner

@@ -20,6 +20,7 @@ from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.check import TOLERANCE
 from dlas_mlir.measure.choices import Choice, Choices
+from dlas_mlir.measure.gate import measuring, working
 from dlas_mlir.measure.rounds import Protocol, Rounds
 from dlas_mlir.measure.stats import Comparison, Timing, compare
 from dlas_mlir.passes.primitives import names
@@ -27,7 +28,6 @@ from dlas_mlir.process import LIMIT
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import resolve
 from dlas_mlir.runtime.profile import profile_dispatches
-from dlas_mlir.tuning.gate import measuring, working
 from dlas_mlir.tuning.layer_costs import LayerCosts, Primitives
 from dlas_mlir.tuning.timing import typical
 from dlas_mlir.tuning.tuner import Say
