@@ -16,13 +16,26 @@ _TORCH_COMMANDS = ("train", "compress", "evaluate")
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands; `args.run(args)` runs the chosen one."""
-    from dlas_mlir.cli import bench, compile, compress, evaluate, models, presets, profile, records, run, train, tune
+    from dlas_mlir.cli import (
+        bench,
+        compile,
+        compress,
+        evaluate,
+        models,
+        presets,
+        profile,
+        records,
+        run,
+        study,
+        train,
+        tune,
+    )
     from dlas_mlir.cli.console import Parser, ShowVersion
 
     parser = Parser(prog="dlas", description="Compile, run and time neural networks with MLIR and IREE.")
     parser.add_argument("--version", action=ShowVersion)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    for command in (compile, run, bench, tune, records, profile, train, compress, evaluate, models, presets):
+    for command in (compile, run, bench, tune, study, records, profile, train, compress, evaluate, models, presets):
         command.add_parser(subparsers)
     return parser
 

@@ -9,9 +9,11 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from dlas_mlir.errors import DlasError
+from dlas_mlir.measure import gate
 from dlas_mlir.process import Died, call
 
 # What every job runs, a function from JSON to JSON; tests name another by the environment.
@@ -20,20 +22,36 @@ _ENTRY_VARIABLE = "DLAS_STUDY_ENTRY"
 
 
 def attempt(
-    payload: Mapping[str, Any], timeout: float | None = None, *, stop: int | None = None, what: str = "the job"
+    payload: Mapping[str, Any],
+    timeout: float | None = None,
+    *,
+    device: str | None = None,
+    stop: int | None = None,
+    what: str = "the job",
 ) -> dict[str, Any]:
     """Run the entry point on `payload`, within `timeout` seconds; `end`, `answer`, `reason` and `seconds` as in `Done`.
 
     As soon as there is something to read from the descriptor `stop`, the process is ended, and the attempt is lost.
+    `device` is what nobody else may use as long as that process lives: it may outlive us by a moment.
     """
     began = time.monotonic()
     end, answer, reason = "ok", {}, ""
+    arguments = {"payload": json.dumps(dict(payload)), "device": device}
     try:
-        entry = os.environ.get(_ENTRY_VARIABLE, ENTRY)
-        answer = json.loads(call(entry, {"payload": json.dumps(dict(payload))}, what=what, timeout=timeout, stop=stop))
+        answer = json.loads(call(f"{__name__}:perform", arguments, what=what, timeout=timeout, stop=stop))
     except Died as died:
         end = "timeout" if died.late else "lost" if died.unwanted else "crash"
         reason = f"{died.what} took more than {timeout:g} s" if died.late else str(died)
     except (DlasError, RuntimeError) as error:  # the second is a bug, told with its kind
         end, reason = "failed", str(error)
     return {"end": end, "answer": answer, "reason": reason, "seconds": time.monotonic() - began}
+
+
+def perform(payload: str, device: str | None) -> str:
+    """The process of an attempt."""
+    module, _, name = os.environ.get(_ENTRY_VARIABLE, ENTRY).partition(":")
+    run = getattr(import_module(module), name)
+    if device is None:
+        return run(payload)
+    with gate.device(device, part="-process"):
+        return run(payload)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
+
+from dlas_mlir.errors import DlasError
 
 CONFIG: dict[str, Any] = {
     # A block runs where, when and as often as the coordinator says.
@@ -26,15 +29,17 @@ CONFIG: dict[str, Any] = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
+    # What matters is said by us.
+    "logging": {"distributed": "critical", "distributed.client": "critical", "tornado": "critical"},
 }
 
 
 def configure() -> None:
     """Set it for this process, whatever stands in files and environment. Raises DlasError where Dask is missing."""
-    from dlas_mlir.errors import DlasError
-
     try:
         import dask.config
     except ModuleNotFoundError:
         raise DlasError("workers need Dask: pip install 'dlas-mlir[runner]'") from None
     dask.config.set(CONFIG)
+    for name in ("distributed", "distributed.client", "distributed.worker", "distributed.scheduler", "tornado"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

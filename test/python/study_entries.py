@@ -8,12 +8,14 @@ import signal
 import time
 from pathlib import Path
 
+import psutil
+
 from dlas_mlir.errors import DlasError
 
 
 def run(payload: str) -> str:
-    """`do` is what to do: answer, refuse, fail, crash, hang; `log` is a file that gets a line at start and at end;
-    `seconds` is how long it takes."""
+    """`do` is what to do: answer, refuse, fail, crash, hang, kill the worker; `log` is a file that gets a line at start
+    and at end; `seconds` is how long it takes."""
     wanted = json.loads(payload)
     log = Path(wanted["log"]) if "log" in wanted else None
     _write(log, f"begin {wanted.get('name')} {time.monotonic_ns()}")
@@ -28,7 +30,8 @@ def run(payload: str) -> str:
         case "hang":
             time.sleep(600)
         case "kill the worker":
-            os.kill(int(os.environ["DLAS_TEST_WORKER"]), signal.SIGKILL)
+            # The fork server stands between.
+            os.kill(psutil.Process(os.getppid()).ppid(), signal.SIGKILL)
             time.sleep(600)
     _write(log, f"end {wanted.get('name')} {time.monotonic_ns()}")
     return json.dumps({"said": wanted.get("name"), "ns": [1, 2, 3]})

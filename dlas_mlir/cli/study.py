@@ -1,0 +1,23 @@
+"""`dlas study`: points over the six layers, planned, run, kept and reported."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from dlas_mlir.cli import study_worker
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to `dlas`."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "study", help="vary what is chosen over the whole stack, and say what is true", description=__doc__
+    )
+    commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    study_worker.add_parsers(commands)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do one of the actions. Raises DlasError."""
+    return args.act(args)
