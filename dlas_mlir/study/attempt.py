@@ -18,7 +18,7 @@ from dlas_mlir.process import Died, call
 
 # What every job runs, a function from JSON to JSON; tests name another by the environment.
 ENTRY = "dlas_mlir.study.entry:run"
-_ENTRY_VARIABLE = "DLAS_STUDY_ENTRY"
+ENTRY_VARIABLE = "DLAS_STUDY_ENTRY"
 
 
 def attempt(
@@ -49,7 +49,7 @@ def attempt(
 
 def perform(payload: str, device: str | None) -> str:
     """The process of an attempt."""
-    module, _, name = os.environ.get(_ENTRY_VARIABLE, ENTRY).partition(":")
+    module, _, name = os.environ.get(ENTRY_VARIABLE, ENTRY).partition(":")
     run = getattr(import_module(module), name)
     if device is None:
         return run(payload)
