@@ -132,10 +132,25 @@ def use_db(args: argparse.Namespace) -> None:
 
 def add_dataset(parser: argparse.ArgumentParser) -> None:
     """--dataset and --data, which say where images come from."""
-    from dlas_mlir.datasets import NAMES
+    from dlas_mlir.datasets import DEFAULT, NAMES
 
-    parser.add_argument("--dataset", choices=NAMES, default="digits", help="default: %(default)s")
+    what = f"default: what the weights were trained on, else {DEFAULT}"
+    parser.add_argument("--dataset", choices=NAMES, help=what)
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="where the files of cifar10 or imagenet are")
+
+
+def dataset(args: argparse.Namespace) -> str:
+    """--dataset; without it what the checkpoint of --weights says that it was trained on. Raises DlasError."""
+    from dlas_mlir.datasets import DEFAULT, NAMES
+    from dlas_mlir.models.metadata import read_metadata
+
+    if args.dataset is not None:
+        return args.dataset
+    weights = getattr(args, "weights", None)
+    said = read_metadata(weights) if weights is not None else {}
+    origin = said.get("made_from")
+    trained_on = (origin if isinstance(origin, dict) else said).get("dataset")
+    return trained_on if trained_on in NAMES else DEFAULT
 
 
 def add_timeout(parser: argparse.ArgumentParser) -> None:

@@ -103,14 +103,14 @@ def _tuner(args: argparse.Namespace, steps: Sequence[Step], show: Callable[[str]
     if found and not args.resume:
         raise DlasError(f"{found[0]} is of a run that was interrupted: --resume goes on with it; else delete it")
     identity = digest([as_json(step) for step in steps], file_digest(args.weights) if args.weights else None)
-    dataset = datasets.load(args.dataset, args.data)
+    dataset = datasets.load(arguments.dataset(args), args.data)
     return FineTuner(args.model, dataset, args.output, identity[:16], show)
 
 
 def _calibration(args: argparse.Namespace) -> Callable[[int], Any]:
     from dlas_mlir import datasets
 
-    return datasets.load(args.dataset, args.data).calibration
+    return datasets.load(arguments.dataset(args), args.data).calibration
 
 
 def _print(name: str, done: Compressed, layers: bool) -> None:

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from dlas_mlir.compression.accuracy import evaluate
     from dlas_mlir.measure.store import Store
 
-    dataset = datasets.load(args.dataset, args.data)
+    dataset = datasets.load(arguments.dataset(args), args.data)
     with ExitStack() as stack:
         keep = stack.enter_context(Store(args.store)).add if args.store else lambda _: None
         show = stack.enter_context(progress())

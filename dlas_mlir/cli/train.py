@@ -32,8 +32,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.safetensors")
     parser.add_argument(
         "--recipe",
-        choices=["digits", "cifar"],
-        help="what the options below have for defaults: digits (minutes) or cifar (the study's 200 epochs); "
+        choices=["mnist5k", "digits", "cifar"],
+        help="what the options below have for defaults: mnist5k, digits (minutes) or cifar (the study's 200 epochs); "
         "default: the one for the dataset",
     )
     parser.add_argument("--epochs", type=positive_int, metavar="N")
@@ -59,8 +59,8 @@ def run(args: argparse.Namespace) -> int:
     from dlas_mlir import datasets
     from dlas_mlir.compression import train
 
-    dataset = datasets.load(args.dataset, args.data)
-    recipe = args.recipe or ("digits" if args.dataset == "digits" else "cifar")
+    dataset = datasets.load(arguments.dataset(args), args.data)
+    recipe = args.recipe or train.recipe_of(dataset.name)
     given = {key: getattr(args, key) for key in ("epochs", "lr", "batch") if getattr(args, key) is not None}
     precision = args.precision or train.fastest_precision()
     settings = replace(train.RECIPES[recipe], seed=args.seed, precision=precision, **given)

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from dlas_mlir.compression.accuracy import check_shape
-from dlas_mlir.compression.train import RECIPES, Epoch, Report, check_classes, fastest_precision, fit
+from dlas_mlir.compression.train import RECIPES, Epoch, Report, check_classes, fastest_precision, fit, recipe_of
 from dlas_mlir.datasets.dataset import Dataset
 
 # Of the learning rate that the model is trained with from scratch.
@@ -43,7 +43,7 @@ class FineTuner:
     def __call__(self, model: nn.Module, epochs: int, learning_rate: float) -> None:
         self.calls += 1
         check_classes(model, dataset=self.dataset, name=self.model)
-        recipe = RECIPES["digits" if self.dataset.name == "digits" else "cifar"]
+        recipe = RECIPES[recipe_of(self.dataset.name)]
         settings = replace(
             recipe, epochs=epochs, lr=learning_rate or recipe.lr * _GENTLER, precision=fastest_precision()
         )

@@ -1,6 +1,7 @@
 """Layer 1 of DLAS: images with their classes, in a fixed order, as numpy arrays.
 
-`digits` needs no files; `cifar10` and `imagenet` are read from a folder of the user's. Nothing is downloaded.
+`mnist5k` and `digits` are installed with the package; `cifar10` and `imagenet` are read from a folder of the user's.
+Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -13,25 +14,26 @@ from dlas_mlir.errors import DlasError
 if TYPE_CHECKING:
     from dlas_mlir.datasets.dataset import Dataset
 
-__all__ = ["NAMES", "NEED_FOLDER", "load"]
+__all__ = ["DEFAULT", "NAMES", "NEED_FOLDER", "load"]
 
-NAMES = ("digits", "cifar10", "imagenet")
 NEED_FOLDER = ("cifar10", "imagenet")
+NAMES = ("mnist5k", "digits", *NEED_FOLDER)
+DEFAULT = "mnist5k"
 
 
 def load(name: str, folder: Path | str | None = None) -> Dataset:
-    """The dataset `name`. `folder` is where the files of `cifar10` and `imagenet` are; `digits` takes none.
+    """The dataset `name`. `folder` is where the files of `cifar10` and `imagenet` are; the others take none.
 
     Raises DlasError for an unknown name, and, naming the folder or file, for what cannot be read as the dataset.
     """
     if name not in NAMES:
         raise DlasError(f"unknown dataset `{name}`: expected {', '.join(NAMES)}")
-    if name == "digits":
+    if name not in NEED_FOLDER:
         if folder is not None:
-            raise DlasError(f"digits comes with the package: leave out the folder {folder}, or name another dataset")
-        from dlas_mlir.datasets import digits
+            raise DlasError(f"{name} comes with the package: leave out the folder {folder}, or name another dataset")
+        from dlas_mlir.datasets import digits, mnist5k
 
-        return digits.load()
+        return digits.load() if name == "digits" else mnist5k.load()
     from dlas_mlir.datasets import cifar10, imagenet
 
     module = cifar10 if name == "cifar10" else imagenet

@@ -87,11 +87,16 @@ class Dataset:
 
 def in_turns(labels: np.ndarray) -> np.ndarray:
     """Indices of all images: the first of each class, then the second of each, and so on."""
-    turn = np.empty(len(labels), np.int64)
+    return np.lexsort((labels, place_in_class(labels)))
+
+
+def place_in_class(labels: np.ndarray) -> np.ndarray:
+    """For each image how many of its class come before it."""
+    place = np.empty(len(labels), np.int64)
     for label in np.unique(labels):
         of_class = np.flatnonzero(labels == label)
-        turn[of_class] = np.arange(len(of_class))
-    return np.lexsort((labels, turn))
+        place[of_class] = np.arange(len(of_class))
+    return place
 
 
 def in_memory(pixels: np.ndarray, labels: Sequence[int] | np.ndarray, normalisation: Normalisation) -> Split:

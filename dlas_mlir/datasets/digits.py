@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dlas_mlir.datasets.dataset import Dataset, Normalisation, in_memory
+from dlas_mlir.datasets.dataset import Dataset, Normalisation, in_memory, place_in_class
 
 _GREYS = 16  # the brightest value of the images
 _SCALE = 4
@@ -18,18 +18,11 @@ def load() -> Dataset:
     from scipy.ndimage import zoom
     from sklearn.datasets import load_digits
 
-    images, labels = load_digits(return_X_y=True)
+    images, labels = (np.asarray(values) for values in load_digits(return_X_y=True))
     grey = np.asarray(images, np.float32).reshape(-1, 8, 8) * (255 / _GREYS)
     # Linear between the centres of the pixels, as image libraries do it.
     large = np.asarray(zoom(grey, (1, _SCALE, _SCALE), order=1, mode="nearest", grid_mode=True))
     pixels = np.repeat(np.rint(large).astype(np.uint8)[:, None], 3, axis=1)
-    for_test = _for_test(labels)
+    for_test = place_in_class(labels) % _TEST_EVERY == _TEST_EVERY - 1
     train, test = (in_memory(pixels[chosen], labels[chosen], _NORMALISATION) for chosen in (~for_test, for_test))
     return Dataset("digits", tuple("0123456789"), (3, 32, 32), train, test)
-
-
-def _for_test(labels: np.ndarray) -> np.ndarray:
-    chosen = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
-        chosen[np.flatnonzero(labels == label)[_TEST_EVERY - 1 :: _TEST_EVERY]] = True
-    return chosen

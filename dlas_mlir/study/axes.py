@@ -33,7 +33,7 @@ class Axis:
 
 
 AXES = (
-    Axis("dataset", 1, "digits", f"digits, cifar10, imagenet, or `{NO_DATASET}`: speed alone", ()),
+    Axis("dataset", 1, "mnist5k", f"mnist5k, digits, cifar10, imagenet, or `{NO_DATASET}`: speed alone", ()),
     Axis("model", 2, None, "a name of the zoo, package.module:factory, or a file"),
     Axis("compression", 3, NO_COMPRESSION, f"`{NO_COMPRESSION}`, prune-N, channels-N (N in percent), or a recipe file"),
     Axis(

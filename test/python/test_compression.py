@@ -226,7 +226,7 @@ def test_a_factory_is_compressed_and_its_checkpoint_fits_it(tmp_path: Path, caps
     assert "r.toml: step 1 (prune): exclude: the pattern `x*` matches no layer" in capsys.readouterr().err
     recipe.write_text('[[step]]\nkind = "fine-tune"\nepochs = 1\n')
     assert main([*bare, "--input", "1x3x9x9xf32"]) == 1
-    assert "imported_model:bare has 5 outputs; digits has 10 classes" in capsys.readouterr().err
+    assert "imported_model:bare has 5 outputs; mnist5k has 10 classes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

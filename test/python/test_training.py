@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 from dataclasses import replace
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 from dlas_mlir import datasets, models
+from dlas_mlir.cli import arguments
 from dlas_mlir.cli.dlas import main
 from dlas_mlir.compression import accuracy, checkpoint, train
 from dlas_mlir.compression.accuracy import Accuracy, evaluate
@@ -203,6 +205,23 @@ def test_a_checkpoint_says_what_it_is(few_digits, tmp_path, capsys):
     assert accuracy.module_accuracy(loaded, few_digits).correct == metadata["accuracy"]["correct"]
 
 
+@pytest.mark.parametrize(
+    ("metadata", "asked", "expected"),
+    [
+        ({"dataset": "digits"}, None, "digits"),
+        ({"recipe": [], "made_from": {"dataset": "digits"}}, None, "digits"),
+        ({"dataset": "digits"}, "mnist5k", "mnist5k"),
+        ({"dataset": "somebody's own"}, None, datasets.DEFAULT),
+        ({}, None, datasets.DEFAULT),
+    ],
+)
+def test_weights_are_evaluated_on_what_they_were_trained_on(tmp_path, metadata, asked, expected):
+    file = tmp_path / "model.safetensors"
+    checkpoint.save(file, {"a": torch.zeros(1)}, metadata)
+    assert arguments.dataset(argparse.Namespace(dataset=asked, weights=file)) == expected
+    assert arguments.dataset(argparse.Namespace(dataset=asked)) == (asked or datasets.DEFAULT)
+
+
 def test_train_does_not_overwrite_or_invent_an_interrupted_training(few_digits, tmp_path, capsys):
     command = ["train", "mobilenetv1-cifar", "-o", str(tmp_path / "model.safetensors")]
     assert main([*command, "--resume"]) == 1
@@ -217,7 +236,7 @@ def test_train_does_not_overwrite_or_invent_an_interrupted_training(few_digits, 
     [
         (
             ["train", "resnet18", "-o", "a.safetensors"],
-            "resnet18 takes images of 3x224x224; those of digits are 3x32x32",
+            "resnet18 takes images of 3x224x224; those of mnist5k are 3x32x32",
         ),
         (["train", "resnet18-cifer", "-o", "a.safetensors"], "did you mean resnet18-cifar"),
         (["train", "vgg16-cifar", "-o", "a.pt"], "ends in .safetensors"),
@@ -227,7 +246,8 @@ def test_train_does_not_overwrite_or_invent_an_interrupted_training(few_digits, 
         (["train", "vgg16-cifar", "-o", "a.safetensors", "--threads", "9999"], "9999 threads asked for"),
         (["evaluate", "resnet18"], "resnet18 takes images of 3x224x224"),
         (["evaluate", "vgg16-cifar", "--weights", "no.safetensors"], "no.safetensors"),
-        (["evaluate", "vgg16-cifar", "--limit", "1000"], "the dataset has 1 to 445"),
+        (["evaluate", "vgg16-cifar", "--limit", "5000"], "the dataset has 1 to 2000"),
+        (["evaluate", "vgg16-cifar", "--dataset", "digits", "--limit", "1000"], "the dataset has 1 to 445"),
         (["evaluate", "vgg16-cifar", "--dataset", "imagenet"], "imagenet needs a folder"),
     ],
 )
@@ -257,7 +277,7 @@ def test_an_artifact_has_pytorchs_accuracy(factory, digits, tmp_path, capsys):
     weights = tmp_path / "weights.safetensors"
     checkpoint.save(weights, module.state_dict(), {})
     file = tmp_path / "figures.json"
-    command = ["evaluate", f"{factory}:ten", "--preset", "host/stock", "--weights", str(weights)]
+    command = ["evaluate", f"{factory}:ten", "--preset", "host/stock", "--weights", str(weights), "--dataset", "digits"]
     store = tmp_path / "records.db"
     assert main([*command, "--json", str(file), "--store", str(store)]) == 0
     row = json.loads(file.read_text())
