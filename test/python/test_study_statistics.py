@@ -79,7 +79,7 @@ def test_no_flip_where_nothing_differs(machine):
 
 
 def test_planted_flips_are_found_and_planted_ties_are_not():
-    """Of 24 models, 12 change their fastest primitive with pruning, by 10 %; of 12 one is faster throughout, or none."""
+    """12 of 24 models change their fastest primitive with pruning, by 10 %; the others have one throughout, or none."""
 
     def truth(point):
         kind, second = number(point), point["primitive"] == "gemm"
