@@ -111,6 +111,7 @@ def _context(folder: Path, purpose: ssl.Purpose) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(purpose, cafile=str(folder / AUTHORITY))
         context.check_hostname = False
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         context.load_cert_chain(folder / CERTIFICATE, folder / KEY)
     except (ssl.SSLError, OSError) as error:
         raise DlasError(f"{folder}: these certificates cannot be used: {error.strerror or error}") from None
@@ -133,6 +134,10 @@ def reach(address: Address, seconds: float) -> str:
                     return _greeted(secure, address)
             except ssl.SSLError as error:
                 raise DlasError(_why(address, error)) from None
+    except ConnectionError as error:
+        if error.strerror is None:
+            raise  # ours
+        raise ConnectionError(f"nobody answers at {address.url}: {error.strerror}") from None
     except TimeoutError:
         raise ConnectionError(f"nobody answers at {address.url} within {seconds:g} s") from None
     except socket.gaierror as error:
@@ -143,12 +148,13 @@ def reach(address: Address, seconds: float) -> str:
 
 def _greeted(connection: socket.socket, address: Address) -> str:
     """Dask's servers speak first; one that has refused our certificate says so only now."""
-    if not connection.recv(1):
-        raise DlasError(
-            f"{address.url} has closed the connection at once: it expects TLS, or is no scheduler (tls:// and --tls)"
-            if address.tls is None
-            else f"{address.url} has closed the connection at once: is it a scheduler?"
-        )
+    hint = "" if address.tls else ", or does it speak TLS (tls:// and --tls)"
+    try:
+        greeting = connection.recv(1)
+    except TimeoutError:
+        raise ConnectionError(f"{address.url} says nothing: is it a scheduler{hint}?") from None
+    if not greeting:
+        raise ConnectionError(f"{address.url} has closed the connection at once: is it a scheduler{hint}?")
     return connection.getsockname()[0]
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from dlas_mlir.errors import DlasError
@@ -79,9 +80,12 @@ class _Process:
 class OwnCluster:
     """A scheduler on loopback and `workers` workers, each offering all `devices`. They end when this process does."""
 
-    def __init__(self, devices: Sequence[str], workers: int) -> None:
-        """Start them. Raises DlasError."""
-        self._scheduler = _Process(["scheduler", "--listen", "tcp://127.0.0.1:0"])
+    def __init__(self, devices: Sequence[str], workers: int, tls: Path | None = None) -> None:
+        """Start them; with `tls`, other users of this machine are kept out by the certificates there. Raises
+        DlasError."""
+        self._tls = tls
+        certificates = ["--tls", str(tls)] if tls else []
+        self._scheduler = _Process(["scheduler", *certificates, "--listen", f"{'tls' if tls else 'tcp'}://127.0.0.1:0"])
         self._workers: list[_Process] = []
         try:
             self._scheduler.start()
@@ -89,7 +93,7 @@ class OwnCluster:
             # Started again, it has to be where it was.
             self._scheduler.command[-1] = self.address.url
             for _ in range(workers):
-                worker = _Process(["worker", "--scheduler", self.address.url, "--device", *devices])
+                worker = _Process(["worker", "--scheduler", self.address.url, *certificates, "--device", *devices])
                 self._workers.append(worker)
                 worker.start()
         except BaseException:
@@ -106,7 +110,7 @@ class OwnCluster:
         while time.monotonic() < end:
             for line in self._scheduler.said().splitlines():
                 if line.startswith("listening at "):
-                    return parse_address(line.removeprefix("listening at "), None)
+                    return parse_address(line.removeprefix("listening at "), self._tls)
             self._scheduler.keep_alive()
             time.sleep(0.05)
         raise DlasError(f"the scheduler does not start: {self._scheduler.said() or 'it says nothing'}")

@@ -1,0 +1,159 @@
+"""Who may speak to a scheduler: loopback, or certificates, made by the commands of docs/distributed.md."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dlas_mlir.errors import DlasError
+from dlas_mlir.process import python
+from dlas_mlir.study.address import parse_address, reach
+from dlas_mlir.study.cluster import OwnCluster
+from dlas_mlir.study.distributed import Distributed
+from dlas_mlir.study.executor import Job
+
+HERE = Path(__file__).parent
+DOCS = HERE.parent.parent / "docs" / "distributed.md"
+PATIENCE = 120.0
+
+
+def commands(part: str) -> list[list[str]]:
+    """The commands between two marks in the documentation."""
+    (text,) = re.findall(f"<!-- {part}:begin -->\n(.*?)<!-- {part}:end -->", DOCS.read_text(), re.DOTALL)
+    return [shlex.split(line) for line in text.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two authorities, each with the folder `board` of a machine that it has signed."""
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl")
+    root = tmp_path_factory.mktemp("certificates")
+    for authority in ("ours", "theirs"):
+        (root / authority).mkdir()
+        for command in commands("authority") + commands("machine"):
+            subprocess.run(command, cwd=root / authority, check=True, capture_output=True)
+    return root
+
+
+@pytest.fixture(scope="module")
+def cluster(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnCluster]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("locks")))
+        patch.setenv("DLAS_STUDY_ENTRY", "study_entries:run")
+        patch.syspath_prepend(str(HERE))
+        own = OwnCluster(["board"], 1, certificates / "ours" / "board")
+        yield own
+        own.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tcp://10.0.0.7:8786", "can be reached from other machines"),
+        ("tcp://0.0.0.0:8786", "can be reached from other machines"),
+        ("tcp://[::]:8786", "can be reached from other machines"),
+        ("tcp://board.local", "can be reached from other machines"),
+        ("tls://10.0.0.7", "needs --tls FOLDER"),
+        ("tls://127.0.0.1", "needs --tls FOLDER"),
+        ("10.0.0.7:8786", "is no address"),
+        ("http://127.0.0.1:8786", "is no address"),
+        ("tcp://127.0.0.1:port", "is no address"),
+        ("tcp://127.0.0.1:8786/x", "is no address"),
+    ],
+)
+def test_addresses_that_others_could_reach_are_refused(text: str, message: str) -> None:
+    with pytest.raises(DlasError, match=message):
+        parse_address(text, None)
+
+
+@pytest.mark.parametrize("text", ["tcp://127.0.0.1:99", "tcp://localhost:99", "tcp://[::1]:99", "tcp://127.3.2.1:99"])
+def test_loopback_needs_no_certificates(text: str) -> None:
+    assert parse_address(text, None).url == text
+    with pytest.raises(DlasError, match="--tls goes with tls://"):
+        parse_address(text, Path())
+
+
+def test_certificates_are_looked_at(certificates: Path, tmp_path: Path) -> None:
+    board = shutil.copytree(certificates / "ours" / "board", tmp_path / "board")
+    assert parse_address("tls://board.local", board).url == "tls://board.local:8786"
+    (board / "key.pem").chmod(0o644)
+    with pytest.raises(DlasError, match="can be read by others: chmod 600"):
+        parse_address("tls://board.local", board)
+    (board / "key.pem").write_bytes((certificates / "theirs" / "board" / "key.pem").read_bytes())
+    (board / "key.pem").chmod(0o600)
+    with pytest.raises(DlasError, match="these certificates cannot be used"):
+        parse_address("tls://board.local", board)
+    (board / "cert.pem").unlink()
+    with pytest.raises(DlasError, match=r"there is no file .*cert\.pem"):
+        parse_address("tls://board.local", board)
+
+
+def test_a_job_goes_through_tls(cluster: OwnCluster) -> None:
+    executor = Distributed(cluster.address, ["board"], grace=PATIENCE)
+    executor.submit(Job("x", "block", {"name": "x"}, "board", PATIENCE))
+    assert [done.end for done in executor.wait(PATIENCE)] == ["ok"]
+    executor.close()
+
+
+def test_another_authority_is_told_on_either_side(cluster: OwnCluster, certificates: Path, tmp_path: Path) -> None:
+    ours, theirs = certificates / "ours" / "board", certificates / "theirs" / "board"
+    with pytest.raises(DlasError, match=r"is not taken: .*\. Was it signed by the authority in"):
+        Distributed(parse_address(cluster.address.url, theirs), ["board"])
+    # One that takes the scheduler's, and is not taken.
+    mixed = shutil.copytree(theirs, tmp_path / "mixed")
+    (mixed / "ca.pem").write_bytes((ours / "ca.pem").read_bytes())
+    with pytest.raises(DlasError, match=r"does not take the certificate in .*another authority"):
+        Distributed(parse_address(cluster.address.url, mixed), ["board"])
+    with pytest.raises(ConnectionError, match="does it speak TLS"):
+        reach(parse_address(cluster.address.url.replace("tls", "tcp"), None), 0.5)
+    command = ["study", "worker", "--scheduler", cluster.address.url, "--tls", str(theirs), "--device", "board"]
+    ended = subprocess.run([*python("dlas_mlir.cli.dlas"), *command], capture_output=True, text=True, timeout=PATIENCE)
+    assert ended.returncode == 1
+    assert re.search("^error: the certificate of .* is not taken", ended.stderr)
+
+
+def test_nobody_who_listens_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(ConnectionError, match="nobody answers at tcp://127"):
+        reach(parse_address(f"tcp://127.0.0.1:{port}", None), 1.0)
+    with pytest.raises(DlasError, match="nobody answers"):
+        Distributed(parse_address(f"tcp://127.0.0.1:{port}", None), ["board"], grace=0.1)
+
+
+LEAN = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        heavy = {"torch", "torch_mlir", "torchao", "torchvision", "sklearn", "scipy", "safetensors"}
+        if name.split(".")[0] in heavy or name.startswith("iree.compiler"):
+            raise ModuleNotFoundError(f"No module named {name!r}")
+
+sys.meta_path.insert(0, Missing())
+from dlas_mlir.cli.dlas import main
+import dlas_mlir.study.remote, dlas_mlir.runtime.worker
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_worker_needs_neither_torch_nor_a_compiler(cluster: OwnCluster) -> None:
+    """It joins the cluster, and leaves when it is told to."""
+    assert cluster.address.tls
+    command = [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}\n{LEAN}", "study", "worker"]
+    command += ["--scheduler", cluster.address.url, "--tls", str(cluster.address.tls), "--device", "other"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ)) as worker:
+        assert worker.stderr is not None
+        assert worker.stderr.readline() == f"offering other to {cluster.address.url}\n"
+        worker.terminate()
+        assert worker.wait(PATIENCE) == 0
