@@ -11,7 +11,7 @@ from typing import Any
 
 from iree.compiler import ir
 
-from dlas_mlir.codegen.nest import Nest
+from dlas_mlir.codegen.nest import AnyNest, Nest
 from dlas_mlir.codegen.region import Region
 from dlas_mlir.codegen.schedule import Schedule
 from dlas_mlir.codegen.workload import Workload
@@ -19,10 +19,12 @@ from dlas_mlir.codegen.workload import Workload
 
 @dataclass(frozen=True)
 class Backend:
-    """Functions of a workload W, a schedule S and a target T of the kind that it is for.
+    """Functions of a workload W, a schedule S (a Schedule, or what else has its methods: AnySchedule) and a target T of
+    the kind that it is for.
 
     kind: that of its schedules. target: the kind of targets that it is for.
     takes(W): whether it makes the kernels of W.
+    refusal(W, T): why it makes none of W for T, or None: T lacks what they need, or it does not take W.
     rule(W, T): the schedule of whoever asks no search: the cheapest regular tile, shared out over the threads.
     naive(W, T): the schedule of a compiler that knows vectors and threads, and nothing else of the machine.
     regular(W, T): the schedules that the rule chooses among: those whose cost was fitted to measurements.
@@ -36,11 +38,12 @@ class Backend:
     kind: str
     target: str
     takes: Callable[[Workload], bool]
-    rule: Callable[[Workload, Any], Schedule]
-    naive: Callable[[Workload, Any], Schedule]
-    regular: Callable[[Workload, Any], Iterator[Schedule]]
-    cost: Callable[[Workload, Schedule, Any], float]
-    problem: Callable[[Workload, Schedule, Any], str | None]
-    emit: Callable[[Region, Nest], ir.Operation]
-    schedule: Callable[[Any, Workload], Schedule] = Schedule.from_value
-    nest: Callable[[Workload, Schedule], Nest] = Nest.of
+    rule: Callable[[Workload, Any], Any]
+    naive: Callable[[Workload, Any], Any]
+    regular: Callable[[Workload, Any], Iterator[Any]]
+    cost: Callable[[Workload, Any, Any], float]
+    problem: Callable[[Workload, Any, Any], str | None]
+    emit: Callable[[Region, Any], ir.Operation]
+    refusal: Callable[[Workload, Any], str | None] = lambda workload, target: None
+    schedule: Callable[[Any, Workload], Any] = Schedule.from_value
+    nest: Callable[[Workload, Any], AnyNest] = Nest.of

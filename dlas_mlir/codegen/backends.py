@@ -6,12 +6,13 @@ from typing import Any
 
 from dlas_mlir.codegen.backend import Backend
 from dlas_mlir.codegen.cpu import backend as cpu
-from dlas_mlir.codegen.schedule import Schedule, ScheduleError
+from dlas_mlir.codegen.gpu import backend as gpu
+from dlas_mlir.codegen.schedule import AnySchedule, ScheduleError
 from dlas_mlir.codegen.sparse import backend as sparse
 from dlas_mlir.codegen.target import Target
 from dlas_mlir.codegen.workload import Workload
 
-BACKENDS: tuple[Backend, ...] = (sparse.BACKEND, cpu.BACKEND)
+BACKENDS: tuple[Backend, ...] = (sparse.BACKEND, cpu.BACKEND, gpu.TENSOR_CORE)
 
 
 def on(target: Target) -> tuple[Backend, ...]:
@@ -20,20 +21,24 @@ def on(target: Target) -> tuple[Backend, ...]:
 
 
 def backend_for(workload: Workload, target: Target) -> Backend:
-    """The one that makes the kernel of `workload`, of those on `target`. Raises LookupError where there is none."""
+    """The one that makes the kernel of `workload`, of those on `target`. Raises LookupError that says why none does."""
+    reasons = []
     for backend in on(target):
-        if backend.takes(workload):
+        why = backend.refusal(workload, target)
+        if why is None and backend.takes(workload):
             return backend
-    raise LookupError(f"no backend makes kernels of this workload for the {target.kind} target {target.name}")
+        reasons.append(f": {why}" if why else "")
+    raise LookupError(f"no kernel of this workload for the {target.kind} target {target.name}{''.join(reasons[:1])}")
 
 
-def backend_of(schedule: Schedule) -> Backend:
+def backend_of(schedule: AnySchedule) -> Backend:
     """The one that the schedule is for."""
     return next(backend for backend in BACKENDS if backend.kind == schedule.kind)
 
 
-def read_schedule(value: Any, workload: Workload) -> Schedule:
-    """The schedule that `to_value` wrote, for `workload`. Raises ScheduleError that says what is wrong or allowed."""
+def read_schedule(value: Any, workload: Workload) -> Any:
+    """The schedule, of the class of its kind, that `to_value` wrote for `workload`. Raises ScheduleError that says what
+    is wrong or allowed."""
     kind = value.get("kind") if isinstance(value, dict) else None
     fitting = [backend for backend in BACKENDS if backend.takes(workload)]
     for backend in fitting:

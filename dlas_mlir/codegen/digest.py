@@ -7,14 +7,14 @@ import hashlib
 from iree.compiler import ir
 
 from dlas_mlir.codegen.replace import emit_kernel
-from dlas_mlir.codegen.schedule import Schedule
+from dlas_mlir.codegen.schedule import AnySchedule
 from dlas_mlir.codegen.workload import Workload
 from dlas_mlir.codegen.write_workload import build_workload
 from dlas_mlir.ir import build
 from dlas_mlir.opt.base import PassError
 
 
-def kernel_digest(workload: Workload, schedule: Schedule) -> str:
+def kernel_digest(workload: Workload, schedule: AnySchedule) -> str:
     """The SHA-256 of the kernel's text. Raises PassError where the emitter cannot make it."""
     with ir.Context() as context, ir.Location.unknown():
         context.allow_unregistered_dialects = True

@@ -47,6 +47,9 @@ def emit_frame(region: Region, nest: Nest, reads: Sequence[ir.Value], fill: Fill
     """The flow.dispatch.workgroups that does `region`, reading `reads`, at the insertion point. An error of `fill`
     leaves nothing behind."""
     outputs = region.outputs
+    accesses = [item for stage in region.stages for item in (*stage.inputs, stage.initial)]
+    if any(isinstance(item, Access) and item.view.outside is not None for item in accesses):
+        raise PassError("a kernel of this kind reads nothing beyond the ends of a tensor", region.op)
 
     def body(sources: list[ir.Value], targets: list[ir.Value]) -> None:
         loaded = [dispatch.load(source, value.type) for source, value in zip(sources, reads, strict=True)]

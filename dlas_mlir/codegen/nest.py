@@ -15,14 +15,33 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Protocol
 
-from dlas_mlir.codegen.schedule import Schedule
+from dlas_mlir.codegen.schedule import AnySchedule, Schedule
 from dlas_mlir.codegen.taps import borders_of
 from dlas_mlir.codegen.workload import Access, Computed, Operand, Stage, Workload
 from dlas_mlir.ir.strides import Span
 
 Role = Literal["workgroup", "cache", "register", "lane", "reduce", "unroll", "chunk"]
+
+
+class AnyNest(Protocol):
+    """What the nests of all backends have; they print as pseudo-code."""
+
+    @property
+    def workload(self) -> Workload:
+        """What it computes."""
+        ...
+
+    @property
+    def schedule(self) -> AnySchedule:
+        """How."""
+        ...
+
+    @property
+    def remark(self) -> str:
+        """What of the schedule is not obeyed."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,8 @@ class _Reader:
                 self.constants[op.results[0]] = value
             case "linalg.generic":
                 self._generic(op)
+            case "tensor.pad" if op.operands[0] not in self.computed:
+                self._pad(op)
             case "tensor.pad" | "tensor.insert_slice":
                 self.tails[op.results[0]] = op
             case "flow.return":
@@ -98,7 +100,19 @@ class _Reader:
         base = self._view(source)
         offsets = ir.DenseI64ArrayAttr(op.attributes["static_offsets"])
         combined = tuple(a + b for a, b in zip(base.offsets, offsets, strict=True))
-        self.views[op.results[0]] = View(base.source, combined)
+        self.views[op.results[0]] = View(base.source, combined, base.outside)
+
+    def _pad(self, op: ir.Operation) -> None:
+        """Padding around something that is read."""
+        padding = Padding.of(op)
+        if padding is None or padding.cuts or padding.source in self.constants:
+            raise PassError("only padding of a tensor with a constant can be read by a kernel", op)
+        base = self._view(padding.source)
+        size = zip(base.offsets, shape_of(padding.source), shape_of(base.source), strict=True)
+        if any((offset, extent) != (0, whole) for offset, extent, whole in size):
+            raise PassError("padding of a part of a tensor cannot be read by a kernel", op)
+        offsets = tuple(-low for low in padding.low)
+        self.views[op.results[0]] = View(base.source, offsets, padding.constant)
 
     def _generic(self, op: ir.Operation) -> None:
         region = self.region

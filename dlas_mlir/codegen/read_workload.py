@@ -96,7 +96,9 @@ class _Reader:
             return None
         if isinstance(item, regions.Access):
             index = tuple(self._index(expr) for expr in exprs or item.exprs)
-            return Access(self._tensor(item.view.source), index, tuple(shape_of(value)), item.view.offsets, zeros)
+            outside = "" if item.view.outside is None else str(item.view.outside)
+            tensor, shape = self._tensor(item.view.source), tuple(shape_of(value))
+            return Access(tensor, index, shape, item.view.offsets, zeros, outside)
         if isinstance(item, ir.Value):
             return Computed(self.stage_of[item])
         return Constant(str(item))

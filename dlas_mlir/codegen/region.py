@@ -18,10 +18,12 @@ ELEMENTS = frozenset({"f16", "bf16", "f32", "f64", "i8", "i16", "i32", "i64"})
 
 @dataclass(frozen=True)
 class View:
-    """A captured tensor read at a constant offset in each dimension."""
+    """A captured tensor read at a constant offset in each dimension. Where that is beyond its ends, `outside` is
+    read; None: it never is."""
 
     source: ir.Value
     offsets: tuple[int, ...]
+    outside: ir.Attribute | None = None
 
 
 @dataclass(frozen=True)

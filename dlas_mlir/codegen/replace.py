@@ -8,10 +8,10 @@ from iree.compiler import ir
 from iree.compiler.passmanager import PassManager
 
 from dlas_mlir.codegen import backends
-from dlas_mlir.codegen.nest import Nest
+from dlas_mlir.codegen.nest import AnyNest
 from dlas_mlir.codegen.read_region import read_region
 from dlas_mlir.codegen.read_workload import read_workload
-from dlas_mlir.codegen.schedule import ATTRIBUTE, Schedule, ScheduleError
+from dlas_mlir.codegen.schedule import ATTRIBUTE, AnySchedule, ScheduleError
 from dlas_mlir.codegen.workload import Workload
 from dlas_mlir.ir import attributes
 from dlas_mlir.opt.base import PassError
@@ -23,10 +23,11 @@ class ScheduleFault(PassError):
 
 @dataclass(frozen=True)
 class Kernel:
-    """What a region has become: the flow.dispatch.workgroups, and the loops in it."""
+    """What a region has become: the flow.dispatch.workgroups, or the flow.dispatch of an executable, and the loops in
+    it."""
 
     op: ir.Operation
-    nest: Nest
+    nest: AnyNest
 
 
 def emit_kernel(region_op: ir.Operation) -> Kernel:
@@ -56,6 +57,8 @@ def _reads_nothing(kernel: ir.Operation) -> bool:
     """Whether the results of `kernel` are constants, be it after what it computes is folded (x - x)."""
     if not len(kernel.operands):
         return True
+    if not kernel.regions:
+        return False  # A product of two tensors.
     folded = kernel.clone()
     try:
         PassManager.parse("any(canonicalize,cse,canonicalize)").run(folded)
@@ -66,7 +69,7 @@ def _reads_nothing(kernel: ir.Operation) -> bool:
         folded.erase()
 
 
-def attached_schedule(root: ir.Operation, workload: Workload) -> Schedule:
+def attached_schedule(root: ir.Operation, workload: Workload) -> AnySchedule:
     """What stands on the root of a region. Raises ScheduleFault for what is no schedule of `workload`."""
     try:
         return backends.read_schedule(attributes.to_plain(root.attributes[ATTRIBUTE]), workload)

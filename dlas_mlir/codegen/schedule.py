@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -23,6 +23,27 @@ MAX_DISTRIBUTED = 3
 
 class ScheduleError(ValueError):
     """A schedule does not fit its workload; the message names the loop and what is allowed."""
+
+
+class AnySchedule(Protocol):
+    """What the schedules of all kinds have."""
+
+    @property
+    def kind(self) -> str:
+        """That of the backend it is for."""
+        ...
+
+    def to_value(self) -> dict[str, Any]:
+        """The JSON form as Python values."""
+        ...
+
+    def to_json(self) -> str:
+        """The canonical JSON form."""
+        ...
+
+    def problem(self, workload: Workload) -> str | None:
+        """Why this cannot be the schedule of `workload`, or None."""
+        ...
 
 
 class _Written(msgspec.Struct, forbid_unknown_fields=True):

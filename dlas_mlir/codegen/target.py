@@ -23,7 +23,7 @@ from dlas_mlir.codegen.figures import FigureError, Table, figure
 from dlas_mlir.ir import attributes
 from dlas_mlir.opt.base import PassError
 
-__all__ = ["AnyTarget", "CpuCost", "CpuTarget", "FigureError", "GpuTarget", "Target"]
+__all__ = ["AnyTarget", "CpuCost", "CpuTarget", "FigureError", "GpuCost", "GpuTarget", "Target"]
 
 ATTRIBUTE = "dlas.target"
 _INT8 = ("", *(name for name, instruction in INSTRUCTIONS.items() if not instruction.floating))
@@ -189,6 +189,18 @@ class CpuTarget(Target):
 
 
 @dataclass(frozen=True)
+class GpuCost:
+    """What the rule that schedules kernels of a GPU weighs, in cycles of a multiprocessor and per cycle of one."""
+
+    products_per_cycle: int = figure("multiply-adds of 16-bit operands by matrix instructions", minimum=1)
+    far_bytes: float = figure("bytes that arrive from the second-level cache", minimum=1)
+    shared_bytes_per_cycle: int = figure("bytes read from shared memory", minimum=1)
+    copy_cycles: int = figure("from the start of a copy to its end", minimum=0)
+    step_cycles: int = figure("what a step of a sum takes beside its work: barriers", minimum=0)
+    start_cycles: int = figure("what a kernel takes beside its steps: its start and its end", minimum=0)
+
+
+@dataclass(frozen=True)
 class GpuTarget(Target):
     """A GPU: what bounds a kernel's workgroups, and what it can do. What a file leaves out is what every device has."""
 
@@ -199,8 +211,12 @@ class GpuTarget(Target):
     workgroup_threads: int = figure("most threads of a workgroup", minimum=1)
     shared_bytes: int = figure("most bytes of memory that a workgroup shares", minimum=0)
     registers: int = figure("most 32-bit registers of a thread", minimum=16)
+    unit_threads: int = figure("most threads of a multiprocessor", minimum=1)
+    unit_shared_bytes: int = figure("bytes of a multiprocessor that its workgroups share among them", minimum=0)
+    unit_registers: int = figure("32-bit registers of a multiprocessor", minimum=1024)
     bandwidth_gbs: int = figure("GB/s of device memory", minimum=1)
     matrix_instructions: tuple[str, ...] = figure("products of small matrices: m16n8k16.f16.f32 is SHAPE.OPERANDS.SUM")
+    cost: GpuCost = figure("what the rule weighs")  # noqa: RUF009
 
 
 AnyTarget = CpuTarget | GpuTarget

@@ -49,13 +49,15 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="access"):
     """An operand read from tensor number `tensor`, of which the operation sees `shape` from `offsets` on. `index` has
     an expression over the loops for each dimension, `zeros` how many elements at either end of each are known to be
-    zero (none given: nothing is known)."""
+    zero (none given: nothing is known). Beyond the ends of the tensor `outside` is read, an MLIR attribute with its
+    type (none given: nothing there is)."""
 
     tensor: int
     index: tuple[str, ...]
     shape: tuple[int, ...]
     offsets: tuple[int, ...]
     zeros: tuple[tuple[int, int], ...] = ()
+    outside: str = ""
 
 
 class Computed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="stage"):

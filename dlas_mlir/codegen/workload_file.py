@@ -7,14 +7,14 @@ import os
 from pathlib import Path
 
 from dlas_mlir.codegen import backends
-from dlas_mlir.codegen.schedule import Schedule, ScheduleError
+from dlas_mlir.codegen.schedule import AnySchedule, ScheduleError
 from dlas_mlir.codegen.workload import Workload
 from dlas_mlir.errors import DlasError
 
 _KEYS = {"workload", "schedule"}
 
 
-def write_file(path: Path, workload: Workload, schedule: Schedule | None = None) -> None:
+def write_file(path: Path, workload: Workload, schedule: AnySchedule | None = None) -> None:
     """Write both as JSON, whole or not at all. Raises OSError."""
     content = {"workload": json.loads(workload.to_json())}
     if schedule is not None:
@@ -28,7 +28,7 @@ def write_file(path: Path, workload: Workload, schedule: Schedule | None = None)
         temporary.unlink(missing_ok=True)
 
 
-def read_file(path: Path) -> tuple[Workload, Schedule | None]:
+def read_file(path: Path) -> tuple[Workload, AnySchedule | None]:
     """What `write_file` wrote. Raises DlasError that names the file and the key."""
     try:
         content = json.loads(path.read_bytes())

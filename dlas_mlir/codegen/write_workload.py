@@ -10,8 +10,8 @@ import numpy as np
 from iree.compiler import ir
 
 from dlas_mlir.codegen.index import parse_form, print_form
-from dlas_mlir.codegen.schedule import ATTRIBUTE, Schedule
-from dlas_mlir.codegen.workload import Access, Computed, Constant, Operand, Output, Stage, Step, Workload
+from dlas_mlir.codegen.schedule import ATTRIBUTE, AnySchedule
+from dlas_mlir.codegen.workload import Access, Computed, Constant, Operand, Output, Stage, Step, Tensor, Workload
 from dlas_mlir.codegen.zeros import ATTRIBUTE as ZEROS
 from dlas_mlir.codegen.zeros import to_value as zeros_value
 from dlas_mlir.ir import attributes, constants
@@ -20,7 +20,7 @@ _SEED = 0
 _WEIGHTS = "sparse_weights"
 
 
-def build_workload(workload: Workload, name: str, schedule: Schedule | None = None) -> ir.Operation:
+def build_workload(workload: Workload, name: str, schedule: AnySchedule | None = None) -> ir.Operation:
     """`func.func @name(tensors) -> results` with the workload as a flow.dispatch.region, in the current context.
 
     Its arguments are the tensors of the workload in order, but for sparse weights, which are a constant of random
@@ -74,7 +74,7 @@ def _fill_weights(function: ir.Operation, workload: Workload) -> None:
 class _Writer:
     """Text, as that needs no attribute of the bindings for each of MLIR's."""
 
-    def __init__(self, workload: Workload, schedule: Schedule | None) -> None:
+    def __init__(self, workload: Workload, schedule: AnySchedule | None) -> None:
         self.workload, self.schedule = workload, schedule
         self.lines: list[str] = []
         self.values = 0
@@ -196,11 +196,39 @@ class _Writer:
 
     def _read(self, item: Access) -> str:
         tensor = self.workload.tensors[item.tensor]
+        if item.outside:
+            return self._padded(item, tensor)
         if item.shape == tensor.shape:
             return f"%tensor{item.tensor}"
         place = f"{list(item.offsets)} {list(item.shape)} {[1] * len(item.shape)}"
         kinds = f"{self._tensor(item.tensor)} to {_type(item.shape, tensor.element)}"
         return self._emit(f"tensor.extract_slice %tensor{item.tensor}{place} : {kinds}")
+
+    def _padded(self, item: Access, tensor: Tensor) -> str:
+        low = [max(0, -offset) for offset in item.offsets]
+        ends = zip(item.offsets, item.shape, tensor.shape, strict=True)
+        high = [max(0, offset + size - extent) for offset, size, extent in ends]
+        whole = [a + size + b for a, size, b in zip(low, tensor.shape, high, strict=True)]
+        constant = self._emit(f"arith.constant {item.outside}")
+        kind = _type(whole, tensor.element)
+        padded = self._pad(f"%tensor{item.tensor}", low, high, constant, (self._tensor(item.tensor), kind))
+        offsets = [a + offset for a, offset in zip(low, item.offsets, strict=True)]
+        if tuple(whole) == item.shape:
+            return padded
+        place = f"{offsets} {list(item.shape)} {[1] * len(item.shape)}"
+        return self._emit(f"tensor.extract_slice {padded}{place} : {kind} to {_type(item.shape, tensor.element)}")
+
+    def _pad(self, value: str, low: Sequence[int], high: Sequence[int], constant: str, kinds: tuple[str, str]) -> str:
+        name, element = f"%v{self.values}", kinds[0].rpartition("x")[2].rstrip(">")
+        self.values += 1
+        dims = ", ".join(f"%i{i}: index" for i in range(len(low)))
+        self.lines += [
+            f"{name} = tensor.pad {value} low{list(low)} high{list(high)} {{",
+            f"^bb0({dims}):",
+            f"  tensor.yield {constant} : {element}",
+            f"}} : {kinds[0]} to {kinds[1]}",
+        ]
+        return name
 
     def _filled(self, item: Constant, kind: str) -> str:
         empty = self._emit(f"tensor.empty() : {kind}")
@@ -223,16 +251,7 @@ class _Writer:
         kind, result = _type(self._shape(), element), self._result(output)
         if output.pad is not None:
             constant = self._emit(f"arith.constant {output.pad}")
-            name = f"%v{self.values}"
-            self.values += 1
-            dims = ", ".join(f"%i{i}: index" for i in range(len(output.low)))
-            self.lines += [
-                f"{name} = tensor.pad {value} low{list(output.low)} high{list(output.high)} {{",
-                f"^bb0({dims}):",
-                f"  tensor.yield {constant} : {element}",
-                f"}} : {kind} to {result}",
-            ]
-            return name
+            return self._pad(value, output.low, output.high, constant, (kind, result))
         if output.into is None and kind == result:
             return value
         target = f"%tensor{output.into}" if output.into is not None else self._emit(f"tensor.empty() : {result}")

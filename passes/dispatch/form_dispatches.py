@@ -25,6 +25,8 @@ from dlas_mlir.ir.linalg import (
 from dlas_mlir.ir.pads import Padding
 from dlas_mlir.opt.base import Pass, option
 
+WRITE, READ = "write", "read"
+
 
 @dataclass(frozen=True)
 class FormDispatchesPass(Pass):
@@ -35,6 +37,9 @@ class FormDispatchesPass(Pass):
     An operation joins only if nothing that it reads depends on the group from outside (a squeeze-and-excite gate
     waits for its mean), and as long as the region reads and makes no more tensors than a dispatch can be given. A value
     of the group that is read outside is a result of the region.
+
+    With `padding=read` no region writes padding: what reads a padded tensor gets the padding in its region, and reads
+    zeros where there is nothing.
 
     Before:
     ```mlir
@@ -56,11 +61,15 @@ class FormDispatchesPass(Pass):
 
     name: ClassVar[str] = "dlas-form-dispatches"
     bindings: int = option(32, "how many tensors a region may read and make; IREE's command buffers know 32", minimum=2)
+    padding: str = option(
+        WRITE, "who has padding: the region that computes what is padded, or those that read it", choices=(WRITE, READ)
+    )
 
     def run(self, module: ir.Module) -> None:
         for block in build.functions(module):
-            _copy_lone_padding(block)
-            _FormDispatches(block, self.bindings).run()
+            if self.padding == WRITE:
+                _copy_lone_padding(block)
+            _FormDispatches(block, self.bindings, self.padding).run()
         build.erase_dead(module)
 
 
@@ -121,9 +130,10 @@ def _copy_lone_padding(block: ir.Block) -> None:
 
 
 class _FormDispatches:
-    def __init__(self, block: ir.Block, bindings: int) -> None:
+    def __init__(self, block: ir.Block, bindings: int, padding: str) -> None:
         self.block = block
         self.bindings = bindings
+        self.padding = padding
         self.operations = [op.operation for op in block.operations]
         self.order = {identity(op): i for i, op in enumerate(self.operations)}
         self.group_of: dict[int, _Group] = {}
@@ -136,7 +146,7 @@ class _FormDispatches:
                 if identity(op) not in self.group_of and _can_be_root(op) and wanted(op):
                     self._grow(op)
         for group in self.groups:
-            _form(group, self.order)
+            _form(group, self.order, self.padding)
         _sort_topologically(self.block)
 
     def _users(self, value: ir.Value) -> list[ir.Operation]:
@@ -171,7 +181,7 @@ class _FormDispatches:
         for."""
         if op.name == "tensor.pad":
             padding = Padding.of(op)
-            return padding is not None and not padding.cuts
+            return self.padding == WRITE and padding is not None and not padding.cuts
         if op.name != "tensor.insert_slice" or op.operands[0] != member.results[0]:
             return False
         if group.bindings() >= self.bindings:
@@ -285,7 +295,7 @@ def _can_be_root(op: ir.Operation) -> bool:
     return op.name == "linalg.generic" and stage_refusal(op) is None
 
 
-def _form(group: _Group, order: dict[int, int]) -> None:
+def _form(group: _Group, order: dict[int, int], padding: str) -> None:
     members = sorted(group.members, key=lambda op: order[identity(op)])
     # The root leads, whatever the order: what joins it comes after it.
     inner = [*members, *group.tails]
@@ -301,7 +311,7 @@ def _form(group: _Group, order: dict[int, int]) -> None:
                 for operand in op.operands:
                     # What is inserted into is updated in place, unless it is new.
                     if (op.name != "tensor.insert_slice" or _is_new(operand)) and not _is_read_as_tensor(op, operand):
-                        _copy_source(operand, copied)
+                        _copy_source(operand, copied, padding)
                 _clone(op, copied)
             flow.return_([copied[op.results[0]] for op in escaping])
     for op, result in zip(escaping, region.results, strict=True):
@@ -312,13 +322,13 @@ def _form(group: _Group, order: dict[int, int]) -> None:
         op.erase()
 
 
-def _copy_source(value: ir.Value, copied: dict[ir.Value, ir.Value]) -> None:
-    """Clone what a kernel reads through: slices, fills and the shapes of windows."""
+def _copy_source(value: ir.Value, copied: dict[ir.Value, ir.Value], padding: str) -> None:
+    """Clone what a kernel reads through: slices, fills, the shapes of windows, and padding where it is read."""
     op = build.defining(value)
-    if value in copied or op is None or not _is_read_through(op):
+    if value in copied or op is None or not (_is_read_through(op) or (padding == READ and _is_padding(op))):
         return
     for operand in op.operands:
-        _copy_source(operand, copied)
+        _copy_source(operand, copied, padding)
     _clone(op, copied)
 
 
@@ -333,6 +343,14 @@ def _is_read_through(op: ir.Operation) -> bool:
     if op.name == "tensor.extract_slice":
         return is_plain_slice(op)
     return op.name == "tensor.empty" or (op.name == "linalg.fill" and fill_constant(op) is not None)
+
+
+def _is_padding(op: ir.Operation) -> bool:
+    padding = Padding.of(op)
+    if padding is None or padding.cuts:
+        return False
+    source = build.defining(padding.source)
+    return source is None or not (_is_read_through(source) or _is_padding(source))
 
 
 def _is_new(value: ir.Value) -> bool:

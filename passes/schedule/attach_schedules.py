@@ -14,7 +14,7 @@ from dlas_mlir.codegen.chosen import read_chosen
 from dlas_mlir.codegen.read_region import read_region
 from dlas_mlir.codegen.read_workload import read_workload
 from dlas_mlir.codegen.replace import dissolve
-from dlas_mlir.codegen.schedule import ATTRIBUTE, Schedule, ScheduleError
+from dlas_mlir.codegen.schedule import ATTRIBUTE, AnySchedule, ScheduleError
 from dlas_mlir.codegen.sparse.attribute import sparsity_of
 from dlas_mlir.codegen.target import Target
 from dlas_mlir.codegen.workload import Workload
@@ -77,8 +77,13 @@ class AttachSchedulesPass(Pass):
             except PassError as error:
                 remark(op, f"left to the compiler's own schedule: {error}")
                 dissolve(op)
-            else:
+                continue
+            try:
                 schedule = self._find(op, workload, target, chosen)
+            except LookupError as error:
+                remark(op, f"left to the compiler's own schedule: {error}")
+                dissolve(op)
+            else:
                 root.attributes[ATTRIBUTE] = attributes.from_plain(schedule.to_value())
 
     def _read_chosen(self, module: ir.Module) -> Mapping[str, dict[str, Any]]:
@@ -93,7 +98,7 @@ class AttachSchedulesPass(Pass):
 
     def _find(
         self, op: ir.Operation, workload: Workload, target: Target, chosen: Mapping[str, dict[str, Any]]
-    ) -> Schedule:
+    ) -> AnySchedule:
         backend = backends.backend_for(workload, target)
         if self.schedule == NAIVE:
             return backend.naive(workload, target)

@@ -13,7 +13,7 @@ from dlas_mlir.codegen.read_region import read_region
 from dlas_mlir.codegen.read_workload import read_workload
 from dlas_mlir.codegen.region import scheduled_root
 from dlas_mlir.codegen.replace import attached_schedule
-from dlas_mlir.codegen.schedule import Schedule
+from dlas_mlir.codegen.schedule import AnySchedule
 from dlas_mlir.codegen.workload import Workload
 from dlas_mlir.codegen.workload_file import write_file
 from dlas_mlir.ir import build
@@ -59,7 +59,7 @@ class DumpWorkloadsPass(Pass):
                 op, f"workload {workload.exact[:16]}{where}\n{backends.backend_of(schedule).nest(workload, schedule)}"
             )
 
-    def _write(self, workload: Workload, schedule: Schedule) -> Path:
+    def _write(self, workload: Workload, schedule: AnySchedule) -> Path:
         path = Path(self.to) / f"{workload.exact[:16]}.json"
         try:
             write_file(path, workload, schedule)

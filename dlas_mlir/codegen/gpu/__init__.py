@@ -1,0 +1,21 @@
+"""Kernels for GPUs.
+
+| file | what it holds |
+|---|---|
+| `backend.py` | the backends that `codegen/backends.py` lists |
+| `product.py` | a workload seen as a product of matrices: rows, columns, taps, channels, where the factors lie |
+| `instructions.py` | the products of small matrices that GPUs have as instructions |
+| `schedule.py` | the schedules of kind `gpu`, read, written and checked against a workload |
+| `resources.py` | what a schedule takes of a multiprocessor, checked against a target |
+| `rule.py` | the schedules that are tried, what one costs, and the cheapest |
+| `nest.py` | the loop nest that follows from a schedule, as pseudo-code |
+| `executable.py` | the `hal.executable.source` around a kernel, and the dispatch that runs it |
+| `machine.py` | 32-bit arithmetic, pointers and PTX's instructions, as operations |
+| `copies.py` | steps of the factors copied to shared memory by cp.async |
+| `tensor_core.py` | the kernel of a product: copies, instructions, epilogue |
+| `mma.py` | its sums by ldmatrix and mma.sync |
+| `epilogue.py` | the stages behind the sums, and their results |
+
+Kernels are `hal.executable.source` with one function on pointers, which iree-compile lowers as it stands; it is the
+PTX back end. What is emitted runs in NumPy in the tests (test/python/gpu_simulator), by PTX's definitions.
+"""

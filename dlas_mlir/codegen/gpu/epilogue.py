@@ -1,0 +1,227 @@
+"""What a kernel does with its sums: they are laid out in shared memory, then each thread takes some columns of a row,
+computes the stages behind the root with them (bias, residual, activation, rounding), and writes the results.
+
+So every operand of a stage, and every result, is read or written in whole vectors, whatever the instruction left where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from iree.compiler import ir
+from iree.compiler.dialects import arith, vector
+
+from dlas_mlir.codegen.gpu import machine
+from dlas_mlir.codegen.gpu.body import evaluate
+from dlas_mlir.codegen.gpu.machine import Number
+from dlas_mlir.codegen.gpu.mma import Fragment
+from dlas_mlir.codegen.gpu.product import BYTES, Layout, Product, layout_of
+from dlas_mlir.codegen.gpu.resources import sums_pitch
+from dlas_mlir.codegen.gpu.schedule import GpuSchedule
+from dlas_mlir.codegen.region import Access, Output, Region, Stage
+from dlas_mlir.codegen.workload import Access as WorkloadAccess
+
+# Columns that a thread does at once, at most.
+_COLUMNS = 8
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a result goes: to a pointer, laid out as `layout` says."""
+
+    output: Output
+    place: ir.Value
+    layout: Layout
+
+
+@dataclass(frozen=True)
+class Point:
+    """Columns of a row: the row's number and its digits by loop, and the first column."""
+
+    m: Number
+    digits: dict[str, Number]
+    n: Number
+
+
+class Epilogue:
+    """The stages of `region` behind its sums. `pointers` is where the captured tensors are, `targets` where results
+    go."""
+
+    def __init__(
+        self,
+        region: Region,
+        product: Product,
+        schedule: GpuSchedule,
+        pointers: dict[ir.Value, ir.Value],
+        targets: Sequence[ir.Value],
+    ) -> None:
+        self.region, self.product, self.schedule, self.pointers = region, product, schedule, pointers
+        outputs = zip(region.outputs, targets, strict=True)
+        self.targets = [Target(output, place, self._layout_of_output(output)) for output, place in outputs]
+        self.layouts = {id(item): layout for item, layout in self._accesses()}
+        known = [*self.layouts.values(), *(target.layout for target in self.targets)]
+        self.width = next(width for width in (_COLUMNS, 4, 2, 1) if self._fits(width, known))
+
+    def _accesses(self) -> list[tuple[Access, Layout]]:
+        workload, found = self.product.workload, []
+        for number, (stage, same) in enumerate(zip(self.region.stages, workload.stages, strict=True)):
+            items = [(stage.initial, same.initial, same.element)]
+            if number:
+                items += zip(stage.inputs, same.inputs, same.input_elements, strict=True)
+            for item, described, element in items:
+                if isinstance(item, Access) and isinstance(described, WorkloadAccess):
+                    found.append((item, layout_of(workload, described, element)))
+        return found
+
+    def _layout_of_output(self, output: Output) -> Layout:
+        strides: dict[str, int] = {}
+        constant, size = 0, 1
+        dims = list(zip(self.region.out_loops, output.type.shape, output.at, strict=True))
+        for loop, extent, at in reversed(dims):
+            if loop is not None:
+                strides[self.product.workload.names[loop]] = size
+            constant += at * size
+            size *= extent
+        return Layout(-1, str(output.type.element_type), strides, constant, ())
+
+    def _fits(self, width: int, layouts: Sequence[Layout]) -> bool:
+        """Whether `width` columns are neighbours, or one, wherever they are read or written, and begin at a multiple of
+        `width`."""
+        column = self.product.column
+        if self.product.n % width or self.schedule.tile.columns % width:
+            return False
+        for layout in layouts:
+            across = layout.strides.get(column, 0)
+            rows = [layout.strides.get(loop, 0) for loop in self.product.rows]
+            if across > 1 or (across == 1 and any(move % width for move in (*rows, layout.constant))):
+                return width == 1
+        return True
+
+    # The sums in shared memory.
+
+    def lay_out(self, fragments: Sequence[Fragment], shared: ir.Value, row: Number, column: Number) -> None:
+        """Write the sums of a thread, whose first one is at `row` and `column` of the tile."""
+        pitch = sums_pitch(self.schedule)
+        place = machine.moved(shared, machine.mul(row, pitch), machine.mul(column, 4))
+        for fragment in fragments:
+            pair = vector.from_elements(ir.VectorType.get([2], fragment.sums[0].type), list(fragment.sums))
+            machine.store(pair, machine.moved(place, fragment.row * pitch + fragment.column * 4), 8)
+
+    def finish(self, shared: ir.Value, thread: ir.Value, m0: Number, n0: Number) -> None:
+        """Compute and write what is in shared memory, all threads together."""
+        tile, product = self.schedule.tile, self.product
+        across = tile.columns // self.width
+        total = tile.rows * across
+        for first in range(0, total, self.schedule.threads):
+            number = machine.add(thread, first)
+            row, group = machine.div(number, across), machine.rem(number, across)
+            m, n = machine.add(m0, row), machine.add(n0, machine.mul(group, self.width))
+            digits = machine.digits(m, product.extents_of(product.rows))
+            point = Point(m, dict(zip(product.rows, digits, strict=True)), n)
+            place = machine.moved(
+                shared, machine.mul(row, sums_pitch(self.schedule)), machine.mul(group, self.width * 4)
+            )
+            exists = machine.both(
+                number_is_inside(number, first, total, self.schedule.threads),
+                True if product.m % tile.rows == 0 else machine.less(m, product.m),
+                True if product.n % tile.columns == 0 else machine.less(n, product.n),
+            )
+            machine.when(exists, lambda point=point, place=place: self._columns(place, point))
+
+    def _columns(self, place: ir.Value, point: Point) -> None:
+        kind = ir.Type.parse(self.product.total)
+        sums = _loaded(place, kind, self.width, 16, constant=False)
+        self.write(point, self._with_initial(point, sums))
+
+    # Stages.
+
+    def _with_initial(self, point: Point, sums: list[ir.Value]) -> list[ir.Value]:
+        """The sums, and what they start from."""
+        initial = self.region.root.initial
+        start = self._operand(initial, point, {})
+        if initial is None or start is None or (not isinstance(initial, Access) and _is_zero(initial)):
+            return sums
+        plus = arith.addf if isinstance(sums[0].type, ir.FloatType) else arith.addi
+        return [plus(first, total) for first, total in zip(start, sums, strict=True)]
+
+    def write(self, point: Point, sums: list[ir.Value]) -> None:
+        """The results of the stages at `point`, where the root has `sums`."""
+        computed = {self.region.root.result: sums}
+        for stage in self.region.stages[1:]:
+            computed[stage.result] = self._stage(stage, point, computed)
+        for target in self.targets:
+            self._store(target, point, computed[target.output.value])
+
+    def _stage(self, stage: Stage, point: Point, computed: dict[ir.Value, list[ir.Value]]) -> list[ir.Value]:
+        operands = [self._operand(item, point, computed) for item in (*stage.inputs, stage.initial)]
+        return [
+            evaluate(stage.body, [None if operand is None else operand[i] for operand in operands])
+            for i in range(self.width)
+        ]
+
+    def _operand(
+        self, item: Access | ir.Value | ir.Attribute | None, point: Point, computed: dict[ir.Value, list[ir.Value]]
+    ) -> list[ir.Value] | None:
+        """An operand of a stage in each column."""
+        if item is None:
+            return None
+        if isinstance(item, Access):
+            return self._read(item, point)
+        if isinstance(item, ir.Value):
+            return computed[item]
+        return [arith.constant(item.type, item)] * self.width  # type: ignore[attr-defined]
+
+    def _read(self, item: Access, point: Point) -> list[ir.Value]:
+        layout = self.layouts[id(item)]
+        kind = ir.Type.parse(layout.element)
+        place = self._place(self.pointers[item.view.source], layout, point)
+        count = self.width if layout.strides.get(self.product.column) else 1
+        return _loaded(place, kind, count, BYTES[layout.element] * count, constant=True) * (self.width // count)
+
+    def _store(self, target: Target, point: Point, values: list[ir.Value]) -> None:
+        size = BYTES[target.layout.element]
+        place = self._place(target.place, target.layout, point)
+        most = 16 // size
+        for first in range(0, self.width, most):
+            part = values[first : first + most]
+            content = vector.from_elements(ir.VectorType.get([len(part)], part[0].type), part)
+            machine.store(content, machine.moved(place, first * size), len(part) * size)
+
+    def _place(self, base: ir.Value, layout: Layout, point: Point) -> ir.Value:
+        """Where an operand, or a result, has the first column of `point`."""
+        rows = self.product.rows
+        moves = [layout.bytes(loop) for loop in rows]
+        extents = self.product.extents_of(rows)
+        even = all(moves[i] == extents[i + 1] * moves[i + 1] for i in range(len(rows) - 1))
+        if even and rows:
+            offset = machine.mul(point.m, moves[-1])
+        else:
+            offset = machine.dot([point.digits[loop] for loop in rows], moves)
+        column = machine.mul(point.n, layout.bytes(self.product.column))
+        return machine.moved(base, offset, column, layout.constant * BYTES[layout.element])
+
+
+def number_is_inside(number: Number, first: int, total: int, threads: int) -> ir.Value | bool:
+    """Whether `number`, one of `threads` from `first` on, is one of `total`."""
+    return True if first + threads <= total else machine.less(number, total)
+
+
+def _is_zero(item: ir.Attribute | ir.Value) -> bool:
+    return isinstance(item, ir.FloatAttr | ir.IntegerAttr) and item.value == 0
+
+
+def _loaded(place: ir.Value, kind: ir.Type, count: int, alignment: int, constant: bool) -> list[ir.Value]:
+    """`count` neighbours, at most 16 bytes at once."""
+    size = BYTES[str(kind)]
+    most = min(count, 16 // size)
+    found = []
+    for first in range(0, count, most):
+        at = machine.moved(place, first * size)
+        aligned = min(alignment, most * size)
+        if most == 1:
+            found.append(machine.load(kind, at, aligned, constant))
+            continue
+        content = machine.load(ir.VectorType.get([most], kind), at, aligned, constant)
+        found += [vector.extract(content, [], [lane], results=[kind]) for lane in range(most)]
+    return found

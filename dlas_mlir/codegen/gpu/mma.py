@@ -1,0 +1,129 @@
+"""Sums by ldmatrix and mma.sync: a warp computes a block of the tile, in registers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from iree.compiler import ir
+from iree.compiler.dialects import arith, nvvm
+
+from dlas_mlir.codegen.gpu import machine
+from dlas_mlir.codegen.gpu.instructions import Instruction
+from dlas_mlir.codegen.gpu.machine import Number
+from dlas_mlir.codegen.gpu.product import STEP
+from dlas_mlir.codegen.gpu.schedule import GpuSchedule
+
+# Products of small matrices in one step of 128 bytes: each is of 32.
+_PARTS = 4
+# Bytes from one block of sixteen rows to the next.
+_BLOCK = 16 * STEP
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """Where two neighbouring sums are in the tile: of each of them, counted from the first one of this thread."""
+
+    row: int
+    column: int
+    sums: tuple[ir.Value, ir.Value]
+
+
+class WarpSums:
+    """The sums of one warp's block, of `schedule`, from the steps in `shared`."""
+
+    def __init__(self, schedule: GpuSchedule, shared: ir.Value, thread: ir.Value) -> None:
+        self.unit, self.warp = schedule.unit, schedule.warp
+        across = schedule.tile.columns // self.warp.columns
+        warp, lane = machine.div(thread, 32), machine.bits(thread, 31)
+        row0 = machine.mul(machine.div(warp, across), self.warp.rows)
+        column0 = machine.mul(machine.rem(warp, across), self.warp.columns)
+        # Where the first sum of this thread is in the tile.
+        self.row = machine.add(row0, machine.div(lane, 4))
+        self.column = machine.add(column0, machine.mul(machine.bits(lane, 3), 2))
+        self._places(schedule, shared, lane, (row0, column0))
+
+    def _places(self, schedule: GpuSchedule, shared: ir.Value, lane: Number, corner: tuple[Number, Number]) -> None:
+        """Where this thread points to for ldmatrix: rows of A, columns of B, and which chunk for each part."""
+        seven, half = machine.bits(lane, 7), machine.div(lane, 16)
+        row = machine.add(corner[0], machine.bits(lane, 15))
+        column = machine.add(corner[1], seven, machine.mul(half, 8))
+        self.from_a = machine.moved(shared, machine.mul(row, STEP))
+        self.from_b = machine.moved(shared, machine.mul(column, STEP), schedule.tile.rows * STEP)
+        second = machine.bits(machine.div(lane, 8), 1)
+        self.chunks_a = [_chunk(machine.add(half, 2 * part), seven) for part in range(_PARTS)]
+        self.chunks_b = [_chunk(machine.add(second, 2 * part), seven) for part in range(_PARTS)]
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        """Small matrices down and across."""
+        return self.warp.rows // self.unit.m, self.warp.columns // self.unit.n
+
+    def start(self) -> list[ir.Value]:
+        """Sums of nothing."""
+        kind = ir.Type.parse(self.unit.total)
+        zero = arith.constant(kind, 0.0 if isinstance(kind, ir.FloatType) else 0)
+        down, across = self.blocks
+        return [zero] * (down * across * 4)
+
+    def step(self, stage: Number, sums: list[ir.Value]) -> list[ir.Value]:
+        """The sums after the step that is at `stage` in shared memory. What a part reads is loaded while the one before
+        is multiplied."""
+        following = self._operands(0, stage)
+        for part in range(_PARTS):
+            a, b = following
+            if part + 1 < _PARTS:
+                following = self._operands(part + 1, stage)
+            sums = self._multiplied(a, b, sums)
+        return sums
+
+    def _operands(self, part: int, stage: Number) -> tuple[list[list[ir.Value]], list[list[ir.Value]]]:
+        down, across = self.blocks
+        at_a = machine.moved(self.from_a, stage, self.chunks_a[part])
+        at_b = machine.moved(self.from_b, stage, self.chunks_b[part])
+        a = [machine.ldmatrix4(machine.moved(at_a, i * _BLOCK)) for i in range(down)]
+        pairs = [machine.ldmatrix4(machine.moved(at_b, j * _BLOCK)) for j in range(across // 2)]
+        return a, [half for pair in pairs for half in (pair[:2], pair[2:])]
+
+    def _multiplied(self, a: list[list[ir.Value]], b: list[list[ir.Value]], sums: list[ir.Value]) -> list[ir.Value]:
+        found = []
+        for i, left in enumerate(a):
+            for j, right in enumerate(b):
+                place = (i * len(b) + j) * 4
+                found += multiply(self.unit, left, right, sums[place : place + 4])
+        return found
+
+    def fragments(self, sums: list[ir.Value]) -> list[Fragment]:
+        """The sums in pairs that are neighbours, and where they are."""
+        down, across = self.blocks
+        found = []
+        for i in range(down):
+            for j in range(across):
+                place = (i * across + j) * 4
+                for half in range(2):
+                    pair = (sums[place + 2 * half], sums[place + 2 * half + 1])
+                    found.append(Fragment(i * self.unit.m + 8 * half, j * self.unit.n, pair))
+        return found
+
+
+def _chunk(number: Number, row: Number) -> Number:
+    """Where chunk `number` of a row is: swizzled by the row's number in eight."""
+    return machine.mul(machine.differ(number, row), 16)
+
+
+def multiply(unit: Instruction, a: list[ir.Value], b: list[ir.Value], sums: list[ir.Value]) -> list[ir.Value]:
+    """mma.sync: four registers of A, two of B, and four sums."""
+    total = sums[0].type
+    if unit.operand == "f16":
+        pair = ir.VectorType.get([2], ir.F16Type.get())
+        a, b = ([machine.cast(register, pair) for register in registers] for registers in (a, b))
+    attributes = {
+        "shape": f"#nvvm.shape<m = {unit.m}, n = {unit.n}, k = {unit.k}>",
+        "layout_a": "#nvvm.mma_layout<row>",
+        "layout_b": "#nvvm.mma_layout<col>",
+        "multiplicand_a_ptx_type": f"#nvvm.mma_type<{unit.ptx}>",
+        "multiplicand_b_ptx_type": f"#nvvm.mma_type<{unit.ptx}>",
+        **({"int_overflow_behavior": "#nvvm.mma_int_overflow<wrapped>"} if unit.total == "i32" else {}),
+    }
+    parsed = {name: ir.Attribute.parse(text) for name, text in attributes.items()}
+    found = nvvm.mma_sync(machine.struct([total] * 4), operand_a=a, operand_b=b, operand_c=sums, **parsed)
+    return [machine.part(found, number, total) for number in range(4)]

@@ -1,0 +1,88 @@
+"""What a schedule takes of a multiprocessor, and what of it there is not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dlas_mlir.codegen.gpu.product import STEP, Product
+from dlas_mlir.codegen.gpu.schedule import GpuSchedule
+from dlas_mlir.codegen.target import GpuTarget
+from dlas_mlir.codegen.workload import Workload
+
+# wgmma reads shared memory in blocks of eight rows, swizzled: they begin at a multiple of this.
+ALIGNMENT = 1024
+# Registers beside accumulators and operands: addresses, the loop, what the compiler keeps.
+_OTHER_REGISTERS = 40
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Of one workgroup: threads, bytes of shared memory (and `by` which key), and about how many registers of 32 bits
+    each thread needs."""
+
+    threads: int
+    shared: int
+    registers: int
+    by: str
+
+    @staticmethod
+    def of(schedule: GpuSchedule) -> Resources:
+        """What `schedule` takes."""
+        steps, shared = _step_bytes(schedule), pipeline_bytes(schedule)
+        by = "stages" if shared == steps else "tile"
+        return Resources(schedule.threads, shared + ALIGNMENT, _registers(schedule), by)
+
+    def problem(self, target: GpuTarget) -> str | None:
+        """The first limit of `target` that is exceeded, by the key that decides it."""
+        if self.threads > target.workgroup_threads:
+            return f"warp: {self.threads} threads; {target.name} has {target.workgroup_threads} in a workgroup"
+        if self.shared > target.shared_bytes:
+            most = f"{target.name} has {target.shared_bytes} in a workgroup"
+            return f"{self.by}: {self.shared} bytes of shared memory; {most}"
+        most = min(target.registers, target.unit_registers // self.threads)
+        if self.registers > most:
+            return f"warp: some {self.registers} registers in a thread; {target.name} has {most} for {self.threads}"
+        return None
+
+    def resident(self, target: GpuTarget) -> int:
+        """How many workgroups one multiprocessor holds at the same time."""
+        by_registers = target.unit_registers // (self.threads * min(self.registers, target.registers))
+        return max(1, min(target.unit_shared_bytes // self.shared, by_registers, target.unit_threads // self.threads))
+
+
+def pipeline_bytes(schedule: GpuSchedule) -> int:
+    """Shared memory for the steps that are under way, and later for the sums of the tile."""
+    return max(_step_bytes(schedule), schedule.tile.rows * sums_pitch(schedule))
+
+
+def _step_bytes(schedule: GpuSchedule) -> int:
+    return schedule.stages * (schedule.tile.rows + schedule.tile.columns) * STEP
+
+
+def sums_pitch(schedule: GpuSchedule) -> int:
+    """Bytes from one row of sums to the next: some more than it has, against conflicts of banks."""
+    return schedule.tile.columns * 4 + 32
+
+
+def _registers(schedule: GpuSchedule) -> int:
+    warp, unit = schedule.warp, schedule.unit
+    sums = warp.rows * warp.columns // unit.threads
+    copied = (schedule.tile.rows + schedule.tile.columns) * 8 // schedule.threads
+    operands = 0 if unit.kind == "wgmma" else warp.rows // 16 * 4 + warp.columns // 8 * 2
+    return sums + operands + 2 * copied + _OTHER_REGISTERS
+
+
+def problem(workload: Workload, schedule: GpuSchedule, target: GpuTarget) -> str | None:
+    """Why `schedule` is not legal for `workload` on `target`, or None."""
+    if (why := schedule.problem(workload)) is not None:
+        return why
+    if schedule.instruction not in target.matrix_instructions:
+        known = ", ".join(target.matrix_instructions) or "none"
+        return f"instruction: {target.name} has no `{schedule.instruction}`; it has {known}"
+    return Resources.of(schedule).problem(target)
+
+
+def waves(product: Product, schedule: GpuSchedule, target: GpuTarget) -> float:
+    """How often the multiprocessors are filled with workgroups, one after the other."""
+    grid = -(-product.m // schedule.tile.rows) * -(-product.n // schedule.tile.columns) * schedule.split
+    return grid / (target.compute_units * Resources.of(schedule).resident(target))

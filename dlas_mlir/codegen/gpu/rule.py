@@ -1,0 +1,88 @@
+"""The schedules of a product on a GPU that are tried, what one costs, and the cheapest of them: the rule.
+
+Costs are cycles of a multiprocessor. A step of a workgroup takes as long as the slowest of its products, its copies
+from the second-level cache and its reads of shared memory, or as what is under way needs to arrive; workgroups that
+are resident beside each other share the first three, and hide the last.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from dlas_mlir.codegen.gpu.instructions import INSTRUCTIONS
+from dlas_mlir.codegen.gpu.product import BYTES, STEP, Product
+from dlas_mlir.codegen.gpu.resources import Resources, problem
+from dlas_mlir.codegen.gpu.schedule import Block, GpuSchedule
+from dlas_mlir.codegen.target import GpuTarget
+from dlas_mlir.codegen.workload import Workload
+
+_ROWS, _COLUMNS, _WARPS, _STAGES = (32, 64, 128, 256), (32, 64, 128, 256), (16, 32, 64), (2, 3, 4, 5, 6)
+
+
+def rule(workload: Workload, target: GpuTarget) -> GpuSchedule:
+    """The cheapest regular schedule. Raises LookupError where there is none."""
+    return min(_some(workload, target), key=lambda schedule: cost(workload, schedule, target))
+
+
+def naive(workload: Workload, target: GpuTarget) -> GpuSchedule:
+    """The smallest tile in the fewest stages: nothing is weighed."""
+    return min(_some(workload, target), key=lambda one: (one.tile.rows * one.tile.columns, one.stages, one.threads))
+
+
+def regular(workload: Workload, target: GpuTarget) -> Iterator[GpuSchedule]:
+    """The legal schedules of some sizes."""
+    product = Product.of(workload)
+    for name in target.matrix_instructions:
+        unit = INSTRUCTIONS.get(name)
+        if unit is not None and (unit.operand, unit.total) == (product.element, product.total) and unit.kind == "mma":
+            yield from (one for one in _blocks(name, product) if problem(workload, one, target) is None)
+
+
+def refusal(workload: Workload, target: GpuTarget) -> str | None:
+    """Why there is no schedule of `workload` on `target`, or None."""
+    if next(regular(workload, target), None) is None:
+        product = Product.of(workload)
+        return f"{target.name} has no product of small matrices of {product.element} into {product.total}"
+    return None
+
+
+def _some(workload: Workload, target: GpuTarget) -> list[GpuSchedule]:
+    found = list(regular(workload, target))
+    if not found:
+        raise LookupError(refusal(workload, target))
+    return found
+
+
+def _blocks(instruction: str, product: Product) -> Iterator[GpuSchedule]:
+    """Tiles that are not larger than they need be, in warps of all shapes, and stages that there are steps for."""
+    rows = [size for size in _ROWS if size < 2 * product.m or size == _ROWS[0]]
+    columns = [size for size in _COLUMNS if size < 2 * product.n or size == _COLUMNS[0]]
+    stages = [count for count in _STAGES if count <= product.steps or count == _STAGES[0]]
+    for down, across, own, beside, count in itertools.product(rows, columns, _WARPS, _WARPS, stages):
+        if own <= down and beside <= across and 2 <= down // own * (across // beside) <= 8:
+            yield GpuSchedule(instruction=instruction, tile=Block(down, across), warp=Block(own, beside), stages=count)
+
+
+def cost(workload: Workload, schedule: GpuSchedule, target: GpuTarget) -> float:
+    """What a schedule costs, in cycles, relative to others of the workload."""
+    product, tile, weights = Product.of(workload), schedule.tile, target.cost
+    grid = -(-product.m // tile.rows) * -(-product.n // tile.columns) * schedule.split
+    each = -(-grid // target.compute_units)
+    beside = min(each, Resources.of(schedule).resident(target))
+    steps = -(-product.steps // schedule.split)
+    arrival = weights.copy_cycles / (schedule.stages - 1)
+    step = max(beside * _step_cycles(product, schedule, target), arrival) + weights.step_cycles
+    epilogue = beside * tile.rows * tile.columns * BYTES[product.element] * 2 / weights.far_bytes
+    return weights.start_cycles + -(-each // beside) * (steps * step + epilogue)
+
+
+def _step_cycles(product: Product, schedule: GpuSchedule, target: GpuTarget) -> float:
+    tile, warp, weights = schedule.tile, schedule.warp, target.cost
+    warps = schedule.threads // 32
+    busy = min(1.0, warps / 4)
+    products = tile.rows * tile.columns * (STEP // BYTES[product.element])
+    multiplied = products * BYTES[product.element] / 2 / (weights.products_per_cycle * busy)
+    copied = (tile.rows + tile.columns) * STEP / weights.far_bytes
+    read = warps * (warp.rows + warp.columns) * STEP / weights.shared_bytes_per_cycle
+    return max(multiplied, copied, read)

@@ -1,0 +1,148 @@
+"""`GpuSchedule`: how a product of matrices is shared out over the workgroups, warps and instructions of a GPU.
+
+It stands on the root of a region as the attribute `dlas.schedule`, whose keys are those of its JSON form:
+
+    {kind = "gpu", instruction = "m16n8k16.f16.f32", tile = {rows = 64, columns = 32}, warp = {rows = 32, columns = 16},
+     stages = 4, split = 1, halo = false}
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from dlas_mlir.codegen.gpu.instructions import INSTRUCTIONS, Instruction
+from dlas_mlir.codegen.gpu.product import BYTES, NotAProduct, Product
+from dlas_mlir.codegen.schedule import ScheduleError
+from dlas_mlir.codegen.workload import Workload
+
+KIND = "gpu"
+
+
+class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of the result."""
+
+    rows: int
+    columns: int
+
+    def __str__(self) -> str:
+        return f"{self.rows} rows x {self.columns} columns"
+
+
+class GpuSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One way to run a product of matrices on a GPU. Rows are pixels (batch, row, column), columns output channels.
+
+    instruction: the product of small matrices that does it, one of the target's `matrix_instructions`.
+    tile: the part of the result that a workgroup computes.
+    warp: the part of that of a warp; for wgmma that of four warps, with all columns of the tile.
+    stages: steps of 128 bytes of each row that are in shared memory at the same time.
+    split: workgroups that share the sum of one tile: a cluster, which adds their parts.
+    halo: the pixels of a tile are loaded once for all taps of a window, not once for each.
+    """
+
+    instruction: str
+    tile: Block
+    warp: Block
+    stages: int
+    split: int = 1
+    halo: bool = False
+    kind: str = KIND
+
+    @property
+    def unit(self) -> Instruction:
+        """The instruction."""
+        return INSTRUCTIONS[self.instruction]
+
+    @property
+    def threads(self) -> int:
+        """Threads of a workgroup."""
+        return self.tile.rows // self.warp.rows * (self.tile.columns // self.warp.columns) * self.unit.threads
+
+    def to_value(self) -> dict[str, Any]:
+        """The JSON form as Python values."""
+        return msgspec.to_builtins(self)
+
+    def to_json(self) -> str:
+        """The canonical JSON form."""
+        return msgspec.json.encode(self.to_value(), order="sorted").decode()
+
+    def problem(self, workload: Workload) -> str | None:
+        """Why this cannot be the schedule of `workload`, whatever the target, or None."""
+        try:
+            product = Product.of(workload)
+        except NotAProduct as error:
+            return f"kind: `{KIND}` is for products of matrices: {error}"
+        return self._instruction_problem(product) or self._tile_problem() or self._sum_problem(product)
+
+    def _instruction_problem(self, product: Product) -> str | None:
+        if self.instruction not in INSTRUCTIONS:
+            return f"instruction: there is no `{self.instruction}`; there are {', '.join(INSTRUCTIONS)}"
+        if (self.unit.operand, self.unit.total) != (product.element, product.total):
+            return f"instruction: `{self.instruction}` does not multiply {product.element} into {product.total}"
+        return None
+
+    def _tile_problem(self) -> str | None:
+        unit, tile, warp = self.unit, self.tile, self.warp
+        for name in ("rows", "columns"):
+            whole, own = getattr(tile, name), getattr(warp, name)
+            if own < 1 or whole % own:
+                return f"warp: {own} {name} do not divide the {whole} {name} of the tile"
+        if warp.rows % unit.m:
+            return f"warp: {warp.rows} rows are no multiple of the {unit.m} of `{self.instruction}`"
+        if unit.kind == "wgmma":
+            if warp.columns != tile.columns:
+                return f"warp: `{self.instruction}` does all {tile.columns} columns of the tile, not {warp.columns}"
+            if tile.columns % 8 or not 8 <= tile.columns <= 256:
+                return f"tile: `{self.instruction}` has 8 to 256 columns, a multiple of 8, not {tile.columns}"
+        elif warp.columns % 16:
+            return f"warp: {warp.columns} columns are no multiple of 16, two times those of `{self.instruction}`"
+        if self.threads % 64:
+            return f"warp: {self.threads} threads; copies are shared out over a multiple of 64"
+        copied = self.threads // 8
+        for name in ("rows", "columns"):
+            if (size := getattr(tile, name)) % copied:
+                return f"tile: {size} {name} are no multiple of the {copied} that {self.threads} threads copy"
+        return None
+
+    def _sum_problem(self, product: Product) -> str | None:
+        if self.stages < 2:
+            return f"stages: at least 2, found {self.stages}"
+        if not 1 <= self.split <= min(8, product.steps):
+            return f"split: 1 to {min(8, product.steps)} parts of the sum, found {self.split}"
+        if self.split > 1 and self.unit.kind != "wgmma":
+            return f"split: a cluster adds the parts, which there is with wgmma only, not with `{self.instruction}`"
+        if self.halo:
+            return "halo: no kernel has it yet"
+        return None
+
+
+def read(value: Any, workload: Workload) -> GpuSchedule:
+    """The schedule that `to_value` wrote, for `workload`. Raises ScheduleError naming the key and what is allowed."""
+    try:
+        found = msgspec.convert(value, GpuSchedule)
+    except msgspec.ValidationError as error:
+        raise ScheduleError(str(error)) from None
+    if (why := found.problem(workload)) is not None:
+        raise ScheduleError(why)
+    return found
+
+
+def problem_of_workload(workload: Workload) -> str | None:
+    """Why no schedule of this kind computes `workload`, or None."""
+    try:
+        product = Product.of(workload)
+    except NotAProduct as error:
+        return str(error)
+    width = BYTES[product.element]
+    if product.channels * width % 16:
+        return f"{product.channels} channels of {product.element} are no whole 16 bytes"
+    for name, layout in (("first", product.a), ("second", product.b)):
+        moves = [layout.bytes(loop) for loop in (*product.rows, product.column, *product.taps)]
+        if any(move % 16 for move in (*moves, layout.constant * width)):
+            return f"the {name} factor is not read in whole 16 bytes"
+    if product.total not in ("f32", "i32"):
+        return f"sums of {product.total}"
+    if workload.sparsity is not None or any(any((*o.low, *o.high)) for o in workload.outputs):
+        return "it writes padding around its result"
+    return None

@@ -1,0 +1,93 @@
+"""dlas-lower-implicit-gemm: convolutions and linear layers as products of matrices that are not written out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from iree.compiler import ir
+
+from dlas_mlir.codegen.target import Target
+from dlas_mlir.ir import affine, build
+from dlas_mlir.ir.conv import Convolution
+from dlas_mlir.ir.shape import ConvShape
+from dlas_mlir.passes.primitives import Primitive, initial, mark
+
+
+@dataclass(frozen=True)
+class ImplicitGemm(Primitive):
+    """Lower convolutions marked `implicit-gemm` to one loop nest that a GPU's kernels see as a product of matrices:
+    pixels times output channels, summed over taps and channels. Activations are channels-last, as one block of all
+    channels; weights are [K, R, S, C], so that both factors have neighbours in what is summed over.
+
+    After Chetlur et al., "cuDNN: Efficient Primitives for Deep Learning" (2014).
+
+    Before:
+    ```mlir
+    %1 = linalg.conv_2d_nchw_fchw {dlas.primitive = "implicit-gemm"}
+        ins(%x, %w : tensor<1x64x58x58xf16>, tensor<64x64x3x3xf16>) outs(%zeros) -> tensor<1x64x56x56xf32>
+    ```
+    After:
+    ```mlir
+    %px = linalg.pack %x inner_dims_pos = [1] inner_tiles = [64] : ... -> tensor<1x1x58x58x64xf16>
+    %pw = linalg.transpose %w : ... -> tensor<64x3x3x64xf16>
+    %py = linalg.generic {dlas.primitive = "implicit-gemm"} ins(%px, %pw) outs(...) -> tensor<1x1x56x56x64xf32>
+    %1 = linalg.unpack %py inner_dims_pos = [1] inner_tiles = [64] : ... -> tensor<1x64x56x56xf32>
+    ```
+    """
+
+    name: ClassVar[str] = "implicit-gemm"
+
+    def applies(self, shape: ConvShape, target: Target) -> ImplicitGemm | str:
+        if shape.groups > 1:
+            return "it has groups (see direct, grouped-spatial-pack and depthwise)"
+        return self
+
+    def layout_of_images(self) -> str:
+        return "nhwc"
+
+    def lower(self, convolution: Convolution, target: Target) -> ir.Value:
+        return _linear(convolution) if convolution.shape.linear else _convolution(convolution)
+
+
+LowerImplicitGemmPass = ImplicitGemm.as_pass()
+
+
+def _linear(convolution: Convolution) -> ir.Value:
+    """[N, C] x [K, C]."""
+    shape = convolution.shape
+    n, k, c = (affine.dim(i) for i in range(3))
+    weights = build.collapse(convolution.weights_oihw(), [[0], [1, 2, 3]])
+    result = [shape.batch, shape.out_channels]
+    start = initial(convolution, result, lambda value: build.collapse(value, [[0], [1, 2, 3]]))
+    product = build.generic(
+        [convolution.input, weights],
+        start,
+        [[n, c], [k, c], [n, k]],
+        ["parallel", "parallel", "reduction"],
+        convolution.multiply_accumulate,
+        ("n", "k", "c"),
+    )
+    mark(product, convolution)
+    return build.expand(product.results[0], [[0], [1, 2, 3]], [*result, 1, 1])
+
+
+def _convolution(convolution: Convolution) -> ir.Value:
+    """[N, 1, H, W, C] x [K, R, S, C] to [N, 1, OH, OW, K]."""
+    shape = convolution.shape
+    n, kb, oh, ow, k, r, s, c = (affine.dim(i) for i in range(8))
+    (sh, sw), (dh, dw) = shape.strides, shape.dilations
+    data = build.pack(convolution.input_nchw(), [1], [shape.in_channels], unread=True)
+    weights = build.transpose(convolution.weights_oihw(), [0, 2, 3, 1])
+    result = [shape.batch, 1, *shape.out_size, shape.out_channels]
+    start = initial(convolution, result, lambda value: build.pack(value, [1], [shape.out_channels], unread=True))
+    product = build.generic(
+        [data, weights],
+        start,
+        [[n, kb, oh * sh + r * dh, ow * sw + s * dw, c], [k, r, s, c], [n, kb, oh, ow, k]],
+        ["parallel"] * 5 + ["reduction"] * 3,
+        convolution.multiply_accumulate,
+        ("n", "kb", "oh", "ow", "k", "r", "s", "c"),
+    )
+    mark(product, convolution)
+    return build.unpack(product.results[0], [1], [shape.batch, shape.out_channels, *shape.out_size])

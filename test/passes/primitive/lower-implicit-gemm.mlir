@@ -1,0 +1,46 @@
+// RUN: %dlas_opt %s --split-input-file --dlas-lower-implicit-gemm --mlir-print-local-scope | FileCheck %s
+// RUN: sed 's/dlas.primitive =/dlas.options = {block = 8}, dlas.primitive =/' %s > %t.mlir
+// RUN: not %dlas_opt %t.mlir --split-input-file --dlas-lower-implicit-gemm 2>&1 | FileCheck %s --check-prefix=OPTION
+
+// OPTION: error: `dlas.options`: 'implicit-gemm' has no option `block`; it has none
+
+// Both factors have channels last; the strides are in the map of the image.
+// CHECK-LABEL: func.func @strided
+// CHECK: linalg.pack %arg0 inner_dims_pos = [1] inner_tiles = [5] {{.*}} -> tensor<2x1x9x9x5xf16>
+// CHECK: linalg.transpose ins(%arg1 : tensor<6x5x3x3xf16>) outs({{.*}} : tensor<6x3x3x5xf16>) permutation = [0, 2, 3, 1]
+// CHECK: linalg.generic
+// CHECK-SAME: -> (d0, d1, d2 * 2 + d5, d3 * 2 + d6, d7)>
+// CHECK-SAME: -> (d4, d5, d6, d7)>
+// CHECK-SAME: -> (d0, d1, d2, d3, d4)>
+// CHECK-SAME: dlas.loops = ["n", "kb", "oh", "ow", "k", "r", "s", "c"], {{.*}}dlas.primitive = "implicit-gemm"
+// CHECK: linalg.unpack {{.*}} inner_dims_pos = [1] inner_tiles = [6] {{.*}} tensor<2x1x4x4x6xf32> -> tensor<2x6x4x4xf32>
+module attributes {dlas.target = {name = "gpu", kind = "gpu"}} {
+func.func @strided(%x: tensor<2x5x9x9xf16>, %w: tensor<6x5x3x3xf16>, %start: tensor<2x6x4x4xf32>) -> tensor<2x6x4x4xf32> {
+  %y = linalg.conv_2d_nchw_fchw {dlas.primitive = "implicit-gemm", strides = dense<2> : tensor<2xi64>}
+      ins(%x, %w : tensor<2x5x9x9xf16>, tensor<6x5x3x3xf16>) outs(%start : tensor<2x6x4x4xf32>) -> tensor<2x6x4x4xf32>
+  return %y : tensor<2x6x4x4xf32>
+}
+
+// A linear layer is a product as it is.
+// CHECK-LABEL: func.func @linear
+// CHECK: linalg.generic
+// CHECK-SAME: ins(%arg0, {{.*}} : tensor<3x16xf16>, tensor<10x16xf16>)
+// CHECK-SAME: dlas.loops = ["n", "k", "c"], {{.*}}dlas.primitive = "implicit-gemm"
+func.func @linear(%x: tensor<3x16xf16>, %w: tensor<16x10xf16>) -> tensor<3x10xf32> {
+  %zero = arith.constant 0.0 : f32
+  %empty = tensor.empty() : tensor<3x10xf32>
+  %zeros = linalg.fill ins(%zero : f32) outs(%empty : tensor<3x10xf32>) -> tensor<3x10xf32>
+  %y = linalg.matmul {dlas.primitive = "implicit-gemm"} ins(%x, %w : tensor<3x16xf16>, tensor<16x10xf16>) outs(%zeros : tensor<3x10xf32>) -> tensor<3x10xf32>
+  return %y : tensor<3x10xf32>
+}
+
+// What is marked otherwise stays.
+// CHECK-LABEL: func.func @other
+// CHECK: linalg.conv_2d_nchw_fchw
+// CHECK-SAME: dlas.primitive = "direct"
+func.func @other(%x: tensor<2x5x9x9xf16>, %w: tensor<6x5x3x3xf16>, %start: tensor<2x6x7x7xf32>) -> tensor<2x6x7x7xf32> {
+  %y = linalg.conv_2d_nchw_fchw {dlas.primitive = "direct"}
+      ins(%x, %w : tensor<2x5x9x9xf16>, tensor<6x5x3x3xf16>) outs(%start : tensor<2x6x7x7xf32>) -> tensor<2x6x7x7xf32>
+  return %y : tensor<2x6x7x7xf32>
+}
+}
