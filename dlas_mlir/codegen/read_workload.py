@@ -29,10 +29,24 @@ from dlas_mlir.ir.linalg import indexing_maps, scalar_constant, shape_of
 from dlas_mlir.ir.strides import form_of
 from dlas_mlir.opt.base import PassError
 
+# On a sum of products: the type that its float32 operands may be rounded to.
+ROUNDED = "dlas.rounded"
+
 
 def read_workload(region: Region) -> Workload:
     """What `region` computes. Raises PassError for an index that has no exact form."""
     return _Reader(region).read()
+
+
+def rounding_of(op: ir.Operation) -> str:
+    """The type that the operands of a sum of products may be rounded to, `dlas.rounded`. Raises PassError for another
+    than tf32."""
+    if ROUNDED not in op.attributes:
+        return ""
+    text = attributes.text(op, ROUNDED)
+    if text != "tf32":
+        raise PassError(f"`{ROUNDED}`: expected tf32, found `{text}`", op)
+    return text
 
 
 class _Reader:
@@ -98,7 +112,8 @@ class _Reader:
             index = tuple(self._index(expr) for expr in exprs or item.exprs)
             outside = "" if item.view.outside is None else str(item.view.outside)
             tensor, shape = self._tensor(item.view.source), tuple(shape_of(value))
-            return Access(tensor, index, shape, item.view.offsets, zeros, outside)
+            rounded = rounding_of(self.region.root.op) if exprs else ""
+            return Access(tensor, index, shape, item.view.offsets, zeros, outside, rounded)
         if isinstance(item, ir.Value):
             return Computed(self.stage_of[item])
         return Constant(str(item))

@@ -197,6 +197,8 @@ class GpuCost:
     shared_bytes_per_cycle: int = figure("bytes read from shared memory", minimum=1)
     copy_cycles: int = figure("from the start of a copy to its end", minimum=0)
     step_cycles: int = figure("what a step of a sum takes beside its work: barriers", minimum=0)
+    split_cycles: int = figure("what adding up the parts of a split sum takes", minimum=0)
+    warp_share: float = figure("of the multiply-adds, those that instructions of a single warp reach", minimum=0.01)
     start_cycles: int = figure("what a kernel takes beside its steps: its start and its end", minimum=0)
 
 
@@ -206,6 +208,8 @@ class GpuTarget(Target):
 
     kind: ClassVar[Literal["gpu"]] = "gpu"
 
+    architecture: str = figure("CUDA architecture to compile for, sm_90a; empty: what iree-compile's flags say")
+    ptx: str = figure("the version of PTX for it: +ptx80; empty: the compiler's own")
     compute_units: int = figure("multiprocessors: workgroups that run at the same time, at least", minimum=1)
     subgroup_size: int = figure("threads of a warp, or subgroup", minimum=1, power_of_two=True)
     workgroup_threads: int = figure("most threads of a workgroup", minimum=1)

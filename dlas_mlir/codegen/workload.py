@@ -50,7 +50,8 @@ class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     """An operand read from tensor number `tensor`, of which the operation sees `shape` from `offsets` on. `index` has
     an expression over the loops for each dimension, `zeros` how many elements at either end of each are known to be
     zero (none given: nothing is known). Beyond the ends of the tensor `outside` is read, an MLIR attribute with its
-    type (none given: nothing there is)."""
+    type (none given: nothing there is). `rounded` is the type that elements may be rounded to before they are
+    multiplied (none given: they may not)."""
 
     tensor: int
     index: tuple[str, ...]
@@ -58,6 +59,7 @@ class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     offsets: tuple[int, ...]
     zeros: tuple[tuple[int, int], ...] = ()
     outside: str = ""
+    rounded: str = ""
 
 
 class Computed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="stage"):

@@ -10,6 +10,7 @@ import numpy as np
 from iree.compiler import ir
 
 from dlas_mlir.codegen.index import parse_form, print_form
+from dlas_mlir.codegen.read_workload import ROUNDED
 from dlas_mlir.codegen.schedule import ATTRIBUTE, AnySchedule
 from dlas_mlir.codegen.workload import Access, Computed, Constant, Operand, Output, Stage, Step, Tensor, Workload
 from dlas_mlir.codegen.zeros import ATTRIBUTE as ZEROS
@@ -160,6 +161,9 @@ class _Writer:
         zeros = {i: item.zeros for i, item in enumerate(stage.inputs) if isinstance(item, Access) and item.zeros}
         if zeros:
             found[ZEROS] = zeros_value(zeros)
+        rounded = {item.rounded for item in stage.inputs if isinstance(item, Access) and item.rounded}
+        if rounded:
+            found[ROUNDED] = rounded.pop()
         if self.schedule is not None:
             found[ATTRIBUTE] = self.schedule.to_value()
         return str(attributes.from_plain(found))

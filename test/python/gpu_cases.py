@@ -35,6 +35,7 @@ class Conv:
     result: str = "f16"
     residual: bool = False
     epilogue: bool = True
+    rounded: str = ""
 
     @property
     def out(self) -> tuple[int, int]:
@@ -65,10 +66,12 @@ class Conv:
             (self.batch, 1, h + top + bottom, w + left + right, c),
             (0, 0, -top, -left, 0),
             outside=zero if padded else "",
+            rounded=self.rounded,
         )
-        weights = Access(1, ("k", "r", "s", "c"), (k, *self.kernel, c), (0,) * 4)
+        weights = Access(1, ("k", "r", "s", "c"), (k, *self.kernel, c), (0,) * 4, rounded=self.rounded)
         start = Constant(f"0 : {self.total}" if self.total == "i32" else f"0.0 : {self.total}")
-        root = Stage((image, weights), (self.element,) * 2, start, self.total, self._product(), "%3")
+        last = f"%{len(self._product()) - 1}"
+        root = Stage((image, weights), (self.element,) * 2, start, self.total, self._product(), last)
         tensors = [Tensor((self.batch, 1, h, w, c), self.element), Tensor((k, *self.kernel, c), self.element)]
         stages = [root, *self._epilogue(tensors)]
         shape = (self.batch, 1, oh, ow, k)
@@ -84,12 +87,7 @@ class Conv:
 
     def _product(self) -> tuple[Step, ...]:
         if self.element == "f32":
-            return (
-                Step("arith.mulf", ("in0", "in1"), "f32"),
-                Step("arith.negf", ("%0",), "f32"),
-                Step("arith.negf", ("%1",), "f32"),
-                Step("arith.addf", ("init", "%0"), "f32"),
-            )
+            return Step("arith.mulf", ("in0", "in1"), "f32"), Step("arith.addf", ("init", "%0"), "f32")
         extend, product, plus = ("arith.extsi", "arith.muli", "arith.addi") if self.total == "i32" else (
             "arith.extf", "arith.mulf", "arith.addf")  # fmt: skip
         return (
@@ -113,8 +111,11 @@ class Conv:
             inputs.append(Access(len(tensors), ("n", "kb", "oh", "ow", "k"), shape, (0,) * 5))
             tensors.append(Tensor(shape, self.result))
             elements.append(self.result)
-            steps.append(Step("arith.extf", ("in2",), "f32"))
-            steps.append(Step("arith.addf", (f"%{len(steps) - 2}", f"%{len(steps) - 1}"), "f32"))
+            total, other = f"%{len(steps) - 1}", "in2"
+            if self.result != "f32":
+                steps.append(Step("arith.extf", ("in2",), "f32"))
+                other = f"%{len(steps) - 1}"
+            steps.append(Step("arith.addf", (total, other), "f32"))
         steps.append(Step("arith.maximumf", (f"%{len(steps) - 1}", "0.0 : f32"), "f32"))
         if self.result != "f32":
             steps.append(Step("arith.truncf", (f"%{len(steps) - 1}",), self.result))

@@ -19,6 +19,7 @@ from dlas_mlir.compiler.presets import load_preset
 
 # Half of a unit in float16's last place, and what sums of float32 add.
 TOLERANCE = 4e-4
+WGMMA = "m64k16.f16.f32"
 
 CASES = {
     "3x3": (Conv(), schedule(64, 64, 32, 32, 3)),
@@ -41,8 +42,81 @@ CASES = {
         schedule(32, 64, 16, 32, 4),
     ),
     "float32 results and no epilogue": (varied(epilogue=False, size=(5, 5)), schedule(32, 64, 16, 32, 3)),
+    "wgmma": (varied(size=(9, 9)), schedule(128, 64, 64, 64, 4, WGMMA)),
+    "wgmma, strides, two blocks of rows, a residual": (
+        varied(size=(9, 9), channels=(128, 128), stride=(2, 2), residual=True),
+        schedule(128, 128, 128, 128, 3, WGMMA),
+    ),
+    "wgmma, two workgroups for a sum": (
+        varied(size=(8, 8), channels=(128, 64), kernel=(1, 1), pad=(0,) * 4),
+        schedule(64, 64, 64, 64, 4, WGMMA, split=2),
+    ),
+    "wgmma, three workgroups for nine steps, with a residual": (
+        varied(residual=True),
+        schedule(64, 32, 64, 32, 3, WGMMA, split=3),
+    ),
+    "wgmma, five workgroups for nine steps": (Conv(), schedule(64, 64, 64, 64, 4, WGMMA, split=5)),
+    "wgmma, 24 channels": (varied(channels=(24, 40)), schedule(64, 64, 64, 64, 3, WGMMA)),
     "one pixel": (varied(size=(1, 1), kernel=(1, 1), pad=(0,) * 4), schedule(32, 64, 16, 32, 2)),
 }
+
+
+# Element types: the convolution, the schedule, and by how much the result may be off.
+TYPES = {
+    "bf16": (varied(element="bf16", result="bf16"), schedule(64, 64, 32, 32, 3, "m16n8k16.bf16.f32"), 4e-3),
+    "bf16, wgmma": (
+        varied(element="bf16", result="bf16", residual=True),
+        schedule(64, 64, 64, 64, 3, "m64k16.bf16.f32"),
+        4e-3,
+    ),
+    "f32 of three products": (
+        varied(element="f32", result="f32", channels=(32, 64)),
+        schedule(64, 64, 32, 32, 3, "m16n8k8.tf32x3.f32"),
+        5e-6,
+    ),
+    "tf32": (
+        varied(element="f32", result="f32", channels=(32, 64), rounded="tf32"),
+        schedule(64, 64, 32, 32, 3, "m16n8k8.tf32.f32"),
+        1e-3,
+    ),
+    "tf32, wgmma": (
+        varied(element="f32", result="f32", rounded="tf32", residual=True),
+        schedule(64, 32, 64, 32, 4, "m64k8.tf32.f32", split=4),
+        1e-3,
+    ),
+    "int8": (
+        varied(element="i8", result="f32", channels=(128, 64)),
+        schedule(64, 64, 32, 32, 3, "m16n8k32.s8.s32"),
+        1e-6,
+    ),
+    "int8, sums in 32 bits": (
+        varied(element="i8", channels=(16, 24), epilogue=False),
+        schedule(64, 32, 32, 16, 3, "m16n8k32.s8.s32"),
+        0,
+    ),
+    "int8, wgmma": (
+        varied(element="i8", channels=(128, 64), epilogue=False),
+        schedule(64, 64, 64, 64, 3, "m64k32.s8.s32", split=3),
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_element_types(name: str) -> None:
+    conv, chosen, tolerance = TYPES[name]
+    got, want = simulated(conv, chosen)
+    assert error(got, want) <= tolerance
+
+
+def test_exact_and_rounded_products_are_not_mixed_up() -> None:
+    """float32 is multiplied exactly, unless somebody has said that it may be rounded."""
+    target = load_preset("cuda-sm80/f16-direct").target
+    exact, rounded = varied(element="f32", result="f32"), varied(element="f32", result="f32", rounded="tf32")
+    assert backends.backend_for(exact.workload(), target).rule(exact.workload(), target).unit.products == 3
+    assert backends.backend_for(rounded.workload(), target).rule(rounded.workload(), target).unit.products == 1
+    with pytest.raises(ScheduleError, match="does not multiply f32 into f32"):
+        backends.read_schedule(TYPES["tf32"][1].to_value(), exact.workload())
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -52,7 +126,7 @@ def test_kernels_compute_what_numpy_does(name: str) -> None:
     got, want = simulated(conv, chosen, report)
     assert error(got, want) < TOLERANCE
     for access in ("cp.async", "ldmatrix"):
-        count, cycles = report.conflicts[access]
+        count, cycles = report.conflicts.get(access, (0, 0))
         assert cycles == count, f"{access} has conflicts of banks"
 
 
@@ -142,7 +216,7 @@ def test_a_wrong_schedule_names_the_key(value: dict, message: str) -> None:
         (schedule(64, 64, 32, 32, 7), "stages: 115712 bytes of shared memory; cuda-sm80 has 101376 in a workgroup"),
         (schedule(256, 256, 32, 32, 2), "warp: 2048 threads; cuda-sm80 has 1024 in a workgroup"),
         (schedule(128, 128, 128, 64, 2), "warp: some 408 registers in a thread; cuda-sm80 has 255 for 64"),
-        (schedule(64, 64, 64, 64, 2, "m64k16.f16.f32"), "instruction: cuda-sm80 has no `m64k16.f16.f32`"),
+        (schedule(64, 64, 64, 64, 3, WGMMA), "instruction: cuda-sm80 has no `m64k16.f16.f32`"),
     ],
 )
 def test_what_does_not_fit_the_target_names_key_and_limit(chosen: GpuSchedule, message: str) -> None:

@@ -13,7 +13,9 @@
 | `machine.py` | 32-bit arithmetic, pointers and PTX's instructions, as operations |
 | `copies.py` | steps of the factors copied to shared memory by cp.async |
 | `tensor_core.py` | the kernel of a product: copies, instructions, epilogue |
-| `mma.py` | its sums by ldmatrix and mma.sync |
+| `mma.py`, `wgmma.py` | its sums by ldmatrix and mma.sync, or by wgmma |
+| `fragments.py` | where instructions leave sums |
+| `body.py` | the scalar bodies of stages |
 | `epilogue.py` | the stages behind the sums, and their results |
 
 Kernels are `hal.executable.source` with one function on pointers, which iree-compile lowers as it stands; it is the

@@ -14,8 +14,8 @@ from iree.compiler.dialects import arith, vector
 
 from dlas_mlir.codegen.gpu import machine
 from dlas_mlir.codegen.gpu.body import evaluate
+from dlas_mlir.codegen.gpu.fragments import Fragment
 from dlas_mlir.codegen.gpu.machine import Number
-from dlas_mlir.codegen.gpu.mma import Fragment
 from dlas_mlir.codegen.gpu.product import BYTES, Layout, Product, layout_of
 from dlas_mlir.codegen.gpu.resources import sums_pitch
 from dlas_mlir.codegen.gpu.schedule import GpuSchedule
@@ -108,12 +108,12 @@ class Epilogue:
             pair = vector.from_elements(ir.VectorType.get([2], fragment.sums[0].type), list(fragment.sums))
             machine.store(pair, machine.moved(place, fragment.row * pitch + fragment.column * 4), 8)
 
-    def finish(self, shared: ir.Value, thread: ir.Value, m0: Number, n0: Number) -> None:
-        """Compute and write what is in shared memory, all threads together."""
+    def finish(self, shared: ir.Value, thread: Number, m0: Number, n0: Number) -> None:
+        """Compute and write what is in shared memory, all threads together; `thread` counts those of the cluster."""
         tile, product = self.schedule.tile, self.product
         across = tile.columns // self.width
-        total = tile.rows * across
-        for first in range(0, total, self.schedule.threads):
+        total, threads = tile.rows * across, self.schedule.threads * self.schedule.split
+        for first in range(0, total, threads):
             number = machine.add(thread, first)
             row, group = machine.div(number, across), machine.rem(number, across)
             m, n = machine.add(m0, row), machine.add(n0, machine.mul(group, self.width))
@@ -123,7 +123,7 @@ class Epilogue:
                 shared, machine.mul(row, sums_pitch(self.schedule)), machine.mul(group, self.width * 4)
             )
             exists = machine.both(
-                number_is_inside(number, first, total, self.schedule.threads),
+                number_is_inside(number, first, total, threads),
                 True if product.m % tile.rows == 0 else machine.less(m, product.m),
                 True if product.n % tile.columns == 0 else machine.less(n, product.n),
             )
@@ -131,7 +131,11 @@ class Epilogue:
 
     def _columns(self, place: ir.Value, point: Point) -> None:
         kind = ir.Type.parse(self.product.total)
-        sums = _loaded(place, kind, self.width, 16, constant=False)
+        sums: list[ir.Value] = []
+        for rank in range(self.schedule.split):
+            own = place if self.schedule.split == 1 else machine.of_workgroup(place, rank)
+            parts = _loaded(own, kind, self.width, 16, constant=False)
+            sums = [_added(a, b) for a, b in zip(sums, parts, strict=True)] if sums else parts
         self.write(point, self._with_initial(point, sums))
 
     # Stages.
@@ -142,8 +146,7 @@ class Epilogue:
         start = self._operand(initial, point, {})
         if initial is None or start is None or (not isinstance(initial, Access) and _is_zero(initial)):
             return sums
-        plus = arith.addf if isinstance(sums[0].type, ir.FloatType) else arith.addi
-        return [plus(first, total) for first, total in zip(start, sums, strict=True)]
+        return [_added(first, total) for first, total in zip(start, sums, strict=True)]
 
     def write(self, point: Point, sums: list[ir.Value]) -> None:
         """The results of the stages at `point`, where the root has `sums`."""
@@ -205,6 +208,10 @@ class Epilogue:
 def number_is_inside(number: Number, first: int, total: int, threads: int) -> ir.Value | bool:
     """Whether `number`, one of `threads` from `first` on, is one of `total`."""
     return True if first + threads <= total else machine.less(number, total)
+
+
+def _added(a: ir.Value, b: ir.Value) -> ir.Value:
+    return arith.addf(a, b) if isinstance(a.type, ir.FloatType) else arith.addi(a, b)
 
 
 def _is_zero(item: ir.Attribute | ir.Value) -> bool:

@@ -244,6 +244,16 @@ def shared(size: int, alignment: int) -> ir.Value:
     return llvm.inttoptr(pointer(SHARED), value(place))
 
 
+def number_of(place: ir.Value) -> ir.Value:
+    """A pointer to shared memory as a number."""
+    return llvm.ptrtoint(i32(), place)
+
+
+def of_workgroup(place: ir.Value, rank: int) -> ir.Value:
+    """The same place in the shared memory of another workgroup of the cluster."""
+    return nvvm.mapa(pointer(CLUSTER), place, value(rank))
+
+
 def moved(base: ir.Value, *offsets: Number) -> ir.Value:
     """The pointer, so many bytes on; the sum of the offsets may be negative. What is constant comes last."""
     known = sum(offset for offset in offsets if isinstance(offset, int))
@@ -300,6 +310,15 @@ def wait_copies(left: int) -> None:
 def barrier() -> None:
     """All threads of the workgroup."""
     nvvm.barrier()
+
+
+def cluster_barrier(relaxed: bool = False) -> None:
+    """All threads of the cluster. Relaxed: only that they have come so far is known, not what they have written."""
+    if relaxed:
+        nvvm.cluster_arrive_relaxed(aligned=True)
+    else:
+        nvvm.cluster_arrive(aligned=True)
+    nvvm.cluster_wait(aligned=True)
 
 
 def ldmatrix4(place: ir.Value) -> list[ir.Value]:

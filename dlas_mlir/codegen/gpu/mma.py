@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from iree.compiler import ir
 from iree.compiler.dialects import arith, nvvm
 
 from dlas_mlir.codegen.gpu import machine
+from dlas_mlir.codegen.gpu.fragments import Fragment
 from dlas_mlir.codegen.gpu.instructions import Instruction
 from dlas_mlir.codegen.gpu.machine import Number
 from dlas_mlir.codegen.gpu.product import STEP
@@ -19,17 +18,11 @@ _PARTS = 4
 _BLOCK = 16 * STEP
 
 
-@dataclass(frozen=True)
-class Fragment:
-    """Where two neighbouring sums are in the tile: of each of them, counted from the first one of this thread."""
-
-    row: int
-    column: int
-    sums: tuple[ir.Value, ir.Value]
-
-
 class WarpSums:
     """The sums of one warp's block, of `schedule`, from the steps in `shared`."""
+
+    # Products are done where they stand.
+    under_way = 0
 
     def __init__(self, schedule: GpuSchedule, shared: ir.Value, thread: ir.Value) -> None:
         self.unit, self.warp = schedule.unit, schedule.warp
@@ -65,6 +58,15 @@ class WarpSums:
         down, across = self.blocks
         return [zero] * (down * across * 4)
 
+    def before_barrier(self) -> None:
+        """Nothing: ldmatrix sees what was copied."""
+
+    def after_copies(self) -> None:
+        """Nothing: products are waited for by who uses them."""
+
+    def finish(self) -> None:
+        """The same."""
+
     def step(self, stage: Number, sums: list[ir.Value]) -> list[ir.Value]:
         """The sums after the step that is at `stage` in shared memory. What a part reads is loaded while the one before
         is multiplied."""
@@ -84,12 +86,21 @@ class WarpSums:
         pairs = [machine.ldmatrix4(machine.moved(at_b, j * _BLOCK)) for j in range(across // 2)]
         return a, [half for pair in pairs for half in (pair[:2], pair[2:])]
 
+    def _product(self, a: list[ir.Value], b: list[ir.Value], sums: list[ir.Value]) -> list[ir.Value]:
+        """The sums with the product of two small matrices; the small terms of one in parts come first."""
+        if self.unit.products == 1:
+            return multiply(self.unit, a, b, sums)
+        (a_high, a_low), (b_high, b_low) = _parts(a), _parts(b)
+        for left, right in ((a_low, b_high), (a_high, b_low), (a_high, b_high)):
+            sums = multiply(self.unit, left, right, sums)
+        return sums
+
     def _multiplied(self, a: list[list[ir.Value]], b: list[list[ir.Value]], sums: list[ir.Value]) -> list[ir.Value]:
         found = []
         for i, left in enumerate(a):
             for j, right in enumerate(b):
                 place = (i * len(b) + j) * 4
-                found += multiply(self.unit, left, right, sums[place : place + 4])
+                found += self._product(left, right, sums[place : place + 4])
         return found
 
     def fragments(self, sums: list[ir.Value]) -> list[Fragment]:
@@ -108,6 +119,14 @@ class WarpSums:
 def _chunk(number: Number, row: Number) -> Number:
     """Where chunk `number` of a row is: swizzled by the row's number in eight."""
     return machine.mul(machine.differ(number, row), 16)
+
+
+def _parts(registers: list[ir.Value]) -> tuple[list[ir.Value], list[ir.Value]]:
+    """float32 as the sum of two numbers whose last 13 bits nothing looks at: what is above those, and the rest."""
+    high = [machine.value(machine.bits(register, -(1 << 13))) for register in registers]
+    kind = machine.f32()
+    rest = [arith.subf(machine.cast(x, kind), machine.cast(h, kind)) for x, h in zip(registers, high, strict=True)]
+    return high, [machine.cast(one, machine.i32()) for one in rest]
 
 
 def multiply(unit: Instruction, a: list[ir.Value], b: list[ir.Value], sums: list[ir.Value]) -> list[ir.Value]:

@@ -15,6 +15,7 @@ from dlas_mlir.codegen.taps import factors
 from dlas_mlir.codegen.workload import Access, Workload
 
 BYTES = {"f16": 2, "bf16": 2, "f32": 4, "i8": 1, "i32": 4}
+_SIGNED = ["arith.extsi"] * 2
 # Bytes of each row of a factor that are multiplied in one step, and that are copied at once.
 STEP, CHUNK = 128, 16
 
@@ -64,6 +65,12 @@ class Product:
     def element(self) -> str:
         """The type of the factors' elements."""
         return self.a.element
+
+    @property
+    def rounding(self) -> str:
+        """What elements may be rounded to before they are multiplied; empty: nothing."""
+        item = self.workload.root.inputs[0]
+        return item.rounded if isinstance(item, Access) else ""
 
     @property
     def total(self) -> str:
@@ -132,6 +139,8 @@ def _read(workload: Workload) -> Product:
         raise NotAProduct("it has an instruction or an encoding of its own")
     if len(root.inputs) != 2 or factors(root.body, root.yields, 2) != [0, 1]:
         raise NotAProduct("it is no sum of products of two operands")
+    if "i8" in root.input_elements and [step.op for step in root.body if step.op.startswith("arith.ext")] != _SIGNED:
+        raise NotAProduct("it multiplies codes without a sign")
     a, b = root.inputs
     if not isinstance(a, Access) or not isinstance(b, Access):
         raise NotAProduct("it multiplies by a constant")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dlas_mlir.codegen.gpu.instructions import hardware
 from dlas_mlir.codegen.gpu.product import STEP, Product
 from dlas_mlir.codegen.gpu.schedule import GpuSchedule
 from dlas_mlir.codegen.target import GpuTarget
@@ -69,6 +70,7 @@ def _registers(schedule: GpuSchedule) -> int:
     sums = warp.rows * warp.columns // unit.threads
     copied = (schedule.tile.rows + schedule.tile.columns) * 8 // schedule.threads
     operands = 0 if unit.kind == "wgmma" else warp.rows // 16 * 4 + warp.columns // 8 * 2
+    operands *= 2 if unit.products > 1 else 1
     return sums + operands + 2 * copied + _OTHER_REGISTERS
 
 
@@ -76,7 +78,7 @@ def problem(workload: Workload, schedule: GpuSchedule, target: GpuTarget) -> str
     """Why `schedule` is not legal for `workload` on `target`, or None."""
     if (why := schedule.problem(workload)) is not None:
         return why
-    if schedule.instruction not in target.matrix_instructions:
+    if hardware(schedule.instruction) not in target.matrix_instructions:
         known = ", ".join(target.matrix_instructions) or "none"
         return f"instruction: {target.name} has no `{schedule.instruction}`; it has {known}"
     return Resources.of(schedule).problem(target)

@@ -10,14 +10,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from dlas_mlir.codegen.gpu.instructions import INSTRUCTIONS
+from dlas_mlir.codegen.gpu.instructions import INSTRUCTIONS, hardware
 from dlas_mlir.codegen.gpu.product import BYTES, STEP, Product
 from dlas_mlir.codegen.gpu.resources import Resources, problem
-from dlas_mlir.codegen.gpu.schedule import Block, GpuSchedule
+from dlas_mlir.codegen.gpu.schedule import Block, GpuSchedule, fits
 from dlas_mlir.codegen.target import GpuTarget
 from dlas_mlir.codegen.workload import Workload
 
 _ROWS, _COLUMNS, _WARPS, _STAGES = (32, 64, 128, 256), (32, 64, 128, 256), (16, 32, 64), (2, 3, 4, 5, 6)
+_SPLITS = (1, 2, 4, 8)
 
 
 def rule(workload: Workload, target: GpuTarget) -> GpuSchedule:
@@ -33,10 +34,10 @@ def naive(workload: Workload, target: GpuTarget) -> GpuSchedule:
 def regular(workload: Workload, target: GpuTarget) -> Iterator[GpuSchedule]:
     """The legal schedules of some sizes."""
     product = Product.of(workload)
-    for name in target.matrix_instructions:
-        unit = INSTRUCTIONS.get(name)
-        if unit is not None and (unit.operand, unit.total) == (product.element, product.total) and unit.kind == "mma":
-            yield from (one for one in _blocks(name, product) if problem(workload, one, target) is None)
+    for name, unit in INSTRUCTIONS.items():
+        if hardware(name) in target.matrix_instructions and fits(unit, product):
+            blocks = _blocks(name, product) if unit.kind == "mma" else _groups(name, product, target)
+            yield from (one for one in blocks if problem(workload, one, target) is None)
 
 
 def refusal(workload: Workload, target: GpuTarget) -> str | None:
@@ -64,6 +65,19 @@ def _blocks(instruction: str, product: Product) -> Iterator[GpuSchedule]:
             yield GpuSchedule(instruction=instruction, tile=Block(down, across), warp=Block(own, beside), stages=count)
 
 
+def _groups(instruction: str, product: Product, target: GpuTarget) -> Iterator[GpuSchedule]:
+    """The same for wgmma, whose warpgroups do all columns of a tile; sums are split where there are too few tiles."""
+    # Larger tiles are legal, and have not been measured.
+    rows = [size for size in _ROWS[1:3] if size < 2 * product.m or size == _ROWS[1]]
+    columns = [size for size in _COLUMNS[:3] if size < 2 * product.n or size == _COLUMNS[0]]
+    stages = [count for count in _STAGES[1:] if count <= product.steps or count == _STAGES[1]]
+    for down, across, own, split, count in itertools.product(rows, columns, (64, 128), _SPLITS, stages):
+        tiles = -(-product.m // down) * -(-product.n // across)
+        if own <= down and (split == 1 or tiles * split <= 2 * target.compute_units):
+            tile, warp = Block(down, across), Block(own, across)
+            yield GpuSchedule(instruction=instruction, tile=tile, warp=warp, stages=count, split=split)
+
+
 def cost(workload: Workload, schedule: GpuSchedule, target: GpuTarget) -> float:
     """What a schedule costs, in cycles, relative to others of the workload."""
     product, tile, weights = Product.of(workload), schedule.tile, target.cost
@@ -73,16 +87,23 @@ def cost(workload: Workload, schedule: GpuSchedule, target: GpuTarget) -> float:
     steps = -(-product.steps // schedule.split)
     arrival = weights.copy_cycles / (schedule.stages - 1)
     step = max(beside * _step_cycles(product, schedule, target), arrival) + weights.step_cycles
-    epilogue = beside * tile.rows * tile.columns * BYTES[product.element] * 2 / weights.far_bytes
-    return weights.start_cycles + -(-each // beside) * (steps * step + epilogue)
+    written = tile.rows * tile.columns * BYTES[product.element] * 2 / schedule.split
+    # The parts of a split sum go from one workgroup to another.
+    joined = tile.rows * tile.columns * 4 if schedule.split > 1 else 0
+    fixed = weights.copy_cycles / beside + (weights.split_cycles if schedule.split > 1 else 0)
+    round_cycles = steps * step + beside * (written + joined) / weights.far_bytes + fixed
+    return weights.start_cycles + -(-each // beside) * round_cycles
 
 
 def _step_cycles(product: Product, schedule: GpuSchedule, target: GpuTarget) -> float:
     tile, warp, weights = schedule.tile, schedule.warp, target.cost
     warps = schedule.threads // 32
-    busy = min(1.0, warps / 4)
+    busy = min(1.0, warps / 4) * (1.0 if schedule.unit.kind == "wgmma" else weights.warp_share)
     products = tile.rows * tile.columns * (STEP // BYTES[product.element])
-    multiplied = products * BYTES[product.element] / 2 / (weights.products_per_cycle * busy)
+    each = BYTES[product.element] / 2 * schedule.unit.products
+    multiplied = products * each / (weights.products_per_cycle * busy)
     copied = (tile.rows + tile.columns) * STEP / weights.far_bytes
-    read = warps * (warp.rows + warp.columns) * STEP / weights.shared_bytes_per_cycle
+    readers = schedule.threads // schedule.unit.threads
+    own = warp.rows + warp.columns if schedule.unit.kind == "mma" else tile.columns + warp.rows
+    read = readers * own * STEP / weights.shared_bytes_per_cycle
     return max(multiplied, copied, read)

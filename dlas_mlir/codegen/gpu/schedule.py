@@ -78,8 +78,10 @@ class GpuSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     def _instruction_problem(self, product: Product) -> str | None:
         if self.instruction not in INSTRUCTIONS:
             return f"instruction: there is no `{self.instruction}`; there are {', '.join(INSTRUCTIONS)}"
-        if (self.unit.operand, self.unit.total) != (product.element, product.total):
-            return f"instruction: `{self.instruction}` does not multiply {product.element} into {product.total}"
+        if not fits(self.unit, product):
+            rounded = f", rounded to {product.rounding}" if product.rounding else ""
+            what = f"{product.element}{rounded} into {product.total}"
+            return f"instruction: `{self.instruction}` does not multiply {what}"
         return None
 
     def _tile_problem(self) -> str | None:
@@ -106,15 +108,25 @@ class GpuSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         return None
 
     def _sum_problem(self, product: Product) -> str | None:
-        if self.stages < 2:
-            return f"stages: at least 2, found {self.stages}"
+        # A step of wgmma is under way while the next one is waited for.
+        least = 3 if self.unit.kind == "wgmma" else 2
+        if self.stages < least:
+            return f"stages: at least {least}, found {self.stages}"
         if not 1 <= self.split <= min(8, product.steps):
             return f"split: 1 to {min(8, product.steps)} parts of the sum, found {self.split}"
+        if (self.split - 1) * -(-product.steps // self.split) >= product.steps:
+            return f"split: {product.steps} steps leave nothing for the last of {self.split} workgroups"
         if self.split > 1 and self.unit.kind != "wgmma":
             return f"split: a cluster adds the parts, which there is with wgmma only, not with `{self.instruction}`"
         if self.halo:
             return "halo: no kernel has it yet"
         return None
+
+
+def fits(unit: Instruction, product: Product) -> bool:
+    """Whether an instruction multiplies what a product does, as exactly."""
+    wanted = (product.element, product.total, product.rounding)
+    return (unit.operand, unit.total, unit.rounding) == wanted
 
 
 def read(value: Any, workload: Workload) -> GpuSchedule:

@@ -12,6 +12,7 @@ after the multi-stage pipelines of CUTLASS (Thakkar et al.) and the implicit pro
 from __future__ import annotations
 
 import hashlib
+from typing import TypeAlias
 
 from iree.compiler import ir
 
@@ -25,9 +26,14 @@ from dlas_mlir.codegen.gpu.mma import WarpSums
 from dlas_mlir.codegen.gpu.nest import GpuNest
 from dlas_mlir.codegen.gpu.product import STEP
 from dlas_mlir.codegen.gpu.resources import ALIGNMENT, pipeline_bytes
+from dlas_mlir.codegen.gpu.wgmma import GroupSums
 from dlas_mlir.codegen.region import Access, Region
 from dlas_mlir.codegen.workload import Access as Described
 from dlas_mlir.opt.base import PassError
+
+# How each kind of instruction makes sums.
+Sums: TypeAlias = "WarpSums | GroupSums"
+SUMS: dict[str, type[WarpSums] | type[GroupSums]] = {"mma": WarpSums, "wgmma": GroupSums}
 
 
 def emit(region: Region, nest: GpuNest) -> ir.Operation:
@@ -36,7 +42,7 @@ def emit(region: Region, nest: GpuNest) -> ir.Operation:
     reads = captured(region)
     tile = schedule.tile
     grid = (-(-product.n // tile.columns), -(-product.m // tile.rows), schedule.split)
-    launch = Launch(grid, schedule.threads)
+    launch = Launch(grid, schedule.threads, schedule.split)
 
     def body(sources: list[ir.Value], targets: list[ir.Value]) -> None:
         pointers = dict(zip(reads, sources, strict=True))
@@ -66,15 +72,24 @@ class _Kernel:
         thread = machine.thread()
         n0 = machine.mul(machine.workgroup(0), schedule.tile.columns)
         m0 = machine.mul(machine.workgroup(1), schedule.tile.rows)
-        copies = Copies(product, schedule, (*self._factors(), shared), thread, (m0, n0))
-        sums = WarpSums(schedule, shared, thread)
-        values = self._pipeline(copies, sums, product.steps)
+        rank = machine.workgroup(2) if schedule.split > 1 else 0
+        first, steps = _part(product.steps, schedule.split, rank)
+        copies = Copies(product, schedule, (*self._factors(), shared), thread, (m0, n0), first)
+        sums = SUMS[schedule.unit.kind](schedule, shared, thread)
+        values = self._pipeline(copies, sums, steps)
         epilogue = Epilogue(self.region, product, schedule, self.pointers, self.targets)
+        sums.finish()
         machine.wait_copies(0)
         machine.barrier()
         epilogue.lay_out(sums.fragments(values), shared, sums.row, sums.column)
-        machine.barrier()
-        epilogue.finish(shared, thread, m0, n0)
+        if schedule.split == 1:
+            machine.barrier()
+            epilogue.finish(shared, thread, m0, n0)
+        else:
+            machine.cluster_barrier()
+            epilogue.finish(shared, machine.add(machine.mul(rank, schedule.threads), thread), m0, n0)
+            # Nobody leaves while others read what it has laid out.
+            machine.cluster_barrier(relaxed=True)
 
     def _factors(self) -> tuple[ir.Value, ir.Value]:
         """Where the two factors are."""
@@ -85,13 +100,13 @@ class _Kernel:
             numbers[described.tensor] = self.pointers[item.view.source]
         return numbers[self.product.a.tensor], numbers[self.product.b.tensor]
 
-    def _pipeline(self, copies: Copies, sums: WarpSums, steps: int) -> list[ir.Value]:
-        """The sums of all steps."""
+    def _pipeline(self, copies: Copies, sums: Sums, steps: Number) -> list[ir.Value]:
+        """The sums of so many steps."""
         stages, size = self.schedule.stages, (self.schedule.tile.rows + self.schedule.tile.columns) * STEP
-        ahead = stages - 1
+        # Where products of the step before are still under way, its place is not free.
+        ahead = stages - 1 - sums.under_way
         for step in range(ahead):
-            if step < steps:
-                copies.copy(step, step * size)
+            machine.when(machine.less(step, steps), lambda step=step: copies.copy(step, step * size))
             machine.commit_copies()
 
         def advanced(place: Number) -> ir.Value:
@@ -102,11 +117,26 @@ class _Kernel:
         def body(step: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
             stage, free, *values = carried
             machine.wait_copies(ahead - 1)
+            sums.before_barrier()
             machine.barrier()
+            found = sums.step(stage, values) if sums.under_way else []
             later = machine.add(step, ahead)
             machine.when(machine.less(later, steps), lambda: copies.copy(later, free))
             machine.commit_copies()
-            return [advanced(stage), advanced(free), *sums.step(stage, values)]
+            sums.after_copies()
+            return [advanced(stage), advanced(free), *(found or sums.step(stage, values))]
 
         first, free = machine.value(0), machine.value(ahead % stages * size)
         return machine.loop(steps, [first, free, *sums.start()], body)[2:]
+
+
+def _part(steps: int, split: int, rank: Number) -> tuple[Number, Number]:
+    """The first step of a workgroup's part of the sum, and how many there are."""
+    if split == 1:
+        return 0, steps
+    most = -(-steps // split)
+    first = machine.mul(rank, most)
+    if steps % split == 0:
+        return first, most
+    left = machine.sub(steps, first)
+    return first, machine.chosen(machine.less(left, most), left, most)

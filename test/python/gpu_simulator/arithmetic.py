@@ -102,6 +102,7 @@ CASTS = frozenset(
         "arith.sitofp",
         "arith.fptosi",
         "arith.extsi",
+        "arith.extui",
         "arith.trunci",
         "arith.index_castui",
     }

@@ -49,11 +49,17 @@ def ldmatrix(rows: np.ndarray, count: int) -> list[np.ndarray]:
 
 
 def wgmma(
-    shared: Shared, descriptors: tuple[np.ndarray, np.ndarray], sums: list[np.ndarray], n: int, ptx: str
+    shared: Shared,
+    descriptors: tuple[np.ndarray, np.ndarray],
+    sums: list[np.ndarray],
+    n: int,
+    ptx: str,
+    live: np.ndarray,
 ) -> list[np.ndarray]:
-    """wgmma of m64, with both factors in shared memory, 128-byte swizzle, k in neighbours: 32 bytes of k."""
+    """wgmma of m64 by the warpgroups whose threads are `live`, with both factors in shared memory, 128-byte swizzle, k
+    in neighbours: 32 bytes of k."""
     found = [total.copy() for total in sums]
-    for first in range(0, len(descriptors[0]), 128):
+    for first in np.flatnonzero(live[::128]) * 128:
         group = slice(first, first + 128)
         assert all(len(set(one[group].tolist())) == 1 for one in descriptors), "descriptors of one warpgroup differ"
         a, b = (

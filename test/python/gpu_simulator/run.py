@@ -96,7 +96,7 @@ class _Kernel:
                     self.place = (x, y, z)
                     self.shared = Shared(size, self.cluster, self.threads, conflicts=self.report.conflicts)
                     self._execute(self.steps, {}, np.ones(self.count, bool))
-                    assert not self.shared.under_way(), "copies or products that nobody has waited for"
+                    self.shared.check_end()
 
     def _execute(self, steps: Sequence[Step], values: Values, mask: np.ndarray) -> None:
         for step in steps:
@@ -212,6 +212,9 @@ class _Kernel:
     def _llvm_inttoptr(self, op: ir.Operation) -> Step:
         return self._compute(op, lambda value: value.astype(np.int64), self._operands(op))
 
+    def _llvm_ptrtoint(self, op: ir.Operation) -> Step:
+        return self._compute(op, lambda value: value.astype(np.int32), self._operands(op))
+
     def _llvm_getelementptr(self, op: ir.Operation) -> Step:
         (constant,) = ir.DenseI32ArrayAttr(op.attributes["rawConstantIndices"])
         if constant == -(2**31):
@@ -274,29 +277,35 @@ class _Kernel:
         return step
 
     def _nvvm_cp_async_commit_group(self, op: ir.Operation) -> Step:
-        return lambda values, mask: self.shared.commit()
+        return lambda values, mask: self.shared.commit(self._ranks(mask))
 
     def _nvvm_cp_async_wait_group(self, op: ir.Operation) -> Step:
         left = _integer(op, "n")
-        return lambda values, mask: self.shared.wait(left)
+        return lambda values, mask: self.shared.wait(self._ranks(mask), left)
 
-    def _whole(self, what: str, action: Callable[[], None]) -> Step:
+    def _ranks(self, mask: np.ndarray) -> np.ndarray:
+        """The workgroups of which all threads are there. Those of which some are do what they must not."""
+        each = mask.reshape(self.cluster, self.threads)
+        assert (each.all(1) == each.any(1)).all(), "a barrier, or a wait, that not all threads of a workgroup reach"
+        return np.flatnonzero(each.any(1))
+
+    def _whole(self, action: Callable[[], None]) -> Step:
         def step(values: Values, mask: np.ndarray) -> None:
-            assert mask.all(), f"{what} that not all threads reach"
+            assert mask.all(), "a barrier that not all threads of the cluster reach"
             action()
 
         return step
 
     def _nvvm_barrier(self, op: ir.Operation) -> Step:
-        return self._whole("a barrier", lambda: self.shared.barrier())
+        return lambda values, mask: self.shared.barrier(self._ranks(mask))
 
     def _nvvm_cluster_arrive(self, op: ir.Operation) -> Step:
-        return self._whole("a barrier", lambda: None)
+        return self._whole(lambda: None)
 
     _nvvm_cluster_arrive_relaxed = _nvvm_cluster_arrive
 
     def _nvvm_cluster_wait(self, op: ir.Operation) -> Step:
-        return self._whole("a barrier", lambda: self.shared.barrier())
+        return self._whole(lambda: self.shared.cluster_barrier())
 
     def _nvvm_fence_proxy(self, op: ir.Operation) -> Step:
         return lambda values, mask: self.shared.fence(self.lane[mask])
@@ -307,7 +316,7 @@ class _Kernel:
         (pointer,), result, count = self._operands(op), self._slot(op.results[0]), _integer(op, "num")
 
         def step(values: Values, mask: np.ndarray) -> None:
-            assert mask.all(), "ldmatrix in a part of a warp"
+            self._ranks(mask)
             values[result] = matrices.ldmatrix(self.shared.load(values[pointer], self.lane, 16, "ldmatrix"), count)
 
         return step
@@ -331,8 +340,8 @@ class _Kernel:
         n = int(str(op.attributes["shape"]).partition("n = ")[2].partition(",")[0])
 
         def step(values: Values, mask: np.ndarray) -> None:
-            assert mask.all(), "wgmma in a part of a warpgroup"
-            values[result] = matrices.wgmma(self.shared, (values[a], values[b]), values[sums], n, ptx)
+            live = np.repeat(np.isin(np.arange(self.cluster), self._ranks(mask)), self.threads)
+            values[result] = matrices.wgmma(self.shared, (values[a], values[b]), values[sums], n, ptx, live)
 
         return step
 
@@ -340,11 +349,11 @@ class _Kernel:
         return lambda values, mask: None
 
     def _nvvm_wgmma_commit_group_sync_aligned(self, op: ir.Operation) -> Step:
-        return lambda values, mask: self.shared.commit_products()
+        return lambda values, mask: self.shared.commit_products(self._ranks(mask))
 
     def _nvvm_wgmma_wait_group_sync_aligned(self, op: ir.Operation) -> Step:
         left = _integer(op, "group")
-        return lambda values, mask: self.shared.wait_products(left)
+        return lambda values, mask: self.shared.wait_products(self._ranks(mask), left)
 
     # Control.
 

@@ -1,0 +1,75 @@
+"""The PTX of kernels: which instructions, no local memory, and what ptxas says of registers (extra gpu-check)."""
+
+from __future__ import annotations
+
+import pytest
+from gpu_cases import Conv, schedule, varied
+from ptx import assemble, ptxas, text_of
+
+from dlas_mlir.codegen.gpu.resources import Resources
+from dlas_mlir.codegen.gpu.schedule import GpuSchedule
+from dlas_mlir.codegen.target import GpuTarget
+from dlas_mlir.compiler.presets import load_preset
+
+WGMMA = "m64k16.f16.f32"
+STEM = varied(size=(56, 56), channels=(8, 64), kernel=(7, 7), pad=(3,) * 4, stride=(2, 2))
+# Layers of ResNet at sizes where tiles are large, and one that reads 49 taps.
+KERNELS: dict[str, list[tuple[Conv, GpuSchedule]]] = {
+    "cuda-sm80": [
+        (varied(size=(28, 28), channels=(128, 128), residual=True), schedule(128, 128, 64, 64, 3)),
+        (varied(size=(14, 14), channels=(64, 64)), schedule(32, 32, 16, 16, 4)),
+        (STEM, schedule(64, 64, 32, 32, 3)),
+    ],
+    "cuda-sm90": [
+        (varied(size=(56, 56)), schedule(128, 64, 64, 64, 4, WGMMA)),
+        (varied(size=(28, 28), channels=(128, 128), residual=True), schedule(128, 128, 64, 128, 4, WGMMA)),
+        (varied(size=(7, 7), channels=(512, 512)), schedule(64, 64, 64, 64, 5, WGMMA, split=8)),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_ptx(name: str, tmp_path) -> None:
+    target = load_preset(f"{name}/f16-direct").target
+    assert isinstance(target, GpuTarget)
+    text = text_of([(conv.workload(), one) for conv, one in KERNELS[name]], target, tmp_path)
+    assert text.count(".visible .entry product_") == len(KERNELS[name])
+    assert "cp.async.cg.shared.global" in text
+    assert ".local" not in text
+    if name == "cuda-sm90":
+        assert ".target sm_90a" in text
+        assert "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16" in text
+        assert "reqnctapercluster" in text
+        assert "ld.shared::cluster" in text
+        assert "fence.proxy.async" in text
+    else:
+        assert "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32" in text
+        assert "ldmatrix.sync.aligned.m8n8.x4.shared.b16" in text
+
+
+@pytest.mark.skipif(ptxas() is None, reason="ptxas is not installed: pip install -e '.[gpu-check]'")
+@pytest.mark.parametrize("name", KERNELS)
+def test_ptxas(name: str, tmp_path) -> None:
+    target = load_preset(f"{name}/f16-direct").target
+    assert isinstance(target, GpuTarget)
+    text = text_of([(conv.workload(), one) for conv, one in KERNELS[name]], target, tmp_path)
+    found, said = assemble(text, target.architecture or "sm_80", tmp_path)
+    assert len(found) == len(KERNELS[name])
+    # C7510: wgmma that ptxas waits for one by one.
+    assert "serialized" not in said
+    for kernel, (_, one) in zip(sorted(found, key=lambda x: x.name), _by_name(name), strict=True):
+        assert (kernel.stack, kernel.spilled) == (0, 0), kernel
+        assert kernel.registers <= target.registers
+        # What the rule believes is not far off.
+        assert abs(kernel.registers - Resources.of(one).registers) <= 60, (kernel, one)
+
+
+def _by_name(name: str) -> list[tuple[Conv, GpuSchedule]]:
+    """The kernels in the order of their names, which begin with their sizes."""
+
+    def sizes(entry: tuple[Conv, GpuSchedule]) -> str:
+        conv = entry[0]
+        (oh, ow), (c, k), (r, s) = conv.out, conv.channels, conv.kernel
+        return f"product_{oh * ow}x{k}x{r * s * c}"
+
+    return sorted(KERNELS[name], key=sizes)
