@@ -10,14 +10,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dlas_mlir.api import bench, compile, profile, run, tune
+    from dlas_mlir.api import bench, compile, profile, run, tune, tune_primitives
     from dlas_mlir.compiler.artifact import Artifact
     from dlas_mlir.errors import DlasError
     from dlas_mlir.measure.rounds import Protocol
     from dlas_mlir.tuning.task import Settings
     from dlas_mlir.tuning.transfer import Transfer
 
-__all__ = ["Artifact", "DlasError", "Protocol", "Settings", "Transfer", "bench", "compile", "profile", "run", "tune"]
+__all__ = [
+    "Artifact",
+    "DlasError",
+    "Protocol",
+    "Settings",
+    "Transfer",
+    "bench",
+    "compile",
+    "profile",
+    "run",
+    "tune",
+    "tune_primitives",
+]
 
 _HOMES = {
     "Artifact": "dlas_mlir.compiler.artifact",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.export import ExportedProgram
 
+    from dlas_mlir.tuning.primitives_report import PrimitivesReport
     from dlas_mlir.tuning.report import Report
 
 Progress = Callable[[str], None]
@@ -207,3 +208,11 @@ def tune(model: str, preset: str = "host/auto", **options: Any) -> Report:
     from dlas_mlir.tuning.tune import tune as search
 
     return search(model, preset, **options)
+
+
+def tune_primitives(model: str, preset: str = "host/auto", **options: Any) -> PrimitivesReport:
+    """Choose the primitive of each layer of `model` by measurement, which the preset with `:tuned` then takes; see
+    `dlas_mlir.tuning.primitives.tune_primitives`, which has the same arguments."""
+    from dlas_mlir.tuning.primitives import tune_primitives as choose
+
+    return choose(model, preset, **options)

@@ -61,6 +61,11 @@ class Primitive:
         decided), or why it does not apply."""
         raise NotImplementedError
 
+    @classmethod
+    def variants(cls, target: Target) -> tuple[Primitive, ...]:
+        """With which options a choice by measurement tries it: those that are decided, others that may be faster."""
+        return (cls(),)
+
     def estimate(self, shape: ConvShape, target: Target) -> Estimate | None:
         """What `shape`, to which it applies, costs; None where nobody can tell."""
         return Estimate(shape.macs)
@@ -134,6 +139,11 @@ def names() -> list[str]:
     """The names of all primitives, those of other packages last."""
     found = [name.removeprefix(_PREFIX) for name in all_pass_names() if name.startswith(_PREFIX)]
     return [name for name in found if issubclass(pass_class(_PREFIX + name), LowerPrimitivePass)]
+
+
+def variants(target: Target) -> list[Primitive]:
+    """All primitives, each with every option that a choice by measurement tries."""
+    return [variant for name in names() for variant in primitive_class(name).variants(target)]
 
 
 def primitive_class(name: str) -> type[Primitive]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from dlas_mlir import process
 from dlas_mlir.compiler.choices import Split
@@ -17,8 +18,9 @@ _PROCESS = "dlas_mlir.compiler.layer_graph_process"
 @dataclass(frozen=True)
 class GraphLayer:
     """One layer. `candidates` are the primitives that do it, with the layout in which each reads and writes images;
-    `rule` is the recipe's own. `input` and `output` are groups of values that have one layout: all that is joined by
-    element-wise operations, pooling, padding, additions and concatenations. `sizes` are the elements of both."""
+    `variants` gives them by how they are asked for (`winograd` is `winograd{block=16}` here); `rule` is the recipe's
+    own. `input` and `output` are groups of values that have one layout: all that is joined by element-wise operations,
+    pooling, padding, additions and concatenations. `sizes` are the elements of both."""
 
     name: str
     shape: str
@@ -27,6 +29,7 @@ class GraphLayer:
     input: int
     output: int
     sizes: tuple[int, int]
+    variants: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -37,31 +40,32 @@ class LayerGraph:
     groups: Mapping[str, int]
 
 
-def layer_graph(
-    imported: Imported, preset: Preset, candidates: Sequence[str], timeout: float | None = process.LIMIT
-) -> LayerGraph:
-    """The layers of a model as `preset` finds them, with those of `candidates` that apply. Raises DlasError for a
-    preset that chooses no primitives, and what passes raise."""
+def layer_graph(imported: Imported, preset: Preset, timeout: float | None = process.LIMIT) -> LayerGraph:
+    """The layers of a model as `preset` finds them, with all primitives that apply. Raises DlasError for a preset that
+    chooses no primitives, and what passes raise."""
     split = Split.of(preset)
-    request = {
-        "source": str(imported.path),
-        "before": str(split.before),
-        "select": str(split.select()),
-        "candidates": list(candidates),
-    }
+    request = {"source": str(imported.path), "before": str(split.before), "select": str(split.select())}
     what = f"{imported.name} for {preset.name}"
     try:
         found = process.call(f"{_PROCESS}:run", request, what="the pass pipeline", timeout=timeout, preload=[_PROCESS])
     except DlasError as error:
         raise DlasError(f"{what}: {error}") from None
-    layers = []
-    for one in found["layers"]:
-        given = dict([one["rule"], *one["candidates"]])
-        layers.append(
-            GraphLayer(
-                one["name"], one["shape"], given, one["rule"][0], one["input"], one["output"], tuple(one["sizes"])
-            )
-        )
+    layers = tuple(map(_layer, found["layers"]))
     if not layers:
         raise DlasError(f"{imported.name}: there is no layer that primitives do, so there is nothing to choose")
-    return LayerGraph(tuple(layers), dict(found["groups"]))
+    return LayerGraph(layers, dict(found["groups"]))
+
+
+def _layer(one: Mapping[str, Any]) -> GraphLayer:
+    rule, layout = one["rule"]
+    candidates = {rule: layout} | {taken: layout for _, taken, layout in one["candidates"]}
+    return GraphLayer(
+        name=one["name"],
+        shape=one["shape"],
+        candidates=candidates,
+        rule=rule,
+        input=one["input"],
+        output=one["output"],
+        sizes=tuple(one["sizes"]),
+        variants={asked: taken for asked, taken, _ in one["candidates"]},
+    )

@@ -12,7 +12,7 @@ from dlas_mlir.ir import build, conv
 from dlas_mlir.ir.constants import is_constant
 from dlas_mlir.opt.base import PassError
 from dlas_mlir.opt.pipeline import PassFailure, parse_pipeline
-from dlas_mlir.passes.primitives import PRIMITIVE, Primitive, chosen, marked_with, parse
+from dlas_mlir.passes.primitives import PRIMITIVE, Primitive, chosen, marked_with, variants
 
 # What hands the layout of its operands on to its result, see dlas-propagate-layouts.
 _HANDS_ON = (
@@ -24,7 +24,7 @@ _HANDS_ON = (
 )
 
 
-def run(source: str, before: str, select: str, candidates: list[str]) -> dict[str, Any]:
+def run(source: str, before: str, select: str) -> dict[str, Any]:
     """The layers of the file `source` after the passes `before`, in order, as values; `select` chooses for those
     that are not chosen for otherwise. Raises DlasError."""
     with ir.Context() as context:
@@ -34,7 +34,7 @@ def run(source: str, before: str, select: str, candidates: list[str]) -> dict[st
         try:
             module = ir.Module.parseFile(source, context)
             parse_pipeline(before, context).run(module)
-            layers, groups = _Graph(module, candidates).layers()
+            layers, groups = _Graph(module).layers()
             parse_pipeline(select, context).run(module)
             marked = {conv.layer_name(op): chosen(op) for op in build.operations(module) if marked_with(op)}
             rule = {name: (str(primitive), primitive.layout_of_images()) for name, primitive in marked.items()}
@@ -49,9 +49,9 @@ def run(source: str, before: str, select: str, candidates: list[str]) -> dict[st
 class _Graph:
     """The values of a network in groups: all that has one layout, for each operation between hands it on."""
 
-    def __init__(self, module: ir.Module, candidates: list[str]) -> None:
+    def __init__(self, module: ir.Module) -> None:
         self._target = Target.of(module)
-        self._candidates = [parse(text) for text in candidates]
+        self._variants = variants(self._target)
         self._operations = build.operations(module)
         self._parents: dict[Any, Any] = {}
 
@@ -87,15 +87,16 @@ class _Graph:
                 names.setdefault(conv.layer_name(op), group(op.results[0]))
         return found, names
 
-    def _those_of(self, view: conv.Convolution) -> list[tuple[str, str]]:
-        """The primitives that do a layer, with their options, and the layout of each."""
-        wanted = [chosen(view.op)] if PRIMITIVE in view.op.attributes else self._candidates
-        found: dict[str, str] = {}
-        for primitive in wanted:
-            taken = primitive.applies(view.shape, self._target)
+    def _those_of(self, view: conv.Convolution) -> list[tuple[str, str, str]]:
+        """The primitives that do a layer: as they are asked for, with the options that they then have, and the layout
+        of each."""
+        wanted = [chosen(view.op)] if PRIMITIVE in view.op.attributes else self._variants
+        found = []
+        for variant in wanted:
+            taken = variant.applies(view.shape, self._target)
             if isinstance(taken, Primitive):
-                found.setdefault(str(taken), taken.layout_of_images())
-        return list(found.items())
+                found.append((str(variant), str(taken), taken.layout_of_images()))
+        return found
 
     def _join(self, one: ir.Value, other: ir.Value) -> None:
         self._parents[self._root(_key(one))] = self._root(_key(other))

@@ -19,7 +19,7 @@ from dlas_mlir.compiler.job import Job
 from dlas_mlir.compiler.network import Network
 from dlas_mlir.compiler.presets import Preset
 from dlas_mlir.errors import DlasError
-from dlas_mlir.measure.gate import measuring, working
+from dlas_mlir.measure.gate import working
 from dlas_mlir.measure.trials import Status
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import Device
@@ -124,10 +124,10 @@ class Builder:
     def time(
         self, build: Build, inputs: Sequence[np.ndarray], calls: int, timeout: float | None
     ) -> dict[str, tuple[int, ...]]:
-        """Nanoseconds of each workload's kernels in each of some calls. Raises BuildError."""
+        """Nanoseconds of each workload's kernels in each of some calls, for those who have the machine alone (see
+        `gate.measuring`). Raises BuildError."""
         try:
-            with measuring():
-                return kernel_samples(build.vmfb, build.dispatches, self.device, inputs, calls=calls, timeout=timeout)
+            return kernel_samples(build.vmfb, build.dispatches, self.device, inputs, calls=calls, timeout=timeout)
         except DlasError as error:
             raise BuildError(_how(error), str(error)) from None
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dlas_mlir.codegen.schedule import Schedule
+from dlas_mlir.measure.gate import measuring
 from dlas_mlir.measure.rounds import Protocol, Rounds
 from dlas_mlir.measure.stats import Comparison, compare
 from dlas_mlir.runtime.client import Worker
@@ -59,12 +60,13 @@ class Final:
         for number in range(self.rounds):
             self.say(f"compare the best candidates, round {number + 1} of {self.rounds}")
             # Each round starts with another: none always follows the same neighbour.
-            for name in names[number % len(names) :] + names[: number % len(names)]:
-                try:
-                    samples = self.builder.time(builds[name], self.inputs, self.calls, self.timeout)
-                except BuildError:
-                    samples = {}
-                taken[name].append({key: typical(ns) for key, ns in samples.items()})
+            with measuring():
+                for name in names[number % len(names) :] + names[: number % len(names)]:
+                    try:
+                        samples = self.builder.time(builds[name], self.inputs, self.calls, self.timeout)
+                    except BuildError:
+                        samples = {}
+                    taken[name].append({key: typical(ns) for key, ns in samples.items()})
         found: dict[str, dict[str, Verdict]] = {}
         for name, build in builds.items():
             for key, schedule in build.assignment.items():

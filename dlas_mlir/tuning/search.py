@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dlas_mlir.codegen import backends
@@ -38,15 +38,16 @@ class Experience:
         self.tried[kind] = self.tried.get(kind, 0) + 1
         self.gained[kind] = self.gained.get(kind, 0.0) + max(0.0, -math.log(ratio))
 
-    def order(self, kinds: Sequence[Kind]) -> list[Kind]:
-        """The kinds, the most promising first: by their mean gain, and how little is known of them (UCB)."""
+    def order(self, kinds: Sequence[Kind], waiting: Mapping[Kind, int]) -> list[Kind]:
+        """The kinds, the most promising first: by their mean gain, and how little is known of them (UCB), shared by the
+        moves that are `waiting` for their times. So one that gains twice as much is tried twice as often."""
         total = sum(self.tried.values()) + 1
 
-        def score(kind: Kind) -> float:
-            count = self.tried.get(kind, 0)
+        def score(kind: Kind) -> tuple[float, float]:
+            count, others = self.tried.get(kind, 0), 1 + waiting.get(kind, 0)
             if not count:
-                return math.inf
-            return self.gained.get(kind, 0.0) / count + 0.02 * math.sqrt(math.log(total) / count)
+                return math.inf, 1 / others
+            return (self.gained.get(kind, 0.0) / count + 0.02 * math.sqrt(math.log(total) / count)) / others, 0.0
 
         return sorted(kinds, key=score, reverse=True)
 
@@ -69,6 +70,7 @@ class Search:
         self._centre = self.start
         self._proposed: dict[Schedule, tuple[Kind, Schedule] | None] = {self.start: None}
         self._seeds = list(self.seeds)
+        self._waiting: dict[Kind, int] = {}
         self._queues = self._moves_of(self.start)
 
     def _ratio(self, schedule: Schedule) -> float:
@@ -85,18 +87,21 @@ class Search:
             if (seed := self._seeds.pop(0)) not in self._proposed:
                 self._proposed[seed] = None
                 return seed
-        for kind in self.experience.order(list(self._queues)):
+        for kind in self.experience.order(list(self._queues), self._waiting):
             while self._queues[kind]:
                 found = self._queues[kind].pop(0)
                 if found not in self._proposed:
                     self._proposed[found] = (kind, self._centre)
+                    self._waiting[kind] = self._waiting.get(kind, 0) + 1
                     return found
         return self._further()
 
     def tell(self, schedule: Schedule, ratio: float | None) -> None:
         """`schedule` takes `ratio` times the start's time; None: it did not come to a time."""
-        self.results[schedule] = ratio
         origin = self._proposed.get(schedule)
+        if origin is not None and schedule not in self.results:
+            self._waiting[origin[0]] = max(0, self._waiting.get(origin[0], 0) - 1)
+        self.results[schedule] = ratio
         if ratio is None:
             return
         if origin is not None and (base := self.results.get(origin[1])):

@@ -42,7 +42,9 @@ class Settings:
 
     `trials` is how many schedules are tried for each workload at most, `budget` the seconds for all (None: any time).
     `layers` is a pattern as of a shell: kernels of other layers keep the rule's schedule. Without `seed` the search
-    starts from the naive schedule and knows neither the rule nor records. `jobs` are compilers at a time.
+    starts from the naive schedule and knows neither the rule nor records. `jobs` are compilers at a time, `lot` the
+    builds that are timed before the search goes on (0: as many as compile at a time): a larger one asks for the machine
+    less often, and what is tried in it learns nothing from the rest of it.
     """
 
     trials: int = 64
@@ -51,6 +53,7 @@ class Settings:
     seed: bool = True
     resume: bool = False
     jobs: int = 0
+    lot: int = 0
     finalists: int = 3
     rounds: int = 6
     timeout: float | None = process.LIMIT

@@ -6,7 +6,6 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -20,11 +19,13 @@ from dlas_mlir.compiler.network import network_of
 from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.check import TOLERANCE
+from dlas_mlir.measure.gate import measuring, working
 from dlas_mlir.measure.trials import Status, Trial, Trials
 from dlas_mlir.opt.base import PassError
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import resolve, usable_cpus
 from dlas_mlir.tuning.build import Assignment, Build, Builder, BuildError, halves
+from dlas_mlir.tuning.expected import write_expected
 from dlas_mlir.tuning.report import Transferred
 from dlas_mlir.tuning.task import Settings, Task, tasks_of
 from dlas_mlir.tuning.timing import Samples, typical
@@ -72,7 +73,6 @@ class Tuner:
         self.tasks = tasks_of(model, self.network, self.preset, threads, settings, trials)
         self.jobs = settings.jobs or max(1, len(usable_cpus()))
         self.failures: dict[str, int] = {}
-        self._rule_times: list[Samples] = []
         self.transferred: Transferred | None = None
         self.ready = False
 
@@ -104,7 +104,8 @@ class Tuner:
         self.ready = True
         self._resume()
         while self.left() > 0:
-            assignments = [assignment for _ in range(self.jobs) if (assignment := self._next())]
+            lot = self.settings.lot or self.jobs
+            assignments = [assignment for _ in range(lot) if (assignment := self._next())]
             if not assignments:
                 break
             self._round(assignments)
@@ -131,11 +132,19 @@ class Tuner:
             self.inputs: Sequence[np.ndarray] = worker.examples()
             outputs = worker.run()
             call_s = min(worker.turn(min_seconds=0.2, min_count=3).ns) / 1e9
-        self.expected = self._expected(outputs)
+        self.expected = write_expected(
+            self.folder / "expected.npz",
+            self.imported,
+            self.preset.element,
+            self.inputs,
+            outputs,
+            "the rule's schedules",
+        )
         self.calls = max(_CALLS[0], min(_CALLS[1], int(_SECONDS / call_s)))
         self.builder.timeout = max(_LEAST_SECONDS, _PATIENCE * build.seconds)
         self.run_timeout = max(_LEAST_SECONDS, _PATIENCE * call_s * self.calls)
-        samples = self.builder.time(build, self.inputs, self.calls, self.run_timeout)
+        with measuring():
+            samples = self._time_of(build)
         total = sum(typical(ns) for ns in samples.values()) or 1.0
         for key, task in self.tasks.items():
             if key in samples:
@@ -143,22 +152,6 @@ class Tuner:
                 task.share = task.rule_ns / total
         self.call_s = call_s
         return build
-
-    def _expected(self, outputs: Sequence[np.ndarray]) -> Path:
-        """The rule's outputs as golden ones: candidates are held to them by the element type of the network."""
-        arrays = {f"input_{i}": value for i, value in enumerate(self.inputs)}
-        arrays |= {f"output_{i}": value for i, value in enumerate(outputs)}
-        if self.imported.golden is not None:
-            with np.load(self.imported.golden, allow_pickle=False) as golden:
-                if "element" in golden.files:
-                    arrays["element"] = golden["element"]
-        if self.preset.element:
-            arrays["element"] = np.array(self.preset.element)
-        arrays["reference"] = np.array("the rule's schedules")
-        path = self.folder / "expected.npz"
-        with path.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        return path
 
     def _resume(self) -> None:
         """What was tried here before, with what is installed now, is known already."""
@@ -199,36 +192,62 @@ class Tuner:
         return None
 
     def _round(self, assignments: Sequence[Assignment]) -> None:
-        self._rule_times = [self._time_rule()]
+        """Build, check and time; where that fails, find out which of the candidates is at fault."""
+        right: list[Build] = []
+        failed: list[tuple[Assignment, BuildError]] = []
         for assignment, build in zip(assignments, self.builder.build_all(assignments, self.jobs), strict=True):
-            self._settle(assignment, build)
-
-    def _time_rule(self) -> Samples:
-        return self.builder.time(self.baseline, self.inputs, self.calls, self.run_timeout)
-
-    def _settle(self, assignment: Assignment, build: Build | BuildError) -> None:
-        """Time a build and record its candidates; where it fails, find out which of them is at fault."""
-        try:
-            if isinstance(build, BuildError):
-                raise build
             try:
-                self.builder.check(build, self.expected, self.run_timeout)
-                samples = self.builder.time(build, self.inputs, self.calls, self.run_timeout)
-            finally:
+                right.append(self._checked(build))
+            except BuildError as error:
+                failed.append((assignment, error))
+        try:
+            failed += self._time(right)
+        finally:
+            for build in right:
                 build.discard()
-        except BuildError as error:
-            if len(assignment) == 1:
-                ((key, schedule),) = assignment.items()
-                self._record(self.tasks[key], schedule, Outcome(error.status, message=str(error)))
-                return
-            for part in halves(assignment):
-                (again,) = self.builder.build_all([part], 1)
-                self._settle(part, again)
-            return
-        # Between two times of the rule's: the machine may have become slower or faster meanwhile.
-        before = self._rule_times[-1]
-        self._rule_times.append(after := self._time_rule())
-        for key, schedule in assignment.items():
+        for assignment, error in failed:
+            if len(assignment) > 1:
+                self._round(halves(assignment))
+                continue
+            ((key, schedule),) = assignment.items()
+            self._record(self.tasks[key], schedule, Outcome(error.status, message=str(error)))
+
+    def _checked(self, build: Build | BuildError) -> Build:
+        if isinstance(build, BuildError):
+            raise build
+        try:
+            with working():
+                self.builder.check(build, self.expected, self.run_timeout)
+        except BuildError:
+            build.discard()
+            raise
+        return build
+
+    def _time(self, builds: Sequence[Build]) -> list[tuple[Assignment, BuildError]]:
+        """Time builds, each between two times of the rule's: the machine may become slower or faster meanwhile. Returns
+        what failed."""
+        if not builds:
+            return []
+        failed: list[tuple[Assignment, BuildError]] = []
+        with measuring():
+            before = self._time_of(self.baseline)
+            for build in builds:
+                try:
+                    samples = self._time_of(build)
+                except BuildError as error:
+                    failed.append((build.assignment, error))
+                    continue
+                after = self._time_of(self.baseline)
+                self._settle(build, samples, before, after)
+                before = after
+        return failed
+
+    def _time_of(self, build: Build) -> Samples:
+        return self.builder.time(build, self.inputs, self.calls, self.run_timeout)
+
+    def _settle(self, build: Build, samples: Samples, before: Samples, after: Samples) -> None:
+        """Record the candidates of a build that was timed, beside the rule's schedules before and after it."""
+        for key, schedule in build.assignment.items():
             if key in build.fallen_back or key not in samples or key not in before or key not in after:
                 self._record(self.tasks[key], schedule, Outcome("fallback", message="left to iree-compile's own code"))
                 continue

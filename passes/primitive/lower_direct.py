@@ -59,6 +59,10 @@ class Direct(Primitive):
             return replace(self, layout="nhwgc")
         return replace(self, layout="nchw" if _straddles(shape, lanes or 1) else "nhwc")
 
+    @classmethod
+    def variants(cls, target: Target) -> tuple[Primitive, ...]:
+        return (cls(), cls(layout="nchw"))
+
     def layout_of_images(self) -> str:
         return self.layout
 

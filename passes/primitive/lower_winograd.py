@@ -107,6 +107,10 @@ class Winograd(Primitive):
             return f"blocks of {block} do not divide its channels"
         return replace(self, block=block)
 
+    @classmethod
+    def variants(cls, target: Target) -> tuple[Primitive, ...]:
+        return (cls(), cls(tile=2))
+
     def estimate(self, shape: ConvShape, target: Target) -> Estimate:
         """The products, and the multiply-adds of the transforms."""
         side, (down, across) = self.tile + 2, self._tiles(shape)

@@ -15,11 +15,14 @@ from dlas_mlir.compiler.driver import compile_model
 from dlas_mlir.compiler.frontend.importer import import_model
 from dlas_mlir.compiler.layer_graph import GraphLayer, LayerGraph, layer_graph
 from dlas_mlir.compiler.presets import load_preset
+from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.choices import Choice, Choices
 from dlas_mlir.measure.stats import Comparison
 from dlas_mlir.measure.trials import Trials
+from dlas_mlir.tuning.assignments import RULE, Build, Builder
 from dlas_mlir.tuning.layer_costs import LayerCosts
-from dlas_mlir.tuning.primitives import RULE, _Build, _Chooser, _Timed
+from dlas_mlir.tuning.primitives import _Chooser, _Timed, best, families
+from dlas_mlir.tuning.primitives_report import reason
 
 HERE = Path(__file__).parent
 MODEL = "imported_model:kinds"
@@ -72,21 +75,60 @@ def test_a_primitive_that_was_not_measured_is_not_chosen():
     assert costs.solve(3) == [{"l0": "a", "l1": "a"}]
 
 
-def test_additions_tie_layers_to_one_layout():
-    found = layer_graph(import_model(MODEL), load_preset("host/auto"), ["direct", "gemm", "spatial-pack", "depthwise"])
-    assert found.layers
-    for layer in found.layers:
+def test_the_layers_of_a_network_and_what_may_do_each():
+    found = layer_graph(import_model(MODEL), load_preset("host/auto"))
+    layers = {layer.name: layer for layer in found.layers}
+    for layer in layers.values():
         assert layer.rule in layer.candidates
-        assert all(
-            name.partition("{")[0] in ("direct", "gemm", "spatial-pack", "depthwise") or name == layer.rule
-            for name in layer.candidates
-        )
-    assert not any(
-        "spatial-pack{" in name
-        for layer in found.layers
-        for name in layer.candidates
-        if "depthwise" in layer.name and name != layer.rule
+        assert set(layer.variants.values()) <= set(layer.candidates)
+    # Packed, a depthwise layer has a primitive of its own.
+    depthwise = next(layer for name, layer in layers.items() if "depthwise" in name)
+    assert not any(name.startswith("spatial-pack") for name in depthwise.candidates)
+    strided = layers["strided"]
+    assert strided.variants["direct{layout=nchw}"] == "direct{layout=nchw}"
+    assert strided.candidates[strided.variants["spatial-pack"]] == strided.candidates[strided.rule]
+
+
+def _graph() -> LayerGraph:
+    """A convolution that three primitives do, and a depthwise one behind it."""
+    packed = {"pack{block=16}": "nchw16c", "pack{block=8}": "nchw8c", "direct": "nhwc"}
+    asked = {"pack": "pack{block=16}", "pack{block=8}": "pack{block=8}", "direct": "direct"}
+    depthwise = {"dw{block=16}": "nchw16c", "dw{block=8}": "nchw8c"}
+    layers = (
+        GraphLayer("conv", "", packed, "pack{block=16}", 0, 1, (1, 1), asked),
+        GraphLayer("dw", "", depthwise, "dw{block=16}", 1, 2, (1, 1)),
     )
+    return LayerGraph(layers, {})
+
+
+def test_a_single_primitive_has_neighbours_in_its_layout():
+    assert families(_graph()) == {
+        "pack{block=8}": {"conv": "pack{block=8}", "dw": "dw{block=8}"},
+        "direct": {"conv": "direct", "dw": "dw{block=16}"},
+    }
+
+
+def test_single_primitives_count_too(tmp_path):
+    """The best single primitive is kept where nothing mixed is faster, and the recipe's own where it wins by chance."""
+    builds = [Build(name, "single", {"l": name}, tmp_path, ()) for name in (RULE, "a", "b")]
+    timed = {one.name: _Timed(one, ms) for one, ms in zip(builds, (1.0, 0.9, 0.95), strict=True)}
+
+    def kept(a: Comparison, b: Comparison) -> str:
+        return best(timed, {"a": a, "b": b}).name
+
+    sure, chance = Comparison(0.9, 0.88, 0.92, 0.03), Comparison(0.95, 0.88, 1.01, 0.03)
+    assert kept(sure, sure) == "a"
+    assert kept(chance, sure) == "b"
+    assert kept(chance, chance) == RULE
+
+
+def test_why_a_layer_is_done_so():
+    costs = {"a": 10.0, "b": 5.0, "c": 5.02}
+    assert reason(costs, "a", "b") == "5.0 us less than the recipe's"
+    assert reason(costs, "b", "b") == "the fastest"
+    assert reason(costs, "c", "c") == "level with the fastest"
+    assert reason(costs, "a", "a") == "b saves 5.0 us here, but not in the whole network"
+    assert reason({"a": 1.0}, "a", "a") == "nothing else does it"
 
 
 def test_the_recipe_tuned_takes_what_was_chosen():
@@ -131,36 +173,32 @@ def test_a_data_base_without_choices(tmp_path):
 
 
 def _made_up(chooser, primitives) -> dict[str, float]:
-    """Nanoseconds: gemm is twice as fast in one layer, and slower elsewhere."""
-    names = [layer.name for layer in chooser.graph.layers]
-    fast = next(layer.name for layer in chooser.graph.layers if len(layer.candidates) > 2)
-    given = {name: 2000.0 if primitives[name].startswith("gemm") else 1000.0 for name in names}
-    return given | {fast: 500.0 if primitives[fast].startswith("gemm") else 1000.0}
+    """Nanoseconds: gemm is twice as fast in one layer, and what is not the recipe's own is slower elsewhere."""
+    layers = chooser.graph.layers
+    fast = next(layer.name for layer in layers if len(layer.candidates) > 2)
+    given = {layer.name: 1000.0 if primitives[layer.name] == layer.rule else 2000.0 for layer in layers}
+    return given | ({fast: 500.0} if primitives[fast].startswith("gemm") else {})
 
 
 def test_the_fastest_assignment_is_kept_and_reported(tmp_path, monkeypatch, capsys):
-    def build(self, name, primitives):
-        for known in self.builds:
-            if known.primitives == primitives:
-                return known
+    def made(self, name, kind, primitives):
         self.count += 1
         if name == "direct":
-            self.failures[name] = "iree-compile was killed by SIGSEGV"
-            return None
-        self.builds.append(_Build(name, primitives, tmp_path / "none", ()))
-        return self.builds[-1]
+            return DlasError("iree-compile was killed by SIGSEGV")
+        return Build(name, kind, primitives, tmp_path / "none", ())
 
     def profile(self, builds):
         for one in builds:
             self.costs.observe(one.primitives, _made_up(self, one.primitives))
 
-    def timed(self, base, others):
-        totals = {one.name: sum(_made_up(self, one.primitives).values()) / 1e6 for one in (base, *others)}
-        found = {one.name: _Timed(one, totals[one.name]) for one in (base, *others)}
+    def timed(self, base):
+        builds = self.builder.builds
+        totals = {one.name: sum(_made_up(self, one.primitives).values()) / 1e6 for one in builds}
+        found = {one.name: _Timed(one, totals[one.name]) for one in builds}
         ratios = {name: total / totals[RULE] for name, total in totals.items() if name != RULE}
-        return found, {name: Comparison(ratio, ratio, ratio, 0.03) for name, ratio in ratios.items()}
+        return found, {name: Comparison(ratio, ratio, ratio, 0.03) for name, ratio in ratios.items()}, 0.2
 
-    monkeypatch.setattr(_Chooser, "_build", build)
+    monkeypatch.setattr(Builder, "_made", made)
     monkeypatch.setattr(_Chooser, "_profile", profile)
     monkeypatch.setattr(_Chooser, "_timed", timed)
     file = tmp_path / "out.json"
@@ -170,11 +208,17 @@ def test_the_fastest_assignment_is_kept_and_reported(tmp_path, monkeypatch, caps
     assert len(changed) == 1
     assert changed[0]["chosen"].startswith("gemm")
     assert changed[0]["costs"][changed[0]["chosen"]] == 0.5
+    assert changed[0]["why"] == "0.5 us less than the recipe's"
+    assert report["checked_by"] == "PyTorch"
+    kinds = {one["name"]: one["kind"] for one in report["timed"]}
+    assert kinds["gemm"] == "single"
+    assert kinds[RULE] == "rule"
+    assert kinds[report["chosen"]] == "mixed"
     assert report["chosen"].startswith("choice")
     assert report["ratio"] < 1
     assert report["failures"] == {"direct": "iree-compile was killed by SIGSEGV"}
     kept = next(one for one in report["timed"] if one["name"] == report["chosen"])
-    assert kept["predicted_ms"] == pytest.approx(kept["measured_ms"])
+    assert kept["off"] == pytest.approx(0)
     assert "without direct: iree-compile was killed by SIGSEGV" in capsys.readouterr().out
     with Choices(tuned.database(), create=False) as known:
         (choice,) = known.chosen(choices.place_of(import_model(MODEL), load_preset("host/auto"), 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.trials import Trials, Winner
 from dlas_mlir.tuning.build import Builder, BuildError
-from dlas_mlir.tuning.search import Search
+from dlas_mlir.tuning.search import Experience, Search
 from dlas_mlir.tuning.task import Settings
 from dlas_mlir.tuning.tune import tune
 
@@ -235,3 +236,20 @@ def test_a_data_base_that_is_none(tmp_path):
         tune(MODEL, db=tmp_path / "t.db")
     with pytest.raises(DlasError, match=r"there is no data base .*; `dlas tune --db"):
         compile_model(MODEL, "host/auto:tuned")
+
+
+def test_moves_that_wait_for_their_times_are_of_all_kinds():
+    workload, target = layer("resnet18 3x3 128->128 @28"), cpu("x86-64-avx512")
+    experience = Experience()
+    search = Search(workload, target, rule(workload, target), 1.0, experience=experience)
+    kinds = {move.schedule: move.kind for move in moves(workload, search.start, target)}
+    proposed = [search.propose() for _ in range(2 * len(set(kinds.values())))]
+    counts = Counter(kinds[schedule] for schedule in proposed if schedule is not None)
+    assert set(counts) == set(kinds.values())
+    assert max(counts.values()) <= 3
+    # Of the kinds that gained, that which gained most goes first, and not alone.
+    for schedule in proposed:
+        assert schedule is not None
+        search.tell(schedule, {"tile": 0.995, "order": 0.9951}.get(kinds[schedule], 1.1))
+    again = [kinds[schedule] for _ in range(4) if (schedule := search.propose()) is not None]
+    assert {"tile", "order"} <= set(again)
