@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 from iree.compiler import ir
 from iree.compiler.dialects import arith
 
+from dlas_mlir.codegen.read_workload import ROUNDED
 from dlas_mlir.codegen.target import CpuTarget, Target
 from dlas_mlir.errors import DlasError
 from dlas_mlir.ir import attributes, build, conv
@@ -218,7 +219,7 @@ def mark(op: ir.Operation | ir.OpView, convolution: conv.Convolution) -> None:
     """Carry the layer's name, primitive, options and algebra over to the operation that now does it."""
     marks, given = op.operation.attributes, convolution.op.attributes
     marks[LAYER] = ir.StringAttr.get(conv.layer_name(convolution.op))
-    for key in (PRIMITIVE, OPTIONS):
+    for key in (PRIMITIVE, OPTIONS, ROUNDED):
         if key in given:
             marks[key] = given[key]
     marks[SHAPE] = attributes.from_plain(convolution.shape.to_plain())

@@ -10,11 +10,13 @@ import numpy as np
 from iree.compiler import ir
 from iree.compiler.dialects import arith
 
+from dlas_mlir.codegen.read_workload import ROUNDED
 from dlas_mlir.ir import affine, build, conv
 from dlas_mlir.ir.constants import Constants, constant
 from dlas_mlir.ir.pads import Padding
 from dlas_mlir.opt.base import Pass, option, remark
 
+TF32 = "tf32"
 _DTYPES = {"bf16": ml_dtypes.bfloat16, "f16": np.float16}
 
 
@@ -22,6 +24,9 @@ _DTYPES = {"bf16": ml_dtypes.bfloat16, "f16": np.float16}
 class DemoteContractionsPass(Pass):
     """Round the operands of float32 convolutions and linear layers to bfloat16 or float16; sums stay in float32, and so
     does everything else. The rounding of an input joins the dispatch that computes it, so that it is stored in 16 bits.
+
+    `tf32` is no type of tensors: the layer is marked with `dlas.rounded`, which lets kernels look at 10 bits of each
+    operand's fraction; one that has no such kernel does it in float32.
 
     Run it after dlas-fold-batch-norm. A layer whose weights are no constants, or out of the range of float16, stays as
     it is, with a remark.
@@ -39,14 +44,18 @@ class DemoteContractionsPass(Pass):
 
     name: ClassVar[str] = "dlas-demote-contractions"
 
-    element: str = option("bf16", "the type of the operands", choices=tuple(_DTYPES))
+    element: str = option("bf16", "the type of the operands", choices=(*_DTYPES, TF32))
 
     def run(self, module: ir.Module) -> None:
         constants = Constants(module.operation)
         demoted: dict[ir.Value, ir.Value] = {}
         for op in build.operations(module):
             convolution = conv.view(op)
-            if convolution is not None and isinstance(convolution.element, ir.F32Type):
+            if convolution is None or not isinstance(convolution.element, ir.F32Type):
+                continue
+            if self.element == TF32:
+                op.attributes[ROUNDED] = ir.StringAttr.get(TF32)
+            else:
                 self._demote(convolution, constants, demoted)
         build.erase_dead(module)
 

@@ -111,7 +111,7 @@ def test_element_types(name: str) -> None:
 
 def test_exact_and_rounded_products_are_not_mixed_up() -> None:
     """float32 is multiplied exactly, unless somebody has said that it may be rounded."""
-    target = load_preset("cuda-sm80/f16-direct").target
+    target = load_preset("cuda-sm80/f16-auto").target
     exact, rounded = varied(element="f32", result="f32"), varied(element="f32", result="f32", rounded="tf32")
     assert backends.backend_for(exact.workload(), target).rule(exact.workload(), target).unit.products == 3
     assert backends.backend_for(rounded.workload(), target).rule(rounded.workload(), target).unit.products == 1
@@ -131,7 +131,7 @@ def test_kernels_compute_what_numpy_does(name: str) -> None:
 
 
 def test_the_rule_and_a_sample_of_its_space() -> None:
-    target = load_preset("cuda-sm80/f16-direct").target
+    target = load_preset("cuda-sm80/f16-auto").target
     conv = varied(size=(6, 7), residual=True)
     workload = conv.workload()
     backend = backends.backend_for(workload, target)
@@ -220,7 +220,7 @@ def test_a_wrong_schedule_names_the_key(value: dict, message: str) -> None:
     ],
 )
 def test_what_does_not_fit_the_target_names_key_and_limit(chosen: GpuSchedule, message: str) -> None:
-    target = load_preset("cuda-sm80/f16-direct").target
+    target = load_preset("cuda-sm80/f16-auto").target
     assert isinstance(target, GpuTarget)
     workload = Conv().workload()
     problem = backends.backend_of(chosen).problem(workload, chosen, target)
@@ -236,7 +236,7 @@ def test_what_does_not_fit_the_target_names_key_and_limit(chosen: GpuSchedule, m
     ],
 )
 def test_what_no_kernel_takes_says_why(conv: Conv, reason: str | None) -> None:
-    target = load_preset("cuda-sm80/f16-direct").target
+    target = load_preset("cuda-sm80/f16-auto").target
     if reason is None:
         assert backends.backend_for(conv.workload(), target).kind == "gpu"
         return

@@ -30,7 +30,7 @@ KERNELS: dict[str, list[tuple[Conv, GpuSchedule]]] = {
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_ptx(name: str, tmp_path) -> None:
-    target = load_preset(f"{name}/f16-direct").target
+    target = load_preset(f"{name}/f16-auto").target
     assert isinstance(target, GpuTarget)
     text = text_of([(conv.workload(), one) for conv, one in KERNELS[name]], target, tmp_path)
     assert text.count(".visible .entry product_") == len(KERNELS[name])
@@ -50,7 +50,7 @@ def test_ptx(name: str, tmp_path) -> None:
 @pytest.mark.skipif(ptxas() is None, reason="ptxas is not installed: pip install -e '.[gpu-check]'")
 @pytest.mark.parametrize("name", KERNELS)
 def test_ptxas(name: str, tmp_path) -> None:
-    target = load_preset(f"{name}/f16-direct").target
+    target = load_preset(f"{name}/f16-auto").target
     assert isinstance(target, GpuTarget)
     text = text_of([(conv.workload(), one) for conv, one in KERNELS[name]], target, tmp_path)
     found, said = assemble(text, target.architecture or "sm_80", tmp_path)

@@ -1,9 +1,14 @@
 // RUN: %dlas_opt %s --split-input-file --dlas-demote-contractions=element=bf16 2>%t | FileCheck %s
 // RUN: FileCheck %s --check-prefix=REMARK < %t
+// RUN: %dlas_opt %s --split-input-file --dlas-demote-contractions=element=tf32 | FileCheck %s --check-prefix=TF32
 // RUN: not %dlas_opt %s --dlas-demote-contractions=element=f8 2>&1 | FileCheck %s --check-prefix=OPTION
 // OPTION: error: {{.*}}`element`: {{.*}}f8
 
 // The input is rounded before it is padded, weights are constants of half the size, the sum stays as it is.
+// tf32 is no type of tensors: the layer says that its operands may be rounded.
+// TF32-LABEL: func.func @convolution
+// TF32-NOT: arith.truncf
+// TF32: linalg.conv_2d_nchw_fchw {dlas.rounded = "tf32"} {{.*}}tensor<1x4x6x6xf32>
 // CHECK-LABEL: func.func @convolution
 // CHECK: linalg.generic {{.*}} ins(%arg0 : tensor<1x4x4x4xf32>) outs({{.*}} : tensor<1x4x4x4xbf16>)
 // CHECK: arith.truncf

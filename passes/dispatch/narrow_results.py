@@ -1,0 +1,127 @@
+"""dlas-narrow-results: what kernels hand on to one another in 16 bits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from iree.compiler import ir
+from iree.compiler.dialects import arith, flow
+
+from dlas_mlir.ir import affine, build
+from dlas_mlir.opt.base import Pass, option
+
+_REGION = "flow.dispatch.region"
+
+
+@dataclass(frozen=True)
+class NarrowResultsPass(Pass):
+    """Store float32 results of dispatch regions that only other regions read, as inputs of a linalg.generic, in 16
+    bits: rounded where they are computed, extended where they are read. What a function returns, and what something
+    else than a region reads, stays as it is.
+
+    Convolutions whose operands are of 16 bits (dlas-demote-contractions) round them anyway; with this pass the
+    residual that skips them is no second copy in 32 bits, which takes twice the bandwidth of a GPU's memory.
+
+    Before:
+    ```mlir
+    %1:2 = flow.dispatch.region -> (tensor<...xf32>, tensor<...xf16>) { ...; flow.return %sum, %rounded }
+    %2 = flow.dispatch.region { %3 = linalg.generic ins(%acc, %1#0) { arith.addf } }
+    ```
+    After:
+    ```mlir
+    %1 = flow.dispatch.region -> (tensor<...xf16>) { ...; flow.return %rounded }
+    %2 = flow.dispatch.region { %3 = linalg.generic ins(%acc, %1) { arith.extf, arith.addf } }
+    ```
+    """
+
+    name: ClassVar[str] = "dlas-narrow-results"
+
+    element: str = option("f16", "the type that results are stored in", choices=("f16", "bf16"))
+
+    def run(self, module: ir.Module) -> None:
+        element = ir.Type.parse(self.element)
+        for op in build.operations(module):
+            if op.name == _REGION:
+                _narrow(op, element)
+
+
+def _narrow(region: ir.Operation, element: ir.Type) -> None:
+    chosen = [place for place, result in enumerate(region.results) if _may_be_narrow(result)]
+    if not chosen:
+        return
+    block = region.regions[0].blocks[0]
+    end = list(block.operations)[-1].operation
+    returned = list(end.operands)
+    values = [_rounded(value, element, end) if place in chosen else value for place, value in enumerate(returned)]
+    # What was returned in 16 bits already is one result.
+    distinct = list(dict.fromkeys(values))
+    end.erase()
+    with ir.InsertionPoint(block), region.location:
+        flow.return_(distinct)
+    with ir.InsertionPoint(region), region.location:
+        new = flow.DispatchRegionOp([value.type for value in distinct], [], []).operation
+    block.append_to(new.regions[0])
+    for place, (old, value) in enumerate(zip(region.results, values, strict=True)):
+        result = new.results[distinct.index(value)]
+        if place in chosen:
+            for use in list(old.uses):
+                _read_narrow(use.owner.operation, use.operand_number, result)
+        else:
+            old.replace_all_uses_with(result)
+    region.erase()
+
+
+def _may_be_narrow(result: ir.Value) -> bool:
+    """Whether all that reads a result is a linalg.generic in a region, as one of its inputs."""
+    kind, uses = ir.RankedTensorType(result.type), list(result.uses)
+    if not isinstance(kind.element_type, ir.F32Type) or not uses:
+        return False
+    for use in uses:
+        op = use.owner.operation
+        parent = op.parent
+        inside = parent is not None and parent.operation.name == _REGION
+        if not inside or op.name != "linalg.generic" or use.operand_number == len(op.operands) - 1:
+            return False
+    return True
+
+
+def _rounded(value: ir.Value, element: ir.Type, end: ir.Operation) -> ir.Value:
+    """`value` in 16 bits: what the region rounds already, or a new operation before its end."""
+    for user in build.users(value):
+        if user.name == "linalg.generic" and _only_rounds(user, value, element):
+            return user.results[0]
+    kind = ir.RankedTensorType(value.type)
+    identity = [affine.dim(i) for i in range(kind.rank)]
+    with ir.InsertionPoint(end), end.location:
+        return build.generic(
+            [value],
+            build.empty(kind.shape, element),
+            [identity, identity],
+            ["parallel"] * kind.rank,
+            lambda x, _: arith.truncf(element, x),
+        ).results[0]
+
+
+def _only_rounds(op: ir.Operation, value: ir.Value, element: ir.Type) -> bool:
+    if len(op.operands) != 2 or op.operands[0] != value or build.element_type(op.results[0]) != element:
+        return False
+    block = op.regions[0].blocks[0]
+    first, *rest = [inner.operation for inner in block.operations]
+    rounds = first.name == "arith.truncf" and first.operands[0] == block.arguments[0]
+    maps = list(ir.ArrayAttr(op.attributes["indexing_maps"]))
+    return rounds and len(rest) == 1 and rest[0].operands[0] == first.results[0] and maps[0] == maps[1]
+
+
+def _read_narrow(op: ir.Operation, place: int, value: ir.Value) -> None:
+    """Let an input of a linalg.generic be `value`, which is extended in its body."""
+    block = op.regions[0].blocks[0]
+    argument = block.arguments[place]
+    wide = argument.type
+    op.operands[place] = value
+    argument.set_type(build.element_type(value))
+    with ir.InsertionPoint.at_block_begin(block):
+        extended = arith.extf(wide, argument)
+    for use in list(argument.uses):
+        if use.owner.operation != extended.owner.operation:
+            use.owner.operation.operands[use.operand_number] = extended

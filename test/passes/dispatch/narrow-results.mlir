@@ -1,0 +1,64 @@
+// RUN: %dlas_opt %s --dlas-narrow-results --mlir-print-local-scope | FileCheck %s
+// RUN: %dlas_opt %s --dlas-narrow-results=element=bf16 --mlir-print-local-scope | FileCheck %s --check-prefix=BF16
+// RUN: not %dlas_opt %s --dlas-narrow-results=element=f32 2>&1 | FileCheck %s --check-prefix=OPTION
+
+// OPTION: error: `element`: expected f16 or bf16, found `f32`
+
+#id = affine_map<(d0) -> (d0)>
+
+// The first region rounds its sum already: one result is left. The second one rounds it for the third, which extends it.
+// What the function returns stays.
+// CHECK-LABEL: func.func @residual
+// CHECK: %[[A:.*]] = flow.dispatch.region -> (tensor<16xf16>)
+// CHECK: arith.negf
+// CHECK: %[[R:.*]] = linalg.generic
+// CHECK: arith.truncf
+// CHECK: flow.return %[[R]] : tensor<16xf16>
+// CHECK: %[[B:.*]] = flow.dispatch.region -> (tensor<16xf16>)
+// CHECK: linalg.generic {{.*}} ins(%[[A]] : tensor<16xf16>)
+// CHECK: arith.truncf %{{.*}} : f32 to f16
+// CHECK: flow.return
+// CHECK: %[[C:.*]] = flow.dispatch.region -> (tensor<16xf32>)
+// CHECK: linalg.generic {{.*}} ins(%[[A]], %[[B]] : tensor<16xf16>, tensor<16xf16>)
+// CHECK-DAG: arith.extf
+// CHECK-DAG: arith.extf
+// CHECK: arith.addf
+// CHECK: return %[[C]]
+
+// In another type there is nothing to share.
+// BF16-LABEL: func.func @residual
+// BF16: flow.dispatch.region -> (tensor<16xbf16>, tensor<16xf16>)
+func.func @residual(%x: tensor<16xf32>) -> tensor<16xf32> {
+  %e = tensor.empty() : tensor<16xf32>
+  %h = tensor.empty() : tensor<16xf16>
+  %1:2 = flow.dispatch.region -> (tensor<16xf32>, tensor<16xf16>) {
+    %a = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel"]} ins(%x : tensor<16xf32>) outs(%e : tensor<16xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %n = arith.negf %p : f32
+      linalg.yield %n : f32
+    } -> tensor<16xf32>
+    %b = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel"]} ins(%a : tensor<16xf32>) outs(%h : tensor<16xf16>) {
+    ^bb0(%p: f32, %o: f16):
+      %n = arith.truncf %p : f32 to f16
+      linalg.yield %n : f16
+    } -> tensor<16xf16>
+    flow.return %a, %b : tensor<16xf32>, tensor<16xf16>
+  }
+  %2 = flow.dispatch.region -> (tensor<16xf32>) {
+    %a = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel"]} ins(%1#1 : tensor<16xf16>) outs(%e : tensor<16xf32>) {
+    ^bb0(%p: f16, %o: f32):
+      %w = arith.extf %p : f16 to f32
+      linalg.yield %w : f32
+    } -> tensor<16xf32>
+    flow.return %a : tensor<16xf32>
+  }
+  %3 = flow.dispatch.region -> (tensor<16xf32>) {
+    %a = linalg.generic {indexing_maps = [#id, #id, #id], iterator_types = ["parallel"]} ins(%1#0, %2 : tensor<16xf32>, tensor<16xf32>) outs(%e : tensor<16xf32>) {
+    ^bb0(%p: f32, %q: f32, %o: f32):
+      %s = arith.addf %p, %q : f32
+      linalg.yield %s : f32
+    } -> tensor<16xf32>
+    flow.return %a : tensor<16xf32>
+  }
+  return %3 : tensor<16xf32>
+}
