@@ -177,4 +177,8 @@ def _changes(rule: dict[str, Any], schedule: dict[str, Any]) -> str:
         words.append("order " + " ".join(schedule["order"]))
     if rule["lanes"] != schedule["lanes"]:
         words.append(f"{schedule['lanes']} lanes")
+    if rule.get("peel", []) != schedule.get("peel", []):
+        words.append("peel " + (" ".join(schedule.get("peel", [])) or "nothing"))
+    if rule.get("prefetch", False) != schedule.get("prefetch", False):
+        words.append("prefetch" if schedule.get("prefetch") else "no prefetch")
     return "; ".join(words)

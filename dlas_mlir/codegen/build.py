@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from iree.compiler import ir
 from iree.compiler.dialects import affine as affine_dialect
-from iree.compiler.dialects import arith, scf, vector
+from iree.compiler.dialects import arith, memref, scf, vector
 from iree.compiler.dialects import tensor as tensor_dialect
 
 from dlas_mlir.ir import affine
@@ -82,6 +82,11 @@ def extract(source: ir.Value, indices: Sequence[ir.Value]) -> ir.Value:
 def insert(scalar: ir.Value, target: ir.Value, indices: Sequence[ir.Value]) -> ir.Value:
     """`target` with one element written."""
     return tensor_dialect.insert(scalar, target, indices, results=[target.type])
+
+
+def prefetch(buffer: ir.Value, indices: Sequence[ir.Value]) -> None:
+    """Ask for the cache line of one element of a buffer, into the second-level cache."""
+    memref.prefetch(buffer, indices, is_write=False, locality_hint=2, is_data_cache=True)
 
 
 # Vectors.

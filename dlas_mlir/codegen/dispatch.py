@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from iree.compiler import ir
@@ -12,6 +13,21 @@ from dlas_mlir.codegen import build
 _DYNAMIC = ir.ShapedType.get_dynamic_size()
 # What the body of a dispatch gets: the arguments for what is read, and for each result the one it is stored to.
 Body = Callable[[list[ir.Value], list[ir.Value]], None]
+# IREE's default CPU pipeline, as far as it does anything to our kernels, for those that name a buffer. The first pass is
+# none of it: arguments have a memory space there until tensors have become buffers, and a buffer named before has none,
+# so that it would be a copy.
+_PIPELINE = (
+    "iree-codegen-erase-hal-descriptor-type-from-memref",
+    "iree-eliminate-empty-tensors",
+    "empty-tensor-to-alloc-tensor",
+    "iree-codegen-iree-comprehensive-bufferize",
+    "iree-codegen-inject-assume-alignment",
+    "resolve-shaped-type-result-dims",
+    "iree-codegen-canonicalize",
+    "cse",
+    "iree-codegen-canonicalize",
+    "iree-codegen-cleanup-buffer-alloc-view",
+)
 
 
 def dispatch(
@@ -71,6 +87,22 @@ def load(argument: ir.Value, kind: ir.Type) -> ir.Value:
     shape = list(ir.RankedTensorType(kind).shape)
     zeros, ones = [0] * len(shape), [1] * len(shape)
     return iree_tensor_ext.dispatch_tensor_load(kind, argument, [], [], [], [], zeros, shape, ones)
+
+
+def buffer_of(tensor: ir.Value) -> ir.Value:
+    """The memory of an argument that was loaded, for what tensors cannot say; it is not to be written. At most one in a
+    kernel."""
+    kind = ir.RankedTensorType(tensor.type)
+    strides = [math.prod(kind.shape[place + 1 :]) for place in range(kind.rank)]
+    layout = ir.StridedLayoutAttr.get(ir.ShapedType.get_dynamic_stride_or_offset(), strides)
+    pipeline = f'#iree_codegen.pass_pipeline<"{",".join(_PIPELINE)}">'
+    info = (
+        "#iree_codegen.compilation_info<lowering_config = #iree_cpu.lowering_config<distribution = [0]>, "
+        f"translation_info = #iree_codegen.translation_info<pipeline = {pipeline}>>"
+    )
+    marks = {"read_only": ir.UnitAttr.get(), "compilation_info": ir.Attribute.parse(info)}
+    results = [ir.MemRefType.get(kind.shape, kind.element_type, layout)]
+    return ir.Operation.create("bufferization.to_buffer", results, [tensor], marks).result
 
 
 def store(tile: ir.Value, target: ir.Value, offsets: Sequence[int | ir.Value]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
@@ -14,7 +14,7 @@ from dlas_mlir.codegen.target import CpuTarget
 from dlas_mlir.codegen.workload import Workload
 
 # The decision that a move changes.
-Kind = Literal["tile", "peel", "unroll", "distribute", "order", "reduce", "lanes"]
+Kind = Literal["tile", "peel", "unroll", "distribute", "order", "reduce", "lanes", "prefetch"]
 # In how many parts a loop is split, at most.
 _PARTS = 16
 
@@ -32,7 +32,8 @@ def moves(workload: Workload, schedule: Schedule, target: CpuTarget) -> Iterator
 
     `tile` takes the register tile of a regular schedule, or another number of iterations of one parallel loop, and
     `unroll` of one reduction; `peel` peels one parallel loop or stops to; `distribute` shares one or two parallel
-    loops out otherwise; `order` moves one parallel loop, `reduce` one reduction; `lanes` halves or doubles the vectors.
+    loops out otherwise; `order` moves one parallel loop, `reduce` one reduction; `lanes` halves or doubles the vectors;
+    `prefetch` fetches weights ahead or stops to.
     """
     backend = backends.backend_of(schedule)
     seen = {schedule}
@@ -41,6 +42,8 @@ def moves(workload: Workload, schedule: Schedule, target: CpuTarget) -> Iterator
             found = Schedule.of(workload, **{**_fields(schedule), **fields})
         except ScheduleError:
             continue
+        if kind != "prefetch" and backend.problem(workload, found, target) is not None:
+            found = replace(found, prefetch=False)  # what it was to fetch ahead may be gone
         if found not in seen and backend.problem(workload, found, target) is None:
             seen.add(found)
             yield Move(kind, found)
@@ -55,6 +58,7 @@ def _fields(schedule: Schedule) -> dict:
         "distribute": dict(schedule.distribute),
         "tile": dict(schedule.tile),
         "peel": schedule.peel,
+        "prefetch": schedule.prefetch,
     }
 
 
@@ -86,6 +90,7 @@ def _changes(
         yield "order", {"order": order}
     for order in _orders(schedule, reductions, of_reductions=True):
         yield "reduce", {"order": order}
+    yield "prefetch", {"prefetch": not schedule.prefetch}
     for lanes in (schedule.lanes // 2, schedule.lanes * 2):
         if 2 <= lanes <= target.lanes(32) and lanes <= workload.extents[schedule.vector]:
             yield "lanes", {"lanes": lanes, "tile": {**tile, schedule.vector: lanes}}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dlas_mlir.codegen import backends
 from dlas_mlir.codegen.schedule import Schedule, ScheduleError
@@ -79,7 +79,7 @@ def _fitted(source: Source, workload: Workload, target: CpuTarget, rule: Schedul
         and (loop != tile.vector or parts.get(loop, workload.extents[loop]) % tile.lanes == 0)
     ]
     try:
-        return Schedule.of(
+        found = Schedule.of(
             workload,
             kind=source.schedule.kind,
             vector=tile.vector,
@@ -91,6 +91,9 @@ def _fitted(source: Source, workload: Workload, target: CpuTarget, rule: Schedul
         )
     except ScheduleError:
         return None
+    # Whether fetching ahead pays depends on the weights' size, as the rule has it.
+    fetching = replace(found, prefetch=rule.prefetch)
+    return fetching if backends.backend_of(found).problem(workload, fetching, target) is None else found
 
 
 # Tiles.

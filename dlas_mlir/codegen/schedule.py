@@ -56,6 +56,7 @@ class _Written(msgspec.Struct, forbid_unknown_fields=True):
     distribute: dict[str, int] = {}
     tile: dict[str, int] = {}
     peel: tuple[str, ...] = ()
+    prefetch: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Schedule:
         non-zeros are in the order of the workload's reductions.
     peel: parallel loops whose first and last tile are code of their own, where that is less to compute: for a tile on
         a border of zeros, and for a last one of fewer iterations.
+    prefetch: whether the weights of the next block of results are fetched into the second-level cache meanwhile.
 
     A tile that does not divide its parallel loop is no obstacle: the last one is moved back to overlap the one before,
     if the loop is not peeled.
@@ -87,6 +89,7 @@ class Schedule:
     distribute: tuple[tuple[str, int], ...] = ()
     tile: tuple[tuple[str, int], ...] = ()
     peel: tuple[str, ...] = ()
+    prefetch: bool = False
 
     @staticmethod
     def of(
@@ -99,6 +102,7 @@ class Schedule:
         distribute: Mapping[str, int],
         tile: Mapping[str, int],
         peel: Sequence[str] = (),
+        prefetch: bool = False,
     ) -> Schedule:
         """The canonical schedule: what is a default is left out. Raises ScheduleError for one that does not fit."""
         extents = workload.extents
@@ -111,6 +115,7 @@ class Schedule:
             tuple((loop, distribute[loop]) for loop in workload.names if 0 < distribute.get(loop, 0) != extents[loop]),
             tuple((loop, tile[loop]) for loop in workload.names if tile.get(loop, 1) != 1),
             tuple(loop for loop in workload.names if loop in peel),
+            prefetch,
         )
         if (why := found.problem(workload)) is not None:
             raise ScheduleError(why)
@@ -134,6 +139,7 @@ class Schedule:
             "distribute": dict(self.distribute),
             "tile": dict(self.tile),
             **({"peel": list(self.peel)} if self.peel else {}),
+            **({"prefetch": True} if self.prefetch else {}),
         }
 
     def to_json(self) -> str:
@@ -165,6 +171,7 @@ class Schedule:
             or self._tile_problem(workload)
             or self._vector_problem(workload)
             or self._peel_problem(workload)
+            or self._prefetch_problem(workload)
         )
 
     def _order_problem(self, workload: Workload) -> str | None:
@@ -215,6 +222,11 @@ class Schedule:
                 return f"peel: `{loop}` is a reduction; only parallel loops can be peeled"
             if loop == self.vector and part % self.lanes:
                 return f"peel: {part} iterations of `{loop}` are no multiple of the {self.lanes} lanes"
+        return None
+
+    def _prefetch_problem(self, workload: Workload) -> str | None:
+        if self.prefetch and workload.sparsity is not None:
+            return "prefetch: sparse weights are not fetched ahead"
         return None
 
     def accumulators(self, workload: Workload) -> int:

@@ -126,6 +126,7 @@ class CpuCost:
     panel_miss: float = figure("what weights from the second-level cache add, for a tile of one pixel", minimum=0)
     weights_share: float = _share("share of the second-level cache that the weights of a tile may take")
     weights_miss: float = figure("what weights from beyond the second-level cache add", minimum=0)
+    prefetch_share: float = figure("weights of this many second-level caches, or more, are fetched ahead", minimum=0)
     resident_share: float = _share("share of the second-level cache for data that loops go over again and again")
     far_byte: float = figure("what a byte from beyond the second-level cache costs, in bytes from it", minimum=0)
     order_gain: float = _share("of the bytes that caches load, what another order of loops must save")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dlas_mlir.codegen.backend import Backend
-from dlas_mlir.codegen.cpu import cost, kernel, space
+from dlas_mlir.codegen.cpu import ahead, cost, kernel, space
 from dlas_mlir.codegen.cpu.naive import naive
 
 BACKEND = Backend(
@@ -16,4 +16,5 @@ BACKEND = Backend(
     cost=cost.cost,
     problem=lambda workload, schedule, target: space.Space(workload, target).problem(schedule),
     emit=kernel.emit,
+    nest=ahead.nest_of,
 )

@@ -24,6 +24,7 @@ from iree.compiler import ir
 
 from dlas_mlir.codegen import build
 from dlas_mlir.codegen.cpu.cascade import Cascade, added, is_long_sum
+from dlas_mlir.codegen.cpu.prefetch import Fetch, Prefetch
 from dlas_mlir.codegen.cpu.sums import Sums
 from dlas_mlir.codegen.frame import Workgroup, captured, emit_frame
 from dlas_mlir.codegen.loops import over_tiles
@@ -45,9 +46,11 @@ def emit(region: Region, nest: Nest) -> ir.Operation:
     def fill(workgroup: Workgroup, tiles: list[ir.Value]) -> list[ir.Value]:
         reader = Reader(workgroup.tensors, Vectors.full(nest.lane.dim, nest.lanes), nest.spans)
         stages = Stages(region, workgroup, reader)
+        ahead = Prefetch.of(region, nest, reader)
 
         def register_tile(place: Place, carried: list[ir.Value]) -> list[ir.Value]:
-            return _Kernel(nest, stages, points_of(region, nest, place), borders).register_tile(place, carried)
+            fetch = ahead.at(place) if ahead else None
+            return _Kernel(nest, stages, points_of(region, nest, place), borders, fetch).register_tile(place, carried)
 
         return over_tiles(nest.cache, workgroup.place, tiles, register_tile)
 
@@ -82,12 +85,14 @@ def offsets(axes: Sequence[Axis], loops: int) -> list[Point]:
 
 @dataclass(frozen=True)
 class _Kernel:
-    """Computes tiles of registers: a vector for each of `points`. Products with zeros of `borders` are left out."""
+    """Computes tiles of registers: a vector for each of `points`. Products with zeros of `borders` are left out. `fetch`
+    is done in each step of the sum."""
 
     nest: Nest
     stages: Stages
     points: list[Point]
     borders: tuple[Border, ...]
+    fetch: Fetch | None = None
 
     def register_tile(self, place: Place, tiles: list[ir.Value]) -> list[ir.Value]:
         reader, root = self.stages.reader, self.stages.region.root
@@ -141,4 +146,6 @@ class _Kernel:
             for i, value in zip(live, self.stages.evaluate(root, at, chosen, before, emitter), strict=True):
                 accumulators[i] = value
         reader.restore(outer)
+        if self.fetch:
+            self.fetch(here)
         return accumulators

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 
+from dlas_mlir.codegen.cpu.ahead import NOTHING, ahead_of
 from dlas_mlir.codegen.cpu.cost import sharing_cost, tile_cost
 from dlas_mlir.codegen.cpu.order import order
 from dlas_mlir.codegen.cpu.roles import Roles, element_bits, waste
+from dlas_mlir.codegen.nest import Nest
 from dlas_mlir.codegen.schedule import MAX_DISTRIBUTED, Schedule
 from dlas_mlir.codegen.target import CpuTarget
 from dlas_mlir.codegen.workload import Workload
@@ -55,7 +57,7 @@ def regular(workload: Workload, target: CpuTarget) -> Iterator[Schedule]:
 def _regular(roles: Roles, tile: dict[str, int], target: CpuTarget) -> Schedule:
     tile = {**tile, **_unrolled(roles, tile, target)}
     loops = order(roles, tile, target)
-    return Schedule.of(
+    found = Schedule.of(
         roles.workload,
         kind="cpu",
         vector=roles.vector,
@@ -65,6 +67,9 @@ def _regular(roles: Roles, tile: dict[str, int], target: CpuTarget) -> Schedule:
         tile=tile,
         peel=_peeled(roles, tile, target),
     )
+    # Smaller weights are there before the arithmetic is done, or still in the cache.
+    far = roles.weight_bytes >= target.cost.prefetch_share * target.l2_bytes
+    return replace(found, prefetch=far and ahead_of(Nest.of(roles.workload, found)) is not None)
 
 
 # Register tiles.
@@ -221,6 +226,8 @@ class Space:
         """Why a schedule is not legal here, or None: it does not fit, or its results do not fit in the registers."""
         if (why := schedule.problem(self.workload)) is not None:
             return why
+        if schedule.prefetch and ahead_of(Nest.of(self.workload, schedule)) is None:
+            return NOTHING
         work, most = schedule.accumulators(self.workload), self.accumulators
         return f"tile: {work} vectors of results; {most} registers can hold some" if work > most else None
 
@@ -281,7 +288,7 @@ class Space:
         rng.shuffle(parallel)
         rng.shuffle(reductions)
         parts = {loop: rng.choice(self.parts(loop, tile.get(loop, 1))) for loop in split}
-        return Schedule.of(
+        found = Schedule.of(
             self.workload,
             kind="cpu",
             vector=vector,
@@ -291,6 +298,8 @@ class Space:
             tile=tile,
             peel=[loop for loop in self.peels(vector, lanes, parts) if rng.random() < 0.5],
         )
+        fetching = replace(found, prefetch=rng.random() < 0.5)
+        return fetching if self.problem(fetching) is None else found
 
     def peels(self, vector: str, lanes: int, parts: dict[str, int]) -> list[str]:
         """The loops that can be peeled, where `parts` of them are in a workgroup."""

@@ -84,7 +84,13 @@ class Reader:
             return self._gather(access, position)
         return self._shuffled(access, position, lanes.offsets)
 
-    def _indices(self, access: Access, position: Position, extra: int = 0) -> list[ir.Value]:
+    def source(self, access: Access) -> ir.Value:
+        """The tensor that vectors of `access` are read from: one dimension for each of its indices."""
+        source, exprs = access.view.source, len(access.exprs)
+        return self._collapsed(source, exprs) if exprs < ir.RankedTensorType(source.type).rank else self.tensors[source]
+
+    def indices(self, access: Access, position: Position, extra: int = 0) -> list[ir.Value]:
+        """Where in it what belongs to `position` is, `extra` elements on."""
         last = len(access.exprs) - 1
         return [
             position.index(expr, access.view.offsets[i] + (extra if i == last else 0))
@@ -94,15 +100,13 @@ class Reader:
     def _scalar(self, access: Access, position: Position) -> ir.Value:
         if access.dot is not None:
             return build.lane(self._vector(access, position, 0, 1), 0)
-        return build.extract(self.tensors[access.view.source], self._indices(access, position))
+        return build.extract(self.tensors[access.view.source], self.indices(access, position))
 
     def _vector(self, access: Access, position: Position, extra: int, lanes: int) -> ir.Value:
         """`lanes` neighbours from `extra` lanes behind `position` on."""
-        source, width = self.tensors[access.view.source], access.dot.width if access.dot else 1
-        exprs = len(access.exprs)
-        if exprs < ir.RankedTensorType(source.type).rank:
-            source = self._collapsed(access.view.source, exprs)
-        vector = build.read_vector(source, self._indices(access, position, extra * width), lanes * width)
+        width = access.dot.width if access.dot else 1
+        indices = self.indices(access, position, extra * width)
+        vector = build.read_vector(self.source(access), indices, lanes * width)
         return vector if access.dot is None else dot.as_lanes(access.dot, vector, access.signed)
 
     def _collapsed(self, source: ir.Value, rank: int) -> ir.Value:
