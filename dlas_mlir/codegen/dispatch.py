@@ -13,9 +13,9 @@ from dlas_mlir.codegen import build
 _DYNAMIC = ir.ShapedType.get_dynamic_size()
 # What the body of a dispatch gets: the arguments for what is read, and for each result the one it is stored to.
 Body = Callable[[list[ir.Value], list[ir.Value]], None]
-# IREE's default CPU pipeline, as far as it does anything to our kernels, for those that name a buffer. The first pass is
-# none of it: arguments have a memory space there until tensors have become buffers, and a buffer named before has none,
-# so that it would be a copy.
+# IREE's default CPU pipeline, as far as it does anything to our kernels, for those that name a buffer. The first pass
+# is no part of that: arguments have a memory space there until tensors have become buffers, and a buffer that was named
+# before has none, so that it would be a copy.
 _PIPELINE = (
     "iree-codegen-erase-hal-descriptor-type-from-memref",
     "iree-eliminate-empty-tensors",
