@@ -1,8 +1,8 @@
 """Weights that are read next, on their way into the second-level cache while a kernel computes with others.
 
 The tiles of pixels within one block of output channels read the same panel of weights, which is in the second-level
-cache for all but the first of them. The panel of the next block comes from beyond: a share of it is asked for in each of
-the tiles, a line or more in every step of its sum, so that memory is busy as long as the arithmetic is.
+cache for all but the first of them. The panel of the next block comes from beyond: a share of it is asked for in each
+of the tiles, a line or more in every step of its sum, so that memory is busy as long as the arithmetic is.
 """
 
 from __future__ import annotations

@@ -85,8 +85,8 @@ def offsets(axes: Sequence[Axis], loops: int) -> list[Point]:
 
 @dataclass(frozen=True)
 class _Kernel:
-    """Computes tiles of registers: a vector for each of `points`. Products with zeros of `borders` are left out. `fetch`
-    is done in each step of the sum."""
+    """Computes tiles of registers: a vector for each of `points`. Products with zeros of `borders` are left out.
+    `fetch` is done in each step of the sum."""
 
     nest: Nest
     stages: Stages
