@@ -4,10 +4,11 @@
 
 // OPTION: error: `dlas.options`: 'implicit-gemm' has no option `block`; it has none
 
-// Both factors have channels last; the strides are in the map of the image.
+// Both factors have channels last; the strides are in the map of the image. Channels are no whole 16 bytes: zeros are.
 // CHECK-LABEL: func.func @strided
-// CHECK: linalg.pack %arg0 inner_dims_pos = [1] inner_tiles = [5] {{.*}} -> tensor<2x1x9x9x5xf16>
-// CHECK: linalg.transpose ins(%arg1 : tensor<6x5x3x3xf16>) outs({{.*}} : tensor<6x3x3x5xf16>) permutation = [0, 2, 3, 1]
+// CHECK: linalg.pack %arg0 padding_value{{.*}} inner_dims_pos = [1] inner_tiles = [8] into {{.*}} -> tensor<2x1x9x9x8xf16>
+// CHECK: linalg.pack %arg1 padding_value{{.*}} inner_dims_pos = [1] inner_tiles = [8] into {{.*}} -> tensor<6x1x3x3x8xf16>
+// CHECK: tensor.collapse_shape {{.*}} into tensor<6x3x3x8xf16>
 // CHECK: linalg.generic
 // CHECK-SAME: -> (d0, d1, d2 * 2 + d5, d3 * 2 + d6, d7)>
 // CHECK-SAME: -> (d4, d5, d6, d7)>
@@ -19,6 +20,16 @@ func.func @strided(%x: tensor<2x5x9x9xf16>, %w: tensor<6x5x3x3xf16>, %start: ten
   %y = linalg.conv_2d_nchw_fchw {dlas.primitive = "implicit-gemm", strides = dense<2> : tensor<2xi64>}
       ins(%x, %w : tensor<2x5x9x9xf16>, tensor<6x5x3x3xf16>) outs(%start : tensor<2x6x4x4xf32>) -> tensor<2x6x4x4xf32>
   return %y : tensor<2x6x4x4xf32>
+}
+
+// Whole 16 bytes are read as they are.
+// CHECK-LABEL: func.func @whole
+// CHECK: linalg.pack %arg0 inner_dims_pos = [1] inner_tiles = [16] into {{.*}} -> tensor<1x1x9x9x16xf16>
+// CHECK: linalg.transpose ins(%arg1 : tensor<6x16x3x3xf16>) outs({{.*}} : tensor<6x3x3x16xf16>) permutation = [0, 2, 3, 1]
+func.func @whole(%x: tensor<1x16x9x9xf16>, %w: tensor<6x16x3x3xf16>, %start: tensor<1x6x7x7xf32>) -> tensor<1x6x7x7xf32> {
+  %y = linalg.conv_2d_nchw_fchw {dlas.primitive = "implicit-gemm"}
+      ins(%x, %w : tensor<1x16x9x9xf16>, tensor<6x16x3x3xf16>) outs(%start : tensor<1x6x7x7xf32>) -> tensor<1x6x7x7xf32>
+  return %y : tensor<1x6x7x7xf32>
 }
 
 // A linear layer is a product as it is.
