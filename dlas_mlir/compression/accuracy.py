@@ -15,6 +15,7 @@ from dlas_mlir import models
 from dlas_mlir.compiler.artifact import Artifact
 from dlas_mlir.compiler.driver import compile_model
 from dlas_mlir.datasets.dataset import Dataset, Split
+from dlas_mlir.datasets.predictions import predictions
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.stats import wilson
 from dlas_mlir.models.architecture import quantization_of
@@ -22,10 +23,6 @@ from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import resolve
 
 Progress = Callable[[str], None]
-
-_BATCH = 64
-# The prediction where the outputs are no numbers: it is no class, and so never right.
-NO_CLASS = -1
 
 
 @dataclass(frozen=True)
@@ -137,16 +134,7 @@ def module_accuracy(model: nn.Module, dataset: Dataset) -> Accuracy:
 def _predictions(
     run: Callable[[np.ndarray], np.ndarray], dataset: Dataset, split: Split, title: str, progress: Progress
 ) -> np.ndarray:
-    """The classes that `run`, from inputs [n, c, h, w] to scores [n, classes], gives to the images."""
-    found = []
-    for inputs, _ in split.batches(_BATCH):
-        scores = run(inputs)
-        if scores.shape != (len(inputs), len(dataset.classes)):
-            shape = "x".join(map(str, (1, *scores.shape[1:])))
-            raise DlasError(f"{title} returns {shape} for an image; {dataset.name} has {len(dataset.classes)} classes")
-        found.append(np.where(np.isfinite(scores).all(1), scores.argmax(1), NO_CLASS))
-        progress(f"{title}: {sum(map(len, found))} of {len(split)} images")
-    return np.concatenate(found)
+    return predictions(run, split, len(dataset.classes), title=title, dataset=dataset.name, progress=progress)
 
 
 def _accuracy(found: np.ndarray, split: Split) -> Accuracy:

@@ -93,10 +93,10 @@ class Worker:
         arrays = self._exchange.take()
         return [arrays[key] for key in sorted_keys(arrays, "output_")]
 
-    def run_each(self, batch: np.ndarray) -> np.ndarray:
-        """The first output for each entry [1, ...] of `batch` [n, ...], of an artifact with one input; joined."""
+    def run_each(self, batch: np.ndarray, size: int = 1) -> np.ndarray:
+        """The first output for the entries [size, ...] of `batch` [n, ...], of an artifact with one input; joined."""
         self._exchange.put({"batch": batch})
-        self._request("run_each")
+        self._request("run_each", size=size)
         return self._exchange.take()["batch"]
 
     def close(self) -> None:

@@ -80,10 +80,12 @@ class _Server:
             self.exchange.put({f"output_{i}": array for i, array in enumerate(arrays)})
         return {}
 
-    def run_each(self) -> dict:
-        """Call with each entry of `batch` as a batch of one; put the first results, joined."""
-        results = [self.session(entry[None])[0] for entry in self.exchange.take()["batch"]]
-        self.exchange.put({"batch": np.concatenate(results)})
+    def run_each(self, size: int) -> dict:
+        """Call with `size` entries of `batch` at a time, the last ones filled up; put the first results, joined."""
+        entries = self.exchange.take()["batch"]
+        filled = np.concatenate([entries, np.repeat(entries[-1:], -len(entries) % size, 0)])
+        results = [self.session(filled[start : start + size])[0] for start in range(0, len(filled), size)]
+        self.exchange.put({"batch": np.concatenate(results)[: len(entries)]})
         return {}
 
 

@@ -62,5 +62,6 @@ METRICS = {
     "parameters": "weights of the model",
     "macs": "multiply-accumulates of a call, zeros included",
     "effective_macs": "multiply-accumulates of weights that are not zero",
+    "expected_speedup": "what the arithmetic lets expect over the uncompressed model in f32",
     "compile_seconds": "seconds that the passes and iree-compile took",
 }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
+
+import msgspec
 
 from dlas_mlir.study.axes import NAMES, Level
 
@@ -35,14 +36,17 @@ StepKind = Literal["train", "compress", "import", "lower", "tune", "compile", "v
 STEP_KINDS: tuple[str, ...] = get_args(StepKind)
 
 
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
 def canonical(value: Any) -> str:
-    """The one text of a value of JSON."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """The one text of a value of JSON: keys in order, no white space."""
+    return _encoder.encode(value).decode()
 
 
 def digest(value: Any) -> str:
     """The hex SHA-256 of a value of JSON."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()
+    return hashlib.sha256(_encoder.encode(value)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +100,15 @@ class Step:
     """Something that is done once for all points that need it.
 
     `inputs` are the keys of the steps whose results it takes, by role. `parameters` are values of JSON. `salt` is what
-    else decides the result: versions, hashes of sources. All of it makes the key.
+    else decides the result: versions, hashes of sources. All of it makes the key. `subject` is the model that it works
+    on, for those who read along.
     """
 
     kind: StepKind
     parameters: Mapping[str, Any]
     inputs: Mapping[str, str] = field(default_factory=dict)
     salt: str = ""
+    subject: str = field(default="", compare=False)
     key: str = field(init=False, default="")
 
     def __post_init__(self) -> None:

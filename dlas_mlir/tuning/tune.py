@@ -25,6 +25,7 @@ def tune(
     db: Path | str | None = None,
     inputs: tuple[str, ...] | None = None,
     weights: Path | str | None = None,
+    batch: int | None = None,
     transfer: Transfer | None = None,
     say: Say = lambda _: None,
 ) -> Report:
@@ -37,7 +38,9 @@ def tune(
     """
     with (
         open_trials(Path(db) if db is not None else tuned.database()) as trials,
-        Tuner(model, preset, threads, settings or Settings(), trials, say, inputs=inputs, weights=weights) as tuner,
+        Tuner(
+            model, preset, threads, settings or Settings(), trials, say, inputs=inputs, weights=weights, batch=batch
+        ) as tuner,
     ):
         interrupted = False
         bring = _bringing(transfer, tuner) if transfer is not None else lambda: None

@@ -1,0 +1,59 @@
+"""Which executor runs a study: this machine, and workers for the devices that they have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from dlas_mlir.errors import DlasError
+from dlas_mlir.study.executor import Done, Executor, Job
+from dlas_mlir.study.local import LocalExecutor
+from dlas_mlir.study.spec import Spec
+
+Say = Callable[[str], None]
+# Makes the executor of the devices that workers offer; None where a run was given no scheduler.
+Remote = Callable[[Collection[str], Say], Executor]
+
+
+def executor_for(spec: Spec, lanes: int, detail: Say, remote: Remote | None = None) -> Callable[[Say], Executor]:
+    """What makes the executor of a run; `detail` is told what single steps do. Raises DlasError at once for devices
+    that need workers, without `remote`."""
+    away = tuple(name for name, device in spec.devices.items() if device.kind == "worker")
+    if away and remote is None:
+        raise DlasError(
+            f"{spec.path}: nobody offers {', '.join(away)}: such devices are those of workers, and the run needs "
+            "--scheduler URL to find them (docs/distributed.md)"
+        )
+
+    def make(say: Say) -> Executor:
+        local = LocalExecutor(lanes, detail)
+        if not away or remote is None:
+            return local
+        try:
+            return Routed(local, remote(away, say), away)
+        except BaseException:
+            local.close()
+            raise
+
+    return make
+
+
+class Routed:
+    """Jobs for some devices go to one executor, all others to another. Implements `executor.Executor`."""
+
+    def __init__(self, here: Executor, there: Executor, devices: Collection[str]) -> None:
+        self._here, self._there, self._devices = here, there, frozenset(devices)
+
+    def submit(self, job: Job) -> None:
+        """Pass a job on."""
+        (self._there if job.device in self._devices else self._here).submit(job)
+
+    def wait(self, seconds: float) -> list[Done]:
+        """What has ended anywhere."""
+        return [*self._here.wait(seconds / 2), *self._there.wait(seconds / 2)]
+
+    def close(self) -> None:
+        """End both."""
+        try:
+            self._there.close()
+        finally:
+            self._here.close()

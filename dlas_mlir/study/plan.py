@@ -1,0 +1,143 @@
+"""The plan of a study: its points, which of them make sense, and the blocks that they are measured in."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from dlas_mlir.errors import DlasError
+from dlas_mlir.study.applicable import Applicable
+from dlas_mlir.study.axes import NAMES
+from dlas_mlir.study.chain import Chain, Chains, Salts
+from dlas_mlir.study.spec import Spec
+from dlas_mlir.study.values import STEP_KINDS, Block, Point
+
+# What a grid may have at most: a plan holds all its points.
+MOST_POINTS = 2_000_000
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Why a point is not measured: `excluded` or `not-applicable`, and the reason."""
+
+    state: str
+    reason: str
+
+
+@dataclass
+class Plan:
+    """The points of a study in the order of its axes, and what is known of each before anything runs."""
+
+    spec: Spec
+    applicable: Applicable
+    chains: Chains
+    points: list[Point]
+    ids: list[str]
+    verdicts: dict[str, Verdict]
+    _chains: dict[str, Chain] = field(default_factory=dict)
+
+    @staticmethod
+    def of(spec: Spec, salts: Salts | None = None) -> Plan:
+        """The plan of a whole grid; for a search it has no points yet. Raises DlasError for more than can be held."""
+        applicable = Applicable(spec)
+        plan = Plan(spec, applicable, Chains(spec, applicable, salts), [], [], {})
+        if spec.search == "grid":
+            if spec.size > MOST_POINTS:
+                raise DlasError(
+                    f"{spec.path}: the grid has {spec.size:,} points, more than {MOST_POINTS:,}: leave levels out, or "
+                    'draw from it (study.search = "random", study.trials = N)'
+                )
+            plan.add(Point(*levels) for levels in itertools.product(*(spec.axes[name] for name in NAMES)))  # pyright: ignore[reportArgumentType]
+        return plan
+
+    def add(self, points: Iterable[Point]) -> list[str]:
+        """Take points in; the ids of those that are new."""
+        known, new = set(self.ids), []
+        for point in points:
+            name = point.id
+            if name in known:
+                continue
+            known.add(name)
+            self.points.append(point)
+            self.ids.append(name)
+            new.append(name)
+            if (verdict := self.judge(point)) is not None:
+                self.verdicts[name] = verdict
+        self.__dict__.pop("by_id", None)
+        return new
+
+    def judge(self, point: Point) -> Verdict | None:
+        """Why a point is not measured, None for one that is."""
+        columns = point.as_dict() if self.spec.excludes else {}
+        for exclude in self.spec.excludes:
+            if exclude.when.test(columns):
+                return Verdict("excluded", exclude.reason)
+        reason = self.applicable.reason(point)
+        return None if reason is None else Verdict("not-applicable", reason)
+
+    @cached_property
+    def by_id(self) -> dict[str, Point]:
+        """Points by their ids."""
+        return dict(zip(self.ids, self.points, strict=True))
+
+    def chain(self, name: str) -> Chain:
+        """The steps of a point, by its id."""
+        if name not in self._chains:
+            self._chains[name] = self.chains.of(self.by_id[name])
+        return self._chains[name]
+
+    @property
+    def wanted(self) -> list[str]:
+        """The ids of all that are to be measured."""
+        return [name for name in self.ids if name not in self.verdicts]
+
+    def blocks(self, todo: Sequence[str]) -> Iterator[tuple[str, ...]]:
+        """The ids of points that take turns with each other, so that every point of `todo` is in one block.
+
+        Points that differ only on the compared axes go together, with the first that makes sense of them all (it may
+        have been measured before) at the head of each block.
+        """
+        compare = set(self.spec.measurement.compare)
+        places = [place for place, name in enumerate(NAMES) if name not in compare]
+        groups: dict[tuple, list[str]] = {}
+        for name in todo:
+            levels = self.by_id[name].levels
+            groups.setdefault(tuple(levels[place] for place in places), []).append(name)
+        heads = self._heads(places, groups.keys())
+        for context, members in groups.items():
+            head = heads.get(context, members[0])
+            others = [name for name in members if name != head]
+            size = self.spec.measurement.members - 1
+            for start in range(0, max(len(others), 1), size):
+                yield (head, *others[start : start + size])
+
+    def _heads(self, places: Sequence[int], contexts: Iterable[tuple]) -> dict[tuple, str]:
+        """The first point of each context that makes sense."""
+        wanted, found = set(contexts), {}
+        for name, point in zip(self.ids, self.points, strict=True):
+            levels = point.levels
+            context = tuple(levels[place] for place in places)
+            if context in wanted and context not in found and name not in self.verdicts:
+                found[context] = name
+        return found
+
+    def block(self, members: Sequence[str]) -> Block:
+        """The block of these points."""
+        device = self.by_id[members[0]].device
+        return Block(device, tuple(members), tuple(self.chain(name).measure.key for name in members))
+
+    def steps(self, todo: Iterable[str], done: Callable[[str], bool] = lambda key: False) -> dict[tuple[str, str], int]:
+        """How many steps are to be done for these points, by kind and model, each that is shared once."""
+        seen: set[str] = set()
+        counts: Counter[tuple[str, str]] = Counter()
+        for name in todo:
+            chain = self.chain(name)
+            for step in (*chain.work, chain.measure):
+                if step.key not in seen and not done(step.key):
+                    seen.add(step.key)
+                    counts[step.kind, step.subject] += 1
+        order = {kind: place for place, kind in enumerate(STEP_KINDS)}
+        return dict(sorted(counts.items(), key=lambda item: (order[item[0][0]], item[0][1])))
