@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from dlas_mlir.codegen.digest import kernel_digest
 from dlas_mlir.codegen.schedule import Schedule
+from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.gate import measuring
 from dlas_mlir.measure.stats import Comparison
 from dlas_mlir.measure.trials import Winner
@@ -41,9 +42,9 @@ def conclude(tuner: Tuner, interrupted: bool = False) -> Report:
             f"the machine is too noisy to decide: the rule's own times differ by {100 * noise:.0f} % from round to "
             "round; the rule's schedules stay"
         )
-    if network.verdict == "slower" or network.ratio > 1:
-        won, note = {}, "the whole network is no faster with the schedules that won alone, so the rule's stay"
-        network = Comparison(1.0, 1.0, 1.0, network.band)
+    if network is None or network.verdict == "slower" or network.ratio > 1:
+        won, note = {}, note or "the whole network is no faster with the schedules that won alone, so the rule's stay"
+        network = Comparison(1.0, 1.0, 1.0, network.band if network else 0.0)
     for key, task in tuner.tasks.items():
         _win(tuner, task, won.get(key))
     return _reported(tuner, won, verdicts, network, interrupted, note)
@@ -73,14 +74,18 @@ def _is_right(tuner: Tuner, build: Build) -> bool:
     return True
 
 
-def _network(tuner: Tuner, final: Final, won: Mapping[str, Verdict]) -> tuple[Comparison, str]:
+def _network(tuner: Tuner, final: Final, won: Mapping[str, Verdict]) -> tuple[Comparison | None, str]:
+    """The whole network with what won, over that with the rule's schedules; None where it fails, and why."""
     if not won:
         return Comparison(1.0, 1.0, 1.0, 0.0), "nothing is faster than the rule's schedules"
     tuner.say("compile the network with what won")
-    build = tuner.builder.build({key: verdict.schedule for key, verdict in won.items()})
-    tuner.builder.check(build, tuner.expected, tuner.run_timeout)
-    with measuring():
-        return final.network(build, tuner.baseline, tuner.expected), ""
+    try:
+        build = tuner.builder.build({key: verdict.schedule for key, verdict in won.items()})
+        tuner.builder.check(build, tuner.expected, tuner.run_timeout)
+        with measuring():
+            return final.network(build, tuner.baseline, tuner.expected), ""
+    except DlasError as error:
+        return None, f"the network fails with the schedules that won alone, so the rule's stay: {error}"
 
 
 def _win(tuner: Tuner, task: Task, verdict: Verdict | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,15 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from dlas_mlir.codegen.schedule import Schedule
+from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.gate import measuring
 from dlas_mlir.measure.rounds import Protocol, Rounds
-from dlas_mlir.measure.stats import Comparison, compare
+from dlas_mlir.measure.stats import Comparison
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.tuning.build import Build, Builder, BuildError
+from dlas_mlir.tuning.paired import compared, paired
 from dlas_mlir.tuning.timing import typical
 
 Say = Callable[[str], None]
-_RESAMPLES = 1000
 # No gain of a kernel below this is called one, however quiet the machine.
 _LEAST_GAIN = 0.01
 RULE, AGAIN = "rule", "rule again"
@@ -83,7 +83,9 @@ class Final:
             protocol = Protocol(rounds=2 * self.rounds, starts=2, max_rounds=4 * self.rounds)
             rounds = Rounds({"tuned": one, "rule": other}, protocol, lambda text: self.say(f"time the network, {text}"))
             rounds.run()
-        return compare(rounds.turns["tuned"], rounds.turns["rule"], noise=rounds.noise)
+        if rounds.errors:
+            raise DlasError("; ".join(f"{name}: {why}" for name, why in rounds.errors.items()))
+        return compared(rounds.turns["tuned"], rounds.turns["rule"], rounds.noise)
 
 
 def _verdict(
@@ -100,9 +102,5 @@ def _verdict(
             pairs.append((one[key] / statistics.mean((base[key], other[key])), base[key] / other[key]))
     if len(pairs) < 2:
         return None
-    ratios = [ratio for ratio, _ in pairs]
-    source = random.Random(0)
-    drawn = sorted(statistics.median(source.choices(ratios, k=len(ratios))) for _ in range(_RESAMPLES))
-    low, high = drawn[int(0.025 * _RESAMPLES)], drawn[int(0.975 * _RESAMPLES) - 1]
     noise = abs(statistics.median(ratio for _, ratio in pairs) - 1)
-    return Verdict(schedule, statistics.median(ratios), low, high, noise)
+    return Verdict(schedule, *paired([ratio for ratio, _ in pairs]), noise)

@@ -20,12 +20,13 @@ from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.choices import Choice, Choices
 from dlas_mlir.measure.gate import measuring
 from dlas_mlir.measure.rounds import Protocol, Rounds
-from dlas_mlir.measure.stats import Comparison, Timing, compare
+from dlas_mlir.measure.stats import Comparison, Timing
 from dlas_mlir.process import LIMIT
 from dlas_mlir.runtime.devices import resolve, usable_cpus
 from dlas_mlir.runtime.profile import profile_dispatches
 from dlas_mlir.tuning.assignments import RULE, Build, Builder
 from dlas_mlir.tuning.layer_costs import LayerCosts, Primitives
+from dlas_mlir.tuning.paired import compared
 from dlas_mlir.tuning.primitives_report import LayerChoice, PrimitivesReport, TimedChoice, reason
 from dlas_mlir.tuning.timing import typical
 from dlas_mlir.tuning.tuner import Say
@@ -33,6 +34,8 @@ from dlas_mlir.tuning.tuner import Say
 _SECONDS = 0.4
 _CALLS = (3, 50)
 _ROUNDS = 2
+# The turns of each end to end.
+_TURNS = 8
 # Assignments that are built: those that are expected to be the best, until what was measured of them names no others.
 _BEST = 3
 _REFINEMENTS = 2
@@ -92,6 +95,7 @@ class _Chooser:
         self.costs = LayerCosts(self.graph)
         device = resolve(self.preset.device, threads)
         self.builder = Builder(self.imported, self.preset, device, folder, timeout, say)
+        self.rule_ns = 0.0
         self.predicted: dict[str, float] = {}
         self.jobs = jobs or max(1, len(usable_cpus()))
 
@@ -100,8 +104,8 @@ class _Chooser:
         rule = {layer.name: layer.rule for layer in self.graph.layers}
         base = self.builder.rule(rule)
         singles = self.builder.build_all(families(self.graph), "single", self.jobs)
-        self._profile([base, *singles])
-        self._refine()
+        self._profile(base, singles)
+        self._refine(base)
         timed, comparisons, noise = self._timed(base)
         chosen = best(timed, comparisons)
         ratio = comparisons[chosen.name].ratio if chosen is not base else 1.0
@@ -118,21 +122,27 @@ class _Chooser:
             )
         return self._reported(base, chosen, ratio, timed, comparisons, noise)
 
-    def _profile(self, builds: list[Build]) -> None:
-        """Learn what layers cost in these builds, which take turns."""
+    def _profile(self, base: Build, builds: Sequence[Build]) -> None:
+        """Learn what layers cost in these builds, which take turns with the recipe's own: that says how fast the machine
+        is in a round, and all times are as if it were as fast as in the first one."""
         calls = max(_CALLS[0], min(_CALLS[1], int(_SECONDS / self.builder.call_s)))
-        taken: dict[str, dict[str, list[float]]] = {build.name: defaultdict(list) for build in builds}
-        self.say(f"time the layers in {len(builds)} builds, as soon as the machine is free")
+        every = [base, *builds]
+        taken: dict[str, dict[str, list[float]]] = {build.name: defaultdict(list) for build in every}
+        self.say(f"time the layers in {len(every)} builds, as soon as the machine is free")
         with measuring():
             for number in range(_ROUNDS):
-                self.say(f"time the layers in {len(builds)} builds, round {number + 1} of {_ROUNDS}")
+                self.say(f"time the layers in {len(every)} builds, round {number + 1} of {_ROUNDS}")
+                times = {}
                 # Each round starts with another: none always follows the same neighbour.
-                for build in builds[number % len(builds) :] + builds[: number % len(builds)]:
-                    if build.name in self.builder.failures:
-                        continue
-                    for layer, ns in self._layer_times(build, calls).items():
-                        taken[build.name][layer].append(ns)
-        for build in builds:
+                for build in every[number % len(every) :] + every[: number % len(every)]:
+                    if build.name not in self.builder.failures:
+                        times[build.name] = self._layer_times(build, calls)
+                now = sum(times[base.name].values())
+                self.rule_ns = self.rule_ns or now
+                for name, layers in times.items():
+                    for layer, ns in layers.items():
+                        taken[name][layer].append(ns * self.rule_ns / now)
+        for build in every:
             if build.name not in self.builder.failures:
                 self.costs.observe(build.primitives, {name: min(ns) for name, ns in taken[build.name].items()})
 
@@ -157,16 +167,17 @@ class _Chooser:
             found[layer] += typical(one.ns) + beside
         return found
 
-    def _refine(self) -> None:
+    def _refine(self, base: Build) -> None:
         """Build the best assignments; what is learned from them may name others."""
         for _ in range(_REFINEMENTS):
             wanted = {f"choice {n}": one for n, one in enumerate(self.costs.solve(_BEST), self.builder.count + 1)}
             # Before they are built: what is learned from them would make it look better than it is.
-            self.predicted |= {name: self.costs.predict(one) for name, one in wanted.items()}
+            own = self.costs.predict(base.primitives)
+            self.predicted |= {name: self.costs.predict(one) / own for name, one in wanted.items()}
             made = self.builder.build_all(wanted, "mixed", self.jobs)
             if not made:
                 break
-            self._profile(made)
+            self._profile(base, made)
 
     def _timed(self, base: Build) -> tuple[dict[str, _Timed], dict[str, Comparison], float]:
         """Calls end to end, in turns: the recipe's own primitives, each single one, and the best mixed ones;
@@ -176,14 +187,15 @@ class _Chooser:
         builds = [base, *mixed, *(build for build in ranked if build.kind == "single")]
         with ExitStack() as stack, measuring():
             workers = {build.name: stack.enter_context(self.builder.worker(build)) for build in builds}
-            protocol = Protocol(rounds=6, starts=2, max_rounds=12)
+            # As many of each: what is compared is compared round by round.
+            protocol = Protocol(rounds=_TURNS, starts=2, max_rounds=_TURNS)
             rounds = Rounds(workers, protocol, lambda text: self.say(f"time the networks, {text}")).run()
         turns = {name: found for name, found in rounds.turns.items() if name not in rounds.errors}
         self.builder.failures |= rounds.errors
         if RULE not in turns:
             raise DlasError(f"{self.model}: {rounds.errors[RULE]}")
         times = {b.name: _Timed(b, Timing.of(turns[b.name]).median_ms) for b in builds if b.name in turns}
-        found = {name: compare(turns[name], turns[RULE], noise=rounds.noise) for name in times if name != RULE}
+        found = {name: compared(turns[name], turns[RULE], rounds.noise) for name in times if name != RULE}
         return times, found, rounds.noise or 0.0
 
     def _reported(
@@ -195,15 +207,15 @@ class _Chooser:
         comparisons: Mapping[str, Comparison],
         noise: float,
     ) -> PrimitivesReport:
-        # The machine may have become slower or faster since: so has the recipe's own.
-        now = timed[RULE].ms / self.costs.predict(base.primitives)
+        # As parts of the recipe's own: the machine may have become slower or faster since.
+        own = self.costs.predict(base.primitives)
         same = Comparison(1.0, 1.0, 1.0, 0.0)
         lines = []
         for name, one in sorted(timed.items(), key=lambda item: item[1].ms):
             found = comparisons.get(name, same)
-            predicted = now * self.predicted.get(name, self.costs.predict(one.build.primitives))
+            part = self.predicted.get(name, self.costs.predict(one.build.primitives) / own)
             interval = (found.ratio, found.low, found.high, found.verdict)
-            lines.append(TimedChoice(name, one.build.kind, predicted, one.ms, *interval))
+            lines.append(TimedChoice(name, one.build.kind, part * timed[RULE].ms, one.ms, *interval))
         return PrimitivesReport(
             model=self.model,
             preset=self.preset.name,

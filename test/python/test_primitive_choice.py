@@ -19,8 +19,10 @@ from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.choices import Choice, Choices
 from dlas_mlir.measure.stats import Comparison
 from dlas_mlir.measure.trials import Trials
+from dlas_mlir.measure.turn import Turn
 from dlas_mlir.tuning.assignments import RULE, Build, Builder
 from dlas_mlir.tuning.layer_costs import LayerCosts
+from dlas_mlir.tuning.paired import compared
 from dlas_mlir.tuning.primitives import _Chooser, _Timed, best, families
 from dlas_mlir.tuning.primitives_report import reason
 
@@ -122,6 +124,15 @@ def test_single_primitives_count_too(tmp_path):
     assert kept(chance, chance) == RULE
 
 
+def test_what_slows_a_whole_round_decides_nothing():
+    """A machine that becomes half as fast meanwhile, for all alike: one is 5 % faster in each round."""
+    rule = [Turn(ns=(ns, ns)) for ns in (1000, 1010, 2000, 2020, 990, 2010, 1000, 1500)]
+    fast = [Turn(ns=(round(0.95 * turn.ns[0]),) * 2) for turn in rule]
+    found = compared(fast, rule, 0.01)
+    assert 0.949 < found.low <= found.ratio <= found.high < 0.951
+    assert found.verdict == "faster"
+
+
 def test_why_a_layer_is_done_so():
     costs = {"a": 10.0, "b": 5.0, "c": 5.02}
     assert reason(costs, "a", "b") == "5.0 us less than the recipe's"
@@ -187,8 +198,8 @@ def test_the_fastest_assignment_is_kept_and_reported(tmp_path, monkeypatch, caps
             return DlasError("iree-compile was killed by SIGSEGV")
         return Build(name, kind, primitives, tmp_path / "none", ())
 
-    def profile(self, builds):
-        for one in builds:
+    def profile(self, base, builds):
+        for one in (base, *builds):
             self.costs.observe(one.primitives, _made_up(self, one.primitives))
 
     def timed(self, base):

@@ -7,6 +7,7 @@ import json
 import math
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from test_workloads import PINNED, cpu, layer, rule, target_of, workload_of
@@ -23,7 +24,9 @@ from dlas_mlir.compiler.network import network_of
 from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.trials import Trials, Winner
+from dlas_mlir.tuning import conclude
 from dlas_mlir.tuning.build import Builder, BuildError
+from dlas_mlir.tuning.final import Verdict
 from dlas_mlir.tuning.search import Experience, Search
 from dlas_mlir.tuning.task import Settings
 from dlas_mlir.tuning.tune import tune
@@ -236,6 +239,17 @@ def test_a_data_base_that_is_none(tmp_path):
         tune(MODEL, db=tmp_path / "t.db")
     with pytest.raises(DlasError, match=r"there is no data base .*; `dlas tune --db"):
         compile_model(MODEL, "host/auto:tuned")
+
+
+def test_a_network_that_fails_with_what_won_keeps_the_rule(tmp_path):
+    def build(assignment):
+        raise BuildError("compile-error", "iree-compile was killed by SIGSEGV")
+
+    start = rule(layer("resnet18 3x3 128->128 @28"), cpu("x86-64-avx512"))
+    tuner = SimpleNamespace(say=lambda _: None, builder=SimpleNamespace(build=build))
+    network, note = conclude._network(tuner, SimpleNamespace(), {"key": Verdict(start, 0.9, 0.8, 0.95, 0.01)})
+    assert network is None
+    assert "the rule's stay: iree-compile was killed by SIGSEGV" in note
 
 
 def test_moves_that_wait_for_their_times_are_of_all_kinds():
