@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,13 @@ from rich.console import Console
 from benchmarks import transfer_report as results
 from benchmarks.common import ROOT
 from benchmarks.report import environment, write_text
+from dlas_mlir.codegen import backends
 from dlas_mlir.codegen.schedule import Schedule
 from dlas_mlir.codegen.target import CpuTarget
 from dlas_mlir.errors import DlasError
 from dlas_mlir.tuning import transfer
+from dlas_mlir.tuning.conclude import LONGER, final_builds
+from dlas_mlir.tuning.final import AGAIN, RULE, Final
 from dlas_mlir.tuning.task import Settings, Task
 from dlas_mlir.tuning.transfer import Foreign, Method, Transfer, TransferSearch
 from dlas_mlir.tuning.tune import open_trials, tune
@@ -81,6 +84,9 @@ def main() -> int:
     add("--preset", default="host/auto", help="default: %(default)s")
     add("--threads", nargs="+", type=int, default=[1], help="default: 1")
     add("--trials", type=int, default=64, help="schedules of each layer in a full search (default: %(default)s)")
+    add("--lot", type=int, default=0, help="builds that are timed at a time (default: as many as compile at a time)")
+    add("--jobs", type=int, default=0, help="compilers at a time (default: CPUs)")
+    add("--rounds", type=int, default=6, help="of the last comparison (default: %(default)s)")
     add("--starts", nargs="+", choices=STARTS, default=list(STARTS), help="default: %(default)s")
     add("--folder", type=Path, default=Path("results/transfer"), help="data bases (default: %(default)s)")
     add("--output", type=Path, default=Path("results/transfer.json"), help="default: %(default)s")
@@ -109,34 +115,52 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> None:
         for start in options.starts:
             for model in options.models:
                 case = Case(options.folder, model, threads, start)
-                rows.append(results.row(search(case, options, say), brought(case, options, say)))
-                document = {"environment": environment(), "trials": options.trials, "rows": rows}
+                full = search(case, options, say)
+                rows.append(results.row(full, brought(case, full, options, say)))
+                document = {
+                    "environment": environment(),
+                    "trials": options.trials,
+                    "rounds": options.rounds,
+                    "rows": rows,
+                }
                 write_text(options.output, json.dumps(document, indent=1) + "\n")
                 results.write(document, options.docs, say)
 
 
 def search(case: Case, options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
-    """The full search: shares of the kernels, and the ratios of all trials of each in order."""
+    """The full search: shares of the kernels, the ratios of all trials of each in order, and the best schedules."""
     done, file = case.file("full", "json"), case.file("full", "db")
     if not done.is_file():
-        settings = Settings(trials=options.trials, seed=case.seed, resume=True)
+        settings = _settings(options, trials=options.trials, seed=case.seed, resume=True)
         report = tune(case.model, options.preset, threads=case.threads, settings=settings, db=file, say=say)
         if report.interrupted:
             raise DlasError(f"{case.model}: stopped; the same command goes on")
         write_text(done, json.dumps(report.to_plain(), indent=1) + "\n")
     report = json.loads(done.read_text())
     tried: dict[str, list[float | None]] = {kernel["workload"]: [] for kernel in report["kernels"]}
+    best: dict[str, tuple[float, dict[str, Any]]] = {}
     with open_trials(file) as trials:
         for trial in trials.trials():
-            if trial.place.workload in tried:
-                tried[trial.place.workload].append(trial.ratio if trial.status == "ok" else None)
+            key = trial.place.workload
+            if key not in tried:
+                continue
+            tried[key].append(trial.ratio if trial.status == "ok" else None)
+            if trial.status == "ok" and trial.ratio is not None and trial.ratio < best.get(key, (_ALL, {}))[0]:
+                best[key] = (trial.ratio, trial.schedule)
     shares = {kernel["workload"]: kernel["share"] for kernel in report["kernels"]}
     network = None if report["note"] else report["ratio"]
-    return {"shares": shares, "tried": tried, "network": network, "seconds": report["seconds"]}
+    return {"shares": shares, "tried": tried, "best": best, "network": network, "seconds": report["seconds"]}
 
 
-def brought(case: Case, options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
-    """What each way to transfer comes to, over all of them measured at once."""
+def _settings(options: argparse.Namespace, **given: Any) -> Settings:
+    return Settings(lot=options.lot, jobs=options.jobs, rounds=options.rounds, **given)
+
+
+def brought(
+    case: Case, full: Mapping[str, Any], options: argparse.Namespace, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """What each way to transfer comes to, over all of them measured at once; what they and the `full` search choose
+    takes turns with the rule's schedules in the end."""
     done = case.file("transfer", "json")
     if not done.is_file():
         sources = tuple(
@@ -144,7 +168,7 @@ def brought(case: Case, options: argparse.Namespace, say: Callable[[str], None])
             for model in options.models
             if model != case.model
         )
-        settings = Settings(trials=_ALL, seed=case.seed)
+        settings = _settings(options, trials=_ALL, seed=case.seed)
         with (
             open_trials(case.file("transfer", "db")) as trials,
             Tuner(case.model, options.preset, case.threads, settings, trials, say) as tuner,
@@ -152,7 +176,7 @@ def brought(case: Case, options: argparse.Namespace, say: Callable[[str], None])
             foreign = transfer.foreign_schedules(Transfer(sources=sources), case.model, tuner.preset, trials)
             ways: list[dict[str, Any]] = []
             tuner.search(lambda: ways.extend(_plan(tuner, foreign, case)))
-            found = _outcome(tuner.tasks, ways, case)
+            found = _outcome(tuner, ways, full["best"], case)
         write_text(done, json.dumps(found, indent=1) + "\n")
     return json.loads(done.read_text())
 
@@ -181,15 +205,23 @@ def _plan(tuner: Tuner, foreign: Mapping[str, list[Foreign]], case: Case) -> lis
     return ways
 
 
-def _outcome(tasks: Mapping[str, Task], ways: list[dict[str, Any]], case: Case) -> dict[str, Any]:
-    kernels = {}
-    for key, task in tasks.items():
-        kernels[key] = {"share": task.share, "start": task.search.results.get(task.search.start)}
+def _outcome(
+    tuner: Tuner, ways: list[dict[str, Any]], full: Mapping[str, tuple[float, dict[str, Any]]], case: Case
+) -> dict[str, Any]:
+    """Shares and ratios of each way: of its best candidates as they were tried, and `kept`, once more in turns."""
+    tasks = tuner.tasks
+    starts = {key: task.search.start for key, task in tasks.items()}
+    picks = [{key: _best(task, way["candidates"][key]) for key, task in tasks.items()} for way in ways]
+    searched = {
+        key: backends.read_schedule(schedule, tasks[key].workload)
+        for key, (ratio, schedule) in full.items()
+        if key in tasks and ratio < (tasks[key].search.results.get(starts[key]) or _ALL)
+    }
+    best, compared = {**starts, **searched}, _compared(ways, picks, tasks)
+    ratios = verified(tuner, [starts, best, *(picks[place] for place in compared)])
 
-    def best(key: str, schedules: list[Schedule]) -> float | None:
-        found = [ratio for one in schedules if (ratio := tasks[key].search.results.get(one)) is not None]
-        start = kernels[key]["start"]
-        return min([*found, *([] if start is None else [start])], default=None)
+    def kept(schedules: Mapping[str, Schedule]) -> dict[str, float]:
+        return {key: ratios[key].get(schedule, 1.0) for key, schedule in schedules.items()}
 
     plain = [
         {
@@ -198,11 +230,69 @@ def _outcome(tasks: Mapping[str, Task], ways: list[dict[str, Any]], case: Case) 
             "score": way["score"],
             "most": max(map(len, way["candidates"].values()), default=0),
             "total": sum(map(len, way["candidates"].values())),
-            "ratios": {key: best(key, schedules) for key, schedules in way["candidates"].items()},
+            "ratios": {key: tasks[key].search.results.get(schedule) for key, schedule in pick.items()},
+            "kept": kept(pick) if place in compared else None,
         }
-        for way in ways
+        for place, (way, pick) in enumerate(zip(ways, picks, strict=True))
     ]
-    return {"case": {**asdict(case), "folder": ""}, "kernels": kernels, "ways": plain}
+    kernels = {
+        key: {"share": task.share, "start": task.search.results.get(starts[key]), "kept": kept(starts)[key]}
+        for key, task in tasks.items()
+    }
+    return {
+        "case": {**asdict(case), "folder": ""},
+        "kernels": kernels,
+        "full": kept(best),
+        "ways": plain,
+    }
+
+
+def _best(task: Task, schedules: Sequence[Schedule]) -> Schedule:
+    """The fastest of the candidates and the start, as they were tried."""
+    results = task.search.results
+    return min((task.search.start, *schedules), key=lambda one: results.get(one) or _ALL)
+
+
+def _compared(
+    ways: Sequence[Mapping[str, Any]], picks: Sequence[Mapping[str, Schedule]], tasks: Mapping[str, Task]
+) -> list[int]:
+    """The ways that the page shows: by each method the source with the best score, the best in hindsight, all mixed."""
+
+    def time(place: int) -> float:
+        found = ((task, task.search.results.get(picks[place][key])) for key, task in tasks.items())
+        return sum(task.share * (1.0 if ratio is None else ratio) for task, ratio in found)
+
+    found = []
+    for method in METHODS:
+        mine = [place for place, way in enumerate(ways) if way["method"] == method]
+        single = [place for place in mine if ways[place]["source"] != POOL]
+        found += [place for place in mine if ways[place]["source"] == POOL]
+        found += [max(single, key=lambda place: ways[place]["score"]), min(single, key=time)]
+    return list(dict.fromkeys(found))
+
+
+def verified(tuner: Tuner, picks: Sequence[Mapping[str, Schedule]]) -> dict[str, dict[Schedule, float]]:
+    """By kernel, the time over the rule's of each schedule that is picked, once more and in turns: the least of many
+    noisy times says little. One that does not beat the rule's is not kept, so it counts as that, where that is the
+    start."""
+    wanted: list[dict[str, Schedule]] = []
+    for key, task in tuner.tasks.items():
+        chosen = dict.fromkeys(schedule for pick in picks if (schedule := pick[key]) != task.rule)
+        for place, schedule in enumerate(chosen):
+            if place == len(wanted):
+                wanted.append({})
+            wanted[place][key] = schedule
+    builds = final_builds(tuner, wanted)
+    calls = LONGER * tuner.calls
+    final = Final(tuner.builder, tuner.inputs, calls, LONGER * tuner.run_timeout, tuner.settings.rounds, tuner.say)
+    verdicts = final.judge({RULE: tuner.baseline, AGAIN: tuner.baseline, **builds}) if builds else {}
+    return {
+        key: {
+            one.schedule: one.ratio if one.wins or not tuner.settings.seed else 1.0
+            for one in verdicts.get(key, {}).values()
+        }
+        for key in tuner.tasks
+    }
 
 
 if __name__ == "__main__":

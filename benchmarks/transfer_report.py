@@ -26,15 +26,16 @@ def row(full: Mapping[str, Any], brought: Mapping[str, Any]) -> dict[str, Any]:
     """One case: `full` is its search, `brought` what all ways to transfer came to."""
     kernels = {key: one for key, one in brought["kernels"].items() if one["start"] is not None and key in full["tried"]}
     shares = {key: one["share"] for key, one in kernels.items()}
-    start = total(shares, {key: one["start"] for key, one in kernels.items()})
     curve = _curve(shares, {key: one["start"] for key, one in kernels.items()}, full["tried"])
-    found: dict[str, Any] = {"case": brought["case"], "gain": start / curve[-1], "network": full["network"]}
+    start = total(shares, {key: one["kept"] for key, one in kernels.items()})
+    ends = (start, total(shares, brought["full"]))
+    found: dict[str, Any] = {"case": brought["case"], "gain": ends[0] / ends[1], "network": full["network"]}
     for method in ("fitted", "as-is"):
-        ways = [way for way in brought["ways"] if way["method"] == method]
-        single = [_figures(way, shares, start, curve) for way in ways if way["source"] != "all mixed"]
-        mixed = [_figures(way, shares, start, curve) for way in ways if way["source"] == "all mixed"]
+        ways = [way for way in brought["ways"] if way["method"] == method and way["kept"]]
+        single = [_figures(way, shares, ends, curve) for way in ways if way["source"] != "all mixed"]
+        mixed = [_figures(way, shares, ends, curve) for way in ways if way["source"] == "all mixed"]
         found[f"{method}, best score"] = max(single, key=lambda one: one["score"])
-        found[f"{method}, in hindsight"] = min(single, key=lambda one: one["time"])
+        found[f"{method}, in hindsight"] = min(single, key=lambda one: one["tried_time"])
         found[f"{method}, all mixed"] = mixed[0]
     return found
 
@@ -59,15 +60,20 @@ def _curve(
 
 
 def _figures(
-    way: Mapping[str, Any], shares: Mapping[str, float], start: float, curve: Sequence[float]
+    way: Mapping[str, Any], shares: Mapping[str, float], ends: tuple[float, float], curve: Sequence[float]
 ) -> dict[str, Any]:
-    time = total(shares, {key: way["ratios"][key] for key in shares})
-    gain = start / curve[-1] - 1
-    as_fast = next((number for number, other in enumerate(curve) if other <= time), None)
+    """`ends` are the times at the start and after the full search, timed once more; `curve` is that of the search as it
+    was tried."""
+    start, best = ends
+    ratios = {key: ratio for key in shares if (ratio := way["ratios"][key]) is not None}
+    time, tried_time = total(shares, way["kept"]), total({key: shares[key] for key in ratios}, ratios)
+    gain = start / best - 1
+    as_fast = next((number for number, other in enumerate(curve) if other <= tried_time), None)
     return {
         "source": way["source"],
         "score": way["score"],
         "time": time,
+        "tried_time": tried_time,
         "candidates": way["most"],
         "tried": way["total"],
         "fraction": (start / time - 1) / gain if gain > _LEAST_GAIN else None,
@@ -79,7 +85,7 @@ def _figures(
 
 def write(document: Mapping[str, Any], docs: Path, say: Callable[[str], None]) -> None:
     """The page and, with matplotlib, the plot. Raises DlasError."""
-    page = ["# Transfer-tuning: results\n", NOTES.format(trials=document["trials"]) + "\n"]
+    page = ["# Transfer-tuning: results\n", NOTES.format(trials=document["trials"], rounds=document["rounds"]) + "\n"]
     where = document["environment"]
     page.append(f"Measured on {where['cpu']} with {where['cpus']} CPUs, {where['date'][:10]}.\n")
     groups = dict.fromkeys((row["case"]["start"], row["case"]["threads"]) for row in document["rows"])

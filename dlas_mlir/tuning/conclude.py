@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from dlas_mlir.codegen.digest import kernel_digest
 from dlas_mlir.codegen.schedule import Schedule
@@ -19,15 +19,15 @@ from dlas_mlir.tuning.task import Task
 from dlas_mlir.tuning.tuner import Tuner
 
 # What decides is timed this many times as long as what was only to be ranked.
-_LONGER = 3
+LONGER = 3
 # Nothing can be said of a machine whose kernels differ by this from themselves.
 _TOO_NOISY = 0.05
 
 
 def conclude(tuner: Tuner, interrupted: bool = False) -> Report:
     """Compare the best candidates with the rule's schedules in turns, write winners, time the network."""
-    calls = _LONGER * tuner.calls
-    final = Final(tuner.builder, tuner.inputs, calls, _LONGER * tuner.run_timeout, tuner.settings.rounds, tuner.say)
+    calls = LONGER * tuner.calls
+    final = Final(tuner.builder, tuner.inputs, calls, LONGER * tuner.run_timeout, tuner.settings.rounds, tuner.say)
     builds = _finalists(tuner)
     verdicts = final.judge({RULE: tuner.baseline, AGAIN: tuner.baseline, **builds}) if builds else {}
     won: dict[str, Verdict] = {}
@@ -59,6 +59,11 @@ def _finalists(tuner: Tuner) -> dict[str, Build]:
             assignment[key] = schedule
     wanted = [assignment for assignment in wanted if assignment]
     tuner.say(f"compile the best {len(wanted)} candidates of {len(wanted[0]) if wanted else 0} kernels")
+    return final_builds(tuner, wanted)
+
+
+def final_builds(tuner: Tuner, wanted: Sequence[Mapping[str, Schedule]]) -> dict[str, Build]:
+    """Builds with these schedules, each by a name, to be judged; those that fail or are wrong are left out."""
     found = {}
     for number, build in enumerate(tuner.builder.build_all(wanted, tuner.jobs)):
         if isinstance(build, Build) and _is_right(tuner, build):

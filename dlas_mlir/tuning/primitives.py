@@ -123,8 +123,8 @@ class _Chooser:
         return self._reported(base, chosen, ratio, timed, comparisons, noise)
 
     def _profile(self, base: Build, builds: Sequence[Build]) -> None:
-        """Learn what layers cost in these builds, which take turns with the recipe's own: that says how fast the machine
-        is in a round, and all times are as if it were as fast as in the first one."""
+        """Learn what layers cost in these builds, which take turns with the recipe's own: that says how fast the
+        machine is in a round, and all times are as if it were as fast as in the first one."""
         calls = max(_CALLS[0], min(_CALLS[1], int(_SECONDS / self.builder.call_s)))
         every = [base, *builds]
         taken: dict[str, dict[str, list[float]]] = {build.name: defaultdict(list) for build in every}
