@@ -207,15 +207,16 @@ class _Chooser:
         comparisons: Mapping[str, Comparison],
         noise: float,
     ) -> PrimitivesReport:
-        # As parts of the recipe's own: the machine may have become slower or faster since.
         own = self.costs.predict(base.primitives)
         same = Comparison(1.0, 1.0, 1.0, 0.0)
         lines = []
-        for name, one in sorted(timed.items(), key=lambda item: item[1].ms):
+        for name, one in timed.items():
             found = comparisons.get(name, same)
             part = self.predicted.get(name, self.costs.predict(one.build.primitives) / own)
-            interval = (found.ratio, found.low, found.high, found.verdict)
-            lines.append(TimedChoice(name, one.build.kind, part * timed[RULE].ms, one.ms, *interval))
+            # Both are parts of the recipe's own time: that of a round in which the machine was slow is slower too.
+            times = (part * timed[RULE].ms, found.ratio * timed[RULE].ms)
+            lines.append(TimedChoice(name, one.build.kind, *times, found.ratio, found.low, found.high, found.verdict))
+        lines.sort(key=lambda line: line.ratio)
         return PrimitivesReport(
             model=self.model,
             preset=self.preset.name,
@@ -265,11 +266,10 @@ def _in_family(layer: GraphLayer, variant: str, layouts: set[str]) -> str:
 
 def best(timed: Mapping[str, _Timed], comparisons: Mapping[str, Comparison]) -> Build:
     """The fastest of those that are faster than the recipe's own by more than chance, else that."""
-    for one in sorted(timed.values(), key=lambda one: one.ms):
-        found = comparisons.get(one.build.name)
-        if found is None or (found.high < 1 and found.ratio < 1 - _LEAST_GAIN):
-            return one.build
-    raise AssertionError
+    for name, found in sorted(comparisons.items(), key=lambda item: item[1].ratio):
+        if found.high < 1 and found.ratio < 1 - _LEAST_GAIN:
+            return timed[name].build
+    return timed[RULE].build
 
 
 def _layers_of(timed: Sequence[str], dispatches: Sequence[Mapping[str, str]]) -> list[str]:

@@ -24,6 +24,19 @@ _BETTER = 0.99
 # From how many of the best the search goes on once their moves are tried.
 _PARENTS = 5
 _ATTEMPTS = 50
+# What moves of each kind gain from the rule's schedules, on the average of those that gain and those that do not (as
+# logarithms): the mean of some 2,000 trials of ResNet18, ResNet50 and CIFAR networks on AVX-512. Fewer lanes never
+# gained anything. It counts as much as so many moves that were tried here.
+_PRIOR: dict[Kind, float] = {
+    "order": 0.028,
+    "distribute": 0.022,
+    "unroll": 0.018,
+    "peel": 0.012,
+    "tile": 0.006,
+    "reduce": 0.002,
+    "lanes": 0.0,
+}
+_PRIOR_WEIGHT = 8
 
 
 @dataclass
@@ -39,15 +52,14 @@ class Experience:
         self.gained[kind] = self.gained.get(kind, 0.0) + max(0.0, -math.log(ratio))
 
     def order(self, kinds: Sequence[Kind], waiting: Mapping[Kind, int]) -> list[Kind]:
-        """The kinds, the most promising first: by their mean gain, and how little is known of them (UCB), shared by the
-        moves that are `waiting` for their times. So one that gains twice as much is tried twice as often."""
-        total = sum(self.tried.values()) + 1
+        """The kinds, the most promising first: by their mean gain, and how little is known of them (UCB), shared by
+        the moves that are `waiting` for their times. So one that gains twice as much is tried twice as often."""
+        total = sum(self.tried.values()) + _PRIOR_WEIGHT * len(_PRIOR)
 
-        def score(kind: Kind) -> tuple[float, float]:
-            count, others = self.tried.get(kind, 0), 1 + waiting.get(kind, 0)
-            if not count:
-                return math.inf, 1 / others
-            return (self.gained.get(kind, 0.0) / count + 0.02 * math.sqrt(math.log(total) / count)) / others, 0.0
+        def score(kind: Kind) -> float:
+            count = self.tried.get(kind, 0) + _PRIOR_WEIGHT
+            gained = self.gained.get(kind, 0.0) + _PRIOR_WEIGHT * _PRIOR[kind]
+            return (gained / count + 0.02 * math.sqrt(math.log(total) / count)) / (1 + waiting.get(kind, 0))
 
         return sorted(kinds, key=score, reverse=True)
 
