@@ -63,7 +63,8 @@ def study(
         axis.name: tuple(axes.get(axis.name, () if axis.default is None else (axis.default,))) for axis in AXES
     }
     grid = list(itertools.product(*(range(len(values)) for values in levels.values())))
-    codes = {name: np.array(column, np.int32) for name, column in zip(levels, zip(*grid, strict=True), strict=True)}
+    indices = np.array(grid, np.int32).reshape(-1, len(levels))
+    codes = {name: indices[:, place] for place, name in enumerate(levels)}
     points = [{name: levels[name][code] for name, code in zip(levels, row, strict=True)} for row in grid]
     times = [truth(point) for point in points]
     right = np.array([time is not None for time in times])

@@ -117,7 +117,7 @@ class Results:
         wanted = [index for index, level in enumerate(self.levels[axis]) if level in names]
         return np.isin(self.codes[axis], wanted)
 
-    @property
+    @cached_property
     def varied(self) -> list[str]:
         """The axes on which points differ."""
         return [axis for axis in self.levels if len(np.unique(self.codes[axis])) > 1]

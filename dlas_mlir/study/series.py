@@ -25,6 +25,11 @@ class Noise:
     within_freedom: np.ndarray
     between_freedom: np.ndarray
 
+    @staticmethod
+    def none() -> Noise:
+        """Of no series."""
+        return Noise(*(np.empty(0) for _ in range(4)))
+
 
 @dataclass(frozen=True)
 class Series:
@@ -66,7 +71,7 @@ class Series:
         logs[series, slot], starts[series, slot] = log, start
         points, blocks = keys % max(len(results), 1), keys // max(len(results), 1)
         device = results.codes["device"][points]
-        own, whole = _noise(logs, starts, blocks, device)
+        own, whole = _noise(logs, starts, blocks, device) if len(keys) else (Noise.none(), Noise.none())
         levels = len(results.levels["device"])
         return Series(points, blocks, device, logs, starts, own, whole, _device_noise(logs, starts, device, levels))
 

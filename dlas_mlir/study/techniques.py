@@ -22,7 +22,10 @@ class Technique:
     amount: float | None
 
     def __str__(self) -> str:
-        return self.name if self.amount is None else f"{self.name}-{self.amount:g}"
+        if self.amount is None:
+            return self.name
+        first, *others = self.name.split(" + ")
+        return " + ".join([f"{first}-{self.amount:g}", *others])
 
 
 def technique_of(compression: str, element: str = BASE_ELEMENT) -> Technique | None:

@@ -61,10 +61,10 @@ def time_at_equal_accuracy(analysis: Analysis) -> Finding:
     results = analysis.results
     limit = float(results.goals.get("accuracy_loss", _LEAST_LOSS))
     time, accuracy = results.metric("median_ms"), results.metric("accuracy")
-    found, parts = [], []
+    found, parts, compressed = [], [], ~uncompressed(results)
     for subject in subjects(analysis):
         loss = accuracy[subject.base] - accuracy[subject.rows]
-        rows = subject.rows[(loss <= limit) & ~uncompressed(results)[subject.rows]]
+        rows = subject.rows[(loss <= limit) & compressed[subject.rows]]
         if len(rows):
             found.append((subject, rows))
             parts.append(analysis.clock.paired(rows, np.full(len(rows), subject.base)))
