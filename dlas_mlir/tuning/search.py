@@ -36,6 +36,8 @@ _PRIOR: dict[Kind, float] = {
     "reduce": 0.002,
     "lanes": 0.0,
 }
+# Of a kind of which nobody knows.
+_USUAL = 0.015
 _PRIOR_WEIGHT = 8
 
 
@@ -58,7 +60,7 @@ class Experience:
 
         def score(kind: Kind) -> float:
             count = self.tried.get(kind, 0) + _PRIOR_WEIGHT
-            gained = self.gained.get(kind, 0.0) + _PRIOR_WEIGHT * _PRIOR[kind]
+            gained = self.gained.get(kind, 0.0) + _PRIOR_WEIGHT * _PRIOR.get(kind, _USUAL)
             return (gained / count + 0.02 * math.sqrt(math.log(total) / count)) / (1 + waiting.get(kind, 0))
 
         return sorted(kinds, key=score, reverse=True)
