@@ -67,11 +67,13 @@ def _changes(
 ) -> Iterator[tuple[Kind, Mapping]]:
     tile, reductions = dict(schedule.tile), set(workload.reductions)
     for other in backend.regular(workload, target):
-        if other.vector == schedule.vector and other.lanes == schedule.lanes:
+        if workload.sparsity is not None:
+            # Lanes go with the tile: half as many, and twice as many accumulators, may be faster.
+            yield "tile", {"vector": other.vector, "lanes": other.lanes, "order": other.order, "tile": dict(other.tile)}
+        elif other.vector == schedule.vector and other.lanes == schedule.lanes:
             sizes = {loop: size for loop, size in other.tile if loop not in reductions}
             kept = {loop: size for loop, size in tile.items() if loop in reductions}
-            found = {**kept, **sizes} if workload.sparsity is None else dict(other.tile)
-            yield "tile", {"tile": found, "peel": other.peel}
+            yield "tile", {"tile": {**kept, **sizes}, "peel": other.peel}
     for parts in _distributions(workload, schedule):
         yield "distribute", {"distribute": parts}
     if workload.sparsity is not None:

@@ -38,13 +38,17 @@ _PRIOR: dict[Kind, float] = {
 }
 # Of a kind of which nobody knows.
 _USUAL = 0.015
+# A naive schedule has no tile yet.
+FROM_NAIVE: dict[Kind, float] = {**_PRIOR, "tile": 1.0}
 _PRIOR_WEIGHT = 8
 
 
 @dataclass
 class Experience:
-    """How often moves of each kind were tried and came to something, over all workloads of a run."""
+    """How often moves of each kind were tried and came to something, over all workloads of a run. `prior` is what each
+    gains before anything is known, where the search begins."""
 
+    prior: Mapping[Kind, float] = field(default_factory=lambda: _PRIOR)
     tried: dict[Kind, int] = field(default_factory=dict)
     gained: dict[Kind, float] = field(default_factory=dict)
 
@@ -60,7 +64,7 @@ class Experience:
 
         def score(kind: Kind) -> float:
             count = self.tried.get(kind, 0) + _PRIOR_WEIGHT
-            gained = self.gained.get(kind, 0.0) + _PRIOR_WEIGHT * _PRIOR.get(kind, _USUAL)
+            gained = self.gained.get(kind, 0.0) + _PRIOR_WEIGHT * self.prior.get(kind, _USUAL)
             return (gained / count + 0.02 * math.sqrt(math.log(total) / count)) / (1 + waiting.get(kind, 0))
 
         return sorted(kinds, key=score, reverse=True)

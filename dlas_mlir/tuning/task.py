@@ -18,7 +18,7 @@ from dlas_mlir.compiler.network import Kernel, Network
 from dlas_mlir.compiler.presets import Preset
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.trials import Known, Place, Trials
-from dlas_mlir.tuning.search import Experience, Search
+from dlas_mlir.tuning.search import FROM_NAIVE, Experience, Search
 
 
 class Searching(Protocol):
@@ -111,7 +111,7 @@ def tasks_of(
     trials.know(
         Known(key, w.anchor, w.family, w.to_json()) for key, w in ((k, s[0].workload) for k, s in wanted.items())
     )
-    experience = Experience()
+    experience = Experience() if settings.seed else Experience(prior=FROM_NAIVE)
     return {key: _task(same, preset, threads, settings, trials, experience) for key, same in wanted.items()}
 
 

@@ -28,7 +28,7 @@ from dlas_mlir.measure.trials import Trials, Winner
 from dlas_mlir.tuning import conclude
 from dlas_mlir.tuning.build import Builder, BuildError
 from dlas_mlir.tuning.final import Verdict
-from dlas_mlir.tuning.search import Experience, Search
+from dlas_mlir.tuning.search import FROM_NAIVE, Experience, Search
 from dlas_mlir.tuning.task import Settings
 from dlas_mlir.tuning.tune import tune
 
@@ -274,3 +274,20 @@ def test_kinds_of_moves_go_by_what_they_gained():
     assert experience.order(kinds, {})[0] == "tile"
     # It is not tried alone before its times are known.
     assert experience.order(kinds, {"tile": 20})[0] != "tile"
+
+
+@pytest.mark.parametrize("pinned", PINNED, ids=[pinned["name"] for pinned in PINNED])
+def test_the_search_comes_from_naive_schedules_to_what_the_rule_has(pinned):
+    """By what schedules are estimated to cost: within some tens of schedules it is where the rule begins."""
+    workload, target = workload_of(pinned), target_of(pinned)
+    backend = backend_for(workload, target)
+    goal, start = backend.cost(workload, rule(workload, target), target), backend.naive(workload, target)
+    search = Search(workload, target, start, None, experience=Experience(prior=FROM_NAIVE))
+    search.tell(start, backend.cost(workload, start, target) / goal)
+    for _ in range(32):
+        if search.ranked()[0][1] < 1.001:
+            break
+        schedule = search.propose()
+        assert schedule is not None
+        search.tell(schedule, backend.cost(workload, schedule, target) / goal)
+    assert search.ranked()[0][1] < 1.001
