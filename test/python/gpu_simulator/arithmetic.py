@@ -11,14 +11,14 @@ import numpy as np
 from iree.compiler import ir
 
 _erf = np.vectorize(math.erf, otypes=[np.float32])
-_FLOATS = {"f16": np.float16, "bf16": ml_dtypes.bfloat16, "f32": np.float32, "f64": np.float64}
-_INTEGERS = {"i1": np.bool_, "i8": np.int8, "i16": np.int16, "i32": np.int32, "i64": np.int64, "index": np.int64}
+FLOATS = {"f16": np.float16, "bf16": ml_dtypes.bfloat16, "f32": np.float32, "f64": np.float64}
+INTEGERS = {"i1": np.bool_, "i8": np.int8, "i16": np.int16, "i32": np.int32, "i64": np.int64, "index": np.int64}
 
 
 def dtype_of(kind: ir.Type) -> Any:
     """The NumPy type of a scalar, or of a vector's element."""
     element = str(ir.VectorType(kind).element_type) if isinstance(kind, ir.VectorType) else str(kind)
-    return _FLOATS.get(element) or _INTEGERS[element]
+    return FLOATS.get(element) or INTEGERS[element]
 
 
 def lanes_of(kind: ir.Type) -> int:

@@ -1,0 +1,89 @@
+"""Convolutions of the grid and layers of networks, through the passes of a GPU's recipes: each kernel that comes out
+computes, in the simulator, what NumPy makes of its workload."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from convolution_cases import grid
+from convolution_modules import Case, Cases
+from gpu_cases import error, kernel
+from gpu_simulator import run
+from iree.compiler import ir
+from torch import nn
+from traced import write_linalg
+from workload_reference import evaluate, random_tensors
+
+from dlas_mlir.codegen.read_region import read_region
+from dlas_mlir.codegen.read_workload import read_workload
+from dlas_mlir.codegen.region import scheduled_root
+from dlas_mlir.codegen.replace import attached_schedule
+from dlas_mlir.codegen.schedule import AnySchedule
+from dlas_mlir.codegen.workload import Workload
+from dlas_mlir.compiler.presets import load_preset
+from dlas_mlir.ir import build
+from dlas_mlir.opt.pipeline import Pipeline, PythonPass, parse_pipeline
+from dlas_mlir.passes.clean.set_target import SetTargetPass
+from dlas_mlir.passes.dispatch.lower_dispatches import LowerDispatchesPass
+
+TOLERANCES = {"auto": 1e-5, "tf32-auto": 2e-3, "f16-auto": 1e-3, "bf16-auto": 8e-3}
+
+
+def kernels(module: nn.Module, preset: str, folder: Path) -> tuple[dict[Workload, AnySchedule], int]:
+    """The workloads of the regions that have schedules behind the passes of a preset; and how many layers there are
+    that have become none."""
+    path = folder / "module.mlirbc"
+    write_linalg(module, module.example_inputs, path, "grid")
+    loaded = load_preset(preset)
+    elements = parse_pipeline(loaded.pipeline).elements
+    names = [one.instance.name if isinstance(one, PythonPass) else "" for one in elements]
+    with ir.Context() as context, ir.Location.unknown():
+        context.allow_unregistered_dialects = True
+        parsed = ir.Module.parse(path.read_bytes())
+        SetTargetPass.for_target(loaded.target).run(parsed)
+        Pipeline(elements[: names.index(LowerDispatchesPass.name)]).run(parsed)
+        found: dict[Workload, AnySchedule] = {}
+        for op in build.operations(parsed):
+            if op.name == "flow.dispatch.region" and (root := scheduled_root(op)) is not None:
+                workload = read_workload(read_region(op))
+                found[workload] = attached_schedule(root, workload)
+        left = sum("dlas.primitive" in op.attributes for op in build.operations(parsed))
+    return found, left
+
+
+def check(workload: Workload, schedule: AnySchedule, tolerance: float) -> None:
+    tensors = random_tensors(workload)
+    with ir.Context():
+        results = run(kernel(workload, schedule), tensors)
+    for got, want in zip(results, evaluate(workload, tensors), strict=True):
+        unwritten = np.isnan(want)
+        got = np.where(unwritten, np.nan, got.astype(np.float64))
+        assert error(got[~unwritten], want[~unwritten].astype(np.float64)) < tolerance, (workload.loops, schedule)
+
+
+def cases() -> list[Case]:
+    """Those that have other operations behind them, of all kinds, and small ones."""
+    found = [replace(case, primitive="implicit-gemm") for case in grid() if case.primitive == "implicit-gemm"]
+    return [case for case in found if case.macs < 1_500_000]
+
+
+def modules(every: int) -> list[Sequence[Case]]:
+    chosen = cases()[::every]
+    return [chosen[start : start + 6] for start in range(0, len(chosen), 6)]
+
+
+@pytest.mark.parametrize(
+    "preset", ["cuda-sm80/f16-auto", "cuda-sm90/f16-auto", "cuda-sm80/auto", "cuda-sm90/tf32-auto"]
+)
+@pytest.mark.parametrize("chosen", modules(7), ids=lambda chosen: f"from-{chosen[0].inputs}-to-{chosen[0].outputs}")
+def test_grid(preset: str, chosen: Sequence[Case], tmp_path) -> None:
+    found, left = kernels(Cases(tuple(chosen)).eval(), preset, tmp_path)
+    assert len(found) >= len(chosen) - 1
+    for workload, schedule in found.items():
+        check(workload, schedule, TOLERANCES[preset.split("/")[1]])
+    # What is left over has few channels that no 16 bytes hold.
+    assert left <= len(chosen)
