@@ -56,6 +56,23 @@ CASES = {
         schedule(64, 32, 64, 32, 3, WGMMA, split=3),
     ),
     "wgmma, five workgroups for nine steps": (Conv(), schedule(64, 64, 64, 64, 4, WGMMA, split=5)),
+    "a halo": (varied(size=(9, 7), batch=2), schedule(128, 64, 64, 64, 4, WGMMA, halo=True)),
+    "a halo, two chunks of channels, a residual": (
+        varied(size=(9, 9), channels=(128, 64), residual=True),
+        schedule(64, 64, 64, 64, 4, WGMMA, halo=True),
+    ),
+    "a halo and two workgroups for a sum": (
+        varied(size=(7, 7), channels=(256, 64)),
+        schedule(64, 64, 64, 64, 4, WGMMA, split=2, halo=True),
+    ),
+    "a halo, two blocks of rows, ragged columns": (
+        varied(size=(7, 7), batch=2, channels=(64, 40)),
+        schedule(128, 64, 128, 64, 3, WGMMA, halo=True),
+    ),
+    "a halo of 5x3 taps, padding on some sides": (
+        varied(size=(8, 6), kernel=(5, 3), pad=(1, 2, 0, 1)),
+        schedule(64, 64, 64, 64, 4, WGMMA, halo=True),
+    ),
     "wgmma, 24 channels": (varied(channels=(24, 40)), schedule(64, 64, 64, 64, 3, WGMMA)),
     "one pixel": (varied(size=(1, 1), kernel=(1, 1), pad=(0,) * 4), schedule(32, 64, 16, 32, 2)),
 }
@@ -198,6 +215,7 @@ def _changed(**changes) -> dict:
         (_changed(warp={"rows": 64, "columns": 64}), "warp: 32 threads; copies are shared out over a multiple of 64"),
         (_changed(warp={"rows": 32, "columns": 8}), "warp: 8 columns are no multiple of 16"),
         (_changed(split=2), "split: a cluster adds the parts"),
+        (_changed(halo=True), "halo: there is none with `m16n8k16.f16.f32`, only with wgmma"),
         (_changed(split=99), "split: 1 to 8 parts of the sum, found 99"),
         (_changed(tile={"rows": 64}), "missing required field `columns`"),
         (_changed(depth=4), "unknown field `depth`"),

@@ -71,6 +71,8 @@ def _read(workload: Workload, item: Access, tensors: Sequence[np.ndarray], loops
         form.at(positions) + offset + a for form, offset, a in zip(workload.forms(item), item.offsets, low, strict=True)
     ]
     # An index that is a constant is one over no loop.
+    if not index:
+        return tensor.reshape((1,) * len(loops))
     dims = np.zeros((1,) * len(loops), np.int64)
     return tensor[tuple(np.broadcast_arrays(*(np.asarray(one) + dims for one in index)))]
 

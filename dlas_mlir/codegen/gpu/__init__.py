@@ -12,6 +12,7 @@
 | `executable.py` | the `hal.executable.source` around a kernel, and the dispatch that runs it |
 | `machine.py` | 32-bit arithmetic, pointers and PTX's instructions, as operations |
 | `copies.py` | steps of the factors copied to shared memory by cp.async |
+| `window.py`, `halo_copies.py` | the same for a window whose pixels are loaded once for all taps |
 | `tensor_core.py` | the kernel of a product: copies, instructions, epilogue |
 | `mma.py`, `wgmma.py` | its sums by ldmatrix and mma.sync, or by wgmma |
 | `fragments.py` | where instructions leave sums |

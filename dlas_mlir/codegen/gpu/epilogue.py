@@ -6,6 +6,7 @@ So every operand of a stage, and every result, is read or written in whole vecto
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from dlas_mlir.codegen.gpu.body import evaluate
 from dlas_mlir.codegen.gpu.fragments import Fragment
 from dlas_mlir.codegen.gpu.machine import Number
 from dlas_mlir.codegen.gpu.product import BYTES, Layout, Product, layout_of
-from dlas_mlir.codegen.gpu.resources import sums_pitch
+from dlas_mlir.codegen.gpu.resources import sums_pitch, window_of
 from dlas_mlir.codegen.gpu.schedule import GpuSchedule
 from dlas_mlir.codegen.region import Access, Output, Region, Stage
 from dlas_mlir.codegen.workload import Access as WorkloadAccess
@@ -116,18 +117,34 @@ class Epilogue:
         for first in range(0, total, threads):
             number = machine.add(thread, first)
             row, group = machine.div(number, across), machine.rem(number, across)
-            m, n = machine.add(m0, row), machine.add(n0, machine.mul(group, self.width))
-            digits = machine.digits(m, product.extents_of(product.rows))
-            point = Point(m, dict(zip(product.rows, digits, strict=True)), n)
+            n = machine.add(n0, machine.mul(group, self.width))
+            point, is_row = self._point(machine.add(m0, row), n)
             place = machine.moved(
                 shared, machine.mul(row, sums_pitch(self.schedule)), machine.mul(group, self.width * 4)
             )
             exists = machine.both(
                 number_is_inside(number, first, total, threads),
-                True if product.m % tile.rows == 0 else machine.less(m, product.m),
+                is_row,
                 True if product.n % tile.columns == 0 else machine.less(n, product.n),
             )
             machine.when(exists, lambda point=point, place=place: self._columns(place, point))
+
+    def _point(self, m: Number, n: Number) -> tuple[Point, ir.Value | bool]:
+        """Row number `m` of all tiles, and whether it is one of the result."""
+        product = self.product
+        extents = product.extents_of(product.rows)
+        if not self.schedule.halo:
+            digits = machine.digits(m, extents)
+            inside = True if product.m % self.schedule.tile.rows == 0 else machine.less(m, product.m)
+            return Point(m, dict(zip(product.rows, digits, strict=True)), n), inside
+        window = window_of(product)
+        image, y, x = machine.digits(m, (window.images, *window.pitch))
+        inside = machine.both(
+            machine.less(x, window.out[1]), machine.less(y, window.out[0]), machine.less(image, window.images)
+        )
+        digits = [image, y, x][3 - len(extents) :]
+        moves = [math.prod(extents[place + 1 :]) for place in range(len(extents))]
+        return Point(machine.dot(digits, moves), dict(zip(product.rows, digits, strict=True)), n), inside
 
     def _columns(self, place: ir.Value, point: Point) -> None:
         kind = ir.Type.parse(self.product.total)

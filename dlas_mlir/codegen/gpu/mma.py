@@ -19,12 +19,13 @@ _BLOCK = 16 * STEP
 
 
 class WarpSums:
-    """The sums of one warp's block, of `schedule`, from the steps in `shared`."""
+    """The sums of one warp's block, of `schedule`, from the steps in `shared`, where columns begin `from_b` bytes
+    on."""
 
     # Products are done where they stand.
     under_way = 0
 
-    def __init__(self, schedule: GpuSchedule, shared: ir.Value, thread: ir.Value) -> None:
+    def __init__(self, schedule: GpuSchedule, shared: ir.Value, thread: ir.Value, from_b: int) -> None:
         self.unit, self.warp = schedule.unit, schedule.warp
         across = schedule.tile.columns // self.warp.columns
         warp, lane = machine.div(thread, 32), machine.bits(thread, 31)
@@ -33,15 +34,15 @@ class WarpSums:
         # Where the first sum of this thread is in the tile.
         self.row = machine.add(row0, machine.div(lane, 4))
         self.column = machine.add(column0, machine.mul(machine.bits(lane, 3), 2))
-        self._places(schedule, shared, lane, (row0, column0))
+        self._places(machine.moved(shared, from_b), shared, lane, (row0, column0))
 
-    def _places(self, schedule: GpuSchedule, shared: ir.Value, lane: Number, corner: tuple[Number, Number]) -> None:
+    def _places(self, columns: ir.Value, rows: ir.Value, lane: Number, corner: tuple[Number, Number]) -> None:
         """Where this thread points to for ldmatrix: rows of A, columns of B, and which chunk for each part."""
         seven, half = machine.bits(lane, 7), machine.div(lane, 16)
         row = machine.add(corner[0], machine.bits(lane, 15))
         column = machine.add(corner[1], seven, machine.mul(half, 8))
-        self.from_a = machine.moved(shared, machine.mul(row, STEP))
-        self.from_b = machine.moved(shared, machine.mul(column, STEP), schedule.tile.rows * STEP)
+        self.from_a = machine.moved(rows, machine.mul(row, STEP))
+        self.from_b = machine.moved(columns, machine.mul(column, STEP))
         second = machine.bits(machine.div(lane, 8), 1)
         self.chunks_a = [_chunk(machine.add(half, 2 * part), seven) for part in range(_PARTS)]
         self.chunks_b = [_chunk(machine.add(second, 2 * part), seven) for part in range(_PARTS)]
@@ -67,9 +68,9 @@ class WarpSums:
     def finish(self) -> None:
         """The same."""
 
-    def step(self, stage: Number, sums: list[ir.Value]) -> list[ir.Value]:
-        """The sums after the step that is at `stage` in shared memory. What a part reads is loaded while the one before
-        is multiplied."""
+    def step(self, stage: Number, sums: list[ir.Value], rows: Number = 0) -> list[ir.Value]:
+        """The sums after the step that is at `stage` in shared memory; there is no halo, and no `rows` apart. What a
+        part reads is loaded while the one before is multiplied."""
         following = self._operands(0, stage)
         for part in range(_PARTS):
             a, b = following

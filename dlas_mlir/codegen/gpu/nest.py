@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dlas_mlir.codegen.gpu.product import STEP, Product
+from dlas_mlir.codegen.gpu.resources import steps_bytes, tiles
 from dlas_mlir.codegen.gpu.schedule import GpuSchedule
 from dlas_mlir.codegen.workload import Workload
 
@@ -34,8 +35,8 @@ class GpuNest:
     def _lines(self) -> Iterator[str]:
         product, schedule = self.product, self.schedule
         tile, warp, unit = schedule.tile, schedule.warp, schedule.unit
-        down, across = -(-product.m // tile.rows), -(-product.n // tile.columns)
-        rows, shared = " x ".join(product.rows) or "1", STEP * (tile.rows + tile.columns) * schedule.stages
+        down, across = tiles(product, schedule)
+        rows, shared = " x ".join(product.rows) or "1", steps_bytes(product, schedule)
         yield f"for workgroup in {rows} by {tile.rows} ({down}), {product.column} by {tile.columns} ({across})"
         if schedule.split > 1:
             yield f"  for part of the sum in {schedule.split} workgroups of a cluster"
@@ -43,6 +44,8 @@ class GpuNest:
         yield f"  for {count} blocks of {warp} in {unit.threads} threads each"
         yield f"    acc = 0 in {warp.rows * warp.columns // unit.threads} registers"
         taps = " x ".join((*product.taps, product.depth))
+        if schedule.halo:
+            yield "    load the pixels of the tile, and those around it, once for each 128 bytes of channels"
         yield f"    for {taps} by {STEP} bytes ({product.steps}), {schedule.stages} steps in {shared} bytes"
         yield f"      acc += {schedule.instruction}(tensor{product.a.tensor}, tensor{product.b.tensor})"
         for number, _ in enumerate(self.workload.stages[1:], 1):

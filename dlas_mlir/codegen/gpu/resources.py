@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dlas_mlir.codegen.gpu.instructions import hardware
 from dlas_mlir.codegen.gpu.product import STEP, Product
 from dlas_mlir.codegen.gpu.schedule import GpuSchedule
+from dlas_mlir.codegen.gpu.window import Window, halo_bytes
 from dlas_mlir.codegen.target import GpuTarget
 from dlas_mlir.codegen.workload import Workload
 
@@ -27,11 +28,11 @@ class Resources:
     by: str
 
     @staticmethod
-    def of(schedule: GpuSchedule) -> Resources:
+    def of(product: Product, schedule: GpuSchedule) -> Resources:
         """What `schedule` takes."""
-        steps, shared = _step_bytes(schedule), pipeline_bytes(schedule)
+        steps, shared = steps_bytes(product, schedule), pipeline_bytes(product, schedule)
         by = "stages" if shared == steps else "tile"
-        return Resources(schedule.threads, shared + ALIGNMENT, _registers(schedule), by)
+        return Resources(schedule.threads, shared + ALIGNMENT, _registers(product, schedule), by)
 
     def problem(self, target: GpuTarget) -> str | None:
         """The first limit of `target` that is exceeded, by the key that decides it."""
@@ -51,13 +52,26 @@ class Resources:
         return max(1, min(target.unit_shared_bytes // self.shared, by_registers, target.unit_threads // self.threads))
 
 
-def pipeline_bytes(schedule: GpuSchedule) -> int:
+def pipeline_bytes(product: Product, schedule: GpuSchedule) -> int:
     """Shared memory for the steps that are under way, and later for the sums of the tile."""
-    return max(_step_bytes(schedule), schedule.tile.rows * sums_pitch(schedule))
+    return max(steps_bytes(product, schedule), schedule.tile.rows * sums_pitch(schedule))
 
 
-def _step_bytes(schedule: GpuSchedule) -> int:
-    return schedule.stages * (schedule.tile.rows + schedule.tile.columns) * STEP
+def steps_bytes(product: Product, schedule: GpuSchedule) -> int:
+    """Shared memory for the steps that are under way, and a halo."""
+    return halo_of(product, schedule) + schedule.stages * stage_bytes(schedule)
+
+
+def stage_bytes(schedule: GpuSchedule) -> int:
+    """That of one step; with a halo, of its columns."""
+    return (schedule.tile.columns + (0 if schedule.halo else schedule.tile.rows)) * STEP
+
+
+def halo_of(product: Product, schedule: GpuSchedule) -> int:
+    """That of a halo, 0 without."""
+    if not schedule.halo:
+        return 0
+    return halo_bytes(product, schedule.split, schedule.tile.rows, window_of(product))
 
 
 def sums_pitch(schedule: GpuSchedule) -> int:
@@ -65,10 +79,11 @@ def sums_pitch(schedule: GpuSchedule) -> int:
     return schedule.tile.columns * 4 + 32
 
 
-def _registers(schedule: GpuSchedule) -> int:
+def _registers(product: Product, schedule: GpuSchedule) -> int:
     warp, unit = schedule.warp, schedule.unit
     sums = warp.rows * warp.columns // unit.threads
-    copied = (schedule.tile.rows + schedule.tile.columns) * 8 // schedule.threads
+    rows = window_of(product).rows(schedule.tile.rows) if schedule.halo else schedule.tile.rows
+    copied = (rows + schedule.tile.columns) * 8 // schedule.threads
     operands = 0 if unit.kind == "wgmma" else warp.rows // 16 * 4 + warp.columns // 8 * 2
     operands *= 2 if unit.products > 1 else 1
     return sums + operands + 2 * copied + _OTHER_REGISTERS
@@ -81,10 +96,17 @@ def problem(workload: Workload, schedule: GpuSchedule, target: GpuTarget) -> str
     if hardware(schedule.instruction) not in target.matrix_instructions:
         known = ", ".join(target.matrix_instructions) or "none"
         return f"instruction: {target.name} has no `{schedule.instruction}`; it has {known}"
-    return Resources.of(schedule).problem(target)
+    return Resources.of(Product.of(workload), schedule).problem(target)
 
 
-def waves(product: Product, schedule: GpuSchedule, target: GpuTarget) -> float:
-    """How often the multiprocessors are filled with workgroups, one after the other."""
-    grid = -(-product.m // schedule.tile.rows) * -(-product.n // schedule.tile.columns) * schedule.split
-    return grid / (target.compute_units * Resources.of(schedule).resident(target))
+def tiles(product: Product, schedule: GpuSchedule) -> tuple[int, int]:
+    """Tiles down and across."""
+    rows = window_of(product).pixels if schedule.halo else product.m
+    return -(-rows // schedule.tile.rows), -(-product.n // schedule.tile.columns)
+
+
+def window_of(product: Product) -> Window:
+    """The window of a product that has one."""
+    found = Window.of(product)
+    assert isinstance(found, Window), found
+    return found

@@ -8,12 +8,14 @@ are resident beside each other share the first three, and hide the last.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 
 from dlas_mlir.codegen.gpu.instructions import INSTRUCTIONS, hardware
 from dlas_mlir.codegen.gpu.product import BYTES, STEP, Product
-from dlas_mlir.codegen.gpu.resources import Resources, problem
+from dlas_mlir.codegen.gpu.resources import Resources, problem, tiles, window_of
 from dlas_mlir.codegen.gpu.schedule import Block, GpuSchedule, fits
+from dlas_mlir.codegen.gpu.window import Window
 from dlas_mlir.codegen.target import GpuTarget
 from dlas_mlir.codegen.workload import Workload
 
@@ -22,8 +24,9 @@ _SPLITS = (1, 2, 4, 8)
 
 
 def rule(workload: Workload, target: GpuTarget) -> GpuSchedule:
-    """The cheapest regular schedule. Raises LookupError where there is none."""
-    return min(_some(workload, target), key=lambda schedule: cost(workload, schedule, target))
+    """The cheapest regular schedule, of equal ones that with the larger instruction. Raises LookupError where there is
+    none."""
+    return min(_some(workload, target), key=lambda one: (cost(workload, one, target), -one.unit.threads))
 
 
 def naive(workload: Workload, target: GpuTarget) -> GpuSchedule:
@@ -71,19 +74,20 @@ def _groups(instruction: str, product: Product, target: GpuTarget) -> Iterator[G
     rows = [size for size in _ROWS[1:3] if size < 2 * product.m or size == _ROWS[1]]
     columns = [size for size in _COLUMNS[:3] if size < 2 * product.n or size == _COLUMNS[0]]
     stages = [count for count in _STAGES[1:] if count <= product.steps or count == _STAGES[1]]
+    halos = (False, True) if isinstance(Window.of(product), Window) else (False,)
     for down, across, own, split, count in itertools.product(rows, columns, (64, 128), _SPLITS, stages):
-        tiles = -(-product.m // down) * -(-product.n // across)
-        if own <= down and (split == 1 or tiles * split <= 2 * target.compute_units):
+        workgroups = -(-product.m // down) * -(-product.n // across) * split
+        if own <= down and (split == 1 or workgroups <= 2 * target.compute_units):
             tile, warp = Block(down, across), Block(own, across)
-            yield GpuSchedule(instruction=instruction, tile=tile, warp=warp, stages=count, split=split)
+            for halo in halos:
+                yield GpuSchedule(instruction=instruction, tile=tile, warp=warp, stages=count, split=split, halo=halo)
 
 
 def cost(workload: Workload, schedule: GpuSchedule, target: GpuTarget) -> float:
     """What a schedule costs, in cycles, relative to others of the workload."""
     product, tile, weights = Product.of(workload), schedule.tile, target.cost
-    grid = -(-product.m // tile.rows) * -(-product.n // tile.columns) * schedule.split
-    each = -(-grid // target.compute_units)
-    beside = min(each, Resources.of(schedule).resident(target))
+    each = -(-math.prod(tiles(product, schedule)) * schedule.split // target.compute_units)
+    beside = min(each, Resources.of(product, schedule).resident(target))
     steps = -(-product.steps // schedule.split)
     arrival = weights.copy_cycles / (schedule.stages - 1)
     step = max(beside * _step_cycles(product, schedule, target), arrival) + weights.step_cycles
@@ -102,7 +106,8 @@ def _step_cycles(product: Product, schedule: GpuSchedule, target: GpuTarget) -> 
     products = tile.rows * tile.columns * (STEP // BYTES[product.element])
     each = BYTES[product.element] / 2 * schedule.unit.products
     multiplied = products * each / (weights.products_per_cycle * busy)
-    copied = (tile.rows + tile.columns) * STEP / weights.far_bytes
+    rows = window_of(product).rows(tile.rows) / product.tap_count if schedule.halo else tile.rows
+    copied = (rows + tile.columns) * STEP / weights.far_bytes
     readers = schedule.threads // schedule.unit.threads
     own = warp.rows + warp.columns if schedule.unit.kind == "mma" else tile.columns + warp.rows
     read = readers * own * STEP / weights.shared_bytes_per_cycle

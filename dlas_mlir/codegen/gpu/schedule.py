@@ -14,6 +14,7 @@ import msgspec
 
 from dlas_mlir.codegen.gpu.instructions import INSTRUCTIONS, Instruction
 from dlas_mlir.codegen.gpu.product import BYTES, NotAProduct, Product
+from dlas_mlir.codegen.gpu.window import Window, chunks
 from dlas_mlir.codegen.schedule import ScheduleError
 from dlas_mlir.codegen.workload import Workload
 
@@ -118,8 +119,15 @@ class GpuSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             return f"split: {product.steps} steps leave nothing for the last of {self.split} workgroups"
         if self.split > 1 and self.unit.kind != "wgmma":
             return f"split: a cluster adds the parts, which there is with wgmma only, not with `{self.instruction}`"
-        if self.halo:
-            return "halo: no kernel has it yet"
+        return self._halo_problem(product) if self.halo else None
+
+    def _halo_problem(self, product: Product) -> str | None:
+        if self.unit.kind != "wgmma":
+            return f"halo: there is none with `{self.instruction}`, only with wgmma"
+        if isinstance(why := Window.of(product), str):
+            return f"halo: {why}"
+        if (count := chunks(product, 1)) % self.split:
+            return f"halo: {count} chunks of channels are not shared out over {self.split} workgroups (split)"
         return None
 
 

@@ -21,12 +21,14 @@ from dlas_mlir.codegen.gpu import machine
 from dlas_mlir.codegen.gpu.copies import Copies
 from dlas_mlir.codegen.gpu.epilogue import Epilogue
 from dlas_mlir.codegen.gpu.executable import Launch, dispatch
+from dlas_mlir.codegen.gpu.halo_copies import HaloCopies
 from dlas_mlir.codegen.gpu.machine import Number
 from dlas_mlir.codegen.gpu.mma import WarpSums
 from dlas_mlir.codegen.gpu.nest import GpuNest
 from dlas_mlir.codegen.gpu.product import STEP
-from dlas_mlir.codegen.gpu.resources import ALIGNMENT, pipeline_bytes
+from dlas_mlir.codegen.gpu.resources import ALIGNMENT, halo_of, pipeline_bytes, stage_bytes, tiles, window_of
 from dlas_mlir.codegen.gpu.wgmma import GroupSums
+from dlas_mlir.codegen.gpu.window import chunks
 from dlas_mlir.codegen.region import Access, Region
 from dlas_mlir.codegen.workload import Access as Described
 from dlas_mlir.opt.base import PassError
@@ -40,8 +42,8 @@ def emit(region: Region, nest: GpuNest) -> ir.Operation:
     """The kernel of `region` at the insertion point, and its executable in the module."""
     product, schedule = nest.product, nest.schedule
     reads = captured(region)
-    tile = schedule.tile
-    grid = (-(-product.n // tile.columns), -(-product.m // tile.rows), schedule.split)
+    down, across = tiles(product, schedule)
+    grid = (across, down, schedule.split)
     launch = Launch(grid, schedule.threads, schedule.split)
 
     def body(sources: list[ir.Value], targets: list[ir.Value]) -> None:
@@ -68,14 +70,21 @@ class _Kernel:
 
     def emit(self) -> None:
         product, schedule = self.product, self.schedule
-        shared = machine.shared(pipeline_bytes(schedule), ALIGNMENT)
+        shared = machine.shared(pipeline_bytes(product, schedule), ALIGNMENT)
         thread = machine.thread()
         n0 = machine.mul(machine.workgroup(0), schedule.tile.columns)
         m0 = machine.mul(machine.workgroup(1), schedule.tile.rows)
         rank = machine.workgroup(2) if schedule.split > 1 else 0
-        first, steps = _part(product.steps, schedule.split, rank)
-        copies = Copies(product, schedule, (*self._factors(), shared), thread, (m0, n0), first)
-        sums = SUMS[schedule.unit.kind](schedule, shared, thread)
+        places = (*self._factors(), shared)
+        if schedule.halo:
+            count = chunks(product, schedule.split)
+            first, steps = machine.mul(rank, count), count * product.tap_count
+            copies = HaloCopies(product, schedule, window_of(product), places, thread, (m0, n0), first)
+        else:
+            first, steps = _part(product.steps, schedule.split, rank)
+            copies = Copies(product, schedule, places, thread, (m0, n0), first)
+        from_b = halo_of(product, schedule) or schedule.tile.rows * STEP
+        sums = SUMS[schedule.unit.kind](schedule, shared, thread, from_b)
         values = self._pipeline(copies, sums, steps)
         epilogue = Epilogue(self.region, product, schedule, self.pointers, self.targets)
         sums.finish()
@@ -100,9 +109,9 @@ class _Kernel:
             numbers[described.tensor] = self.pointers[item.view.source]
         return numbers[self.product.a.tensor], numbers[self.product.b.tensor]
 
-    def _pipeline(self, copies: Copies, sums: Sums, steps: Number) -> list[ir.Value]:
+    def _pipeline(self, copies: Copies | HaloCopies, sums: Sums, steps: Number) -> list[ir.Value]:
         """The sums of so many steps."""
-        stages, size = self.schedule.stages, (self.schedule.tile.rows + self.schedule.tile.columns) * STEP
+        stages, size = self.schedule.stages, stage_bytes(self.schedule)
         # Where products of the step before are still under way, its place is not free.
         ahead = stages - 1 - sums.under_way
         for step in range(ahead):
@@ -119,7 +128,8 @@ class _Kernel:
             machine.wait_copies(ahead - 1)
             sums.before_barrier()
             machine.barrier()
-            found = sums.step(stage, values) if sums.under_way else []
+            rows = copies.place_of(step) if isinstance(copies, HaloCopies) else 0
+            found = sums.step(stage, values, rows) if sums.under_way else []
             later = machine.add(step, ahead)
             machine.when(machine.less(later, steps), lambda: copies.copy(later, free))
             machine.commit_copies()

@@ -20,13 +20,14 @@ _FORM = (1 << 62) | ((8 * STEP // _UNIT) << 32) | (1 << 16)
 
 
 class GroupSums:
-    """The sums of one warpgroup's block, of `schedule`, from the steps in `shared`. The products of one step are under
+    """The sums of one warpgroup's block, of `schedule`, from the steps in `shared`, where columns begin `from_b` bytes
+    on. The products of one step are under
     way while the next one begins."""
 
     # Groups of products that are not waited for in a step.
     under_way = 1
 
-    def __init__(self, schedule: GpuSchedule, shared: ir.Value, thread: ir.Value) -> None:
+    def __init__(self, schedule: GpuSchedule, shared: ir.Value, thread: ir.Value, from_b: int) -> None:
         self.unit, self.warp = schedule.unit, schedule.warp
         group, warp, lane = machine.div(thread, 128), machine.div(thread, 32), machine.bits(thread, 31)
         quarter = machine.mul(machine.bits(warp, 3), 16)
@@ -34,8 +35,9 @@ class GroupSums:
         self.column = machine.mul(machine.bits(lane, 3), 2)
         start = machine.number_of(shared)
         own = machine.mul(machine.uniform(machine.value(group)), self.warp.rows * STEP)
-        self.a = _descriptor(machine.add(start, own))
-        self.b = _descriptor(machine.add(start, schedule.tile.rows * STEP))
+        self.rows = machine.add(start, own)
+        self.a = None if schedule.halo else _descriptor(self.rows)
+        self.b = _descriptor(machine.add(start, from_b))
         self.total = ir.Type.parse(self.unit.total)
         self.sums = machine.struct([self.total] * (self.warp.columns // 2))
 
@@ -48,11 +50,13 @@ class GroupSums:
         kind, space = ir.Attribute.parse("#nvvm.proxy_kind<async.shared>"), "#nvvm.shared_space<cta>"
         nvvm.fence_proxy(kind, space=ir.Attribute.parse(space))
 
-    def step(self, stage: Number, sums: list[ir.Value]) -> list[ir.Value]:
-        """The sums after the step that is at `stage` in shared memory, which are not there yet."""
-        nvvm.wgmma_fence_aligned()
+    def step(self, stage: Number, sums: list[ir.Value], rows: Number = 0) -> list[ir.Value]:
+        """The sums after the step that is at `stage` in shared memory, which are not there yet. With a halo, `rows` is
+        where A's rows begin, which are in no stage."""
         moved = arith.extui(ir.IntegerType.get_signless(64), machine.value(machine.div(stage, _UNIT)))
-        a, b = arith.addi(self.a, moved), arith.addi(self.b, moved)
+        a = _descriptor(machine.add(self.rows, rows)) if self.a is None else arith.addi(self.a, moved)
+        b = arith.addi(self.b, moved)
+        nvvm.wgmma_fence_aligned()
         found = list(sums)
         for part in range(_PARTS):
             for i in range(len(found)):
