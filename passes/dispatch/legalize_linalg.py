@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar
 
 from iree.compiler import ir
@@ -29,6 +30,10 @@ class LegalizeLinalgPass(Pass):
 
     A single element of a slice (an unpacked value is one too), whether it is then transposed or reshaped, is read from
     what it is a slice of: iree-compile fails at a slice whose neighbours are none in memory.
+
+    A slice of one element of several gets a util.optimization_barrier behind it: iree-compile makes a number of it, and
+    then, where that is given more dimensions than it was cut from (by a reshape, a broadcast, a pack), a slice of more
+    dimensions than its source has.
 
     An input of which a window with one place leaves rows unread is cut off.
 
@@ -81,6 +86,8 @@ class LegalizeLinalgPass(Pass):
             if op.name == "tensor.insert_slice":
                 _pad_instead(op)
                 continue
+            if op.name == "tensor.extract_slice":
+                _hide_single_element(op)
             if op.name.startswith("linalg."):
                 trim_inputs(op)
                 _hide_indices(op, barriers)
@@ -116,6 +123,17 @@ def _pad_instead(op: ir.Operation) -> None:
         constant = arith.constant(filler.type, filler)  # type: ignore[attr-defined]
         op.results[0].replace_all_uses_with(build.pad(op.operands[0], low, high, constant))
     op.erase()
+
+
+def _hide_single_element(op: ir.Operation) -> None:
+    result = op.results[0]
+    if not build.is_static(op) or prod(result.type.shape) != 1 or prod(op.operands[0].type.shape) == 1:
+        return
+    uses = list(result.uses)
+    with ir.InsertionPoint.after(op), op.location:
+        hidden = util.optimization_barrier([result.type], [result])
+    for use in uses:
+        use.owner.operands[use.operand_number] = hidden
 
 
 def _filling(value: ir.Value) -> ir.Attribute | None:

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from kernel_arguments import ARGUMENTS
 from kernel_cases import run_cases
+from kernel_elements import ELEMENTS
 from kernel_left import BITS, POOLS
 from kernel_operands import LEFT, OPERANDS, RESULTS
 from kernel_reads import LOOPS, READS, SLICES, TYPES
 
-CASES = [*READS, *SLICES, *LOOPS, *TYPES, *OPERANDS, *RESULTS, *LEFT, *BITS, *POOLS, *ARGUMENTS]
+CASES = [*READS, *SLICES, *LOOPS, *TYPES, *OPERANDS, *RESULTS, *LEFT, *BITS, *POOLS, *ELEMENTS, *ARGUMENTS]
 
 
 @pytest.fixture(scope="module")

@@ -260,6 +260,28 @@ func.func @counted(%x: tensor<22x8xi64>, %w: tensor<1x3xi64>, %start: tensor<22x
 
 // -----
 
+// A slice of one element is kept from what gives it dimensions; one that is everything, or more, is not.
+// CHECK-LABEL: func.func @one_element
+// CHECK: %[[ELEMENT:.*]] = tensor.extract_slice %arg0[0, 3]
+// CHECK: %[[APART:.*]] = util.optimization_barrier %[[ELEMENT]] : tensor<1x1xf32>
+// CHECK: tensor.expand_shape %[[APART]]
+// CHECK: %[[ALL:.*]] = tensor.extract_slice %arg1[0]
+// CHECK: tensor.expand_shape %[[ALL]]
+// CHECK: %[[TWO:.*]] = tensor.extract_slice %arg0[0, 4]
+// CHECK: tensor.expand_shape %[[TWO]]
+// CHECK-NOT: util.optimization_barrier
+func.func @one_element(%x: tensor<1x8xf32>, %y: tensor<1xf32>) -> (tensor<1x1x1x1xf32>, tensor<1x1xf32>, tensor<1x2x1xf32>) {
+  %s = tensor.extract_slice %x[0, 3] [1, 1] [1, 1] : tensor<1x8xf32> to tensor<1x1xf32>
+  %a = tensor.expand_shape %s [[0], [1, 2, 3]] output_shape [1, 1, 1, 1] : tensor<1x1xf32> into tensor<1x1x1x1xf32>
+  %t = tensor.extract_slice %y[0] [1] [2] : tensor<1xf32> to tensor<1xf32>
+  %b = tensor.expand_shape %t [[0, 1]] output_shape [1, 1] : tensor<1xf32> into tensor<1x1xf32>
+  %u = tensor.extract_slice %x[0, 4] [1, 2] [1, 1] : tensor<1x8xf32> to tensor<1x2xf32>
+  %c = tensor.expand_shape %u [[0], [1, 2]] output_shape [1, 2, 1] : tensor<1x2xf32> into tensor<1x2x1xf32>
+  return %a, %b, %c : tensor<1x1x1x1xf32>, tensor<1x1xf32>, tensor<1x2x1xf32>
+}
+
+// -----
+
 // What is the same number everywhere is not put into the body of what sums it.
 // CHECK-LABEL: func.func @of_one_number
 // CHECK: %[[X:.*]] = util.optimization_barrier %{{.*}} : tensor<1x2x8xf64>

@@ -12,6 +12,7 @@ from fuzz.program import (
     Pack,
     Program,
     Scalar,
+    Slice,
     Transpose,
     Unpack,
 )
@@ -253,5 +254,99 @@ PROGRAMS: tuple[Program, ...] = (
         ),
         (),
         (3,),
+    ),
+    # One channel of one pixel, unpacked and then cut or packed again.
+    Program(
+        nodes=(
+            Constant(
+                type=Tensor(shape=(1, 1, 3, 3), element="f32"), inputs=(), data=Data(kind="small", seed=204, value=0.0)
+            ),
+            Constant(
+                type=Tensor(shape=(1, 3, 3), element="f32"), inputs=(), data=Data(kind="real", seed=646, value=0.0)
+            ),
+            Fill(type=Tensor(shape=(1, 1, 1, 1), element="f32"), inputs=(), value=0.0),
+            Generic(
+                type=Tensor(shape=(1, 1, 1, 1), element="f32"),
+                inputs=(0, 1, 2),
+                initial=True,
+                extents=(1, 1, 1, 1, 3, 3),
+                iterators=("parallel", "parallel", "parallel", "parallel", "reduction", "reduction"),
+                maps=(
+                    (
+                        ("d", 0),
+                        ("d", 1),
+                        ("+", ("*", ("d", 2), ("c", 2)), ("*", ("d", 4), ("c", 1))),
+                        ("+", ("*", ("d", 3), ("c", 1)), ("*", ("d", 5), ("c", 1))),
+                    ),
+                    (("d", 1), ("d", 4), ("d", 5)),
+                    (("d", 0), ("d", 1), ("d", 2), ("d", 3)),
+                ),
+                body=Body(
+                    ops=(
+                        Scalar(op="arith.mulf", type="f32", args=(0, 1), attr=None),
+                        Scalar(op="arith.addf", type="f32", args=(2, 3), attr=None),
+                    ),
+                    passed=None,
+                ),
+                named=(
+                    "linalg.depthwise_conv_2d_nchw_chw",
+                    " {dilations = dense<[1, 1]> : tensor<2xi64>, strides = dense<[2, 1]> : tensor<2xi64>}",
+                ),
+            ),
+            Slice(
+                type=Tensor(shape=(1, 1, 1, 1), element="f32"), inputs=(3,), offsets=(0, 0, 0, 0), strides=(2, 3, 1, 1)
+            ),
+        ),
+        arguments=(),
+        results=(4,),
+    ),
+    Program(
+        nodes=(
+            Argument(
+                type=Tensor(shape=(1, 3, 1, 1), element="bf16"), inputs=(), data=Data(kind="small", seed=1, value=0.0)
+            ),
+            Constant(
+                type=Tensor(shape=(1, 3, 1, 1), element="bf16"), inputs=(), data=Data(kind="small", seed=724, value=0.0)
+            ),
+            Fill(type=Tensor(shape=(1, 1, 1, 1), element="bf16"), inputs=(), value=0.0),
+            Generic(
+                type=Tensor(shape=(1, 1, 1, 1), element="bf16"),
+                inputs=(0, 1, 2),
+                initial=True,
+                extents=(1, 1, 1, 1, 3, 1, 1),
+                iterators=("parallel", "parallel", "parallel", "parallel", "reduction", "reduction", "reduction"),
+                maps=(
+                    (
+                        ("d", 0),
+                        ("d", 4),
+                        ("+", ("*", ("d", 2), ("c", 3)), ("*", ("d", 5), ("c", 1))),
+                        ("+", ("*", ("d", 3), ("c", 1)), ("*", ("d", 6), ("c", 1))),
+                    ),
+                    (("d", 1), ("d", 4), ("d", 5), ("d", 6)),
+                    (("d", 0), ("d", 1), ("d", 2), ("d", 3)),
+                ),
+                body=Body(
+                    ops=(
+                        Scalar(op="arith.mulf", type="bf16", args=(0, 1), attr=None),
+                        Scalar(op="arith.addf", type="bf16", args=(2, 3), attr=None),
+                    ),
+                    passed=None,
+                ),
+                named=(
+                    "linalg.conv_2d_nchw_fchw",
+                    " {dilations = dense<[1, 1]> : tensor<2xi64>, strides = dense<[3, 1]> : tensor<2xi64>}",
+                ),
+            ),
+            Pack(
+                type=Tensor(shape=(1, 1, 1, 1, 8), element="bf16"),
+                inputs=(3,),
+                dims=(0,),
+                tiles=(8,),
+                permutation=(),
+                value=0.0,
+            ),
+        ),
+        arguments=(0,),
+        results=(4,),
     ),
 )
