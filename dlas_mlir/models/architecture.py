@@ -67,17 +67,21 @@ def to_half(model: nn.Module, element: str, keep: Iterable[str]) -> None:
     """Make weights and activations `element` ("float16", "bfloat16"), but for the layers named in `keep`.
 
     Batch norms stay in float32, as in PyTorch's mixed precision. Inputs and outputs of the model keep their type:
-    it converts them itself, so that it takes the place of the model that it was made from.
+    it converts them itself, so that it takes the place of the model that it was made from. So do the layers, to which
+    a model may give what it has made float32 itself, of integers or to be exact.
     """
     half = HALF_TYPES[element]
+    kept = {model.get_submodule(name) for name in keep}
     model.to(half)
     for layer in model.modules():
         if isinstance(layer, _BatchNorm):
             layer.float()
-    for name in keep:
-        layer = model.get_submodule(name).float()
-        layer.register_forward_pre_hook(_inputs_to(torch.float32))
-        layer.register_forward_hook(_outputs_to(half))
+        elif layer in kept:
+            layer.float()
+            layer.register_forward_pre_hook(_arguments_to(torch.float32), with_kwargs=True)
+            layer.register_forward_hook(_outputs_to(half))
+        elif _is_layer_of_torch(layer):
+            layer.register_forward_pre_hook(_arguments_to(half), with_kwargs=True)
     model.register_forward_pre_hook(_inputs_to(half))
     model.register_forward_hook(_outputs_to(torch.float32))
 
@@ -97,8 +101,19 @@ def quantization_of(model: nn.Module) -> dict[str, Any] | None:
     return model.__dict__.get(_INT8)
 
 
+def _is_layer_of_torch(module: nn.Module) -> bool:
+    """Whether `module` has parameters and is of a kind of PyTorch's, which takes inputs of their type alone."""
+    kinds = [kind for kind in type(module).__mro__ if kind is not nn.Module]
+    own = any(parameter.is_floating_point() for parameter in module.parameters(recurse=False))
+    return own and any(kind.__module__.startswith("torch.nn.modules.") for kind in kinds)
+
+
 def _inputs_to(dtype: torch.dtype) -> Callable[..., Any]:
     return lambda module, inputs: _converted(inputs, dtype)
+
+
+def _arguments_to(dtype: torch.dtype) -> Callable[..., Any]:
+    return lambda module, inputs, named: (_converted(inputs, dtype), _converted(named, dtype))
 
 
 def _outputs_to(dtype: torch.dtype) -> Callable[..., Any]:
@@ -107,4 +122,8 @@ def _outputs_to(dtype: torch.dtype) -> Callable[..., Any]:
 
 def _converted(values: Any, dtype: torch.dtype) -> Any:
     """Floating-point tensors become `dtype`, in tuples, lists and dictionaries too; the rest stays."""
-    return pytree.tree_map_only(Tensor, lambda value: value.to(dtype) if value.is_floating_point() else value, values)
+
+    def convert(value: Tensor) -> Tensor:
+        return value.to(dtype) if value.is_floating_point() and value.dtype != dtype else value
+
+    return pytree.tree_map_only(Tensor, convert, values)

@@ -125,6 +125,68 @@ def test_half_is_close_and_can_be_loaded(tmp_path: Path, element: str, limit: fl
         compress_module(done.model, INPUTS, [Prune(0.5)], metadata=done.metadata)
 
 
+class Odd(nn.Module):
+    """Batch norms behind grouped transposed convolutions, a function of a layer's weights and an image without a batch;
+    inputs that become floats inside, and weights that are read by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.by_function = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(12, 6, 1, bias=False)
+        self.groups, self.depthwise = (
+            nn.ConvTranspose2d(8, 12, 4, 2, 1, groups=4),
+            nn.ConvTranspose2d(6, 6, 2, groups=6),
+        )
+        self.unbatched, self.fc = nn.Conv2d(6, 17, 1), nn.Linear(17, 5)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(size) for size in (12, 6, 6))
+        self.of_rows = nn.BatchNorm1d(17, affine=True)
+        for norm in (*self.norms, self.of_rows):
+            nn.init.uniform_(norm.running_var, 0.2, 0.5)  # type: ignore[arg-type]
+            nn.init.uniform_(norm.running_mean, -0.5, 0.5)  # type: ignore[arg-type]
+            nn.init.uniform_(norm.weight, 0.5, 2)  # type: ignore[arg-type]
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = self.norms[0](self.groups(self.stem(pixels.float() / 255)))
+        x = self.norms[1](nn.functional.conv2d(torch.relu(x), self.by_function.weight))
+        x = self.norms[2](self.depthwise(x.float()))
+        return self.fc(self.of_rows(self.unbatched(x[0])).mean(2).float())
+
+
+def test_half_folds_what_it_can_and_layers_convert_what_they_are_given(tmp_path: Path):
+    torch.manual_seed(0)
+    model, pixels = Odd().eval(), torch.randint(0, 256, (1, 3, 8, 8), dtype=torch.uint8)
+    with torch.no_grad():
+        dense = model(pixels)
+        done = compress_module(model, (pixels,), [Half()], name="odd")
+        assert done.metadata["architecture"]["folded"] == {"norms.0": "groups", "norms.2": "depthwise"}
+        assert (done.model(pixels) - dense).abs().max() < 3e-3 * dense.abs().max()
+        done.save(tmp_path / "odd.safetensors")
+        again = Odd().eval()
+        load_weights(again, tmp_path / "odd.safetensors")
+        assert torch.equal(again(pixels), done.model(pixels))
+
+
+class Spectrum(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.fft.rfft(self.conv(x)).abs()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Spectrum(), "PyTorch does not run the model in float16: "),
+        (nn.Sequential(nn.ReLU(), nn.MaxPool2d(2)), "the model has no parameters in float32 that could be float16"),
+        (nn.Sequential(nn.BatchNorm2d(3)), "the model has no parameters in float32 that could be float16"),
+    ],
+)
+def test_what_cannot_be_halved(model: nn.Module, message: str):
+    with pytest.raises(DlasError, match=rf"step 1 \(half\): {message}"):
+        compress_module(model, INPUTS, [Half()])
+
+
 def reloaded(done, folder: Path) -> nn.Module:
     done.save(folder / "model.safetensors")
     model = Small().eval()

@@ -1,4 +1,5 @@
-"""Batch norms of a traced model that is to be quantized: folded into the layer before, or hidden from torchao.
+"""Batch norms as part of the layer before: what they multiply its weights by, and, in a traced model that is to be
+quantized, folded into it or hidden from torchao.
 
 torchao folds too, but gets it wrong where the result of the layer is read by others as well, where a transposed
 convolution has groups, and where the norm is not over the channels that the layer makes.
@@ -25,10 +26,17 @@ def fold(module: fx.GraphModule) -> None:
         layer = _foldable(module, norm)
         if layer is None:
             continue
-        scale, shift = _scale_and_shift(module, norm)
+        scale, shift = scale_and_shift(
+            *(
+                parameter(module, value) if isinstance(value := _argument(norm, name), fx.Node) else None
+                for name in ("weight", "bias", "running_mean", "running_var")
+            ),
+            eps=_argument(norm, "eps"),
+        )
         weight, bias = cast(fx.Node, _argument(layer, "weight")), _argument(layer, "bias")
         numbers = parameter(module, weight)
-        _give(module, layer, 1, weight, numbers * _over_outputs(layer, numbers, scale))
+        groups = (_argument(layer, "groups") or 1) if _name(layer) in _TRANSPOSED else None
+        _give(module, layer, 1, weight, numbers * over_outputs(numbers, scale, transposed_groups=groups))
         start = parameter(module, bias) if isinstance(bias, fx.Node) else torch.zeros_like(shift)
         like = bias if isinstance(bias, fx.Node) else cast(fx.Node, _argument(norm, "running_mean"))
         _give(module, layer, 2, like, start * scale + shift)
@@ -36,6 +44,28 @@ def fold(module: fx.GraphModule) -> None:
             result.replace_all_uses_with(layer)
     module.graph.eliminate_dead_code()
     module.recompile()
+
+
+def scale_and_shift(
+    weight: Tensor | None, bias: Tensor | None, mean: Tensor | None, variance: Tensor | None, *, eps: float
+) -> tuple[Tensor, Tensor]:
+    """What a batch norm of these parameters and statistics multiplies its channels by, and what it adds."""
+    assert mean is not None
+    assert variance is not None
+    scale = torch.rsqrt(variance + eps)
+    scale = scale if weight is None else scale * weight
+    return scale, (0 if bias is None else bias) - mean * scale
+
+
+def over_outputs(weight: Tensor, scale: Tensor, *, transposed_groups: int | None) -> Tensor:
+    """`scale`, one number an output channel, in a shape that goes with the weights of a layer; `transposed_groups` are
+    the groups of a transposed convolution, None for any other layer."""
+    if transposed_groups is None:
+        return scale.reshape(-1, *[1] * (weight.dim() - 1))
+    # [C, K/G, ...]: the outputs of one group after those of another.
+    groups = transposed_groups
+    each = scale.reshape(groups, 1, -1).expand(groups, weight.shape[0] // groups, -1)
+    return each.reshape(*weight.shape[:2], *[1] * (weight.dim() - 2))
 
 
 def hide(graph: fx.Graph) -> None:
@@ -102,29 +132,6 @@ def _foldable(module: fx.GraphModule, norm: fx.Node) -> fx.Node | None:
         return None
     # Channels are the second dimension: not of what has no batch, or of rows that a linear layer makes one by one.
     return layer if layer.meta["val"].dim() == parameter(module, values[0]).dim() else None
-
-
-def _scale_and_shift(module: nn.Module, norm: fx.Node) -> tuple[Tensor, Tensor]:
-    """What a batch norm multiplies its channels by, and what it adds."""
-    weight, bias, mean, variance = (
-        parameter(module, value) if isinstance(value := _argument(norm, name), fx.Node) else None
-        for name in ("weight", "bias", "running_mean", "running_var")
-    )
-    assert mean is not None
-    assert variance is not None
-    scale = torch.rsqrt(variance + _argument(norm, "eps"))
-    scale = scale if weight is None else scale * weight
-    return scale, (0 if bias is None else bias) - mean * scale
-
-
-def _over_outputs(layer: fx.Node, weight: Tensor, scale: Tensor) -> Tensor:
-    """`scale`, one number an output channel, in a shape that goes with the weights of `layer`."""
-    if _name(layer) not in _TRANSPOSED:
-        return scale.reshape(-1, *[1] * (weight.dim() - 1))
-    # [C, K/G, ...]: the outputs of one group after those of another.
-    groups = _argument(layer, "groups") or 1
-    each = scale.reshape(groups, 1, -1).expand(groups, weight.shape[0] // groups, -1)
-    return each.reshape(*weight.shape[:2], *[1] * (weight.dim() - 2))
 
 
 def _give(module: nn.Module, layer: fx.Node, place: int, like: fx.Node, number: Tensor) -> None:
