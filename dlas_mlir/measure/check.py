@@ -9,7 +9,8 @@ import numpy as np
 
 # What rounding alone may do to a whole network, by the coarsest element type that it computes in.
 TOLERANCE = {"float64": 1e-4, "float32": 1e-4, "float16": 2e-2, "bfloat16": 5e-2}
-
+# What may be codes of a quantized network: conversions of sums, which may be rounded to the next one.
+CODES = ("int8", "uint8", "int16", "int32")
 
 # Elements that are compared at a time, so that large outputs are not held in double precision as a whole.
 _BLOCK = 1 << 18
@@ -90,7 +91,7 @@ def _blocks(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarr
 
 def _limit(own: str, element: str | None, limit: float) -> float:
     """Outputs that are whole numbers are equal or wrong, but for codes of a quantized network."""
-    if own in ("int8", "uint8"):
+    if own in CODES:
         return limit
     least = TOLERANCE.get(own, 0.0)
     return max(least, TOLERANCE.get(element or own, 0.0), limit) if least else least
