@@ -315,5 +315,18 @@ CASES: dict[str, Callable[[], tuple[nn.Module, tuple[Any, ...]]]] = {
             torch.tensor([[0.0, 1], [2, 3]]),
         ),
     ),
+    "lists of constants": lambda: (
+        Call(
+            lambda m, x: (
+                x[:, m.places],
+                torch.cat([x, m.rows]),
+                torch.stack([m.rows, x * 2]),
+                torch.cat([m.rows] * 2),
+            ),
+            places=torch.tensor([3, 0, 2]),
+            rows=_floats(2, 4),
+        ),
+        (_floats(2, 4),),
+    ),
     "unbatched": lambda: _layers(lambda: nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(2)), 3, 9, 9),
 }

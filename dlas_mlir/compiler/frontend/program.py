@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind, TensorArgument
 from torch.utils import _pytree as pytree
@@ -285,7 +285,30 @@ def _bind_state(program: ExportedProgram) -> dict[int, str]:
         names.setdefault(id(value), target)
         node.replace_all_uses_with(value)
         program.graph.erase_node(node)
+    _refer_in_lists(program.graph_module)
     return names
+
+
+def _refer_in_lists(module: fx.GraphModule) -> None:
+    """Let lists of tensors refer to constants by name, which torch-mlir's importer takes there, but not as tensors."""
+    for node in list(module.graph.nodes):
+        if not isinstance(node.target, torch._ops.OpOverload):
+            continue
+        for place, argument in enumerate(node.args):
+            if isinstance(argument, list | tuple) and any(isinstance(value, Tensor) for value in argument):
+                listed = [_reference(module, node, value) if isinstance(value, Tensor) else value for value in argument]
+                node.update_arg(place, listed)
+
+
+def _reference(module: fx.GraphModule, user: fx.Node, value: Tensor) -> fx.Node:
+    """A node before `user` that reads a constant by name."""
+    name = f"_listed_{id(value)}"
+    if isinstance(value, nn.Parameter):
+        module.register_parameter(name, value)
+    else:
+        module.register_buffer(name, value)
+    with module.graph.inserting_before(user):
+        return module.graph.get_attr(name)
 
 
 def _move_weights(graph: fx.Graph, names: dict[int, str]) -> None:
