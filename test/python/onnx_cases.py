@@ -53,6 +53,8 @@ KINDS = {
     "clip": "Clip (x, low, high)",
     "einsum": 'Einsum <equation = "bij,kj->bik"> (stack, square)',
     "triangle": "Trilu <upper = 0> (x)",
+    "Fourier transforms without a window": "STFT (wave, step, , frame)",
+    "differences of positions": "Cast <to = 1> (apart)",
 }
 KINDS_MODEL = """<ir_version: 10, opset_import: ["": 23]>
 kinds (float[1, 4, 7, 7] x, float[3] vector, float[2, 3, 4] stack, float[4] short, float[1, 3, 4, 2] random)
@@ -62,6 +64,8 @@ kinds (float[1, 4, 7, 7] x, float[3] vector, float[2, 3, 4] stack, float[4] shor
  int64[2] backwards = {{-1, -1}}, int64[2] zeros = {{0, 0}}, int64[2] steps = {{-2, -3}},
  float[2, 2] swapped = {{0.0, 1.0, 2.0, 3.0}}, float[4] parts = {{1.0, 1.0, 0.6, 0.8}}, float twice = {{2.0}},
  float[8] roi = {{0.0, 0.0, 0.2, 0.1, 1.0, 1.0, 0.9, 1.2}}, int64[4] sizes = {{1, 4, 7, 5}},
+ int64[3] samples = {{1, 196, 1}}, int64 step = {{4}}, int64 frame = {{8}},
+ int64 start = {{0}}, int64[1] six = {{6}}, int64 one = {{1}}, int64[1] first = {{0}}, int64[1] second = {{1}},
  int64[2, 4] labels = {{0, 1, 2, 0, 1, 1, 2, 2}},
  int64[8] around = {{0, 0, 2, 1, 0, 0, 1, 3}}, float[4] scales = {{1.0, 1.0, 2.0, 2.0}}, int64[2] axes = {{2, 3}},
  float thousand = {{1000.0}}, float low = {{-0.5}}, float high = {{0.5}}>
@@ -70,6 +74,12 @@ kinds (float[1, 4, 7, 7] x, float[3] vector, float[2, 3, 4] stack, float[4] shor
   far = Add (x, thousand)
   nought = Sub (x, x)
   grid = Mul (random, twice)
+  wave = Reshape (x, samples)
+  rows = Range (start, step, one)
+  columns = Range (start, six, one)
+  column = Unsqueeze (rows, second)
+  row = Unsqueeze (columns, first)
+  apart = Sub (column, row)
   {lines}
 }}"""
 

@@ -26,16 +26,18 @@ _EXPANDED = frozenset(
     }
 )
 _DOMAIN = "dlas.expanded"
+# Of which shape inference takes another default than the standard does.
+_OTHER_DEFAULTS = ("STFT",)
 
 
 def spell_out(model: ModelProto) -> None:
-    """Write the defaults of attributes that a definition refers to: shape inference does not find them."""
+    """Write the defaults of attributes that a definition refers to, and those that shape inference does not find."""
     for node in all_nodes(model.graph.node):
         if node.domain not in STANDARD or not onnx.defs.has(node.op_type, max_inclusive_version=opset(model)):
             continue
         schema: Any = onnx.defs.get_schema(node.op_type, opset(model))
         given = {attribute.name for attribute in node.attribute}
-        if schema.has_function:
+        if schema.has_function or node.op_type in _OTHER_DEFAULTS:
             missing = [each for name, each in schema.attributes.items() if name not in given]
             node.attribute.extend(each.default_value for each in missing if each.default_value.name)
 

@@ -53,10 +53,32 @@ def infer(model: ModelProto) -> ModelProto:
     Raises onnx.shape_inference.InferenceError where an operation cannot have its inputs.
     """
     del model.graph.value_info[:]
+    _let_ranges_have_numbers(Graph(model))
     while True:
-        model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        model = _inferred(model)
         if not _infer_more(model):
             return model
+
+
+def _inferred(model: ModelProto) -> ModelProto:
+    """By onnx, which takes the values of shapes along where it can. It refuses sums of such values with others that
+    broadcast in two dimensions, for it knows of one."""
+    try:
+        return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    except onnx.shape_inference.InferenceError:
+        return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+
+
+def _let_ranges_have_numbers(graph: Graph) -> None:
+    """Make the constants that a Range is given numbers: definitions of the standard give it vectors of one, which
+    onnx's own evaluator takes and its inference does not."""
+    for node in graph.proto.node:
+        if node.op_type != "Range" or node.domain not in STANDARD:
+            continue
+        for place, name in enumerate(node.input):
+            value = graph.constant(name)
+            if value is not None and value.shape == (1,):
+                node.input[place] = graph.add_constant(value.reshape(()), f"{name}/number")
 
 
 def _infer_more(model: ModelProto) -> bool:

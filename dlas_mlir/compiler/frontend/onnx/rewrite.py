@@ -177,12 +177,26 @@ def _expanded_by_row(write: Writer, items: list[list[str]]) -> str:
     return total
 
 
+def _windowed(graph: Graph, each: NodeProto) -> list[NodeProto] | None:
+    """STFT without a window: with one that leaves a frame as it is."""
+    signal, step, window, length = [*each.input, "", ""][:4]
+    frame = graph.constant(length) if length else None
+    if window or frame is None:
+        return None
+    write = Writer(graph, each)
+    element = helper.tensor_dtype_to_np_dtype(graph.element(signal))
+    ones = write.constant(np.ones(int(frame), element), "window")
+    write.add("STFT", [signal, step, ones, length], each.output[0], **attributes(each))
+    return write.nodes
+
+
 _RULES: dict[str, Rule] = {
     "CumSum": _cumulative_sum,
     "Det": _determinant,
     "LpNormalization": _unit_norm,
     "MatMul": _product,
     "MeanVarianceNormalization": _normalization,
+    "STFT": _windowed,
     "Slice": _backward_slice,
     "SpaceToDepth": _space_to_depth,
     **loops.RULES,
