@@ -8,11 +8,12 @@ from typing import ClassVar
 
 from iree.compiler import ir
 
+from dlas_mlir.codegen.cpu.cascade import LONG_CONTRACTION
 from dlas_mlir.codegen.target import CpuTarget, Target
 from dlas_mlir.ir import affine, build, loops
 from dlas_mlir.ir.linalg import indexing_maps, iterators, scalar_constant
 from dlas_mlir.opt.base import Pass, option
-from dlas_mlir.passes.dispatch._generalize import generalized, is_pooling, summands
+from dlas_mlir.passes.dispatch._generalize import generalized, is_pooling, is_product, is_row_by_column, summands
 from dlas_mlir.passes.dispatch._reduction import Reduction
 
 # The widest row of partial results in vectors, and the most that are left to combine.
@@ -34,9 +35,10 @@ class SplitReductionsPass(Pass):
     independent and can be given to threads. Kernels add long sums in blocks, see dlas-lower-dispatches.
 
     Whatever a row of lanes does not divide is reduced first, and is what the others start from. The result of rank 0
-    gets one dimension, for a kernel. Contractions, products, short reductions and those whose results are neighbours
-    themselves are left as they are. Poolings, and other named reductions (linalg.reduce, linalg.dot) of more than 64
-    elements or that start from something else than a fill, become a linalg.generic, of which kernels are made.
+    gets one dimension, for a kernel, also where nothing is split. Contractions, products, short reductions and those
+    whose results are neighbours themselves are left as they are. Poolings, and other named reductions (linalg.reduce,
+    linalg.dot) of more than 64 elements or that start from something else than a fill, become a linalg.generic, of
+    which kernels are made; so do products of matrices that iree-compile would add in one chain of more than 65536.
 
     Before:
     ```mlir
@@ -70,6 +72,17 @@ class SplitReductionsPass(Pass):
         reduction = Reduction.of(op)
         if reduction is None or reduction.is_contraction():
             return None
+        with ir.InsertionPoint(op), op.location:
+            result = self._in_parts(reduction, target)
+            if result is None and not reduction.out:
+                result = _over_one(reduction)
+        if result is not None:
+            op.results[0].replace_all_uses_with(result)
+            op.erase()
+        return result
+
+    def _in_parts(self, reduction: Reduction, target: CpuTarget) -> ir.Value | None:
+        """A long sum along neighbours in memory; None for any other reduction."""
         if reduction.combiner == "arith.mulf":
             # Products of parts can be infinite and zero where none of the whole's is: their product is no number.
             return None
@@ -80,15 +93,9 @@ class SplitReductionsPass(Pass):
         if loop is None or lanes < 2:
             return None
         row = _row(reduction.extents[loop], lanes, few=_results(reduction) < _FEW_RESULTS)
-        with ir.InsertionPoint(op), op.location:
-            if row is None:
-                result = self._split_rest(reduction, loop, target)
-            else:
-                result = _in_two(reduction, loop, row, _parts(reduction, loop, row))
-        if result is not None:
-            op.results[0].replace_all_uses_with(result)
-            op.erase()
-        return result
+        if row is None:
+            return self._split_rest(reduction, loop, target)
+        return _in_two(reduction, loop, row, _parts(reduction, loop, row))
 
     def _split_rest(self, reduction: Reduction, loop: int, target: CpuTarget) -> ir.Value | None:
         """Two reductions, of which the first takes what no row of lanes divides."""
@@ -112,13 +119,20 @@ def _generalized_if_better(op: ir.Operation) -> ir.Operation:
     # constant to that: wrong for maxima and minima. linalg.reduce from a constant does not compile. A pooling of a
     # constant loses its window, and one that leaves rows of its input unread does not compile.
     count = summands(op)
-    if count == 0 or (count <= _ONE_CHAIN and not is_pooling(op) and _starts_from_fill(op)):
+    if count == 0 or _is_left(op, count):
         return op
     with ir.InsertionPoint(op), op.location:
         generic = generalized(op)
     op.results[0].replace_all_uses_with(generic.results[0])
     op.erase()
     return generic
+
+
+def _is_left(op: ir.Operation, count: int) -> bool:
+    if is_product(op):
+        # A row by a column is a sum like any other.
+        return count <= (_ONE_CHAIN if is_row_by_column(op) else LONG_CONTRACTION)
+    return count <= _ONE_CHAIN and not is_pooling(op) and _starts_from_fill(op)
 
 
 def _starts_from_fill(op: ir.Operation) -> bool:
@@ -249,6 +263,25 @@ def _combined(reduction: Reduction, partial: ir.Operation, out: int) -> ir.Value
         [*given[:out], *(["one"] if one and given else []), *given[out:]],
     ).results[0]
     return build.collapse(combined, []) if rank == 0 else combined
+
+
+def _over_one(reduction: Reduction) -> ir.Value:
+    """A reduction to a single number with a loop over results, of one: a kernel wants it."""
+    op = reduction.op
+    *inputs, destination = op.operands
+    count = len(reduction.extents)
+    moved = [affine.dim(place + 1) for place in range(count)]
+    maps = [[affine.substitute(expr, moved, count + 1) for expr in map_.results] for map_ in indexing_maps(op)[:-1]]
+    given = loops.names(op) if loops.named(op) else []
+    one = build.generic_like(
+        op,
+        inputs,
+        _with_one_dimension(destination),
+        [ir.AffineMap.get(count + 1, 0, exprs) for exprs in [*maps, [affine.dim(0)]]],
+        ["parallel", *iterators(op)],
+        loops=[loops.fresh("one", given), *given] if given else [],
+    )
+    return build.collapse(one.results[0], [])
 
 
 def _with_one_dimension(value: ir.Value) -> ir.Value:

@@ -1,9 +1,9 @@
-"""Slices of one element that are given more dimensions than they were cut from."""
+"""Single numbers: slices of one that are given more dimensions than they were cut from, and sums of everything."""
 
 from __future__ import annotations
 
 import numpy as np
-from kernel_cases import Case, empty, function
+from kernel_cases import Case, empty, fill, function, generic
 
 _ELEMENT = "%s = tensor.extract_slice %0[0, 3] [1, 1] [1, 1] : tensor<1x8xf32> to tensor<1x1xf32>"
 _EXPANDED = """
@@ -52,5 +52,27 @@ ELEMENTS = [
             : tensor<1x1x1x1xf32> to tensor<1x1x1x1xf32>
         %y""",
         lambda x: x[:, 3:4].reshape(1, 1, 1, 1),
+    ),
+    Case(
+        "windows_times_weights_to_one_number",
+        function(
+            "2x7xf32 2x5x3xf32",
+            "f32",
+            f"""
+        {fill("%k", "0.0", "f32")}
+        {
+                generic(
+                    "%y",
+                    "%0: 2x7xf32, %1: 2x5x3xf32",
+                    "%k: f32",
+                    "d0, d1 + d2; d0, d1, d2; ",
+                    "rrr",
+                    "%p = arith.mulf %a, %b : f32; %s = arith.addf %o, %p : f32; %s",
+                )
+            }
+        %y""",
+        ),
+        ("2x7xf32", "2x5x3xf32"),
+        lambda x, w: np.float32(np.einsum("nks,nks->", np.lib.stride_tricks.sliding_window_view(x, 3, axis=1), w)),
     ),
 ]

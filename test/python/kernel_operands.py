@@ -271,6 +271,15 @@ RESULTS = [
         "3x20xf32 4x20xf32",
         kernels=2,
     ),
+    matrix(
+        "sum_of_all",
+        f"""
+        {fill("%k", "0.0", "f32")} {generic("%y", "%0: 4x20xf32", "%k: f32", "d0, d1; ", "rr", SUMMED)}
+        %y""",
+        lambda x, _: x.sum(),
+        "f32",
+        kernels=2,
+    ),
 ]
 
 # Left to iree-compile, and right.
@@ -282,15 +291,6 @@ LEFT = [
         %y""",
         lambda x, _: x.sum().reshape(1),
         "1xf32",
-        kernels=0,
-    ),
-    matrix(
-        "sum_of_all",
-        f"""
-        {fill("%k", "0.0", "f32")} {generic("%y", "%0: 4x20xf32", "%k: f32", "d0, d1; ", "rr", SUMMED)}
-        %y""",
-        lambda x, _: x.sum(),
-        "f32",
         kernels=0,
     ),
     matrix(

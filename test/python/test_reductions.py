@@ -89,6 +89,8 @@ class Sums(nn.Module):
             "mean of columns": z.mean(0),
             "norm of columns": z.norm(dim=0),
             "long product": x.reshape(4, -1) @ x.reshape(4, -1).T / x.numel(),
+            "rows by columns": torch.bmm(x.reshape(4, 1, -1), x.reshape(4, -1, 1)) / x.numel(),
+            "products of matrices": torch.bmm(x.reshape(1, 4, -1), x.reshape(1, -1, 4)) / x.numel(),
             "mean": z.mean(),
             "deviation": z.std(),
             "sum that keeps its dimensions": z[:5000, 0].sum(0, keepdim=True),

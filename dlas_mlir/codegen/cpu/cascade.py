@@ -21,13 +21,13 @@ from dlas_mlir.ir import affine
 # One chain for each block, of some 16 additions.
 _CHAIN = 16
 # From how many additions on a sum is made in blocks. Contractions are shorter but for a few, and bound by arithmetic.
-_LONG, _LONG_CONTRACTION = 64, 65536
+_LONG, LONG_CONTRACTION = 64, 65536
 
 
 def is_long_sum(root: Stage, extents: tuple[int, ...], reductions: tuple[int, ...]) -> bool:
     """Whether `root` adds so many floating-point numbers that one chain of additions loses digits."""
     additions = math.prod(extents[loop] for loop in reductions)
-    return additions > (_LONG_CONTRACTION if _is_contraction(root, reductions) else _LONG) and _adds(root.body)
+    return additions > (LONG_CONTRACTION if _is_contraction(root, reductions) else _LONG) and _adds(root.body)
 
 
 def _adds(body: ir.Block) -> bool:

@@ -30,11 +30,11 @@ module attributes {dlas.target = {name = "x", kind = "cpu", vector_bits = 512 : 
 // Everything: parts for threads, a loop for the one result, and first what sixteen lanes do not divide.
 // CHECK-LABEL: func.func @everything
 // CHECK: %[[REST:.*]] = tensor.extract_slice %arg0[4000000] [3] [1]
-// CHECK: %[[START:.*]] = linalg.generic {{.*}} ins(%[[REST]] : tensor<3xf32>) outs(%arg1 : tensor<f32>)
+// CHECK: %[[GIVEN:.*]] = tensor.expand_shape %arg1 [] output_shape [1] : tensor<f32> into tensor<1xf32>
+// CHECK: %[[START:.*]] = linalg.generic {{.*}}["parallel", "reduction"]} ins(%[[REST]] : tensor<3xf32>) outs(%[[GIVEN]] : tensor<1xf32>)
 // CHECK: %[[WHOLE:.*]] = tensor.extract_slice %arg0[0] [4000000] [1]
 // CHECK: %[[PARTIAL:.*]] = linalg.generic {{.*}}iterator_types = ["parallel", "parallel", "reduction"]} ins(%[[WHOLE]], %{{.*}} outs({{.*}} : tensor<[[PARTS:[0-9]+]]x64xf32>)
-// CHECK: %[[ONE:.*]] = tensor.expand_shape %[[START]] [] output_shape [1] : tensor<f32> into tensor<1xf32>
-// CHECK: %[[SUM:.*]] = linalg.generic {{.*}}iterator_types = ["parallel", "reduction", "reduction"]} ins(%[[PARTIAL]] : tensor<[[PARTS]]x64xf32>) outs(%[[ONE]] : tensor<1xf32>)
+// CHECK: %[[SUM:.*]] = linalg.generic {{.*}}iterator_types = ["parallel", "reduction", "reduction"]} ins(%[[PARTIAL]] : tensor<[[PARTS]]x64xf32>) outs(%[[START]] : tensor<1xf32>)
 // CHECK: tensor.collapse_shape %[[SUM]] [] : tensor<1xf32> into tensor<f32>
 module attributes {dlas.target = {name = "x", kind = "cpu", vector_bits = 512 : i64, vector_registers = 32 : i64}} {
   func.func @everything(%x: tensor<4000003xf32>, %start: tensor<f32>) -> tensor<f32> {
@@ -174,5 +174,54 @@ module attributes {dlas.target = {name = "x", kind = "cpu", vector_bits = 512 : 
       linalg.yield %p : f32
     } -> tensor<4xf32>
     return %0 : tensor<4xf32>
+  }
+}
+
+// -----
+
+// What is neither long nor along neighbours, to a single number: a loop over results, of one.
+// CHECK-DAG: #[[X:.*]] = affine_map<(d0, d1, d2) -> (d1 + d2)>
+// CHECK-DAG: #[[W:.*]] = affine_map<(d0, d1, d2) -> (d1, d2)>
+// CHECK-DAG: #[[ONE:.*]] = affine_map<(d0, d1, d2) -> (d0)>
+// CHECK-LABEL: func.func @one_number
+// CHECK: %[[SUM:.*]] = linalg.generic {indexing_maps = [#[[X]], #[[W]], #[[ONE]]], iterator_types = ["parallel", "reduction", "reduction"]} ins(%arg0, %arg1 : tensor<7xf32>, tensor<5x3xf32>) outs(%{{.*}} : tensor<1xf32>)
+// CHECK: %[[RESULT:.*]] = tensor.collapse_shape %[[SUM]] [] : tensor<1xf32> into tensor<f32>
+// CHECK: return %[[RESULT]]
+module attributes {dlas.target = {name = "x", kind = "cpu", vector_bits = 512 : i64, vector_registers = 32 : i64}} {
+  func.func @one_number(%x: tensor<7xf32>, %w: tensor<5x3xf32>, %start: tensor<f32>) -> tensor<f32> {
+    %0 = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0 + d1)>, affine_map<(d0, d1) -> (d0, d1)>, affine_map<(d0, d1) -> ()>], iterator_types = ["reduction", "reduction"]} ins(%x, %w : tensor<7xf32>, tensor<5x3xf32>) outs(%start : tensor<f32>) {
+    ^bb0(%a: f32, %b: f32, %o: f32):
+      %p = arith.mulf %a, %b : f32
+      %s = arith.addf %o, %p : f32
+      linalg.yield %s : f32
+    } -> tensor<f32>
+    return %0 : tensor<f32>
+  }
+}
+
+// -----
+
+// Rows by columns are sums; other products of matrices are left, but for very long ones, transposed or not.
+// CHECK-LABEL: func.func @products
+// CHECK: linalg.generic {{.*}}["parallel", "parallel", "reduction"]{{.*}} ins(%arg0, %arg1, %{{.*}} outs({{.*}} : tensor<2x64xf32>)
+// CHECK: linalg.batch_matmul ins(%arg2, %arg3
+// CHECK: linalg.generic {{.*}}["parallel", "parallel", "parallel", "reduction"]{{.*}} ins(%arg4, %arg5 : tensor<1x2x70000xf32>, tensor<1x3x70000xf32>) outs(%{{.*}} : tensor<1x2x3xf32>) attrs = {dlas.loops = ["b", "m", "n", "k"]}
+#m = affine_map<(d0, d1, d2, d3) -> (d0, d1, d3)>
+#n = affine_map<(d0, d1, d2, d3) -> (d0, d2, d3)>
+#r = affine_map<(d0, d1, d2, d3) -> (d0, d1, d2)>
+module attributes {dlas.target = {name = "x", kind = "cpu", vector_bits = 512 : i64, vector_registers = 32 : i64}} {
+  func.func @products(%a: tensor<2x1x1024xf32>, %b: tensor<2x1024x1xf32>, %c: tensor<2x4x1024xf32>, %d: tensor<2x1024x4xf32>, %e: tensor<1x2x70000xf32>, %f: tensor<1x3x70000xf32>)
+      -> (tensor<2x1x1xf32>, tensor<2x4x4xf32>, tensor<1x2x3xf32>) {
+    %zero = arith.constant 0.0 : f32
+    %e0 = tensor.empty() : tensor<2x1x1xf32>
+    %f0 = linalg.fill ins(%zero : f32) outs(%e0 : tensor<2x1x1xf32>) -> tensor<2x1x1xf32>
+    %0 = linalg.batch_matmul ins(%a, %b : tensor<2x1x1024xf32>, tensor<2x1024x1xf32>) outs(%f0 : tensor<2x1x1xf32>) -> tensor<2x1x1xf32>
+    %e1 = tensor.empty() : tensor<2x4x4xf32>
+    %f1 = linalg.fill ins(%zero : f32) outs(%e1 : tensor<2x4x4xf32>) -> tensor<2x4x4xf32>
+    %1 = linalg.batch_matmul ins(%c, %d : tensor<2x4x1024xf32>, tensor<2x1024x4xf32>) outs(%f1 : tensor<2x4x4xf32>) -> tensor<2x4x4xf32>
+    %e2 = tensor.empty() : tensor<1x2x3xf32>
+    %f2 = linalg.fill ins(%zero : f32) outs(%e2 : tensor<1x2x3xf32>) -> tensor<1x2x3xf32>
+    %2 = linalg.batch_matmul indexing_maps = [#m, #n, #r] ins(%e, %f : tensor<1x2x70000xf32>, tensor<1x3x70000xf32>) outs(%f2 : tensor<1x2x3xf32>) -> tensor<1x2x3xf32>
+    return %0, %1, %2 : tensor<2x1x1xf32>, tensor<2x4x4xf32>, tensor<1x2x3xf32>
   }
 }
