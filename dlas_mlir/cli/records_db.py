@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from dlas_mlir.cli.console import check_writable, print_table
 from dlas_mlir.errors import DlasError
 
 if TYPE_CHECKING:
+    from dlas_mlir.measure.choices import Choices
     from dlas_mlir.measure.trials import Trials, Winner
 
 _COLUMNS = [
@@ -30,14 +32,14 @@ _COLUMNS = [
 
 def run(args: argparse.Namespace) -> int:
     """Do `args.action` on the data base `args.db`. Raises DlasError."""
-    from dlas_mlir.measure.trials import Trials
+    from dlas_mlir.measure.choices import Choices
 
     if args.action in ("import", "merge"):
         from dlas_mlir.tuning.tune import open_trials
 
         with open_trials(args.db) as trials:
             return _take(trials, args)
-    with Trials(args.db, create=args.action == "prune") as trials:
+    with Choices(args.db, create=args.action == "prune") as trials:
         if args.action == "list":
             _list(list(trials.winners()), args.json)
         elif args.action == "show":
@@ -112,9 +114,9 @@ def _export(trials: Trials, args: argparse.Namespace) -> None:
     write_atomically(args.output, print_winners(winners))
 
 
-def _take(trials: Trials, args: argparse.Namespace) -> int:
+def _take(trials: Choices, args: argparse.Namespace) -> int:
     """Take over what files hold."""
-    from dlas_mlir.measure.trials import Trials as Other
+    from dlas_mlir.measure.choices import Choices
     from dlas_mlir.measure.winners_file import read_winners
 
     for file in args.files:
@@ -124,9 +126,9 @@ def _take(trials: Trials, args: argparse.Namespace) -> int:
                 trials.win(winner)
             print(f"{file}: {len(winners)} records")
             continue
-        with Other(file, create=False) as other:
+        with Choices(file, create=False) as other:
             counts = trials.merge(other)
-        print(f"{file}: {counts['winners']} winners and {counts['trials']} trials")
+        print(f"{file}: {_told(counts)}")
     return 0
 
 
@@ -134,7 +136,13 @@ def _prune(trials: Trials) -> None:
     from dlas_mlir.compiler import tuned
 
     counts = trials.prune(tuned.environment().versions)
-    print(f"removed {counts['winners']} winners and {counts['trials']} trials of other versions than are installed")
+    print(f"removed {_told(counts)} of other versions than are installed")
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    return (
+        f"{counts['winners']} winners, {counts['trials']} trials and {counts.get('choices', 0)} choices of primitives"
+    )
 
 
 def add_file(parser: argparse.ArgumentParser) -> None:
@@ -152,7 +160,7 @@ def add_parsers(commands: Any) -> None:
     schedules.add_argument("--threads", type=positive_int, default=1, metavar="N", help="default: 1")
     schedules.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
     take = commands.add_parser("import", help="take winners from JSON lines that `export --db` wrote")
-    merge = commands.add_parser("merge", help="take winners and trials from other data bases of dlas tune")
+    merge = commands.add_parser("merge", help="take winners, trials and choices from other data bases of dlas tune")
     for command in (take, merge):
         command.add_argument("files", nargs="+", type=Path, metavar="FILE")
     prune = commands.add_parser("prune", help="remove what was measured with other versions of IREE")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlas_mlir.cli import arguments, tune_primitives
-from dlas_mlir.cli.console import check_threads, check_writable, in_any_case, print_table, progress, shapes
+from dlas_mlir.cli.console import check_threads, check_writable, print_table, shapes
+from dlas_mlir.cli.tune_models import Outcomes
 from dlas_mlir.errors import DlasError
 
 if TYPE_CHECKING:
@@ -69,22 +69,25 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Tune each model, print a table for each, and write JSON. Raises DlasError."""
-    from dlas_mlir.compiler.cache import write_atomically
-    from dlas_mlir.tuning.task import Settings
-    from dlas_mlir.tuning.transfer import Transfer
-    from dlas_mlir.tuning.tune import tune
-
     if args.json:
         check_writable(args.json)
     if args.pool and not args.transfer_from:
         raise DlasError("--pool mixes what --transfer-from names, and there is none")
-    transfer = Transfer(sources=tuple(args.transfer_from), pool=args.pool) if args.transfer_from else None
     check_threads(args.preset, args.threads)
+    outcomes = Outcomes(args.json)
     if args.primitives:
-        code = tune_primitives.run(args)
+        code = tune_primitives.run(args, outcomes)
         if code or (args.trials is None and args.budget is None):
             return code
-        args.json = None  # it holds the choices
+    return _schedules(args, outcomes)
+
+
+def _schedules(args: argparse.Namespace, outcomes: Outcomes) -> int:
+    from dlas_mlir.tuning.task import Settings
+    from dlas_mlir.tuning.transfer import Transfer
+    from dlas_mlir.tuning.tune import tune
+
+    transfer = Transfer(sources=tuple(args.transfer_from), pool=args.pool) if args.transfer_from else None
     settings = Settings(
         trials=args.trials or (64 if args.budget is None else sys.maxsize),
         budget=args.budget,
@@ -94,39 +97,27 @@ def run(args: argparse.Namespace) -> int:
         jobs=args.jobs or 0,
         timeout=args.timeout,
     )
-    reports: list[Report] = []
-    errors: list[str] = []
-    interrupted = False
 
-    def write() -> None:
-        if args.json:
-            write_atomically(args.json, json.dumps([report.to_plain() for report in reports], indent=1) + "\n")
+    def search(model: str, show: Any) -> Report:
+        return tune(
+            model,
+            args.preset,
+            threads=args.threads,
+            settings=settings,
+            db=args.db,
+            inputs=shapes(args),
+            weights=args.weights,
+            transfer=transfer,
+            say=show,
+        )
 
-    with in_any_case(write):
-        for model in args.models:
-            try:
-                with progress() as show:
-                    found = tune(
-                        model,
-                        args.preset,
-                        threads=args.threads,
-                        settings=settings,
-                        db=args.db,
-                        inputs=shapes(args),
-                        weights=args.weights,
-                        transfer=transfer,
-                        say=show,
-                    )
-            except DlasError as error:
-                errors.append(f"{model}: {error}")
-                continue
-            reports.append(found)
-            _print(found)
-            if interrupted := found.interrupted:
-                break
-    for error in errors:
-        print(f"error: {error}", file=sys.stderr)
-    return 130 if interrupted else 1 if errors else 0
+    return outcomes.tune("schedules", args.models, search, _tell)
+
+
+def _tell(report: Report) -> bool:
+    """Print a report; whether its search was interrupted."""
+    _print(report)
+    return report.interrupted
 
 
 def _print(report: Report) -> None:

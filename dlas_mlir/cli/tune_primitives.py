@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dlas_mlir.cli.console import in_any_case, print_table, progress, shapes
-from dlas_mlir.errors import DlasError
+from dlas_mlir.cli.console import print_table, shapes
+from dlas_mlir.cli.tune_models import Outcomes
 
 if TYPE_CHECKING:
     from dlas_mlir.tuning.primitives import PrimitivesReport
@@ -34,41 +32,24 @@ _LAYERS = [
 ]
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, outcomes: Outcomes) -> int:
     """Choose for each model, print what was timed and what was chosen, and write JSON. Raises DlasError."""
-    from dlas_mlir.compiler.cache import write_atomically
     from dlas_mlir.tuning.primitives import tune_primitives
 
-    reports: list[PrimitivesReport] = []
-    errors: list[str] = []
+    def search(model: str, show: Any) -> PrimitivesReport:
+        return tune_primitives(
+            model,
+            args.preset,
+            threads=args.threads,
+            db=args.db,
+            inputs=shapes(args),
+            weights=args.weights,
+            jobs=args.jobs or 0,
+            timeout=args.timeout,
+            say=show,
+        )
 
-    def write() -> None:
-        if args.json:
-            write_atomically(args.json, json.dumps([report.to_plain() for report in reports], indent=1) + "\n")
-
-    with in_any_case(write):
-        for model in args.models:
-            try:
-                with progress() as show:
-                    report = tune_primitives(
-                        model,
-                        args.preset,
-                        threads=args.threads,
-                        db=args.db,
-                        inputs=shapes(args),
-                        weights=args.weights,
-                        jobs=args.jobs or 0,
-                        timeout=args.timeout,
-                        say=show,
-                    )
-            except DlasError as error:
-                errors.append(f"{model}: {error}")
-                continue
-            reports.append(report)
-            _print(report)
-    for error in errors:
-        print(f"error: {error}", file=sys.stderr)
-    return 1 if errors else 0
+    return outcomes.tune("primitives", args.models, search, _print)
 
 
 def _print(report: PrimitivesReport) -> None:

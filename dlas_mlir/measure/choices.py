@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from dlas_mlir.measure.trials import Environment, Trials, now
 
@@ -68,23 +69,41 @@ class Choices(Trials):
 
     def chosen(self, place: ChoicesPlace) -> list[Choice]:
         """All that was chosen there, the latest last."""
+        where = "network = ? AND target = ? AND threads = ?"
+        return self.choices(where, (place.network, place.target, place.threads))
+
+    def choices(self, where: str = "1", arguments: tuple[Any, ...] = ()) -> list[Choice]:
+        """Those for which the SQL condition `where` holds, over network, target, target_name, threads and model; the
+        latest last."""
+        query = (
+            "SELECT network, target, target_name, threads, environments.json, primitives, ratio, model, date "
+            "FROM choices JOIN environments ON environments.id = environment "
+            f"WHERE {where} ORDER BY date, choices.id"
+        )
         with self._told():
-            if not self._one("SELECT count(*) FROM sqlite_master WHERE name = 'choices'"):
+            if "choices" not in self._measured():
                 return []
-            rows = self._connection.execute(
-                "SELECT environments.json, primitives, ratio, model, date FROM choices "
-                "JOIN environments ON environments.id = environment "
-                "WHERE network = ? AND target = ? AND threads = ? ORDER BY date, choices.id",
-                (place.network, place.target, place.threads),
-            ).fetchall()
+            rows = self._connection.execute(query, arguments).fetchall()
         return [
             Choice(
-                place=place,
+                place=ChoicesPlace(*place),
                 environment=Environment.from_json(environment),
                 primitives=json.loads(primitives),
                 ratio=ratio,
                 model=model,
                 date=date,
             )
-            for environment, primitives, ratio, model, date in rows
+            for *place, environment, primitives, ratio, model, date in rows
         ]
+
+    def merge(self, other: Trials) -> dict[str, int]:
+        """As that of trials; of choices too those that are later."""
+        counts = super().merge(other) | {"choices": 0}
+        if not isinstance(other, Choices):
+            return counts
+        dates = {(choice.place, choice.environment): choice.date for choice in self.choices()}
+        for choice in other.choices():
+            if dates.get((choice.place, choice.environment), "") < choice.date:
+                self.choose(choice)
+                counts["choices"] += 1
+        return counts

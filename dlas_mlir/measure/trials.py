@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -26,6 +26,9 @@ VERSION = 1
 # How a trial ended; `running` has not.
 Status = Literal["running", "ok", "wrong", "compile-error", "fallback", "crash", "timeout", "lost"]
 STATUSES: tuple[str, ...] = get_args(Status)
+# The columns of trials and of winners, beside place, environment and schedule.
+_TRIAL = ("status", "kernel", "ratio", "samples", "message", "model", "source", "run", "date")
+_WINNER = ("ratio", "low", "high", "kernel", "rule_kernel", "trials", "model", "source", "date")
 
 
 @dataclass(frozen=True)
@@ -220,74 +223,45 @@ CREATE INDEX workloads_by_family ON workloads (family)
         where, arguments = "status <> 'running'", ()
         if place is not None:
             where, arguments = f"{where} AND workload = ? AND target = ? AND threads = ?", _at(place)
-        query = (
-            "SELECT workload, target, target_name, threads, environments.json, schedule, status, kernel, ratio, "
-            "samples, message, model, source, run, date FROM trials JOIN environments ON environments.id = environment "
-            f"WHERE {where} ORDER BY trials.id"
-        )
-        with self._told():
-            for row in self._connection.execute(query, arguments):
-                environment, schedule, status, kernel, ratio, samples, message, model, source, run, date = row[4:]
-                yield Trial(
-                    place=_place(row),
-                    environment=Environment.from_json(environment),
-                    schedule=json.loads(schedule),
-                    status=status,
-                    kernel=kernel,
-                    ratio=ratio,
-                    samples=_unpacked(samples, f"{self.path}: a trial of {row[0][:16]}"),
-                    message=message,
-                    model=model,
-                    source=source,
-                    run=run,
-                    date=date,
-                )
+        for values in self._read("trials", _TRIAL, where, arguments, "trials.id"):
+            samples = _unpacked(values.pop("samples"), f"{self.path}: a trial of {values['place'].workload[:16]}")
+            yield Trial(samples=samples, **values)
 
     def win(self, winner: Winner) -> None:
         """Write what a search came to, in place of what an earlier one did in this environment."""
         with self._told(), self._transaction():
             schedule = None if winner.schedule is None else _text(winner.schedule)
-            row = (*_at(winner.place, named=True), self._environment(winner.environment), schedule, winner.ratio)
-            rest = (
-                winner.low,
-                winner.high,
-                winner.kernel,
-                winner.rule_kernel,
-                winner.trials,
-                winner.model,
-                winner.source,
-            )
+            row = (*_at(winner.place, named=True), self._environment(winner.environment), schedule)
+            values = {column: getattr(winner, column) for column in _WINNER} | {"date": winner.date or now()}
             self._connection.execute(
-                "INSERT OR REPLACE INTO winners (workload, target, target_name, threads, environment, schedule, ratio, "
-                f"low, high, kernel, rule_kernel, trials, model, source, date) VALUES ({_places(15)})",
-                (*row, *rest, winner.date or now()),
+                "INSERT OR REPLACE INTO winners (workload, target, target_name, threads, environment, schedule, "
+                f"{', '.join(values)}) VALUES ({_places(len(row) + len(values))})",
+                (*row, *values.values()),
             )
 
     def winners(self, where: str = "1", arguments: tuple[Any, ...] = ()) -> Iterator[Winner]:
         """Those for which the SQL condition `where` holds, over workload, target, target_name, threads and model; the
         latest last."""
+        for values in self._read("winners", _WINNER, where, arguments, "date, winners.id"):
+            yield Winner(**values)
+
+    def _read(
+        self, table: str, columns: Sequence[str], where: str, arguments: tuple[Any, ...], order: str
+    ) -> Iterator[dict[str, Any]]:
+        """Place, environment, schedule and `columns` of the rows of a table."""
         query = (
-            "SELECT workload, target, target_name, threads, environments.json, schedule, ratio, low, high, kernel, "
-            "rule_kernel, trials, model, source, date FROM winners JOIN environments ON environments.id = environment "
-            f"WHERE {where} ORDER BY date, winners.id"
+            f"SELECT workload, target, target_name, threads, environments.json, schedule, {', '.join(columns)} "
+            f"FROM {table} JOIN environments ON environments.id = environment WHERE {where} ORDER BY {order}"
         )
         with self._told():
             for row in self._connection.execute(query, arguments):
-                environment, schedule, ratio, low, high, kernel, rule_kernel, trials, model, source, date = row[4:]
-                yield Winner(
-                    place=_place(row),
-                    environment=Environment.from_json(environment),
-                    schedule=None if schedule is None else json.loads(schedule),
-                    ratio=ratio,
-                    low=low,
-                    high=high,
-                    kernel=kernel,
-                    rule_kernel=rule_kernel,
-                    trials=trials,
-                    model=model,
-                    source=source,
-                    date=date,
-                )
+                environment, schedule, *rest = row[4:]
+                yield {
+                    "place": _place(row),
+                    "environment": Environment.from_json(environment),
+                    "schedule": None if schedule is None else json.loads(schedule),
+                    **dict(zip(columns, rest, strict=True)),
+                }
 
     def merge(self, other: Trials) -> dict[str, int]:
         """Take over what `other` has of winners that are later, and of trials that this has not; the counts of both."""
@@ -309,15 +283,19 @@ CREATE INDEX workloads_by_family ON workloads (family)
             all_of = self._connection.execute("SELECT id, json FROM environments").fetchall()
             old = [number for number, text in all_of if Environment.from_json(text).versions != versions]
             counts = {}
-            # That of choices is made with the first of them (measure/choices.py).
-            known = self._connection.execute("SELECT name FROM sqlite_master WHERE name = 'choices'").fetchall()
-            for table in ("winners", "trials", *(name for (name,) in known)):
+            for table in self._measured():
                 counts[table] = sum(
                     self._connection.execute(f"DELETE FROM {table} WHERE environment = ?", (number,)).rowcount
                     for number in old
                 )
             self._connection.executemany("DELETE FROM environments WHERE id = ?", [(number,) for number in old])
             return counts
+
+    def _measured(self) -> tuple[str, ...]:
+        """The tables of what was measured in an environment."""
+        # That of choices is made with the first of them (measure/choices.py).
+        known = self._connection.execute("SELECT name FROM sqlite_master WHERE name = 'choices'").fetchall()
+        return ("winners", "trials", *(name for (name,) in known))
 
     def _environment(self, environment: Environment) -> int:
         text = environment.to_json()

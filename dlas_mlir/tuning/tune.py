@@ -8,7 +8,7 @@ from pathlib import Path
 from dlas_mlir.codegen.target import CpuTarget
 from dlas_mlir.compiler import tuned
 from dlas_mlir.errors import DlasError
-from dlas_mlir.measure.trials import Trials
+from dlas_mlir.measure.choices import Choices
 from dlas_mlir.tuning.conclude import conclude
 from dlas_mlir.tuning.report import Report, Transferred
 from dlas_mlir.tuning.task import Settings
@@ -63,10 +63,10 @@ def _bringing(transfer: Transfer, tuner: Tuner) -> Callable[[], Transferred]:
     return lambda: prepare(transfer, foreign, tuner.tasks, target, seed=seed, say=tuner.say)
 
 
-def open_trials(file: Path) -> Trials:
+def open_trials(file: Path) -> Choices:
     """The data base, made if there is none. Raises DlasError."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DlasError(f"cannot make the folder {file.parent}: {error.strerror} (--db names another place)") from None
-    return Trials(file)
+    return Choices(file)

@@ -215,6 +215,7 @@ def test_the_fastest_assignment_is_kept_and_reported(tmp_path, monkeypatch, caps
     file = tmp_path / "out.json"
     assert dlas.main(["tune", MODEL, "--primitives", "--json", str(file)]) == 0
     (report,) = json.loads(file.read_text())
+    assert report["kind"] == "primitives"
     changed = [one for one in report["layers"] if one["chosen"] != one["rule"]]
     assert len(changed) == 1
     assert changed[0]["chosen"].startswith("gemm")

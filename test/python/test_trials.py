@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from dlas_mlir.errors import DlasError
+from dlas_mlir.measure.choices import Choice, Choices, ChoicesPlace
 from dlas_mlir.measure.trials import Environment, Known, Place, Trial, Trials, Winner
 from dlas_mlir.measure.winners_file import print_winners, read_winners
 
@@ -110,6 +111,25 @@ def test_data_bases_are_merged_and_pruned(tmp_path: Path) -> None:
         assert one.prune(HERE.versions) == {"winners": 1, "trials": 0}
         assert [found.environment for found in one.winners()] == [HERE]
         assert len(list(one.trials())) == 1
+
+
+def test_choices_of_primitives_are_merged_and_pruned(tmp_path: Path) -> None:
+    old = dataclasses.replace(HERE, versions=(("iree-base-compiler", "3.12.0"),))
+    place = ChoicesPlace("n" * 64, "t" * 16, "x86-64-zen5", 2)
+    choice = Choice(place=place, environment=HERE, primitives={"conv1": "gemm"}, ratio=0.9, model="m", date="d")
+    later = dataclasses.replace(choice, primitives={"conv1": "direct"}, date="e")
+    elsewhere = dataclasses.replace(choice, environment=old)
+    with Choices(tmp_path / "a.db") as one, Choices(tmp_path / "b.db") as other:
+        assert one.merge(other) == {"winners": 0, "trials": 0, "choices": 0}
+        one.choose(choice)
+        assert other.merge(one)["choices"] == 1
+        other.choose(later)
+        other.choose(elsewhere)
+        assert one.merge(other)["choices"] == 2
+        assert one.merge(other)["choices"] == 0
+        assert one.chosen(place) == [elsewhere, later]
+        assert one.prune(HERE.versions) == {"winners": 0, "trials": 0, "choices": 1}
+        assert one.chosen(place) == [later]
 
 
 def test_known_workloads(tmp_path: Path) -> None:
