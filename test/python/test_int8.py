@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from quantized_net import INPUTS, RANDOM, SHAPE, Net, net
 
 import dlas_mlir as dlas
 from dlas_mlir.cli.dlas import main
@@ -24,37 +24,7 @@ from dlas_mlir.errors import DlasError
 from dlas_mlir.ir import build
 from dlas_mlir.measure.check import check
 from dlas_mlir.models.architecture import quantization_of
-from dlas_mlir.models.fill import fill_seeded, load_weights
-
-SHAPE = (1, 3, 12, 12)
-INPUTS = (torch.randn(SHAPE, generator=torch.Generator().manual_seed(1)),)
-RANDOM = Quantize(calibration="random", count=4)
-
-
-class Net(nn.Module):
-    """Each kind of operation: fused ones, a residual block, gates, concatenation, pooling, and one unknown."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 16, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(16)
-        self.pool = nn.MaxPool2d(2)
-        self.depthwise = nn.Conv2d(16, 16, 3, padding=1, groups=16)
-        self.point = nn.Conv2d(16, 16, 1)
-        self.gate = nn.Conv2d(16, 16, 1)
-        self.side = nn.Conv2d(16, 8, 1)
-        self.fc = nn.Linear(24, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.pool(torch.relu(self.norm(self.stem(x))))
-        x = nn.functional.relu6(x + self.point(nn.functional.hardswish(self.depthwise(x))))
-        x = x * torch.sigmoid(self.gate(nn.functional.adaptive_avg_pool2d(x, 1)))
-        x = torch.cat([x, torch.cos(self.side(x))], 1)
-        return self.fc(nn.functional.adaptive_avg_pool2d(x, 1).flatten(1))
-
-
-def net() -> nn.Module:
-    return fill_seeded(Net, SHAPE)
+from dlas_mlir.models.fill import load_weights
 
 
 def quantized(step: Quantize = RANDOM, **keywords: Any) -> Compressed:
@@ -181,6 +151,19 @@ def test_what_rounding_may_do_is_found_and_wrong_parameters_are_more(done, progr
         assert not check([found(*INPUTS).numpy()], [outputs[0].numpy()], limit=limit).verified
 
 
+def test_what_rounding_may_do_to_codes_to_halves_and_to_nothing():
+    x, weights = torch.linspace(-1, 1, 1001), torch.ones(1, 1).half()
+
+    def codes(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (x * 997).round().to(torch.int16), x[:0] * 2, x.clamp_min(0).log()
+
+    def halves(x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.linear(x[:, None].half(), weights)
+
+    assert 1 / 997 < rounding.limit(codes, (x,), codes(x)) < 5 / 997
+    assert 5e-4 < rounding.limit(halves, (x,), [halves(x)]) < 1e-2
+
+
 @pytest.mark.parametrize(
     ("step", "calibration", "message"),
     [
@@ -213,167 +196,6 @@ def test_weights_that_are_no_numbers():
     model = net()
     model.get_parameter("fc.weight").data[0, 0] = torch.nan
     with pytest.raises(DlasError, match=r"fc\.weight: values are no finite numbers"):
-        compress_module(model, INPUTS, [RANDOM])
-
-
-def traced(model: nn.Module, inputs: tuple[Tensor, ...], **keywords: Any) -> tuple[Any, list[str]]:
-    """The quantized program of a model as a function, and what stays in float."""
-    notes: list[str] = []
-    done = compress_module(model.eval(), inputs, [RANDOM], report=notes.append, **keywords)
-    return torch_source.trace(done.model, inputs, "net").module(check_guards=False), notes
-
-
-def near(found: Any, model: nn.Module, inputs: tuple[Tensor, ...]) -> bool:
-    with torch.no_grad():
-        expected = model(*inputs)
-        return float((found(*inputs) - expected).norm() / expected.norm()) < 0.03
-
-
-class Constants(nn.Module):
-    """Numbers that are computed of parameters, reach activations in each way, and are infinite or zero."""
-
-    mask: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 16, 3, padding=1)
-        self.standard = nn.Parameter(torch.randn(16, 16, 3, 3))
-        self.norm = nn.BatchNorm2d(16)
-        self.joined = nn.Conv2d(24, 16, 1)
-        self.silent = nn.Conv2d(16, 16, 1)
-        self.fc = nn.Linear(16, 10)
-        self.scale, self.gate = nn.Parameter(torch.rand(16)), nn.Parameter(torch.randn(1, 16, 1, 1))
-        self.large = nn.Parameter(torch.full((1, 8, 1, 1), 20.0))
-        mask = torch.zeros(1, 16, 1, 1)
-        mask[:, 3] = -torch.inf
-        self.register_buffer("mask", mask)
-        nn.init.zeros_(self.silent.weight[:4])
-        nn.init.constant_(self.silent.bias, -100.0)  # type: ignore[arg-type]
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x) * self.scale.view(1, -1, 1, 1) * self.gate.sigmoid() + (self.scale + 1)[None, :, None, None]
-        weight = self.standard - self.standard.mean((1, 2, 3), keepdim=True)
-        x = self.norm(nn.functional.conv2d(x, weight / weight.std((1, 2, 3), keepdim=True), padding=1))
-        x = self.joined(torch.cat([x, self.large.expand(len(x), -1, 12, 12)], 1))
-        x = torch.relu(x + self.mask) + torch.relu(self.silent(x))
-        x = nn.functional.max_pool2d(nn.functional.pad(x, (1, 1, 1, 1), value=-torch.inf), 3, 2)
-        x = nn.functional.pad(x, (1, 1, 1, 1), value=-30.0) * torch.arange(1, 17).view(1, -1, 1, 1)
-        return self.fc(x.mean((2, 3)))
-
-
-def test_what_is_computed_of_constants_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("DLAS_CACHE", str(tmp_path))
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(0)
-        model = Constants()
-    found, notes = traced(model, INPUTS)
-    assert not notes
-    assert near(found, model, INPUTS)
-    artifact = dlas.compile(model, preset="host/auto", example_inputs=INPUTS)
-    (row,) = dlas.bench(artifact, protocol=dlas.Protocol(rounds=1, min_seconds=0.01))
-    assert row["verified"], row
-
-
-class Repeated(nn.Module):
-    """A convolution that runs three times, with a norm of its own each time and without one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem, self.again = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
-        self.norms = nn.ModuleList(nn.BatchNorm2d(8) for _ in range(2))
-        for norm in self.norms:
-            nn.init.uniform_(norm.running_var, 0.2, 0.5)  # type: ignore[arg-type]
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        for norm in self.norms:
-            x = torch.relu(norm(self.again(x)))
-        return self.again(x)
-
-
-def test_norms_are_folded_once_into_a_convolution_that_runs_several_times():
-    model = Repeated().eval()
-    found, _ = traced(model, INPUTS)
-    assert near(found, model, INPUTS)
-
-
-class Normed(nn.Module):
-    """Batch norms behind what is read by others too, behind grouped transposed convolutions, and over what is no
-    channel of the layer before."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.shared, self.narrow = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(12, 3, 1)
-        self.groups = nn.ConvTranspose2d(8, 12, 4, 2, 1, groups=4)
-        self.depthwise = nn.ConvTranspose2d(12, 12, 3, padding=1, groups=12, bias=False)
-        self.rows, self.classes, self.last = (
-            nn.Linear(32, 3),
-            nn.Linear(9, 6, bias=False),
-            nn.BatchNorm1d(6, affine=False),
-        )
-        self.first, self.second = nn.BatchNorm2d(8), nn.BatchNorm2d(8)
-        self.third, self.fourth = nn.BatchNorm2d(12), nn.BatchNorm2d(12)
-        self.of_rows = nn.BatchNorm1d(3)
-        for norm in (module for module in self.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)):
-            nn.init.uniform_(norm.running_var, 0.2, 0.5)  # type: ignore[arg-type]
-            nn.init.uniform_(norm.running_mean, -0.5, 0.5)  # type: ignore[arg-type]
-            if norm.affine:
-                nn.init.uniform_(norm.weight, 0.5, 2)
-                nn.init.uniform_(norm.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.shared(x)
-        y = torch.relu(self.first(y)) + torch.relu(self.second(y)) + y
-        y = torch.relu(self.third(self.groups(y)))
-        y = self.narrow(torch.relu(self.fourth(self.depthwise(y))))
-        y = self.of_rows(self.rows(y.mean(2)))
-        return self.last(self.classes(y.flatten(1)))
-
-
-def test_norms_that_cannot_be_folded_stay():
-    torch.manual_seed(0)
-    model, x = Normed().eval(), torch.rand(2, 3, 16, 16)
-    found, _ = traced(model, (x,))
-    assert near(found, model, (x,))
-    kinds = Counter(str(node.target) for node in found.graph.nodes)
-    assert kinds["aten._native_batch_norm_legit_no_training.default"] == 3
-
-
-@pytest.mark.parametrize(
-    ("run", "inputs"),
-    [
-        (lambda net, x, y: net(x) + y, (*INPUTS, torch.linspace(-1, 1, 10)[None])),
-        (lambda net, x: net(x), (INPUTS[0].repeat(4, 1, 1, 1),)),
-        (lambda net, x, words: net(x) * words.float(), (*INPUTS, torch.arange(10)[None])),
-    ],
-)
-def test_any_inputs_are_calibrated_at_random(run: Any, inputs: tuple[Tensor, ...]):
-    class Called(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = net()
-
-        def forward(self, *values: Tensor) -> Tensor:
-            return run(self.net, *values)
-
-    model = Called().eval()
-    found, _ = traced(model, inputs)
-    assert near(found, model, inputs)
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("norm.running_mean", torch.nan, r"norm\.running_mean: values are no finite numbers"),
-        ("mask", torch.nan, "its constant mask has values that are no finite numbers"),
-        ("mask", torch.inf, "relu gives values that are no finite numbers"),
-        ("norm.running_var", -1.0, "its constant .* has values that are no finite numbers"),
-    ],
-)
-def test_constants_that_are_no_numbers_name_the_layer(name: str, value: float, message: str):
-    model = Constants().eval()
-    dict(model.named_buffers())[name].fill_(value)
-    with pytest.raises(DlasError, match=message):
         compress_module(model, INPUTS, [RANDOM])
 
 
@@ -416,8 +238,10 @@ def test_ranges_of_another_model_are_refused(done: Compressed):
 def test_the_command_calibrates_on_a_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     recipe, output = tmp_path / "int8.toml", tmp_path / "out.safetensors"
     recipe.write_text('[[step]]\nkind = "int8"\ncount = 3\nkeep = ["fc"]\n')
-    assert main(["compress", "mobilenetv1-cifar", "--recipe", str(recipe), "-o", str(output)]) == 0
-    assert "27 layers in 8 bits, 1 in float32" in capsys.readouterr().err
+    # One thread: the small operations of observers spin for seconds where other work holds a core.
+    command = ["compress", "imported_model:kinds", "--recipe", str(recipe), "-o", str(output), "--threads", "1"]
+    assert main([*command, "--input", "1x3x32x32xf32"]) == 0
+    assert "4 layers in 8 bits, 1 in float32" in capsys.readouterr().err
     assert output.stat().st_size > 0
-    assert main(["compress", "resnet18", "--recipe", str(recipe), "-o", str(output)]) == 1
-    assert "the model takes images of 3x224x224; those of the dataset are 3x32x32" in capsys.readouterr().err
+    assert main([*command, "--input", "1x3x24x24xf32"]) == 1
+    assert "the model takes images of 3x24x24; those of the dataset are 3x32x32" in capsys.readouterr().err
