@@ -61,8 +61,7 @@ def compile(
     `weights` is a state_dict file; `output` receives a copy of the .vmfb, `mlir` the module after the pass pipeline.
     What is compiled takes the tensors among the inputs and returns those among the outputs, one after the other.
     Importing, the passes and iree-compile are each stopped after `timeout` seconds (None: never); a module is traced in
-    this process, where only what is in Python code can be
-    stopped. Raises DlasError.
+    this process, where only what is in Python code can be stopped. Raises DlasError.
     """
     if isinstance(model, str | Path) and Path(model).suffix == SUFFIX:
         return _compiled(Path(model), example_inputs, inputs, batch, weights)
@@ -86,11 +85,14 @@ def compile(
     chosen, clock = load_preset(preset, threads=threads), Clock(progress)
     with clock.stage(f"import {type(model).__name__}", "import"):
         imported = _imported(model, example_inputs, inputs, batch, timeout)
-    mlir_out = Path(mlir) if mlir is not None else None
-    artifact = compile_imported(imported, chosen, mlir_out=mlir_out, clock=clock, timeout=timeout)
+    artifact = compile_imported(imported, chosen, mlir_out=_path(mlir), clock=clock, timeout=timeout)
     if output is not None:
         write_copy(artifact, Path(output))
     return artifact
+
+
+def _path(given: Path | str | None) -> Path | None:
+    return None if given is None else Path(given)
 
 
 def _compiled(path: Path, *given: Any) -> Artifact:

@@ -72,14 +72,7 @@ def compile_imported(
 ) -> Artifact:
     """Compile what is imported already; see `compile_model`."""
     clock = clock or Clock(lambda _: None)
-    cut = Cut.of(preset.pipeline)
-    if cut is not None and cut.is_open:
-        preset = choices.with_choices(imported, preset, tuned.threads_of(preset), clock.progress)
-        cut = Cut.of(preset.pipeline)
-        assert cut is not None
-        network = network_of(imported, preset, clock, timeout)
-        chosen = tuned.written(tuned.choose(network, preset, clock.progress))
-        preset = dataclasses.replace(preset, pipeline=cut.with_schedules(chosen))
+    preset = _with_measured(imported, preset, clock, timeout)
     folder = cache.entry("artifact", artifact_key(imported, preset))
     found = load_artifact(folder / _RECORD, imported.golden, imported.unchecked)
     if found and not mlir_out:
@@ -120,6 +113,19 @@ def compile_imported(
     )
     cache.write_record(folder / _RECORD, artifact.facts())
     return artifact
+
+
+def _with_measured(imported: Imported, preset: Preset, clock: Clock, timeout: float | None) -> Preset:
+    """`preset`, with the primitives and schedules that measurement found, where its pipeline asks for them."""
+    cut = Cut.of(preset.pipeline)
+    if cut is None or not cut.is_open:
+        return preset
+    preset = choices.with_choices(imported, preset, tuned.threads_of(preset), clock.progress)
+    cut = Cut.of(preset.pipeline)
+    assert cut is not None
+    network = network_of(imported, preset, clock, timeout)
+    chosen = tuned.written(tuned.choose(network, preset, clock.progress))
+    return dataclasses.replace(preset, pipeline=cut.with_schedules(chosen))
 
 
 def _primitives(layers: list[dict[str, Any]], imported: int) -> dict[str, int]:

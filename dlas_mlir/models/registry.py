@@ -49,77 +49,78 @@ class ZooModel:
         return getattr(module, self.factory)(*self.arguments)
 
 
-def _rows() -> list[ZooModel]:
-    def row(name: str, where: str, shape: tuple[int, ...], parameters: int, macs: int, about: str) -> ZooModel:
-        file, factory = where.split(".")
-        return ZooModel(name, file, factory, (), shape, parameters, macs, about)
+def _row(name: str, where: str, shape: tuple[int, ...], parameters: int, macs: int, about: str) -> ZooModel:
+    file, factory = where.split(".")
+    return ZooModel(name, file, factory, (), shape, parameters, macs, about)
 
-    def grouped(
-        stem: str, where: str, shape: tuple[int, ...], sizes: dict[int | None, tuple[int, int]], about: str
-    ) -> list[ZooModel]:
-        file, factory = where.split(".")
-        return [
-            ZooModel(f"{stem}-g{groups or 'n'}", file, factory, (groups,), shape, *size, f"{about}{split}")
-            for groups, size in sizes.items()
-            for split in [f"{groups} group{'s' if groups > 1 else ''}" if groups else "one group per channel"]
-        ]
 
+def _grouped(
+    stem: str, where: str, shape: tuple[int, ...], sizes: dict[int | None, tuple[int, int]], about: str
+) -> list[ZooModel]:
+    """A family of models, one for each number of groups, None for one group per channel."""
+    file, factory = where.split(".")
     return [
-        row("resnet18-cifar", "resnet.resnet18_cifar", _CIFAR, 11_173_962, 555_422_720, "ResNet18"),
-        row("mobilenetv1-cifar", "mobilenet.mobilenetv1_cifar", _CIFAR, 3_217_226, 46_354_432, "MobileNetV1"),
-        row("mobilenetv2-cifar", "mobilenet.mobilenetv2_cifar", _CIFAR, 2_296_922, 91_154_944, "MobileNetV2"),
-        row(
-            "vgg16-cifar",
-            "vgg.vgg16_cifar",
-            _CIFAR,
-            14_728_266,
-            313_201_664,
-            "VGG16 with BN and one FC layer",
-        ),
-        row("resnet18", "resnet.resnet18", _IMAGENET, 11_689_512, 1_814_073_344, "ResNet18"),
-        row("resnet50", "resnet.resnet50", _IMAGENET, 25_557_032, 4_089_184_256, "ResNet50"),
-        row("mobilenetv1", "mobilenet.mobilenetv1", _IMAGENET, 4_231_976, 568_740_352, "MobileNetV1"),
-        row("mobilenetv2", "mobilenet.mobilenetv2", _IMAGENET, 3_504_872, 300_774_272, "MobileNetV2"),
-        row(
-            "efficientnetb0",
-            "efficientnet.efficientnetb0",
-            _IMAGENET,
-            5_288_548,
-            385_814_752,
-            "EfficientNetB0",
-        ),
-        row("densenet161", "densenet.densenet161", _IMAGENET, 28_681_000, 7_727_907_072, "DenseNet161"),
-        *grouped(
-            "resnet34",
-            "resnet.resnet34_grouped",
-            _IMAGENET,
-            {
-                2: (13_224_616, 2_249_199_616),
-                4: (8_146_600, 1_389_383_680),
-                8: (5_607_592, 959_475_712),
-                16: (4_338_088, 744_521_728),
-                None: (3_132_520, 553_614_592),
-            },
-            "ResNet34, 3x3 as grouped 3x3 and 1x1, ",
-        ),
-        *grouped(
-            "wrn-40-2",
-            "wide_resnet.wrn_40_2_grouped",
-            _CIFAR,
-            {
-                1: (2_447_610, 356_697_344),
-                2: (1_358_970, 197_444_864),
-                4: (814_650, 117_818_624),
-                8: (542_490, 78_005_504),
-                16: (406_410, 58_098_944),
-                None: (293_514, 44_127_488),
-            },
-            "WRN-40-2, 3x3 as grouped 3x3 and 1x1, ",
-        ),
+        ZooModel(f"{stem}-g{groups or 'n'}", file, factory, (groups,), shape, *size, f"{about}{split}")
+        for groups, size in sizes.items()
+        for split in [f"{groups} group{'s' if groups > 1 else ''}" if groups else "one group per channel"]
     ]
 
 
-_ZOO = {model.name: model for model in _rows()}
+_ROWS = [
+    _row("resnet18-cifar", "resnet.resnet18_cifar", _CIFAR, 11_173_962, 555_422_720, "ResNet18"),
+    _row("mobilenetv1-cifar", "mobilenet.mobilenetv1_cifar", _CIFAR, 3_217_226, 46_354_432, "MobileNetV1"),
+    _row("mobilenetv2-cifar", "mobilenet.mobilenetv2_cifar", _CIFAR, 2_296_922, 91_154_944, "MobileNetV2"),
+    _row(
+        "vgg16-cifar",
+        "vgg.vgg16_cifar",
+        _CIFAR,
+        14_728_266,
+        313_201_664,
+        "VGG16 with BN and one FC layer",
+    ),
+    _row("resnet18", "resnet.resnet18", _IMAGENET, 11_689_512, 1_814_073_344, "ResNet18"),
+    _row("resnet50", "resnet.resnet50", _IMAGENET, 25_557_032, 4_089_184_256, "ResNet50"),
+    _row("mobilenetv1", "mobilenet.mobilenetv1", _IMAGENET, 4_231_976, 568_740_352, "MobileNetV1"),
+    _row("mobilenetv2", "mobilenet.mobilenetv2", _IMAGENET, 3_504_872, 300_774_272, "MobileNetV2"),
+    _row(
+        "efficientnetb0",
+        "efficientnet.efficientnetb0",
+        _IMAGENET,
+        5_288_548,
+        385_814_752,
+        "EfficientNetB0",
+    ),
+    _row("densenet161", "densenet.densenet161", _IMAGENET, 28_681_000, 7_727_907_072, "DenseNet161"),
+    *_grouped(
+        "resnet34",
+        "resnet.resnet34_grouped",
+        _IMAGENET,
+        {
+            2: (13_224_616, 2_249_199_616),
+            4: (8_146_600, 1_389_383_680),
+            8: (5_607_592, 959_475_712),
+            16: (4_338_088, 744_521_728),
+            None: (3_132_520, 553_614_592),
+        },
+        "ResNet34, 3x3 as grouped 3x3 and 1x1, ",
+    ),
+    *_grouped(
+        "wrn-40-2",
+        "wide_resnet.wrn_40_2_grouped",
+        _CIFAR,
+        {
+            1: (2_447_610, 356_697_344),
+            2: (1_358_970, 197_444_864),
+            4: (814_650, 117_818_624),
+            8: (542_490, 78_005_504),
+            16: (406_410, 58_098_944),
+            None: (293_514, 44_127_488),
+        },
+        "WRN-40-2, 3x3 as grouped 3x3 and 1x1, ",
+    ),
+]
+
+_ZOO = {model.name: model for model in _ROWS}
 
 
 def registry() -> list[ZooModel]:
