@@ -81,6 +81,8 @@ def load_file(vmfb: Path) -> Artifact:
         raise DlasError(f"there is no file {vmfb}")
     values = read_record(facts_file(vmfb))
     if values is None:
+        if (facts := facts_file(vmfb)).exists():
+            raise DlasError(f"{facts} is damaged, or was not written by `dlas compile -o`; compile {vmfb.name} again")
         raise DlasError(
             f"{vmfb} has no {facts_file(vmfb).name} beside it, which says what it is: `dlas compile -o` writes both"
         )

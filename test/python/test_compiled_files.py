@@ -50,7 +50,10 @@ def test_without_the_right_outputs_it_is_not_checked(compiled, capsys):
     [
         (lambda path: path.write_bytes(path.read_bytes() + b"x"), "net.vmfb.json is of another .vmfb than net.vmfb"),
         (lambda path: path.with_name("net.vmfb.json").unlink(), "net.vmfb has no net.vmfb.json beside it"),
-        (lambda path: path.with_name("net.vmfb.json").write_text(json.dumps({"sha256": ""})), "has no net.vmfb.json"),
+        (
+            lambda path: path.with_name("net.vmfb.json").write_text(json.dumps({"sha256": ""})),
+            "net.vmfb.json is damaged",
+        ),
         (lambda path: path.unlink(), "there is no file"),
     ],
 )

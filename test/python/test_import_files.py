@@ -94,6 +94,13 @@ def test_truncated_exported_program(exported, size):
         import_model(str(exported))
 
 
+def test_an_archive_that_python_can_read_and_pytorch_cannot(exported, capfd):
+    exported.write_bytes(exported.read_bytes()[5:])
+    with pytest.raises(DlasError, match=r"cannot read .*net\.pt2: PytorchStreamReader failed"):
+        import_model(str(exported))
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_archive_of_another_kind(tmp_path):
     torch.save({"a": torch.zeros(3)}, tmp_path / "weights.pt2")
     with pytest.raises(DlasError, match="is no ExportedProgram"):

@@ -8,6 +8,7 @@ refused.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import warnings
@@ -43,11 +44,12 @@ def load_exported(path: Path) -> ExportedProgram:
     if reason:
         raise DlasError(f"{path} is refused: {reason}")
     try:
-        with warnings.catch_warnings(), _weights_only():
+        with warnings.catch_warnings(), _weights_only(), _without_log() as logged:
             warnings.simplefilter("ignore", FutureWarning)
             return torch.export.load(path)
     except Exception as error:  # the reader raises many kinds
-        reason = str(error).strip().splitlines()
+        # One that only points to what it has logged says nothing.
+        reason = str(logged[-1] if logged else error).strip().splitlines()
         raise DlasError(f"cannot read {path}: {reason[0] if reason else type(error).__name__}") from None
 
 
@@ -84,6 +86,24 @@ def _items(value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, list):
         for inner in value:
             yield from _items(inner)
+
+
+@contextmanager
+def _without_log() -> Iterator[list[BaseException]]:
+    """Keep what torch.export logs from stderr: the exceptions in it."""
+    logged: list[BaseException] = []
+
+    def keep(record: logging.LogRecord) -> bool:
+        if record.exc_info and record.exc_info[1]:
+            logged.append(record.exc_info[1])
+        return False
+
+    logger = logging.getLogger("torch.export")
+    logger.addFilter(keep)
+    try:
+        yield logged
+    finally:
+        logger.removeFilter(keep)
 
 
 @contextmanager
