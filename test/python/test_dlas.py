@@ -45,11 +45,6 @@ func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
 """
 
 
-@pytest.fixture(scope="module")
-def shared_cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture(autouse=True)
 def _cache(shared_cache, monkeypatch):
     monkeypatch.setenv("DLAS_CACHE", str(shared_cache))

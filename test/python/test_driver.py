@@ -25,11 +25,6 @@ HERE = Path(__file__).parent
 MODEL = "imported_model:small"
 
 
-@pytest.fixture(scope="module")
-def shared_cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture(autouse=True)
 def _cache(shared_cache, monkeypatch):
     monkeypatch.setenv("DLAS_CACHE", str(shared_cache))

@@ -24,11 +24,6 @@ SMALL_PARAMETERS = 8 * 27 + 8 + 8 * 2 * 9 + 16 + 8 * 5 + 5
 SMALL_MACS = 25 * 8 * 27 + 25 * 8 * 2 * 9 + 8 * 5
 
 
-@pytest.fixture(scope="module")
-def shared_cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture(autouse=True)
 def _cache(shared_cache, monkeypatch):
     monkeypatch.setenv("DLAS_CACHE", str(shared_cache))

@@ -22,11 +22,6 @@ onnx = pytest.importorskip("onnx")
 Array = np.ndarray
 
 
-@pytest.fixture(scope="module")
-def shared_cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture(autouse=True)
 def _cache(shared_cache, monkeypatch):
     monkeypatch.setenv("DLAS_CACHE", str(shared_cache))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from pathlib import Path
 
 import pytest
 
@@ -26,21 +25,8 @@ from dlas_mlir.tuning.paired import compared
 from dlas_mlir.tuning.primitives import _Chooser, _Timed, best, families
 from dlas_mlir.tuning.primitives_report import reason
 
-HERE = Path(__file__).parent
 MODEL = "imported_model:kinds"
-
-
-@pytest.fixture(scope="module")
-def shared_cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def _surroundings(shared_cache, tmp_path, monkeypatch):
-    monkeypatch.setenv("DLAS_CACHE", str(shared_cache))
-    monkeypatch.setenv("DLAS_DB", str(tmp_path / "schedules.db"))
-    monkeypatch.setenv("PYTHONPATH", str(HERE))
-    monkeypatch.syspath_prepend(str(HERE))
+pytestmark = pytest.mark.usefixtures("tuning_surroundings")
 
 
 def _chain(count: int) -> LayerGraph:

@@ -33,11 +33,6 @@ FEWER = {"x86-64-sapphirerapids": ("auto",)}
 ELF_MACHINES = {**dict.fromkeys(NEEDED, 62), "aarch64-neon": 183}
 
 
-@pytest.fixture(scope="module")
-def shared_cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture(autouse=True)
 def _surroundings(shared_cache, tmp_path, monkeypatch):
     monkeypatch.setenv("DLAS_CACHE", str(shared_cache))

@@ -32,11 +32,6 @@ HERE = Path(__file__).parent
 MODEL = "imported_model:kinds"
 
 
-@pytest.fixture(scope="module")
-def shared_cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture
 def db(shared_cache, tmp_path, monkeypatch):
     monkeypatch.setenv("DLAS_CACHE", str(shared_cache))

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import math
 from collections import Counter
-from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
 
@@ -32,21 +31,8 @@ from dlas_mlir.tuning.search import FROM_NAIVE, Experience, Search
 from dlas_mlir.tuning.task import Settings
 from dlas_mlir.tuning.tune import tune
 
-HERE = Path(__file__).parent
 MODEL = "imported_model:kinds"
-
-
-@pytest.fixture(scope="module")
-def shared_cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def _surroundings(shared_cache, tmp_path, monkeypatch):
-    monkeypatch.setenv("DLAS_CACHE", str(shared_cache))
-    monkeypatch.setenv("DLAS_DB", str(tmp_path / "schedules.db"))
-    monkeypatch.setenv("PYTHONPATH", str(HERE))
-    monkeypatch.syspath_prepend(str(HERE))
+pytestmark = pytest.mark.usefixtures("tuning_surroundings")
 
 
 @pytest.mark.parametrize("pinned", PINNED, ids=[pinned["name"] for pinned in PINNED])

@@ -1,0 +1,24 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def shared_cache(tmp_path_factory):
+    """A cache for all tests of a file: each model is imported once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def tuning_surroundings(shared_cache, tmp_path, monkeypatch):
+    """The models of this folder are found, and a data base of the test's own is the user's."""
+    monkeypatch.setenv("DLAS_CACHE", str(shared_cache))
+    monkeypatch.setenv("DLAS_DB", str(tmp_path / "schedules.db"))
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    monkeypatch.syspath_prepend(str(HERE))
