@@ -221,7 +221,7 @@ def _outcome(
     ratios = verified(tuner, [starts, best, *(picks[place] for place in compared)])
 
     def kept(schedules: Mapping[str, Schedule]) -> dict[str, float]:
-        return {key: ratios[key].get(schedule, 1.0) for key, schedule in schedules.items()}
+        return {key: ratios[key].get(one, _unverified(tasks[key], one, case)) for key, one in schedules.items()}
 
     plain = [
         {
@@ -245,6 +245,13 @@ def _outcome(
         "full": kept(best),
         "ways": plain,
     }
+
+
+def _unverified(task: Task, schedule: Schedule, case: Case) -> float:
+    """What counts of a schedule that was not timed again: the rule's is what all are compared with. What was not right
+    then is not kept, and from naive schedules as fast as it was before."""
+    tried = None if case.seed or schedule == task.rule else task.search.results.get(schedule)
+    return 1.0 if tried is None else tried
 
 
 def _best(task: Task, schedules: Sequence[Schedule]) -> Schedule:

@@ -11,11 +11,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from test_workloads import cpu, layer, rule
 
-from benchmarks import readme, report, transfer_report
+from benchmarks import readme, report, transfer, transfer_report
 from benchmarks.grouped import by_groups, grouped_layers
 from benchmarks.int8 import speedups
 from benchmarks.layers import COMMANDS
@@ -23,6 +26,7 @@ from benchmarks.peers import MODULES, OTHERS, module_of
 from benchmarks.rounds import compare, cpus_for, start
 from benchmarks.stats import add_ratios, geomeans, summary
 from benchmarks.workload import Case, Layer, parse_layer, read_commands
+from dlas_mlir.codegen.moves import moves
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.rounds import Protocol
 from dlas_mlir.measure.turn import Turn
@@ -370,3 +374,34 @@ def test_figures_of_a_transfer(tmp_path):
     assert "| m | 1.43 | x | 0 % | 1.0 | 58 % (y) | 58 % | 3.0 | x | 0 % |" in text
     assert "> 3.0 |" in text
     assert (tmp_path / "transfer-results.svg").exists() == (importlib.util.find_spec("matplotlib") is not None)
+
+
+def test_the_ways_of_a_transfer_that_are_timed_again(tmp_path, monkeypatch):
+    """By each method the best score, the best in hindsight and the pool; what is not right then is not kept."""
+    workload, target = layer("resnet18 3x3 128->128 @28"), cpu("x86-64-avx512")
+    start = rule(workload, target)
+    fast, slow, wrong = [move.schedule for move in moves(workload, start, target)][:3]
+    results = {start: 1.0, fast: 0.8, slow: 1.2, wrong: 0.7}
+    search = SimpleNamespace(start=start, results=results)
+    tasks = {"k": SimpleNamespace(workload=workload, rule=start, share=1.0, search=search)}
+    tuner: Any = SimpleNamespace(tasks=tasks)
+    sources = {"a": (2.0, [slow]), "b": (1.0, [fast]), "c": (0.5, [start]), transfer.POOL: (0.0, [wrong, fast])}
+    ways = [
+        {"method": method, "source": name, "score": score, "candidates": {"k": found}}
+        for method in transfer.METHODS
+        for name, (score, found) in sources.items()
+    ]
+    asked = []
+
+    def verified(tuner, picks):
+        asked.extend(pick["k"] for pick in picks)
+        return {"k": {fast: 0.9, slow: 1.0}}
+
+    monkeypatch.setattr(transfer, "verified", verified)
+    case = transfer.Case(tmp_path, "m", 1, "rule")
+    full = {"k": (0.8, fast.to_value())}
+    found = transfer._outcome(tuner, ways, full, case)
+    assert asked == [start, fast, wrong, start, fast, wrong, start, fast]
+    kept = {way["source"]: way["kept"] for way in found["ways"] if way["method"] == "fitted"}
+    assert kept == {"a": {"k": 1.0}, "b": {"k": 0.9}, "c": None, transfer.POOL: {"k": 1.0}}
+    assert found["full"] == {"k": 0.9}

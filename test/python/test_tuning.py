@@ -7,7 +7,7 @@ import json
 import math
 from collections import Counter
 from types import SimpleNamespace
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from test_workloads import PINNED, cpu, layer, rule, target_of, workload_of
@@ -233,8 +233,9 @@ def test_a_network_that_fails_with_what_won_keeps_the_rule(tmp_path):
         raise BuildError("compile-error", "iree-compile was killed by SIGSEGV")
 
     start = rule(layer("resnet18 3x3 128->128 @28"), cpu("x86-64-avx512"))
-    tuner = SimpleNamespace(say=lambda _: None, builder=SimpleNamespace(build=build))
-    network, note = conclude._network(tuner, SimpleNamespace(), {"key": Verdict(start, 0.9, 0.8, 0.95, 0.01)})
+    tuner: Any = SimpleNamespace(say=lambda _: None, builder=SimpleNamespace(build=build))
+    final: Any = SimpleNamespace()
+    network, note = conclude._network(tuner, final, {"key": Verdict(start, 0.9, 0.8, 0.95, 0.01)})
     assert network is None
     assert "the rule's stay: iree-compile was killed by SIGSEGV" in note
 
