@@ -16,6 +16,8 @@ Primitives = Mapping[str, str]
 # Nanoseconds for an element that is copied into another layout, before anybody has seen a copy.
 _COPY_NS = 0.5
 _NCHW = "nchw"
+# What another primitive than the recipe's own has to gain, relatively: the least of some noisy times looks as good.
+_DOUBT = 1.02
 
 
 @dataclass
@@ -89,7 +91,8 @@ class LayerCosts:
         return found
 
     def solve(self, count: int) -> list[Primitives]:
-        """The assignments that are expected to be fastest, at most `count`, the best first."""
+        """The assignments that are expected to be fastest, at most `count`, the best first. A layer leaves the recipe's
+        own primitive only for what is faster by more than the noise of its time."""
         options = {layer.name: list(layer.candidates) for layer in self._once()}
         sizes = {name: len(primitives) for name, primitives in options.items()}
         layouts = self._possible_layouts()
@@ -108,7 +111,8 @@ class LayerCosts:
         for place in np.ndindex(costs.shape):
             primitive, layout = list(layer.candidates.items())[place[0]]
             read, write = layouts[layer.input][place[1]], layouts[layer.output][place[-1]]
-            costs[place] = self.of(layer, primitive, read == layout, write == layout)
+            doubt = 1.0 if primitive == layer.rule else _DOUBT
+            costs[place] = doubt * self.of(layer, primitive, read == layout, write == layout)
         return Factor((layer.name, *map(_group, groups)), costs)
 
     def _possible_layouts(self) -> dict[int, list[str]]:

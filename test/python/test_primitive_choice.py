@@ -57,6 +57,13 @@ def test_the_choice_weighs_copies_against_kernels():
     assert costs.solve(1) == [dict.fromkeys(names, "a")]
 
 
+def test_noise_does_not_change_a_primitive():
+    costs = LayerCosts(_chain(2), copy_ns=0.0)
+    costs.observe({"l0": "a", "l1": "a"}, {"l0": 1000, "l1": 1000})
+    costs.observe({"l0": "b", "l1": "b"}, {"l0": 990, "l1": 970})
+    assert costs.solve(1) == [{"l0": "a", "l1": "b"}]
+
+
 def test_a_primitive_that_was_not_measured_is_not_chosen():
     costs = LayerCosts(_chain(2))
     costs.observe({"l0": "a", "l1": "a"}, {"l0": 5, "l1": 5})
