@@ -42,6 +42,8 @@ CASES = {
         schedule(32, 64, 16, 32, 4),
     ),
     "float32 results and no epilogue": (varied(epilogue=False, size=(5, 5)), schedule(32, 64, 16, 32, 3)),
+    "parts of sums, joined by a second kernel": (varied(residual=True), schedule(64, 32, 32, 16, 3, split=3)),
+    "the same of ten columns": (varied(channels=(64, 10), size=(5, 5)), schedule(32, 32, 16, 16, 3, split=2)),
     "wgmma": (varied(size=(9, 9)), schedule(128, 64, 64, 64, 4, WGMMA)),
     "wgmma, strides, two blocks of rows, a residual": (
         varied(size=(9, 9), channels=(128, 128), stride=(2, 2), residual=True),
@@ -214,7 +216,6 @@ def _changed(**changes) -> dict:
         (_changed(warp={"rows": 24, "columns": 32}), "warp: 24 rows do not divide the 64 rows of the tile"),
         (_changed(warp={"rows": 64, "columns": 64}), "warp: 32 threads; copies are shared out over a multiple of 64"),
         (_changed(warp={"rows": 32, "columns": 8}), "warp: 8 columns are no multiple of 16"),
-        (_changed(split=2), "split: a cluster adds the parts"),
         (_changed(halo=True), "halo: there is none with `m16n8k16.f16.f32`, only with wgmma"),
         (_changed(split=99), "split: 1 to 8 parts of the sum, found 99"),
         (_changed(tile={"rows": 64}), "missing required field `columns`"),

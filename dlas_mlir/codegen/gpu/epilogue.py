@@ -15,16 +15,18 @@ from iree.compiler.dialects import arith, vector
 
 from dlas_mlir.codegen.gpu import machine
 from dlas_mlir.codegen.gpu.body import evaluate
+from dlas_mlir.codegen.gpu.executable import Launch, dispatch
 from dlas_mlir.codegen.gpu.fragments import Fragment
 from dlas_mlir.codegen.gpu.machine import Number
+from dlas_mlir.codegen.gpu.nest import GpuNest
 from dlas_mlir.codegen.gpu.product import BYTES, Layout, Product, layout_of
 from dlas_mlir.codegen.gpu.resources import sums_pitch, window_of
 from dlas_mlir.codegen.gpu.schedule import GpuSchedule
 from dlas_mlir.codegen.region import Access, Output, Region, Stage
 from dlas_mlir.codegen.workload import Access as WorkloadAccess
 
-# Columns that a thread does at once, at most.
-_COLUMNS = 8
+# Columns that a thread does at once, at most; threads of a workgroup that joins parts of sums.
+_COLUMNS, _JOINING = 8, 128
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,54 @@ class Point:
     n: Number
 
 
+@dataclass(frozen=True)
+class Layouts:
+    """Where the stages of a region read their operands, by these, and where its outputs are written."""
+
+    operands: dict[int, Layout]
+    outputs: tuple[Layout, ...]
+
+    @staticmethod
+    def of(region: Region, product: Product) -> Layouts:
+        """Those of `region`, whose root is `product`."""
+        workload, found = product.workload, {}
+        for number, (stage, same) in enumerate(zip(region.stages, workload.stages, strict=True)):
+            items = [(stage.initial, same.initial, same.element)]
+            if number:
+                items += zip(stage.inputs, same.inputs, same.input_elements, strict=True)
+            for item, described, element in items:
+                if isinstance(item, Access) and isinstance(described, WorkloadAccess):
+                    found[id(item)] = layout_of(workload, described, element)
+        return Layouts(found, tuple(_layout_of_output(region, product, output) for output in region.outputs))
+
+    def width(self, product: Product, schedule: GpuSchedule) -> int:
+        """How many columns a thread does at once: neighbours, or one, wherever they are read or written, that begin at
+        a multiple of it."""
+        return next(width for width in (_COLUMNS, 4, 2, 1) if self._fits(width, product, schedule))
+
+    def _fits(self, width: int, product: Product, schedule: GpuSchedule) -> bool:
+        if product.n % width or schedule.tile.columns % width:
+            return False
+        for layout in (*self.operands.values(), *self.outputs):
+            across = layout.strides.get(product.column, 0)
+            rows = [layout.strides.get(loop, 0) for loop in product.rows]
+            if across > 1 or (across == 1 and any(move % width for move in (*rows, layout.constant))):
+                return width == 1
+        return True
+
+
+def _layout_of_output(region: Region, product: Product, output: Output) -> Layout:
+    strides: dict[str, int] = {}
+    constant, size = 0, 1
+    dims = list(zip(region.out_loops, output.type.shape, output.at, strict=True))
+    for loop, extent, at in reversed(dims):
+        if loop is not None:
+            strides[product.workload.names[loop]] = size
+        constant += at * size
+        size *= extent
+    return Layout(-1, str(output.type.element_type), strides, constant, ())
+
+
 class Epilogue:
     """The stages of `region` behind its sums. `pointers` is where the captured tensors are, `targets` where results
     go."""
@@ -58,46 +108,13 @@ class Epilogue:
         targets: Sequence[ir.Value],
     ) -> None:
         self.region, self.product, self.schedule, self.pointers = region, product, schedule, pointers
-        outputs = zip(region.outputs, targets, strict=True)
-        self.targets = [Target(output, place, self._layout_of_output(output)) for output, place in outputs]
-        self.layouts = {id(item): layout for item, layout in self._accesses()}
-        known = [*self.layouts.values(), *(target.layout for target in self.targets)]
-        self.width = next(width for width in (_COLUMNS, 4, 2, 1) if self._fits(width, known))
-
-    def _accesses(self) -> list[tuple[Access, Layout]]:
-        workload, found = self.product.workload, []
-        for number, (stage, same) in enumerate(zip(self.region.stages, workload.stages, strict=True)):
-            items = [(stage.initial, same.initial, same.element)]
-            if number:
-                items += zip(stage.inputs, same.inputs, same.input_elements, strict=True)
-            for item, described, element in items:
-                if isinstance(item, Access) and isinstance(described, WorkloadAccess):
-                    found.append((item, layout_of(workload, described, element)))
-        return found
-
-    def _layout_of_output(self, output: Output) -> Layout:
-        strides: dict[str, int] = {}
-        constant, size = 0, 1
-        dims = list(zip(self.region.out_loops, output.type.shape, output.at, strict=True))
-        for loop, extent, at in reversed(dims):
-            if loop is not None:
-                strides[self.product.workload.names[loop]] = size
-            constant += at * size
-            size *= extent
-        return Layout(-1, str(output.type.element_type), strides, constant, ())
-
-    def _fits(self, width: int, layouts: Sequence[Layout]) -> bool:
-        """Whether `width` columns are neighbours, or one, wherever they are read or written, and begin at a multiple of
-        `width`."""
-        column = self.product.column
-        if self.product.n % width or self.schedule.tile.columns % width:
-            return False
-        for layout in layouts:
-            across = layout.strides.get(column, 0)
-            rows = [layout.strides.get(loop, 0) for loop in self.product.rows]
-            if across > 1 or (across == 1 and any(move % width for move in (*rows, layout.constant))):
-                return width == 1
-        return True
+        described = Layouts.of(region, product)
+        self.layouts = described.operands
+        self.targets = [
+            Target(output, place, layout)
+            for output, place, layout in zip(region.outputs, targets, described.outputs, strict=True)
+        ]
+        self.width = described.width(product, schedule)
 
     # The sums in shared memory.
 
@@ -106,8 +123,7 @@ class Epilogue:
         pitch = sums_pitch(self.schedule)
         place = machine.moved(shared, machine.mul(row, pitch), machine.mul(column, 4))
         for fragment in fragments:
-            pair = vector.from_elements(ir.VectorType.get([2], fragment.sums[0].type), list(fragment.sums))
-            machine.store(pair, machine.moved(place, fragment.row * pitch + fragment.column * 4), 8)
+            machine.store_pair(fragment.sums, machine.moved(place, fragment.row * pitch + fragment.column * 4))
 
     def finish(self, shared: ir.Value, thread: Number, m0: Number, n0: Number) -> None:
         """Compute and write what is in shared memory, all threads together; `thread` counts those of the cluster."""
@@ -152,6 +168,15 @@ class Epilogue:
         for rank in range(self.schedule.split):
             own = place if self.schedule.split == 1 else machine.of_workgroup(place, rank)
             parts = _loaded(own, kind, self.width, 16, constant=False)
+            sums = [_added(a, b) for a, b in zip(sums, parts, strict=True)] if sums else parts
+        self.write(point, self._with_initial(point, sums))
+
+    def join(self, place: ir.Value, point: Point) -> None:
+        """Add up the parts of `point`, of which the first is at `place`, and write what becomes of them."""
+        kind, size = ir.Type.parse(self.product.total), self.product.m * self.product.n * 4
+        sums: list[ir.Value] = []
+        for rank in range(self.schedule.split):
+            parts = _loaded(machine.moved(place, rank * size), kind, self.width, self.width * 4, constant=True)
             sums = [_added(a, b) for a, b in zip(sums, parts, strict=True)] if sums else parts
         self.write(point, self._with_initial(point, sums))
 
@@ -220,6 +245,33 @@ class Epilogue:
             offset = machine.dot([point.digits[loop] for loop in rows], moves)
         column = machine.mul(point.n, layout.bytes(self.product.column))
         return machine.moved(base, offset, column, layout.constant * BYTES[layout.element])
+
+
+def join_parts(region: Region, nest: GpuNest, parts: ir.Value, name: str) -> ir.Operation:
+    """A dispatch at the insertion point that adds up `parts`, [split, rows, columns], and does what is behind the sums:
+    each thread some columns of a row."""
+    product, schedule = nest.product, nest.schedule
+    behind = [item for stage in region.stages[1:] for item in (*stage.inputs, stage.initial)]
+    items = [item for item in (region.root.initial, *behind) if isinstance(item, Access)]
+    reads = [parts, *dict.fromkeys(item.view.source for item in items)]
+
+    def body(sources: list[ir.Value], targets: list[ir.Value]) -> None:
+        pointers = dict(zip(reads, sources, strict=True))
+        epilogue = Epilogue(region, product, schedule, pointers, targets)
+        number = machine.add(machine.mul(machine.workgroup(0), _JOINING), machine.thread())
+        across = product.n // epilogue.width
+        row, group = machine.div(number, across), machine.rem(number, across)
+        n = machine.mul(group, epilogue.width)
+        digits = machine.digits(row, product.extents_of(product.rows))
+        point = Point(row, dict(zip(product.rows, digits, strict=True)), n)
+        place = machine.moved(sources[0], machine.mul(row, product.n * 4), machine.mul(n, 4))
+        exists = True if product.m * across % _JOINING == 0 else machine.less(number, product.m * across)
+        machine.when(exists, lambda: epilogue.join(place, point))
+
+    results, updates = [output.type for output in region.outputs], [output.into for output in region.outputs]
+    width = Layouts.of(region, product).width(product, schedule)
+    launch = Launch((-(-product.m * product.n // width // _JOINING), 1, 1), _JOINING)
+    return dispatch(name, launch, reads, results, updates, body)
 
 
 def number_is_inside(number: Number, first: int, total: int, threads: int) -> ir.Value | bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from iree.compiler import ir
-from iree.compiler.dialects import arith, gpu, hal, llvm, memref, nvvm, scf
+from iree.compiler.dialects import arith, gpu, hal, llvm, memref, nvvm, scf, vector
 
 # A number of 32 bits: known, or computed by each thread.
 Number: TypeAlias = "int | ir.Value"
@@ -276,6 +276,11 @@ def load(kind: ir.Type, place: ir.Value, alignment: int, constant: bool = False)
 def store(content: ir.Value, place: ir.Value, alignment: int) -> None:
     """Write `content`."""
     llvm.store(content, place, alignment=alignment)
+
+
+def store_pair(pair: tuple[ir.Value, ir.Value], place: ir.Value) -> None:
+    """Write two neighbours of 32 bits."""
+    store(vector.from_elements(ir.VectorType.get([2], pair[0].type), list(pair)), place, 8)
 
 
 def part(content: ir.Value, number: int, kind: ir.Type) -> ir.Value:

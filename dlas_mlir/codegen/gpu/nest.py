@@ -39,7 +39,8 @@ class GpuNest:
         rows, shared = " x ".join(product.rows) or "1", steps_bytes(product, schedule)
         yield f"for workgroup in {rows} by {tile.rows} ({down}), {product.column} by {tile.columns} ({across})"
         if schedule.split > 1:
-            yield f"  for part of the sum in {schedule.split} workgroups of a cluster"
+            how = "a cluster" if schedule.clustered else "a grid; a second kernel adds the parts up"
+            yield f"  for part of the sum in {schedule.split} workgroups of {how}"
         count = schedule.threads // unit.threads
         yield f"  for {count} blocks of {warp} in {unit.threads} threads each"
         yield f"    acc = 0 in {warp.rows * warp.columns // unit.threads} registers"

@@ -19,7 +19,7 @@ from dlas_mlir.codegen.gpu.window import Window
 from dlas_mlir.codegen.target import GpuTarget
 from dlas_mlir.codegen.workload import Workload
 
-_ROWS, _COLUMNS, _WARPS, _STAGES = (32, 64, 128, 256), (32, 64, 128, 256), (16, 32, 64), (2, 3, 4, 5, 6)
+_ROWS, _COLUMNS, _WARPS, _STAGES = (32, 64, 128, 256), (32, 64, 128, 256), (16, 32, 64), (3, 4, 5, 6)
 _SPLITS = (1, 2, 4, 8)
 
 
@@ -39,7 +39,7 @@ def regular(workload: Workload, target: GpuTarget) -> Iterator[GpuSchedule]:
     product = Product.of(workload)
     for name, unit in INSTRUCTIONS.items():
         if hardware(name) in target.matrix_instructions and fits(unit, product):
-            blocks = _blocks(name, product) if unit.kind == "mma" else _groups(name, product, target)
+            blocks = (_blocks if unit.kind == "mma" else _groups)(name, product, target)
             yield from (one for one in blocks if problem(workload, one, target) is None)
 
 
@@ -58,14 +58,24 @@ def _some(workload: Workload, target: GpuTarget) -> list[GpuSchedule]:
     return found
 
 
-def _blocks(instruction: str, product: Product) -> Iterator[GpuSchedule]:
-    """Tiles that are not larger than they need be, in warps of all shapes, and stages that there are steps for."""
+def _blocks(instruction: str, product: Product, target: GpuTarget) -> Iterator[GpuSchedule]:
+    """Tiles that are not larger than they need be, in warps of all shapes, and stages that there are steps for; sums
+    are split where there are too few tiles."""
     rows = [size for size in _ROWS if size < 2 * product.m or size == _ROWS[0]]
     columns = [size for size in _COLUMNS if size < 2 * product.n or size == _COLUMNS[0]]
-    stages = [count for count in _STAGES if count <= product.steps or count == _STAGES[0]]
+    stages = [count for count in _STAGES if count <= product.steps] or [2]
     for down, across, own, beside, count in itertools.product(rows, columns, _WARPS, _WARPS, stages):
-        if own <= down and beside <= across and 2 <= down // own * (across // beside) <= 8:
-            yield GpuSchedule(instruction=instruction, tile=Block(down, across), warp=Block(own, beside), stages=count)
+        if not (own <= down and beside <= across and 2 <= down // own * (across // beside) <= 8):
+            continue
+        for split in _splits(product, down, across, target):
+            tile, warp = Block(down, across), Block(own, beside)
+            yield GpuSchedule(instruction=instruction, tile=tile, warp=warp, stages=count, split=split)
+
+
+def _splits(product: Product, down: int, across: int, target: GpuTarget) -> list[int]:
+    """Into how many parts a sum may be split: no more than there are multiprocessors for, twice over."""
+    workgroups = -(-product.m // down) * -(-product.n // across)
+    return [split for split in _SPLITS if split == 1 or workgroups * split <= 2 * target.compute_units]
 
 
 def _groups(instruction: str, product: Product, target: GpuTarget) -> Iterator[GpuSchedule]:
@@ -73,11 +83,10 @@ def _groups(instruction: str, product: Product, target: GpuTarget) -> Iterator[G
     # Larger tiles are legal, and have not been measured.
     rows = [size for size in _ROWS[1:3] if size < 2 * product.m or size == _ROWS[1]]
     columns = [size for size in _COLUMNS[:3] if size < 2 * product.n or size == _COLUMNS[0]]
-    stages = [count for count in _STAGES[1:] if count <= product.steps or count == _STAGES[1]]
+    stages = [count for count in _STAGES if count <= product.steps or count == _STAGES[0]]
     halos = (False, True) if isinstance(Window.of(product), Window) else (False,)
-    for down, across, own, split, count in itertools.product(rows, columns, (64, 128), _SPLITS, stages):
-        workgroups = -(-product.m // down) * -(-product.n // across) * split
-        if own <= down and (split == 1 or workgroups <= 2 * target.compute_units):
+    for down, across, own, count in itertools.product(rows, columns, (64, 128), stages):
+        for split in _splits(product, down, across, target) if own <= down else ():
             tile, warp = Block(down, across), Block(own, across)
             for halo in halos:
                 yield GpuSchedule(instruction=instruction, tile=tile, warp=warp, stages=count, split=split, halo=halo)
@@ -92,11 +101,17 @@ def cost(workload: Workload, schedule: GpuSchedule, target: GpuTarget) -> float:
     arrival = weights.copy_cycles / (schedule.stages - 1)
     step = max(beside * _step_cycles(product, schedule, target), arrival) + weights.step_cycles
     written = tile.rows * tile.columns * BYTES[product.element] * 2 / schedule.split
-    # The parts of a split sum go from one workgroup to another.
+    # The parts of a split sum go from one workgroup to another, or through memory to a second kernel.
     joined = tile.rows * tile.columns * 4 if schedule.split > 1 else 0
-    fixed = weights.copy_cycles / beside + (weights.split_cycles if schedule.split > 1 else 0)
+    fixed = weights.copy_cycles / beside
+    after = 0.0
+    if schedule.split > 1 and schedule.clustered:
+        fixed += weights.split_cycles
+    elif schedule.split > 1:
+        parts = product.m * product.n * 4 * schedule.split
+        after = weights.start_cycles + weights.copy_cycles + parts / (target.compute_units * weights.far_bytes)
     round_cycles = steps * step + beside * (written + joined) / weights.far_bytes + fixed
-    return weights.start_cycles + -(-each // beside) * round_cycles
+    return weights.start_cycles + -(-each // beside) * round_cycles + after
 
 
 def _step_cycles(product: Product, schedule: GpuSchedule, target: GpuTarget) -> float:

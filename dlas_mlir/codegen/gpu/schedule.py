@@ -38,7 +38,8 @@ class GpuSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     tile: the part of the result that a workgroup computes.
     warp: the part of that of a warp; for wgmma that of four warps, with all columns of the tile.
     stages: steps of 128 bytes of each row that are in shared memory at the same time.
-    split: workgroups that share the sum of one tile: a cluster, which adds their parts.
+    split: workgroups that share the sum of one tile: with wgmma a cluster, which adds their parts; else a second kernel
+        adds them.
     halo: the pixels of a tile are loaded once for all taps of a window, not once for each.
     """
 
@@ -59,6 +60,11 @@ class GpuSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     def threads(self) -> int:
         """Threads of a workgroup."""
         return self.tile.rows // self.warp.rows * (self.tile.columns // self.warp.columns) * self.unit.threads
+
+    @property
+    def clustered(self) -> bool:
+        """Whether workgroups that share a sum are a cluster, and add its parts themselves."""
+        return self.unit.kind == "wgmma"
 
     def to_value(self) -> dict[str, Any]:
         """The JSON form as Python values."""
@@ -117,8 +123,8 @@ class GpuSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             return f"split: 1 to {min(8, product.steps)} parts of the sum, found {self.split}"
         if (self.split - 1) * -(-product.steps // self.split) >= product.steps:
             return f"split: {product.steps} steps leave nothing for the last of {self.split} workgroups"
-        if self.split > 1 and self.unit.kind != "wgmma":
-            return f"split: a cluster adds the parts, which there is with wgmma only, not with `{self.instruction}`"
+        if self.split > 1 and not self.clustered and product.n % 2:
+            return f"split: parts of sums are stored in pairs, and there are {product.n} columns"
         return self._halo_problem(product) if self.halo else None
 
     def _halo_problem(self, product: Product) -> str | None:

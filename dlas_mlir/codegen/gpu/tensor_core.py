@@ -19,14 +19,16 @@ from iree.compiler import ir
 from dlas_mlir.codegen.frame import captured
 from dlas_mlir.codegen.gpu import machine
 from dlas_mlir.codegen.gpu.copies import Copies
-from dlas_mlir.codegen.gpu.epilogue import Epilogue
+from dlas_mlir.codegen.gpu.epilogue import Epilogue, join_parts
 from dlas_mlir.codegen.gpu.executable import Launch, dispatch
+from dlas_mlir.codegen.gpu.fragments import Fragment
 from dlas_mlir.codegen.gpu.halo_copies import HaloCopies
 from dlas_mlir.codegen.gpu.machine import Number
 from dlas_mlir.codegen.gpu.mma import WarpSums
 from dlas_mlir.codegen.gpu.nest import GpuNest
-from dlas_mlir.codegen.gpu.product import STEP
+from dlas_mlir.codegen.gpu.product import STEP, Product
 from dlas_mlir.codegen.gpu.resources import ALIGNMENT, halo_of, pipeline_bytes, stage_bytes, tiles, window_of
+from dlas_mlir.codegen.gpu.schedule import GpuSchedule
 from dlas_mlir.codegen.gpu.wgmma import GroupSums
 from dlas_mlir.codegen.gpu.window import chunks
 from dlas_mlir.codegen.region import Access, Region
@@ -39,19 +41,39 @@ SUMS: dict[str, type[WarpSums] | type[GroupSums]] = {"mma": WarpSums, "wgmma": G
 
 
 def emit(region: Region, nest: GpuNest) -> ir.Operation:
-    """The kernel of `region` at the insertion point, and its executable in the module."""
+    """The kernel of `region` at the insertion point, and its executable in the module. Where workgroups without a
+    cluster share a sum, there are two: one stores the parts of the sums, the other adds them up and does the rest."""
     product, schedule = nest.product, nest.schedule
     reads = captured(region)
+    factors = _factors(region, product)
     down, across = tiles(product, schedule)
-    grid = (across, down, schedule.split)
-    launch = Launch(grid, schedule.threads, schedule.split)
+    launch = Launch((across, down, schedule.split), schedule.threads, schedule.split if schedule.clustered else 1)
+    results, updates = [output.type for output in region.outputs], [output.into for output in region.outputs]
+    apart = schedule.split > 1 and not schedule.clustered
 
     def body(sources: list[ir.Value], targets: list[ir.Value]) -> None:
-        pointers = dict(zip(reads, sources, strict=True))
-        _Kernel(region, nest, pointers, targets).emit()
+        pointers = dict(zip(factors if apart else reads, sources, strict=True))
+        kernel = _Kernel(product, schedule, (pointers[factors[0]], pointers[factors[1]]))
+        if apart:
+            kernel.emit_parts(targets[0])
+        else:
+            kernel.emit(Epilogue(region, product, schedule, pointers, targets))
 
-    results, updates = [output.type for output in region.outputs], [output.into for output in region.outputs]
-    return dispatch(_name(nest), launch, reads, results, updates, body)
+    if not apart:
+        return dispatch(_name(nest), launch, reads, results, updates, body)
+    kind = ir.RankedTensorType.get([schedule.split, product.m, product.n], ir.Type.parse(product.total))
+    parts = dispatch(_name(nest), launch, list(dict.fromkeys(factors)), [kind], [None], body).results[0]
+    return join_parts(region, nest, parts, f"{_name(nest)}_sums")
+
+
+def _factors(region: Region, product: Product) -> tuple[ir.Value, ir.Value]:
+    """The two factors of the root."""
+    numbers: dict[int, ir.Value] = {}
+    for item, described in zip(region.root.inputs, product.workload.root.inputs, strict=True):
+        if not isinstance(item, Access) or not isinstance(described, Described):
+            raise PassError("a product multiplies two tensors", region.op)
+        numbers[described.tensor] = item.view.source
+    return numbers[product.a.tensor], numbers[product.b.tensor]
 
 
 def _name(nest: GpuNest) -> str:
@@ -62,52 +84,64 @@ def _name(nest: GpuNest) -> str:
 
 
 class _Kernel:
-    def __init__(
-        self, region: Region, nest: GpuNest, pointers: dict[ir.Value, ir.Value], targets: list[ir.Value]
-    ) -> None:
-        self.product, self.schedule = nest.product, nest.schedule
-        self.region, self.pointers, self.targets = region, pointers, targets
+    """A workgroup's work; `factors` is where the two factors are."""
 
-    def emit(self) -> None:
-        product, schedule = self.product, self.schedule
-        shared = machine.shared(pipeline_bytes(product, schedule), ALIGNMENT)
-        thread = machine.thread()
-        n0 = machine.mul(machine.workgroup(0), schedule.tile.columns)
-        m0 = machine.mul(machine.workgroup(1), schedule.tile.rows)
-        rank = machine.workgroup(2) if schedule.split > 1 else 0
-        places = (*self._factors(), shared)
-        if schedule.halo:
-            count = chunks(product, schedule.split)
-            first, steps = machine.mul(rank, count), count * product.tap_count
-            copies = HaloCopies(product, schedule, window_of(product), places, thread, (m0, n0), first)
-        else:
-            first, steps = _part(product.steps, schedule.split, rank)
-            copies = Copies(product, schedule, places, thread, (m0, n0), first)
-        from_b = halo_of(product, schedule) or schedule.tile.rows * STEP
-        sums = SUMS[schedule.unit.kind](schedule, shared, thread, from_b)
-        values = self._pipeline(copies, sums, steps)
-        epilogue = Epilogue(self.region, product, schedule, self.pointers, self.targets)
-        sums.finish()
+    def __init__(self, product: Product, schedule: GpuSchedule, factors: tuple[ir.Value, ir.Value]) -> None:
+        self.product, self.schedule, self.factors = product, schedule, factors
+        self.shared = machine.shared(pipeline_bytes(product, schedule), ALIGNMENT)
+        self.thread = machine.thread()
+        self.n0 = machine.mul(machine.workgroup(0), schedule.tile.columns)
+        self.m0 = machine.mul(machine.workgroup(1), schedule.tile.rows)
+        self.rank = machine.workgroup(2) if schedule.split > 1 else 0
+
+    def emit(self, epilogue: Epilogue) -> None:
+        """The sums, and what `epilogue` makes of them."""
+        sums, fragments = self._sums()
         machine.wait_copies(0)
         machine.barrier()
-        epilogue.lay_out(sums.fragments(values), shared, sums.row, sums.column)
-        if schedule.split == 1:
+        epilogue.lay_out(fragments, self.shared, sums.row, sums.column)
+        if self.schedule.split == 1:
             machine.barrier()
-            epilogue.finish(shared, thread, m0, n0)
-        else:
-            machine.cluster_barrier()
-            epilogue.finish(shared, machine.add(machine.mul(rank, schedule.threads), thread), m0, n0)
-            # Nobody leaves while others read what it has laid out.
-            machine.cluster_barrier(relaxed=True)
+            epilogue.finish(self.shared, self.thread, self.m0, self.n0)
+            return
+        machine.cluster_barrier()
+        thread = machine.add(machine.mul(self.rank, self.schedule.threads), self.thread)
+        epilogue.finish(self.shared, thread, self.m0, self.n0)
+        # Nobody leaves while others read what it has laid out.
+        machine.cluster_barrier(relaxed=True)
 
-    def _factors(self) -> tuple[ir.Value, ir.Value]:
-        """Where the two factors are."""
-        numbers: dict[int, ir.Value] = {}
-        for item, described in zip(self.region.root.inputs, self.product.workload.root.inputs, strict=True):
-            if not isinstance(item, Access) or not isinstance(described, Described):
-                raise PassError("a product multiplies two tensors", self.region.op)
-            numbers[described.tensor] = self.pointers[item.view.source]
-        return numbers[self.product.a.tensor], numbers[self.product.b.tensor]
+    def emit_parts(self, target: ir.Value) -> None:
+        """The sums of this workgroup's part, written to [split, rows, columns]."""
+        sums, fragments = self._sums()
+        machine.wait_copies(0)
+        product = self.product
+        row = machine.add(machine.mul(self.rank, product.m), self.m0, sums.row)
+        column = machine.add(self.n0, sums.column)
+        place = machine.moved(target, machine.mul(row, product.n * 4), machine.mul(column, 4))
+        for fragment in fragments:
+            inside = machine.both(
+                machine.less(machine.add(self.m0, sums.row, fragment.row), product.m),
+                machine.less(machine.add(column, fragment.column), product.n),
+            )
+            at = machine.moved(place, fragment.row * product.n * 4 + fragment.column * 4)
+            machine.when(inside, lambda fragment=fragment, at=at: machine.store_pair(fragment.sums, at))
+
+    def _sums(self) -> tuple[Sums, list[Fragment]]:
+        product, schedule = self.product, self.schedule
+        places = (*self.factors, self.shared)
+        corner = (self.m0, self.n0)
+        if schedule.halo:
+            count = chunks(product, schedule.split)
+            first, steps = machine.mul(self.rank, count), count * product.tap_count
+            copies = HaloCopies(product, schedule, window_of(product), places, self.thread, corner, first)
+        else:
+            first, steps = _part(product.steps, schedule.split, self.rank)
+            copies = Copies(product, schedule, places, self.thread, corner, first)
+        from_b = halo_of(product, schedule) or schedule.tile.rows * STEP
+        sums = SUMS[schedule.unit.kind](schedule, self.shared, self.thread, from_b)
+        values = self._pipeline(copies, sums, steps)
+        sums.finish()
+        return sums, sums.fragments(values)
 
     def _pipeline(self, copies: Copies | HaloCopies, sums: Sums, steps: Number) -> list[ir.Value]:
         """The sums of so many steps."""

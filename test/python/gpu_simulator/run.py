@@ -27,13 +27,25 @@ class Report:
 
 
 def run(module: ir.Module, inputs: Sequence[np.ndarray], report: Report | None = None) -> list[np.ndarray]:
-    """The results of the one flow.dispatch in `@main`, whose operands are arguments of `@main` or constants."""
+    """What `@main` returns, whose body is nothing but dispatches (flow.dispatch) of what it is given and of their
+    results."""
     operations = [op.operation for op in module.body.operations]
     main = next(op for op in operations if op.name == "func.func")
     block = main.regions[0].blocks[0]
-    dispatch = next(op.operation for op in block.operations if op.operation.name == "flow.dispatch")
-    given = dict(zip(block.arguments, inputs, strict=True))
-    operands = [np.ascontiguousarray(given[value]) for value in dispatch.operands]
+    values = dict(zip(block.arguments, map(np.ascontiguousarray, inputs), strict=True))
+    for op in block.operations:
+        op = op.operation
+        if op.name == "func.return":
+            return [values[value] for value in op.operands]
+        assert op.name == "flow.dispatch", f"{op.name} is no dispatch"
+        found = _dispatched(op, operations, [values[value] for value in op.operands], report or Report())
+        values.update(zip(op.results, found, strict=True))
+    raise AssertionError("a function without a return")
+
+
+def _dispatched(
+    dispatch: ir.Operation, module: Sequence[ir.Operation], operands: list[np.ndarray], report: Report
+) -> list[np.ndarray]:
     ties = [ir.IntegerAttr(tie).value for tie in ir.ArrayAttr(dispatch.attributes["tied_operands"])]
     results = []
     for kind, tie in zip((ir.RankedTensorType(value.type) for value in dispatch.results), ties, strict=True):
@@ -41,13 +53,12 @@ def run(module: ir.Module, inputs: Sequence[np.ndarray], report: Report | None =
             operands[tie] = operands[tie].copy()
             results.append(operands[tie])
         else:
-            element = arithmetic.dtype_of(kind.element_type)
-            results.append(_garbage(kind.shape, element))
+            results.append(_garbage(kind.shape, arithmetic.dtype_of(kind.element_type)))
     fresh = [result for result, tie in zip(results, ties, strict=True) if tie < 0]
     entry = ir.SymbolRefAttr(ir.ArrayAttr(dispatch.attributes["entry_points"])[0]).value[0]
-    source = next(op for op in operations if _symbol(op) == entry)
+    source = next(op for op in module if _symbol(op) == entry)
     buffers = [array.reshape(-1).view(np.uint8) for array in (*operands, *fresh)]
-    _Kernel(source, Global(buffers), report or Report()).run()
+    _Kernel(source, Global(buffers), report).run()
     return results
 
 
