@@ -18,8 +18,16 @@ def read(path: Path) -> tuple[str, dict[str, Any]]:
     """The text of the file at `path`, and what it says. Raises DlasError that names the file."""
     try:
         text = path.read_text(encoding="utf-8")
-        return text, tomllib.loads(text)
     except OSError as error:
         raise DlasError(f"cannot read {path}: {error.strerror or error}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise DlasError(f"{path}: not a TOML file: {error}") from None
+    return text, parse(text, path)
+
+
+def parse(text: str, path: Path) -> dict[str, Any]:
+    """What `text` says, which stood in the file at `path`. Raises DlasError that names the file."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise DlasError(f"{path}: not a TOML file: {error}") from None

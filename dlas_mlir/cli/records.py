@@ -4,8 +4,6 @@ schedules import, merge and prune too."""
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -111,6 +109,7 @@ def _list(found: list[Stored], as_json: bool) -> None:
 def _export(found: list[Stored], kind: str, output: Path) -> None:
     from dlas_mlir.compiler.cache import write_atomically
     from dlas_mlir.measure.rows import row
+    from dlas_mlir.measure.tables import write_table
 
     if kind == "jsonl":
         write_atomically(output, "".join(f"{stored.record.to_json().decode()}\n" for stored in found))
@@ -119,20 +118,8 @@ def _export(found: list[Stored], kind: str, output: Path) -> None:
     # What is no number or text becomes JSON.
     flat = [{k: json.dumps(v) if isinstance(v, dict | list) else v for k, v in one.items()} for one in rows]
     keys = list(dict.fromkeys(key for one in flat for key in one))
-    if kind == "csv":
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, keys, restval="")
-        writer.writeheader()
-        writer.writerows(flat)
-        write_atomically(output, text.getvalue())
-        return
-    try:
-        import pyarrow as arrow  # pyright: ignore[reportMissingImports]
-        from pyarrow import parquet  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise DlasError("writing parquet needs pyarrow: pip install -e '.[parquet]'") from None
-    table = arrow.table({key: [one.get(key) for one in flat] for key in keys})
-    write_atomically(output, lambda path: parquet.write_table(table, path))
+    columns = {key: [one.get(key) for one in flat] for key in keys}
+    write_atomically(output, lambda path: write_table(columns, path, kind))
 
 
 def _compare(args: argparse.Namespace) -> int:

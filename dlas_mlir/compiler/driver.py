@@ -14,7 +14,7 @@ from dlas_mlir.compiler.cache import file_digest
 from dlas_mlir.compiler.frontend.importer import Imported, import_model
 from dlas_mlir.compiler.job import Clock, Job, copy
 from dlas_mlir.compiler.keys import artifact_key
-from dlas_mlir.compiler.network import Cut, begun, network_of
+from dlas_mlir.compiler.network import Cut, network_of
 from dlas_mlir.compiler.presets import Preset, load_preset
 
 _RECORD = "artifact.json"
@@ -78,9 +78,6 @@ def compile_imported(
     if found and not mlir_out:
         return found
     job = Job.of(imported, preset, timeout)
-    earlier = None if mlir_out else begun(imported, preset)
-    if earlier is not None:
-        job = dataclasses.replace(job, source=earlier.module, pipeline=earlier.rest, preset=None)
     with cache.workspace() as scratch:
         module = scratch / "module.mlirbc"
         with clock.stage(f"passes {imported.name} for {preset.name}", "passes"):
@@ -104,7 +101,7 @@ def compile_imported(
         weight_bytes=weight_bytes(vmfb),
         golden=imported.golden,
         unchecked=imported.unchecked,
-        primitives=_primitives(layers, earlier.imported_layers if earlier else report["imported_layers"]),
+        primitives=_primitives(layers, report["imported_layers"]),
         layers=tuple(layers),
         dispatches=tuple(dispatches),
         flags=preset.iree_flags,

@@ -90,10 +90,10 @@ def network_of(
     if cut is None:
         raise DlasError(f"{preset.name} makes no kernels of its own, so there are no schedules to choose")
     clock = clock or Clock(lambda _: None)
-    key = _key(imported, cut)
+    key = cache.digest([imported.key, imported.name], str(cut.before), cache.versions(*DISTRIBUTIONS), own_sources())
     folder = cache.entry("network", key)
-    facts = _facts(folder)
-    if facts is None:
+    facts = cache.read_record(folder / _RECORD)
+    if facts is None or not (folder / facts["file"]).is_file():
         with cache.workspace() as scratch, clock.stage(f"passes {imported.name} for {preset.name}", "passes"):
             facts = _made(Job.of(imported, preset, timeout), str(cut.before), scratch / "network.mlirbc", folder)
         cache.write_record(folder / _RECORD, facts)
@@ -102,38 +102,6 @@ def network_of(
         for one in facts["kernels"]
     )
     return Network(key, folder / facts["file"], cut.behind, kernels, facts["imported_layers"])
-
-
-@dataclass(frozen=True)
-class Begun:
-    """What of a pipeline is done already: `module` is bytecode, `rest` the text of the passes that are left."""
-
-    module: Path
-    rest: str
-    imported_layers: int
-
-
-def begun(imported: Imported, preset: Preset) -> Begun | None:
-    """Where compiling a model can go on from, if its kernels are known already for this preset, with whatever
-    schedules."""
-    cut = Cut.of(preset.pipeline)
-    if cut is None:
-        return None
-    folder = cache.entry("network", _key(imported, cut))
-    if (facts := _facts(folder)) is None:
-        return None
-    rest = Pipeline((PythonPass(cut.attach),)) + cut.behind
-    return Begun(folder / facts["file"], str(rest), facts["imported_layers"])
-
-
-def _key(imported: Imported, cut: Cut) -> str:
-    return cache.digest([imported.key, imported.name], str(cut.before), cache.versions(*DISTRIBUTIONS), own_sources())
-
-
-def _facts(folder: Path) -> dict[str, Any] | None:
-    """The record of a network that is there whole."""
-    facts = cache.read_record(folder / _RECORD)
-    return facts if facts is not None and (folder / facts["file"]).is_file() else None
 
 
 def _made(job: Job, pipeline: str, module: Path, folder: Path) -> dict[str, Any]:

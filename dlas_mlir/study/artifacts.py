@@ -46,6 +46,10 @@ class Artifacts:
             raise DlasError(f"cannot keep {file} in {self.url}: {error.strerror or error}") from None
         return name
 
+    def place(self, name: str) -> str:
+        """Where a file is, for the eyes."""
+        return f"{self.url.rstrip('/')}/{_place(name)}"
+
     def get(self, name: str) -> Path:
         """Where the file is on this machine, verified."""
         if not self._remote:

@@ -83,9 +83,11 @@ class Chains:
         """The chain of a point that makes sense."""
         weights = self._weights(point.dataset, point.model, point.compression, point.element)
         imported = self._imports(point.dataset, point.model, point.compression, point.element, point.batch)
-        lowered = self._lowers(replace(point, schedule="rule"))
-        tuned = self._tunes(point) if point.schedule in ("tuned", "transferred") else ()
-        compiled = self._compile_step(point, imported, lowered, tuned)
+        # Only a search needs the kernels without their schedules.
+        searched = point.schedule in ("tuned", "transferred")
+        lowered = self._lowers(replace(point, schedule="rule")) if searched else None
+        tuned = self._tunes(point) if searched else ()
+        compiled = self._compile_step(point, imported, tuned)
         verified = Step(
             "verify",
             {"device": point.device, "threads": point.threads, "element": _TOLERANCE.get(point.element, "")},
@@ -159,11 +161,9 @@ class Chains:
         inputs = {"weights": before[-1].key} if before else {}
         return Step("import", {**parameters, **self._files(model)}, inputs, self.salts.importing, model)
 
-    def _lower_step(self, point: Point) -> Step | None:
-        """The passes up to schedules, for a recipe that has some; `point` is that with the rule's."""
+    def _lower_step(self, point: Point) -> Step:
+        """The passes up to schedules; `point` is that with the rule's."""
         name = self.applicable.preset_name(point)
-        if name.endswith("/stock"):
-            return None
         imported = self._imports(point.dataset, point.model, point.compression, point.element, point.batch)
         parameters = {"preset": name, "threads": point.threads}
         return Step("lower", parameters, {"import": imported.key}, self._code(point), point.model)
@@ -171,7 +171,6 @@ class Chains:
     def _tune_steps(self, point: Point) -> tuple[Step, ...]:
         """The search for a point's schedules, behind those that it is transferred from."""
         lowered = self._lowers(replace(point, schedule="rule"))
-        assert lowered is not None
         tuning = self.spec.tuning
         rule = self.applicable.preset_name(replace(point, schedule="rule"))
         parameters = {
@@ -202,14 +201,11 @@ class Chains:
         weights = self._weights(point.dataset, point.model, point.compression, point.element)
         imported = self._imports(point.dataset, point.model, point.compression, point.element, point.batch)
         lowered = self._lowers(replace(point, schedule="rule"))
-        assert lowered is not None
         return [*weights, imported, lowered, *self._tunes(point)]
 
-    def _compile_step(self, point: Point, imported: Step, lowered: Step | None, tuned: tuple[Step, ...]) -> Step:
+    def _compile_step(self, point: Point, imported: Step, tuned: tuple[Step, ...]) -> Step:
         parameters = {"preset": self.applicable.preset_name(point), "threads": point.threads}
         inputs = {"import": imported.key}
-        if lowered is not None:
-            inputs["lower"] = lowered.key
         if tuned:
             inputs["tune"] = tuned[-1].key
         return Step("compile", parameters, inputs, self._code(point), point.model)

@@ -117,11 +117,31 @@ class Plan:
     def _heads(self, places: Sequence[int], contexts: Iterable[tuple]) -> dict[tuple, str]:
         """The first point of each context that makes sense."""
         wanted, found = set(contexts), {}
-        for name, point in zip(self.ids, self.points, strict=True):
+        grid = {axis: {level: place for place, level in enumerate(self.spec.axes[axis])} for axis in NAMES}
+        order = zip(self.ids, self.points, strict=True)
+        if self.spec.search != "grid":  # they came as they were drawn
+            order = sorted(
+                order, key=lambda pair: [grid[axis].get(level, -1) for axis, level in pair[1].as_dict().items()]
+            )
+        for name, point in order:
             levels = point.levels
             context = tuple(levels[place] for place in places)
             if context in wanted and context not in found and name not in self.verdicts:
                 found[context] = name
+        return found
+
+    def with_heads(self, names: Sequence[str]) -> list[str]:
+        """`names`, and what those are compared with, which is taken in where a search has not drawn it."""
+        compare = set(self.spec.measurement.compare)
+        places = [place for place, name in enumerate(NAMES) if name not in compare]
+        contexts = {tuple(self.by_id[name].levels[place] for place in places): self.by_id[name] for name in names}
+        found = list(names)
+        for point in contexts.values():
+            levels = [self.spec.axes[name] if name in compare else (level,) for name, level in point.as_dict().items()]
+            cells = (Point(*chosen) for chosen in itertools.product(*levels))  # pyright: ignore[reportArgumentType]
+            head = next(cell for cell in cells if self.judge(cell) is None)
+            self.add([head])
+            found += [head.id] if head.id not in found else []
         return found
 
     def block(self, members: Sequence[str]) -> Block:

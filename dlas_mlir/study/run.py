@@ -99,6 +99,21 @@ def claimed(folder: Path) -> Iterator[None]:
         os.close(file)
 
 
+def is_running(folder: Path) -> bool:
+    """Whether a run has the folder now."""
+    try:
+        file = os.open(folder / "lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except OSError:
+        return True
+    finally:
+        os.close(file)
+
+
 def run(
     spec: Spec,
     folder: Path,
@@ -207,17 +222,16 @@ def _measure(plan: Plan, store: StudyStore, coordinator: Coordinator, options: O
         coordinator.run(todo_of(plan, store, options))
         return
     search: Searching = searching(plan, store, folder)
-    while not coordinator.draining and (points := search.ask()):
+    left = options.limit
+    while not coordinator.draining and left != 0 and (points := search.ask()):
         plan.add(points)
-        store.plan(
-            (PointRow(id=point.id, point=point, state="planned") for point in points if point.id not in plan.verdicts),
-            whole=False,
-        )
-        names = [point.id for point in points]
+        names = plan.with_heads([point.id for point in points])
+        store.plan((PointRow(id=name, point=plan.by_id[name], state="planned") for name in names), whole=False)
         waiting = {row.id for row in store.points("state IN ('planned', 'running')")}
-        coordinator.run(
-            [name for name in names if name in waiting and holds(options.where, plan.by_id[name].as_dict())]
-        )
+        todo = [name for name in names if name in waiting and holds(options.where, plan.by_id[name].as_dict())]
+        todo = todo[:left]
+        left = None if left is None else left - len(todo)
+        coordinator.run(todo)
         search.tell(store)
 
 

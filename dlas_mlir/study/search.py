@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dlas_mlir.errors import DlasError
 from dlas_mlir.study.axes import NAMES, Level
 from dlas_mlir.study.derived import figures
-from dlas_mlir.study.expression import Expression
 from dlas_mlir.study.plan import Plan
 from dlas_mlir.study.spec import Spec
 from dlas_mlir.study.store import StudyStore
@@ -105,21 +103,22 @@ class OptunaSearch:
         self._study = optuna.create_study(
             storage=f"sqlite:///{folder.absolute() / OPTUNA}",
             study_name=spec.name,
-            sampler=_sampler(spec, len(self._limits)),
+            sampler=_sampler(spec),
             directions=[*(["maximize"] * len(goals.maximise)), *(["minimize"] * len(goals.minimise))],  # pyright: ignore[reportArgumentType]
             load_if_exists=True,
         )
-        self._flying: dict[int, Point] = {}
+        self._flying: dict[int, tuple[optuna.Trial, Point]] = {}
 
     def ask(self) -> list[Point]:
         """Some points that are not measured yet."""
-        from optuna.trial import TrialState
+        from optuna.trial import Trial, TrialState
 
         found: list[Point] = []
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if trial.number not in self._flying and len(trial.params) == len(NAMES):
-                self._flying[trial.number] = Point(**trial.params)
-                found.append(self._flying[trial.number])
+                point = Point(**trial.params)
+                self._flying[trial.number] = (Trial(self._study, trial._trial_id), point)
+                found.append(point)
         while len(found) < _BATCH and self._count() < self._plan.spec.trials:
             trial = self._study.ask()
             point = Point(**{name: trial.suggest_categorical(name, self._plan.spec.axes[name]) for name in NAMES})  # pyright: ignore[reportArgumentType]
@@ -127,7 +126,7 @@ class OptunaSearch:
                 trial.set_user_attr("reason", f"{verdict.state}: {verdict.reason}")
                 self._study.tell(trial, state=TrialState.FAIL)
                 continue
-            self._flying[trial.number] = point
+            self._flying[trial.number] = (trial, point)
             found.append(point)
         return found
 
@@ -140,38 +139,24 @@ class OptunaSearch:
 
         known = figures(store)
         states = {row.id: row for row in store.points()}
-        for number, point in list(self._flying.items()):
+        for number, (trial, point) in list(self._flying.items()):
             row = states.get(point.id)
             if row is None or row.state in ("planned", "running"):
                 continue
             found = known.get(point.id, {})
             values = [found.get(name) for name in (*self._plan.spec.goals.maximise, *self._plan.spec.goals.minimise)]
-            trial = _trial(self._study, number)
             if row.state == "ok" and all(value is not None for value in values):
-                _keep_limits(self._study, trial, self._limits, found)
+                for limit in self._limits:
+                    trial.set_constraint(limit.text, 0.0 if limit.test(found) else 1.0)
                 self._study.tell(number, values)  # pyright: ignore[reportArgumentType]
             else:
                 self._study.tell(number, state=TrialState.FAIL)
             del self._flying[number]
 
 
-def _trial(study: optuna.Study, number: int) -> int:
-    return study.get_trials(deepcopy=False)[number]._trial_id
-
-
-_CONSTRAINT = "limits"
-
-
-def _keep_limits(study: optuna.Study, trial: int, limits: tuple[Expression, ...], found: Mapping[str, Any]) -> None:
-    """How far each limit is broken, where samplers look for it: 0 holds, 1 does not."""
-    broken = [0.0 if limit.test(found) else 1.0 for limit in limits]
-    study._storage.set_trial_user_attr(trial, _CONSTRAINT, broken)
-
-
-def _sampler(spec: Spec, limits: int) -> Any:
+def _sampler(spec: Spec) -> Any:
     from optuna.samplers import NSGAIISampler, TPESampler
 
-    constraints = (lambda trial: trial.user_attrs.get(_CONSTRAINT, [1.0] * limits)) if limits else None
     if spec.search == "tpe":
-        return TPESampler(seed=spec.seed, multivariate=True, constraints_func=constraints)
-    return NSGAIISampler(seed=spec.seed, constraints_func=constraints)
+        return TPESampler(seed=spec.seed, multivariate=True)
+    return NSGAIISampler(seed=spec.seed)

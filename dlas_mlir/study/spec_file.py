@@ -30,6 +30,7 @@ from dlas_mlir.study.spec import (
     Training,
     Tuning,
 )
+from dlas_mlir.study.store import StudyStore
 
 T = TypeVar("T")
 SHIPPED = Path(studies.__path__[0])
@@ -68,6 +69,14 @@ def read_spec(path: Path) -> Spec:
     """The specification in the file at `path`. Raises SpecError with everything that is wrong in it."""
     text, data = toml.read(path)
     return parse_spec(path, text, data)
+
+
+def spec_of_store(store: StudyStore) -> Spec:
+    """The specification that a study was last run with. Raises DlasError."""
+    facts = store.facts()
+    if "spec" not in facts:
+        raise DlasError(f"{store.path}: no run of this study has begun yet")
+    return parse_spec(Path(facts["path"]), facts["spec"], toml.parse(facts["spec"], Path(facts["path"])))
 
 
 def parse_spec(path: Path, text: str, data: Mapping[str, Any]) -> Spec:

@@ -151,6 +151,8 @@ CREATE TABLE devices (name TEXT PRIMARY KEY, target TEXT NOT NULL, facts TEXT NO
             number = self._one("SELECT coalesce(max(number), 0) FROM points")
             seen = set()
             for row in rows:
+                if row.id in seen:
+                    continue
                 seen.add(row.id)
                 if row.id not in known:
                     number += 1
@@ -267,6 +269,14 @@ CREATE TABLE devices (name TEXT PRIMARY KEY, target TEXT NOT NULL, facts TEXT NO
                     worker=worker,
                     date=date,
                 )
+
+    def forget(self, steps: Iterable[str], points: Iterable[str]) -> None:
+        """Remove results of steps, and points with all that was measured of them."""
+        with self._told(), self._transaction():
+            self._connection.executemany("DELETE FROM steps WHERE key = ?", ((key,) for key in steps))
+            for name in points:
+                for table, column in (("turns", "point"), ("metrics", "point"), ("points", "id")):
+                    self._connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (name,))
 
     # Blocks.
 
