@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from dlas_mlir.cli import study_look, study_run, study_worker
+from dlas_mlir.cli import study_look, study_report, study_run, study_worker
 
 
 def add_parser(subparsers: Any) -> None:
@@ -17,7 +17,7 @@ def add_parser(subparsers: Any) -> None:
         "and devices, described by a TOML file (docs/studies.md).",
     )
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for part in (study_run, study_look, study_worker):
+    for part in (study_run, study_look, study_report, study_worker):
         part.add_parsers(commands)
     parser.set_defaults(run=run)
 

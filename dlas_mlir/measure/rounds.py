@@ -124,4 +124,4 @@ class Rounds:
             if attempts[-1].waited <= DISTURBED:
                 break
         turn = min(attempts, key=lambda turn: turn.waited)
-        return replace(turn, start=self._start)
+        return replace(turn, start=self._start, round=self._count)

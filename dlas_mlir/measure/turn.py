@@ -16,13 +16,15 @@ class Turn:
 
     `ns` are nanoseconds of wall-clock time of each call. `cpu_ns` is CPU time of one call on average, over all threads
     of the process. `waited` is the part of its CPUs' time that the process had to wait for because something else had
-    them. `start` counts the processes that the runner has had, from 0.
+    them. `start` counts the processes that the runner has had, from 0; `round` the rounds of all
+    that took turns with it, from 1 (0: not known).
     """
 
     ns: tuple[int, ...]
     cpu_ns: int = 0
     waited: float = 0.0
     start: int = 0
+    round: int = 0
 
 
 def sample(call: Callable[[], object], *, min_seconds: float = 0.2, min_count: int = 5, warmup: int = 2) -> list[int]:

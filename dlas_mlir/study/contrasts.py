@@ -151,10 +151,12 @@ class Clock:
 
     def apart(self, above: np.ndarray, below: np.ndarray) -> Effects:
         """`above` over `below`, each row a point, whenever and wherever they were timed."""
-        legs = [self._alone(self._first[points]) for points in (above, below)]
-        found = legs[0].over(legs[1])
-        timed = self.results.timed[above] & self.results.timed[below]
-        return replace(found, reason=np.where(timed, found.reason, _NOT_TIMED))
+        return self.alone(above).over(self.alone(below))
+
+    def alone(self, points: np.ndarray) -> Effects:
+        """The times of points by themselves, in milliseconds; over those of others they are ratios."""
+        found = self._alone(self._first[points])
+        return replace(found, reason=np.where(self.results.timed[points], found.reason, _NOT_TIMED))
 
     def _locate(self, block: np.ndarray, point: np.ndarray) -> np.ndarray:
         """The series of a point in a block, -1 where it is not in it."""

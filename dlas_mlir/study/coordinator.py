@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from dlas_mlir.study.estimate import Estimate, words
 from dlas_mlir.study.executor import Done, Executor, Job
 from dlas_mlir.study.figures import figures_of
 from dlas_mlir.study.plan import Plan
-from dlas_mlir.study.store import BlockRow, Metric, PointRow, StepRow, StudyStore
+from dlas_mlir.study.store import BlockRow, Hits, Metric, PointRow, StepRow, StudyStore
 from dlas_mlir.study.values import FAILED, Block, Step
 
 Say = Callable[[str], None]
@@ -281,6 +282,7 @@ class Coordinator:
         turns: dict[str, tuple[Turn, ...]] = {}
         points: list[PointRow] = []
         metrics: dict[str, list[Metric]] = {}
+        hits: dict[str, Hits] = {}
         for name in block.points:
             ended = state, reason
             if result is not None:
@@ -295,10 +297,12 @@ class Coordinator:
                     chain = self.plan.chain(name)
                     done_steps = {kind: self.results[step.key] for kind, step in chain.own.items()}
                     metrics[name] = figures_of(turns[name], done_steps)
+                    if accuracy := done_steps.get("accuracy"):
+                        hits[name] = Hits(accuracy["images"], base64.b64decode(accuracy["hits"]))
         if result is not None:
             device = self.plan.spec.devices[block.device]
             self.store.see_device(block.device, device.target, {**result["device"], "where": done.where})
-        self.store.end_block(block, outcome, turns, points, metrics, done.where)
+        self.store.end_block(block, outcome, turns, points, metrics, done.where, hits)
         for row in points:
             self._count(row.id, row.state, row.reason)
         model = self.plan.by_id[block.points[0]].model

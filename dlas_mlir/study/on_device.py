@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from dlas_mlir.datasets.predictions import predictions
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.check import TOLERANCE
 from dlas_mlir.measure.rounds import Protocol, Rounds
-from dlas_mlir.measure.turn import Turn
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import Device, cpu_model, resolve
 from dlas_mlir.study.artifacts import Artifacts
@@ -86,12 +86,8 @@ def block(request: Mapping[str, Any], say: Say) -> dict[str, Any]:
         if name in rounds.errors:
             errors[point] = {"state": how(rounds.errors[name]), "reason": rounds.errors[name]}
             del names[point]
-    turns = {point: [_plain(turn) for turn in rounds.turns[name]] for point, name in names.items()}
+    turns = {point: [asdict(turn) for turn in rounds.turns[name]] for point, name in names.items()}
     return {"turns": turns, "errors": errors, "noise": rounds.noise, "device": {"cpu": cpu_model()}}
-
-
-def _plain(turn: Turn) -> dict[str, Any]:
-    return {"ns": list(turn.ns), "cpu_ns": turn.cpu_ns, "waited": turn.waited, "start": turn.start}
 
 
 def _worker(request: Mapping[str, Any], compiled: Mapping[str, Any], threads: int) -> Worker:

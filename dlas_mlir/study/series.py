@@ -6,7 +6,7 @@ slows down for a minute, is taken off; what is left is the point's own noise.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -25,10 +25,9 @@ class Noise:
     within_freedom: np.ndarray
     between_freedom: np.ndarray
 
-    @staticmethod
-    def none() -> Noise:
-        """Of no series."""
-        return Noise(*(np.empty(0) for _ in range(4)))
+    def at(self, chosen: np.ndarray) -> Noise:
+        """Of some series, by their numbers."""
+        return Noise(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -71,9 +70,26 @@ class Series:
         logs[series, slot], starts[series, slot] = log, start
         points, blocks = keys % max(len(results), 1), keys // max(len(results), 1)
         device = results.codes["device"][points]
-        own, whole = _noise(logs, starts, blocks, device) if len(keys) else (Noise.none(), Noise.none())
+        # Members of one and the same artifact are timed once: they tell of the noise once.
+        first = _first_alike(logs, blocks)
+        distinct, place = np.unique(first, return_inverse=True)
+        own, whole = (
+            noise.at(place) for noise in _noise(logs[distinct], starts[distinct], blocks[distinct], device[distinct])
+        )
         levels = len(results.levels["device"])
         return Series(points, blocks, device, logs, starts, own, whole, _device_noise(logs, starts, device, levels))
+
+
+def _first_alike(log: np.ndarray, block: np.ndarray) -> np.ndarray:
+    """Of each series the number of the first of its block with the same times."""
+    filled = np.nan_to_num(log, nan=-1e9)
+    order = np.lexsort([*filled.T, block])
+    same = (filled[order[1:]] == filled[order[:-1]]).all(1) & (block[order[1:]] == block[order[:-1]])
+    begins = np.flatnonzero(np.concatenate([[True], ~same])) if len(order) else order
+    found = np.empty(len(log), np.int64)
+    for_each = np.repeat(begins, np.diff(np.append(begins, len(order)))) if len(order) else order
+    found[order] = order[for_each]
+    return found
 
 
 def _slots(block: np.ndarray, start: np.ndarray, rounds: np.ndarray) -> np.ndarray:
@@ -119,6 +135,8 @@ def _components(
     independent: np.ndarray,
 ) -> Noise:
     """The two components of variance of each row, by an analysis of variance with process starts as groups."""
+    if not len(values):
+        return Noise(*(np.empty(0) for _ in range(4)))
     count, total = [], []
     for number in range(int(start.max()) + 1 if start.size else 0):
         chosen = used & (start == number)

@@ -16,7 +16,7 @@ from dlas_mlir.measure.database import Database
 from dlas_mlir.measure.turn import Turn
 from dlas_mlir.study.values import FAILED, OPEN, Block, Point
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +86,15 @@ class Metric:
     high: float | None = None
 
 
+@dataclass(frozen=True)
+class Hits:
+    """Which test images a point classified rightly: `np.packbits` of as many booleans as `images` says, in the order of
+    the test images."""
+
+    images: int
+    bits: bytes
+
+
 class StudyStore(Database):
     """The store of one study, for a `with` statement. All methods raise DlasError with the file's name."""
 
@@ -121,6 +130,7 @@ CREATE INDEX turns_by_point ON turns (point);
 CREATE TABLE metrics (
   point TEXT NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, low REAL, high REAL, PRIMARY KEY (point, name)
 ) WITHOUT ROWID;
+CREATE TABLE hits (point TEXT PRIMARY KEY, images INTEGER NOT NULL, bits BLOB NOT NULL);
 CREATE TABLE devices (name TEXT PRIMARY KEY, target TEXT NOT NULL, facts TEXT NOT NULL)
 """
 
@@ -288,6 +298,7 @@ CREATE TABLE devices (name TEXT PRIMARY KEY, target TEXT NOT NULL, facts TEXT NO
         points: Iterable[PointRow],
         metrics: Mapping[str, Iterable[Metric]],
         worker: str = "",
+        hits: Mapping[str, Hits] | None = None,
     ) -> bool:
         """Commit a block with all that follows from it. The first commit wins: False where it has ended well before."""
         with self._told(), self._transaction():
@@ -308,6 +319,9 @@ CREATE TABLE devices (name TEXT PRIMARY KEY, target TEXT NOT NULL, facts TEXT NO
                     "UPDATE points SET state = ?, reason = ?, key = ?, block = ? WHERE id = ?",
                     (point.state, point.reason, point.key, point.block, point.id),
                 )
+            for name, right in (hits or {}).items():
+                row = (name, right.images, right.bits)
+                self._connection.execute("INSERT OR REPLACE INTO hits VALUES (?, ?, ?)", row)
             for name, found in metrics.items():
                 self._connection.execute("DELETE FROM metrics WHERE point = ?", (name,))
                 self._connection.executemany(
@@ -350,6 +364,11 @@ CREATE TABLE devices (name TEXT PRIMARY KEY, target TEXT NOT NULL, facts TEXT NO
             ):
                 yield name, Metric(name=metric, value=value, low=low, high=high)
 
+    def hits(self) -> dict[str, Hits]:
+        """Of each point whose accuracy is known, which images it was right on."""
+        with self._told():
+            return {name: Hits(images, bits) for name, images, bits in self._all("SELECT * FROM hits")}
+
     # Devices.
 
     def see_device(self, name: str, target: str, facts: Mapping[str, Any]) -> None:
@@ -383,15 +402,15 @@ CREATE TABLE devices (name TEXT PRIMARY KEY, target TEXT NOT NULL, facts TEXT NO
 
 def pack_turns(turns: Iterable[Turn]) -> bytes:
     """Turns as the store keeps them."""
-    plain = [[list(turn.ns), turn.cpu_ns, turn.waited, turn.start] for turn in turns]
+    plain = [[list(turn.ns), turn.cpu_ns, turn.waited, turn.start, turn.round] for turn in turns]
     return zlib.compress(json.dumps(plain, separators=(",", ":")).encode())
 
 
 def unpack_turns(packed: bytes) -> tuple[Turn, ...]:
     """What `pack_turns` was given."""
     return tuple(
-        Turn(ns=tuple(ns), cpu_ns=cpu_ns, waited=waited, start=start)
-        for ns, cpu_ns, waited, start in json.loads(zlib.decompress(packed))
+        Turn(ns=tuple(ns), cpu_ns=cpu_ns, waited=waited, start=start, round=number)
+        for ns, cpu_ns, waited, start, number in json.loads(zlib.decompress(packed))
     )
 
 

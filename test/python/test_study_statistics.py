@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -261,3 +263,19 @@ def test_a_front_is_what_brute_force_finds(costs):
         for row in costs
     ]
     assert front(costs).tolist() == expected
+
+
+def test_what_was_timed_once_for_two_points_tells_of_the_noise_once():
+    """Half of the points are of the same artifact as another: their times are the same, and no surer for it."""
+    results = study({"model": models(60), "schedule": ["rule", "tuned", "naive"]}, lambda point: 2.0)
+    ns = results.turns.ns.copy()
+    copies = np.flatnonzero(results.has("schedule", "tuned"))
+    for row in copies:
+        (own, other) = (np.flatnonzero(results.turns.point == point) for point in (row, row - 1))
+        ns[own] = ns[other]
+    doubled = replace(results, turns=replace(results.turns, ns=ns))
+    once, twice = Clock.of(results).series, Clock.of(doubled).series
+    assert np.median(twice.own.within) == pytest.approx(np.median(once.own.within), rel=0.25)
+    effects = Clock.of(doubled).paired(copies, copies - 1)
+    assert (effects.ratio == 1).all()
+    assert (effects.verdicts() == TIE).all()

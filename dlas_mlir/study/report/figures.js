@@ -428,9 +428,36 @@
     },
   };
 
+  // ---- two studies
+
+  const comparisonFigure = {
+    id: "comparison-figure",
+    set() {
+      const found = data.comparison;
+      ["x", "y", "verdict"].forEach((name) => (this[name] = column(found[name])));
+    },
+    draw() {
+      if (!this.x.length) return nothing(this.id, "No point was timed in both.");
+      const style = { faster: { color: COLOURS[2], symbol: "triangle-down" }, tie: { color: GREY, symbol: "circle-open" }, slower: { color: COLOURS[3], symbol: "triangle-up" }, untestable: { color: GREY, symbol: "x" } };
+      const traces = data.comparison.verdicts.map((name, code) => {
+        const members = Array.from(this.verdict.keys()).filter((k) => this.verdict[k] === code);
+        return {
+          type: members.length > FEW ? "scattergl" : "scatter", mode: "markers", name: `${name} in B`, marker: { ...style[name], size: 8 },
+          x: members.map((k) => this.x[k]), y: members.map((k) => this.y[k]), text: members.map((k) => plain(short(label(k), 60))),
+          hovertemplate: "%{text}<br>A: %{x:.4~g} ms, B: %{y:.4~g} ms<extra></extra>",
+        };
+      }).filter((trace) => trace.x.length);
+      const all = [...this.x, ...this.y];
+      const ends = [all.reduce((a, b) => Math.min(a, b)), all.reduce((a, b) => Math.max(a, b))];
+      traces.push({ type: "scatter", mode: "lines", x: ends, y: ends, name: "equal", line: { color: look().soft, dash: "dot" }, hoverinfo: "skip" });
+      return show(this.id, traces, layout({ xaxis: axis("A, ms", { type: "log" }), yaxis: axis("B, ms", { type: "log" }) }));
+    },
+  };
+
   // ---- the page
 
-  const FIGURES = [frontFigure, heatFigure, levelsFigure, barsFigure, slopesFigure, betweenFigure, parallelFigure];
+  const OF_A_STUDY = [frontFigure, heatFigure, levelsFigure, barsFigure, slopesFigure, betweenFigure, parallelFigure];
+  let FIGURES = OF_A_STUDY;
   const drawn = new Set();
 
   async function draw(figure) {
@@ -454,8 +481,11 @@
   async function start() {
     data = await unpack(byId("data").textContent);
     byId("data").remove();
-    prepare();
-    await draw(frontFigure);
+    if (data.comparison) {
+      FIGURES = [comparisonFigure];
+      codes = Object.fromEntries(Object.entries(data.comparison.codes).map(([axis, value]) => [axis, column(value)]));
+    } else prepare();
+    await draw(FIGURES[0]);
     document.documentElement.dataset.ready = "1";
     watch();
   }

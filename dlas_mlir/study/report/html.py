@@ -16,10 +16,9 @@ _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:; "
     "font-src data:; base-uri 'none'; form-action 'none'"
 )
-_SCRIPTS = {"study": "figures.js", "comparison": "comparison.js"}
 
 
-def page(title: str, subtitle: str, blocks: Sequence[Block], data: dict[str, Any], kind: str = "study") -> str:
+def page(title: str, subtitle: str, blocks: Sequence[Block], data: dict[str, Any]) -> str:
     """The whole page. Raises DlasError where plotly is missing."""
     headings = [block for block in blocks if isinstance(block, Heading)]
     links = "".join(f'<li><a href="#{_text(each.anchor)}">{_text(each.text)}</a></li>' for each in headings)
@@ -47,7 +46,7 @@ def page(title: str, subtitle: str, blocks: Sequence[Block], data: dict[str, Any
 <footer>Made by <code>dlas study</code>. Nothing in this page is loaded from anywhere.</footer>
 <script type="text/plain" id="data">{packed(data)}</script>
 <script>{_plotly()}</script>
-<script>{_file(_SCRIPTS[kind])}</script>
+<script>{_file("figures.js")}</script>
 </body>
 </html>
 """
