@@ -59,7 +59,7 @@ def wgmma(
     """wgmma of m64 by the warpgroups whose threads are `live`, with both factors in shared memory, 128-byte swizzle, k
     in neighbours: 32 bytes of k."""
     found = [total.copy() for total in sums]
-    for first in np.flatnonzero(live[::128]) * 128:
+    for first in (128 * int(group) for group in np.flatnonzero(live[::128])):
         group = slice(first, first + 128)
         assert all(len(set(one[group].tolist())) == 1 for one in descriptors), "descriptors of one warpgroup differ"
         a, b = (
