@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from iree.compiler import ir
 
+from dlas_mlir.codegen.gpu.instructions import INSTRUCTIONS
 from dlas_mlir.codegen.target import GpuTarget, Target
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.conv import Convolution
@@ -23,6 +24,8 @@ class ImplicitGemm(Primitive):
     float16.
 
     After Chetlur et al., "cuDNN: Efficient Primitives for Deep Learning" (2014).
+
+    Groups are products of their own, where an output channel's group says which input channels it reads.
 
     Before:
     ```mlir
@@ -41,9 +44,7 @@ class ImplicitGemm(Primitive):
     name: ClassVar[str] = "implicit-gemm"
 
     def applies(self, shape: ConvShape, target: Target) -> ImplicitGemm | str:
-        if shape.groups > 1:
-            return "it has groups (see direct, grouped-spatial-pack and depthwise)"
-        return self
+        return self if shape.groups == 1 else _groups_refusal(shape, target) or self
 
     def layout_of_images(self) -> str:
         return "nhwc"
@@ -55,6 +56,25 @@ class ImplicitGemm(Primitive):
 
 
 LowerImplicitGemmPass = ImplicitGemm.as_pass()
+
+
+_WIDTHS = {"f16": 8, "bf16": 8, "f32": 4, "i8": 16}
+# The columns of a tile, at least.
+_COLUMNS = 32
+
+
+def _groups_refusal(shape: ConvShape, target: Target) -> str | None:
+    """Why groups are not done as products of matrices, one for each, or None."""
+    if not isinstance(target, GpuTarget):
+        return "it has groups (see direct, grouped-spatial-pack and depthwise)"
+    known = [INSTRUCTIONS[name] for name in target.matrix_instructions if name in INSTRUCTIONS]
+    if not any(unit.operand == shape.element for unit in known):
+        return f"it has groups, and {target.name} has no products of small matrices of {shape.element}"
+    if shape.group_in % _WIDTHS[shape.element]:
+        return f"groups of {shape.group_in} input channels are no whole 16 bytes"
+    if shape.group_out % _COLUMNS:
+        return f"groups of {shape.group_out} output channels are no multiple of {_COLUMNS}"
+    return None
 
 
 def _linear(convolution: Convolution) -> ir.Value:
@@ -78,7 +98,7 @@ def _linear(convolution: Convolution) -> ir.Value:
 
 def _whole_chunks(convolution: Convolution) -> int:
     """What a GPU's kernels want channels to be a multiple of: they copy 16 bytes at once."""
-    return {"f16": 8, "bf16": 8, "f32": 4, "i8": 16}.get(str(convolution.element), 1)
+    return _WIDTHS.get(str(convolution.element), 1)
 
 
 def _convolution(convolution: Convolution, multiple: int) -> ir.Value:
@@ -87,6 +107,8 @@ def _convolution(convolution: Convolution, multiple: int) -> ir.Value:
     channels = -(-shape.in_channels // multiple) * multiple
     n, kb, oh, ow, k, r, s, c = (affine.dim(i) for i in range(8))
     (sh, sw), (dh, dw) = shape.strides, shape.dilations
+    first = ir.AffineExpr.get_floor_div(k, shape.group_out) * shape.group_in
+    channel = c if shape.groups == 1 else first + c
     # Zeros in both factors fill channels up: they are multiplied.
     data = build.pack(convolution.input_nchw(), [1], [channels], unread=channels == shape.in_channels)
     if channels == shape.in_channels:
@@ -99,7 +121,7 @@ def _convolution(convolution: Convolution, multiple: int) -> ir.Value:
     product = build.generic(
         [data, weights],
         start,
-        [[n, kb, oh * sh + r * dh, ow * sw + s * dw, c], [k, r, s, c], [n, kb, oh, ow, k]],
+        [[n, kb, oh * sh + r * dh, ow * sw + s * dw, channel], [k, r, s, c], [n, kb, oh, ow, k]],
         ["parallel"] * 5 + ["reduction"] * 3,
         convolution.multiply_accumulate,
         ("n", "kb", "oh", "ow", "k", "r", "s", "c"),

@@ -36,6 +36,7 @@ class Conv:
     residual: bool = False
     epilogue: bool = True
     rounded: str = ""
+    groups: int = 1
 
     @property
     def out(self) -> tuple[int, int]:
@@ -56,23 +57,25 @@ class Conv:
         (h, w), (c, k), (oh, ow) = self.size, self.channels, self.out
         (sh, sw), (dh, dw) = self.stride, self.dilation
         top, bottom, left, right = self.pad
+        inputs = c // self.groups
+        channel = "c" if self.groups == 1 else f"(k // {k // self.groups})*{inputs} + c"
         loops = {"n": self.batch, "kb": 1, "oh": oh, "ow": ow, "k": k}
-        window = {"r": self.kernel[0], "s": self.kernel[1], "c": c}
+        window = {"r": self.kernel[0], "s": self.kernel[1], "c": inputs}
         padded = any(self.pad)
         zero = f"0 : {self.element}" if self.element == "i8" else f"0.0 : {self.element}"
         image = Access(
             0,
-            ("n", "kb", f"oh*{sh} + r*{dh}", f"ow*{sw} + s*{dw}", "c"),
+            ("n", "kb", f"oh*{sh} + r*{dh}", f"ow*{sw} + s*{dw}", channel),
             (self.batch, 1, h + top + bottom, w + left + right, c),
             (0, 0, -top, -left, 0),
             outside=zero if padded else "",
             rounded=self.rounded,
         )
-        weights = Access(1, ("k", "r", "s", "c"), (k, *self.kernel, c), (0,) * 4, rounded=self.rounded)
+        weights = Access(1, ("k", "r", "s", "c"), (k, *self.kernel, inputs), (0,) * 4, rounded=self.rounded)
         start = Constant(f"0 : {self.total}" if self.total == "i32" else f"0.0 : {self.total}")
         last = f"%{len(self._product()) - 1}"
         root = Stage((image, weights), (self.element,) * 2, start, self.total, self._product(), last)
-        tensors = [Tensor((self.batch, 1, h, w, c), self.element), Tensor((k, *self.kernel, c), self.element)]
+        tensors = [Tensor((self.batch, 1, h, w, c), self.element), Tensor((k, *self.kernel, inputs), self.element)]
         stages = [root, *self._epilogue(tensors)]
         shape = (self.batch, 1, oh, ow, k)
         none = (0,) * 5
@@ -144,7 +147,10 @@ class Conv:
         for r in range(self.kernel[0]):
             for s in range(self.kernel[1]):
                 part = padded[:, r * dh :: sh, s * dw :: sw][:, :oh, :ow]
-                total += part @ weights[:, r, s].T
+                outputs, inputs = len(weights) // self.groups, weights.shape[3]
+                for group in range(self.groups):
+                    own = slice(group * outputs, (group + 1) * outputs)
+                    total[..., own] += part[..., group * inputs : (group + 1) * inputs] @ weights[own, r, s].T
         total = total[:, None]
         if self.epilogue:
             total += arrays[2].astype(np.float64)

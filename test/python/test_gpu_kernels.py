@@ -42,6 +42,11 @@ CASES = {
         schedule(32, 64, 16, 32, 4),
     ),
     "float32 results and no epilogue": (varied(epilogue=False, size=(5, 5)), schedule(32, 64, 16, 32, 3)),
+    "groups": (varied(channels=(64, 128), groups=4, residual=True), schedule(64, 32, 32, 16, 3)),
+    "groups, wgmma, a halo": (
+        varied(channels=(128, 64), groups=2, size=(7, 7)),
+        schedule(64, 32, 64, 32, 4, WGMMA, halo=True),
+    ),
     "parts of sums, joined by a second kernel": (varied(residual=True), schedule(64, 32, 32, 16, 3, split=3)),
     "the same of ten columns": (varied(channels=(64, 10), size=(5, 5)), schedule(32, 32, 16, 16, 3, split=2)),
     "wgmma": (varied(size=(9, 9)), schedule(128, 64, 64, 64, 4, WGMMA)),

@@ -56,6 +56,7 @@ class Copies:
         inside = machine.add(machine.mul(self.row, STEP), machine.mul(swizzled, CHUNK))
         self.to_a = machine.moved(shared, inside)
         self.to_b = machine.moved(self.to_a, schedule.tile.rows * STEP)
+        self.group = group_offset(product, corner[1])
         self.rows = [self._row(corner[0], i) for i in range(schedule.tile.rows // self.apart)]
         self.columns = [self._column(corner[1], i) for i in range(schedule.tile.columns // self.apart)]
 
@@ -69,7 +70,8 @@ class Copies:
         digits = machine.digits(m, extents)
         inside = True if product.m % self.schedule.tile.rows == 0 else machine.less(m, product.m)
         offset = machine.mul(m, moves[-1]) if _is_linear(extents, moves) else machine.dot(digits, moves)
-        start = machine.moved(self.a, offset, self._within(), product.a.constant * BYTES[product.element])
+        constant = product.a.constant * BYTES[product.element]
+        start = machine.moved(self.a, offset, self.group, self._within(), constant)
         if not product.a.guards:
             return _Row(start, None, (), inside)
         loops = dict(zip(product.rows, digits, strict=True))
@@ -155,6 +157,13 @@ class Copies:
             moves = [guard.factors.get(loop, 0) for loop in product.taps]
             found.append(machine.less(machine.add(place, machine.dot(digits, moves)), guard.size))
         return found
+
+
+def group_offset(product: Product, n0: Number) -> Number:
+    """How far the rows are that columns from `n0` on read, where these are in groups."""
+    if product.a.groups is None:
+        return 0
+    return machine.mul(machine.div(n0, product.group_columns), product.group_bytes)
 
 
 def _size(condition: ir.Value | bool) -> ir.Value | None:

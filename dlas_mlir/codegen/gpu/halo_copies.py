@@ -6,6 +6,7 @@ from __future__ import annotations
 from iree.compiler import ir
 
 from dlas_mlir.codegen.gpu import machine
+from dlas_mlir.codegen.gpu.copies import group_offset
 from dlas_mlir.codegen.gpu.machine import Number
 from dlas_mlir.codegen.gpu.product import BYTES, CHUNK, STEP, Product
 from dlas_mlir.codegen.gpu.schedule import GpuSchedule
@@ -35,6 +36,7 @@ class HaloCopies:
         self.to_a = machine.moved(shared, inside)
         self.to_b = machine.moved(self.to_a, halo_bytes(product, schedule.split, schedule.tile.rows, window))
         self.held = window.chunk_bytes(schedule.tile.rows) // STEP
+        self.group = group_offset(product, corner[1])
         self.rows = [self._row(corner[0], i) for i in range(-(-self.held // self.apart))]
         n = machine.add(corner[1], self.row)
         start = machine.mul(n, product.b.bytes(product.column))
@@ -55,7 +57,7 @@ class HaloCopies:
         )
         pixel = machine.dot([image, y, x], [window.size[0] * window.size[1], window.size[1], 1])
         step = product.a.bytes(product.rows[-1])
-        start = machine.moved(self.a, machine.mul(pixel, step), machine.mul(self.chunk, CHUNK))
+        start = machine.moved(self.a, machine.mul(pixel, step), self.group, machine.mul(self.chunk, CHUNK))
         place = True if (i + 1) * self.apart <= self.held else machine.less(self.row, self.held - i * self.apart)
         return start, machine.chosen(real, CHUNK, 0), place
 

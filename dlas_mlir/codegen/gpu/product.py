@@ -13,6 +13,7 @@ from functools import cached_property, lru_cache
 
 from dlas_mlir.codegen.taps import factors
 from dlas_mlir.codegen.workload import Access, Workload
+from dlas_mlir.ir.strides import Floor
 
 BYTES = {"f16": 2, "bf16": 2, "f32": 4, "i8": 1, "i32": 4}
 _SIGNED = ["arith.extsi"] * 2
@@ -35,14 +36,25 @@ class Guard:
 
 
 @dataclass(frozen=True)
+class Groups:
+    """A loop in groups of `size` iterations, each of which reads `stride` elements further on than the one before."""
+
+    loop: str
+    size: int
+    stride: int
+
+
+@dataclass(frozen=True)
 class Layout:
-    """Where an operand is read: element `constant` plus the loops times `strides`, of tensor number `tensor`."""
+    """Where an operand is read: element `constant` plus the loops times `strides`, and the groups of a loop, of tensor
+    number `tensor`."""
 
     tensor: int
     element: str
     strides: dict[str, int]
     constant: int
     guards: tuple[Guard, ...]
+    groups: Groups | None = None
 
     def bytes(self, loop: str) -> int:
         """By how many bytes it moves with a loop."""
@@ -106,6 +118,16 @@ class Product:
         """How many products make one sum."""
         return self.tap_count * self.channels
 
+    @property
+    def group_columns(self) -> int:
+        """Columns that read the same rows: all, where there are no groups."""
+        return self.a.groups.size if self.a.groups else self.n
+
+    @property
+    def group_bytes(self) -> int:
+        """How far the rows of one group are from those of the next."""
+        return self.a.groups.stride * BYTES[self.element] if self.a.groups else 0
+
     @cached_property
     def whole_steps(self) -> bool:
         """Whether each step is of one tap."""
@@ -148,16 +170,22 @@ def _read(workload: Workload) -> Product:
     if not columns:
         raise NotAProduct("its result is one number")
     column = columns[-1]
-    if column in workload.loops_of(a):
+    if column in _plain_loops(workload, a):
         a, b, places = b, a, (1, 0)
     else:
         places = (0, 1)
-    if column in workload.loops_of(a):
+    if column in _plain_loops(workload, a):
         raise NotAProduct(f"both factors are indexed by `{column}`, the innermost loop of the result")
     left, right = (
         _layout(workload, item, root.input_elements[place]) for item, place in zip((a, b), places, strict=True)
     )
     return _roles(workload, column, left, right)
+
+
+def _plain_loops(workload: Workload, item: Access) -> set[str]:
+    """The loops that an operand is indexed by, but for those of which only the group counts."""
+    terms = [term for form in workload.forms(item) for term, _ in form.terms]
+    return {workload.names[term] for term in terms if isinstance(term, int)}
 
 
 def _roles(workload: Workload, column: str, a: Layout, b: Layout) -> Product:
@@ -166,6 +194,8 @@ def _roles(workload: Workload, column: str, a: Layout, b: Layout) -> Product:
     for loop in rows:
         if b.strides.get(loop):
             raise NotAProduct(f"both factors are indexed by `{loop}`, which is not summed over")
+    if b.groups or (a.groups and a.groups.loop != column):
+        raise NotAProduct("it divides a loop that is no output channel to index an operand")
     reductions = [loop for loop in workload.reductions if loop in many]
     depth = next((loop for loop in reversed(reductions) if a.strides.get(loop) == b.strides.get(loop) == 1), "")
     if not depth:
@@ -186,21 +216,28 @@ def _layout(workload: Workload, item: Access, element: str) -> Layout:
     shape = workload.tensors[item.tensor].shape
     strides: dict[str, int] = {}
     constant, guards, size = 0, [], 1
+    groups: Groups | None = None
     if item.outside and float(item.outside.partition(" : ")[0]) != 0:
         raise NotAProduct(f"it reads padding of {item.outside}")
     if element not in BYTES:
         raise NotAProduct(f"it reads {element}")
     for form, extent, offset in reversed(list(zip(workload.forms(item), shape, item.offsets, strict=True))):
         terms = {}
+        ends: list[int] = []
         for term, factor in form.terms:
-            if not isinstance(term, int):
-                raise NotAProduct("it divides a loop to index an operand")
-            if workload.loops[term].extent > 1:
+            if isinstance(term, Floor):
+                if groups is not None:
+                    raise NotAProduct("it divides two loops to index an operand")
+                groups = _groups(workload, term, factor * size)
+                ends.append(factor * ((workload.extents[groups.loop] - 1) // groups.size))
+            elif workload.loops[term].extent > 1:
                 terms[workload.names[term]] = factor
         start = form.constant + offset
-        ends = [factor * (workload.extents[loop] - 1) for loop, factor in terms.items()]
+        ends += [factor * (workload.extents[loop] - 1) for loop, factor in terms.items()]
         low, high = start + sum(end for end in ends if end < 0), start + sum(end for end in ends if end > 0)
         if low < 0 or high >= extent:
+            if any(isinstance(term, Floor) for term, _ in form.terms):
+                raise NotAProduct("it reads groups beyond the ends of an operand")
             guards.append(Guard(terms, start, extent))
         for loop, factor in terms.items():
             strides[loop] = strides.get(loop, 0) + factor * size
@@ -208,4 +245,11 @@ def _layout(workload: Workload, item: Access, element: str) -> Layout:
         size *= extent
     if size * BYTES[element] >= 2**31:
         raise NotAProduct("an operand of 2 GiB and more")
-    return Layout(item.tensor, element, strides, constant, tuple(reversed(guards)))
+    return Layout(item.tensor, element, strides, constant, tuple(reversed(guards)), groups)
+
+
+def _groups(workload: Workload, term: Floor, stride: int) -> Groups:
+    (inner, factor), *rest = term.form.terms
+    if rest or factor != 1 or term.form.constant or not isinstance(inner, int):
+        raise NotAProduct("it divides a sum of loops to index an operand")
+    return Groups(workload.names[inner], term.divisor, stride)

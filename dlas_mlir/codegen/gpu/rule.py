@@ -47,6 +47,8 @@ def refusal(workload: Workload, target: GpuTarget) -> str | None:
     """Why there is no schedule of `workload` on `target`, or None."""
     if next(regular(workload, target), None) is None:
         product = Product.of(workload)
+        if product.a.groups and product.group_columns % _COLUMNS[0]:
+            return f"groups of {product.group_columns} output channels make no tiles of {_COLUMNS[0]}"
         return f"{target.name} has no product of small matrices of {product.element} into {product.total}"
     return None
 
@@ -62,7 +64,7 @@ def _blocks(instruction: str, product: Product, target: GpuTarget) -> Iterator[G
     """Tiles that are not larger than they need be, in warps of all shapes, and stages that there are steps for; sums
     are split where there are too few tiles."""
     rows = [size for size in _ROWS if size < 2 * product.m or size == _ROWS[0]]
-    columns = [size for size in _COLUMNS if size < 2 * product.n or size == _COLUMNS[0]]
+    columns = _columns(product, _COLUMNS)
     stages = [count for count in _STAGES if count <= product.steps] or [2]
     for down, across, own, beside, count in itertools.product(rows, columns, _WARPS, _WARPS, stages):
         if not (own <= down and beside <= across and 2 <= down // own * (across // beside) <= 8):
@@ -70,6 +72,12 @@ def _blocks(instruction: str, product: Product, target: GpuTarget) -> Iterator[G
         for split in _splits(product, down, across, target):
             tile, warp = Block(down, across), Block(own, beside)
             yield GpuSchedule(instruction=instruction, tile=tile, warp=warp, stages=count, split=split)
+
+
+def _columns(product: Product, sizes: tuple[int, ...]) -> list[int]:
+    """Columns of tiles: no more than there are, and of one group."""
+    fitting = [size for size in sizes if size < 2 * product.n or size == sizes[0]]
+    return [size for size in fitting if not product.a.groups or product.group_columns % size == 0]
 
 
 def _splits(product: Product, down: int, across: int, target: GpuTarget) -> list[int]:
@@ -82,7 +90,7 @@ def _groups(instruction: str, product: Product, target: GpuTarget) -> Iterator[G
     """The same for wgmma, whose warpgroups do all columns of a tile; sums are split where there are too few tiles."""
     # Larger tiles are legal, and have not been measured.
     rows = [size for size in _ROWS[1:3] if size < 2 * product.m or size == _ROWS[1]]
-    columns = [size for size in _COLUMNS[:3] if size < 2 * product.n or size == _COLUMNS[0]]
+    columns = _columns(product, _COLUMNS[:3])
     stages = [count for count in _STAGES if count <= product.steps or count == _STAGES[0]]
     halos = (False, True) if isinstance(Window.of(product), Window) else (False,)
     for down, across, own, count in itertools.product(rows, columns, (64, 128), stages):

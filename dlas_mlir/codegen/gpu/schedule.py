@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 
 from dlas_mlir.codegen.gpu.instructions import INSTRUCTIONS, Instruction
-from dlas_mlir.codegen.gpu.product import BYTES, NotAProduct, Product
+from dlas_mlir.codegen.gpu.product import BYTES, NotAProduct, Product, layout_of
 from dlas_mlir.codegen.gpu.window import Window, chunks
 from dlas_mlir.codegen.schedule import ScheduleError
-from dlas_mlir.codegen.workload import Workload
+from dlas_mlir.codegen.workload import Access, Workload
 
 KIND = "gpu"
 
@@ -80,6 +80,9 @@ class GpuSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             product = Product.of(workload)
         except NotAProduct as error:
             return f"kind: `{KIND}` is for products of matrices: {error}"
+        if product.group_columns % self.tile.columns and product.a.groups:
+            groups = f"groups of {product.group_columns} output channels"
+            return f"tile: {self.tile.columns} columns are not all of one group; there are {groups}"
         return self._instruction_problem(product) or self._tile_problem() or self._sum_problem(product)
 
     def _instruction_problem(self, product: Product) -> str | None:
@@ -165,10 +168,33 @@ def problem_of_workload(workload: Workload) -> str | None:
         return f"{product.channels} channels of {product.element} are no whole 16 bytes"
     for name, layout in (("first", product.a), ("second", product.b)):
         moves = [layout.bytes(loop) for loop in (*product.rows, product.column, *product.taps)]
-        if any(move % 16 for move in (*moves, layout.constant * width)):
+        if any(move % 16 for move in (*moves, layout.constant * width, product.group_bytes)):
             return f"the {name} factor is not read in whole 16 bytes"
+    if (why := _behind_problem(workload)) is not None:
+        return why
     if product.total not in ("f32", "i32"):
         return f"sums of {product.total}"
     if workload.sparsity is not None or any(any((*o.low, *o.high)) for o in workload.outputs):
         return "it writes padding around its result"
+    return None
+
+
+def _behind_problem(workload: Workload) -> str | None:
+    """Why what is behind the sums cannot be computed with them, or None."""
+    for number, stage in enumerate(workload.stages):
+        items = [(stage.initial, stage.element)]
+        if number:
+            items += zip(stage.inputs, stage.input_elements, strict=True)
+        for item, element in items:
+            if not isinstance(item, Access):
+                continue
+            try:
+                layout = layout_of(workload, item, element)
+            except NotAProduct as error:
+                return f"behind the sum {error}"
+            if layout.guards or layout.groups or item.outside:
+                return "behind the sum it reads beyond the ends of an operand, or groups of channels"
+    for output in workload.outputs:
+        if (element := workload.stages[output.stage].element) not in BYTES:
+            return f"a result of {element}"
     return None

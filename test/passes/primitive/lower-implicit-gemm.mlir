@@ -55,3 +55,18 @@ func.func @other(%x: tensor<2x5x9x9xf16>, %w: tensor<6x5x3x3xf16>, %start: tenso
   return %y : tensor<2x6x7x7xf32>
 }
 }
+
+// -----
+
+// An output channel's group says which input channels it reads, on a device that has products of small matrices.
+// CHECK-LABEL: func.func @groups
+// CHECK: linalg.generic
+// CHECK-SAME: -> (d0, d1, d2 + d5, d3 + d6, (d4 floordiv 32) * 16 + d7)>
+// CHECK-SAME: -> (d4, d5, d6, d7)>
+module attributes {dlas.target = {name = "gpu", kind = "gpu", matrix_instructions = ["m16n8k16.f16.f32"]}} {
+func.func @groups(%x: tensor<1x2x16x9x9xf16>, %w: tensor<2x32x16x3x3xf16>, %start: tensor<1x2x32x7x7xf32>) -> tensor<1x2x32x7x7xf32> {
+  %y = linalg.conv_2d_ngchw_gfchw {dlas.primitive = "implicit-gemm", strides = dense<1> : tensor<2xi64>, dilations = dense<1> : tensor<2xi64>}
+      ins(%x, %w : tensor<1x2x16x9x9xf16>, tensor<2x32x16x3x3xf16>) outs(%start : tensor<1x2x32x7x7xf32>) -> tensor<1x2x32x7x7xf32>
+  return %y : tensor<1x2x32x7x7xf32>
+}
+}
