@@ -33,8 +33,10 @@ pytest: venv ## Python tests
 
 test: lint lit pytest ## all tests
 
-demo: venv ## compile ResNet18 with every dense recipe, check it against PyTorch, time it
+demo: venv ## ResNet18 with every dense recipe, checked against PyTorch and timed; then a small study and its report
 	$(BIN)/dlas bench resnet18 --preset host/stock host/direct host/gemm host/spatial-pack host/auto --threads 1
+	$(BIN)/dlas study run demo
+	$(BIN)/dlas study report study-demo
 
 docs: venv ## write the generated pages again
 	$(BIN)/dlas-opt --list-passes=markdown > docs/passes.md
