@@ -46,7 +46,7 @@ def _ours(spec: str, path: Path) -> None:
 
 
 def _write_golden(case: Case, weights: Path, path: Path) -> None:
-    """The float model's inputs and outputs, and as `limit` how far from them integers may be."""
+    """The float model's inputs and outputs, and as `limits` how far from them integers may be."""
     import torch
 
     from dlas_mlir.compiler.frontend import torch_source
@@ -58,7 +58,7 @@ def _write_golden(case: Case, weights: Path, path: Path) -> None:
     load = torch_source.from_factory if ":" in case.spec else torch_source.from_zoo
     with torch.no_grad():
         output = load(case.spec, None, weights).run(*inputs).numpy()
-    golden["limit"] = np.array(_LATITUDE * relative_error(output, golden["output_0"]))
+    golden["limits"] = np.array([_LATITUDE * relative_error(output, golden["output_0"])])
     np.savez(path, **golden)  # pyright: ignore[reportArgumentType]
 
 

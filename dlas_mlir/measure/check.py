@@ -30,20 +30,21 @@ def check(
     expected: Sequence[np.ndarray],
     tolerance: float | None = None,
     element: str | None = None,
-    limit: float = 0.0,
+    limits: Sequence[float] = (),
     reference: str = "PyTorch",
 ) -> Check:
     """Compare `outputs` with `expected`, one by one; `reference` is who computed those.
 
     Each may be off by what goes with `element`, the coarsest type that they were computed in (default: their own), or
-    by `limit`, where rounding alone can do more in this network; `tolerance` replaces both. Infinities and NaN are
-    equal to themselves, and not compared where there is nothing else.
+    by its own of `limits`, where rounding alone can do more in this network; `tolerance` replaces both. Infinities and
+    NaN are equal to themselves, and not compared where there is nothing else.
     """
     if len(outputs) != len(expected):
         return Check(False, reason=f"{len(outputs)} outputs where {reference} has {len(expected)}")
     worst = 0.0
     verified = True
-    for i, (ours, theirs) in enumerate(zip(outputs, expected, strict=True)):
+    own = limits or [0.0] * len(expected)
+    for i, (ours, theirs, limit) in enumerate(zip(outputs, expected, own, strict=True)):
         if reason := _differ(ours, theirs, reference):
             return Check(False, reason=f"output {i} {reason}")
         error = relative_error(ours, theirs)

@@ -115,8 +115,8 @@ def golden_limits(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if "element" in arrays:
         found["element"] = str(arrays["element"])
-    if "limit" in arrays:
-        found["limit"] = float(arrays["limit"])
+    if "limits" in arrays:
+        found["limits"] = arrays["limits"].tolist()
     if "reference" in arrays:
         found["reference"] = str(arrays["reference"])
     return found

@@ -24,7 +24,7 @@ def write_expected(
     arrays |= {f"output_{i}": value for i, value in enumerate(outputs)}
     if imported.golden is not None:
         with np.load(imported.golden, allow_pickle=False) as golden:
-            arrays |= {key: golden[key] for key in ("element", "limit") if key in golden.files}
+            arrays |= {key: golden[key] for key in ("element", "limits") if key in golden.files}
     if element:
         arrays["element"] = np.array(element)
     arrays["reference"] = np.array(reference)

@@ -133,35 +133,40 @@ def test_exported_programs_that_are_quantized(tmp_path: Path, program):
     source.write_golden(tmp_path / "golden.npz")
     with np.load(tmp_path / "golden.npz") as golden:
         assert str(golden["element"]) == "float32"
-        assert 0 < float(golden["limit"]) < 0.1
+        (limit,) = golden["limits"]
+        assert 0 < limit < 0.1
 
 
 def test_what_rounding_may_do_is_found_and_wrong_parameters_are_more(done, program):
     run = program.module(check_guards=False)
     with torch.no_grad():
         outputs = [run(*INPUTS)]
-    limit = rounding.limit(run, INPUTS, outputs)
-    assert limit == rounding.limit(run, INPUTS, outputs)
+    limits = rounding.limits(run, INPUTS, outputs)
+    assert limits == rounding.limits(run, INPUTS, outputs)
     with torch.no_grad():
-        assert limit > rounding.limit(net(), INPUTS, [net()(*INPUTS)])
+        assert limits > rounding.limits(net(), INPUTS, [net()(*INPUTS)])
     activations = done.metadata["architecture"]["int8"]["activations"]
     wrong = {name: (scale * (1.1 if name == "relu" else 1), zero) for name, (scale, zero) in activations.items()}
     with torch.no_grad():
         found = int8.program_of(net(), {"keep": [], "activations": wrong}, INPUTS, "net").module(check_guards=False)
-        assert not check([found(*INPUTS).numpy()], [outputs[0].numpy()], limit=limit).verified
+        assert not check([found(*INPUTS).numpy()], [outputs[0].numpy()], limits=limits).verified
 
 
 def test_what_rounding_may_do_to_codes_to_halves_and_to_nothing():
     x, weights = torch.linspace(-1, 1, 1001), torch.ones(1, 1).half()
 
-    def codes(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return (x * 997).round().to(torch.int16), x[:0] * 2, x.clamp_min(0).log()
+    def codes(x: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return (x * 997).round().to(torch.int16), None, x[:0] * 2, x.clamp_min(0).log(), x.argmax()
 
     def halves(x: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.linear(x[:, None].half(), weights)
 
-    assert 1 / 997 < rounding.limit(codes, (x,), codes(x)) < 5 / 997
-    assert 5e-4 < rounding.limit(halves, (x,), [halves(x)]) < 1e-2
+    of_codes, of_nothing, of_floats, of_index = rounding.limits(codes, (x,), [y for y in codes(x) if y is not None])
+    assert 1 / 997 < of_codes < 5 / 997
+    assert 0 < of_nothing == of_floats < 1e-2
+    assert of_index == 0
+    (limit,) = rounding.limits(halves, (x,), [halves(x)])
+    assert 5e-4 < limit < 1e-2
 
 
 @pytest.mark.parametrize(

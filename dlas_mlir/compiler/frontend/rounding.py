@@ -27,21 +27,31 @@ _MARGIN = 2.0
 
 
 @torch.no_grad()
-def limit(run: Callable[..., Any], inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> float:
-    """What max|a-b| / max|b| of a correct implementation stays below.
+def limits(run: Callable[..., Any], inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[float, ...]:
+    """What max|a-b| / max|b| of a correct implementation stays below, for each of `outputs`: one number for all that
+    are floating-point, for codes their own, 0 for other whole numbers.
 
     `run` computes `outputs` from `inputs` in float32 (or less), with conversions to and from integers in between.
     """
-    worst = 0.0
+    worst = [0.0] * len(outputs)
     for draw in range(_DRAWS):
         with _Noise(draw):
-            moved = pytree.tree_leaves(run(*[tensor.clone() for tensor in inputs]))
-        for ours, theirs in zip(moved, outputs, strict=True):
-            finite = theirs.isfinite() & ours.isfinite()
-            if (theirs.is_floating_point() or _name(theirs) in CODES) and bool(finite.any()):
-                found, wanted = ours[finite].double(), theirs[finite].double()
-                worst = max(worst, float((found - wanted).abs().max() / wanted.abs().max().clamp_min(1e-30)))
-    return _MARGIN * worst
+            returned = pytree.tree_leaves(run(*[tensor.clone() for tensor in inputs]))
+        moved = [value for value in returned if isinstance(value, Tensor)]
+        worst = [max(most, _moved(ours, theirs)) for most, ours, theirs in zip(worst, moved, outputs, strict=True)]
+    floats = max((most for most, output in zip(worst, outputs, strict=True) if output.is_floating_point()), default=0.0)
+    return tuple(
+        _MARGIN * (floats if output.is_floating_point() else most) for most, output in zip(worst, outputs, strict=True)
+    )
+
+
+def _moved(ours: Tensor, theirs: Tensor) -> float:
+    """How far two outputs are apart, of the largest number; 0 where nothing of them may be."""
+    finite = theirs.isfinite() & ours.isfinite()
+    if not (theirs.is_floating_point() or _name(theirs) in CODES) or not bool(finite.any()):
+        return 0.0
+    found, wanted = ours[finite].double(), theirs[finite].double()
+    return float((found - wanted).abs().max() / wanted.abs().max().clamp_min(1e-30))
 
 
 def _name(tensor: Tensor) -> str:

@@ -65,7 +65,7 @@ class TorchSource:
         arrays["element"] = np.array(str(_coarsest(self.program)).removeprefix("torch."))
         if _is_quantized(self.program):
             with self._buffers_kept():
-                arrays["limit"] = np.array(rounding.limit(self.run, self.inputs, outputs))
+                arrays["limits"] = np.array(rounding.limits(self.run, self.inputs, outputs))
         with path.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
 
