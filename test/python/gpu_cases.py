@@ -37,6 +37,7 @@ class Conv:
     epilogue: bool = True
     rounded: str = ""
     groups: int = 1
+    unsigned: bool = False
 
     @property
     def out(self) -> tuple[int, int]:
@@ -94,7 +95,7 @@ class Conv:
         extend, product, plus = ("arith.extsi", "arith.muli", "arith.addi") if self.total == "i32" else (
             "arith.extf", "arith.mulf", "arith.addf")  # fmt: skip
         return (
-            Step(extend, ("in0",), self.total),
+            Step("arith.extui" if self.unsigned else extend, ("in0",), self.total),
             Step(extend, ("in1",), self.total),
             Step(product, ("%0", "%1"), self.total),
             Step(plus, ("init", "%2"), self.total),
@@ -140,6 +141,8 @@ class Conv:
     def expected(self, arrays: list[np.ndarray]) -> np.ndarray:
         """The result in double precision."""
         image, weights = (array.astype(np.float64) for array in arrays[:2])
+        if self.unsigned:
+            image = arrays[0].view(np.uint8).astype(np.float64)
         top, bottom, left, right = self.pad
         padded = np.pad(image[:, 0], ((0, 0), (top, bottom), (left, right), (0, 0)))
         (oh, ow), (sh, sw), (dh, dw) = self.out, self.stride, self.dilation

@@ -118,6 +118,16 @@ TYPES = {
         schedule(64, 32, 32, 16, 3, "m16n8k32.s8.s32"),
         0,
     ),
+    "codes without a sign": (
+        varied(element="i8", channels=(128, 64), epilogue=False, unsigned=True),
+        schedule(64, 64, 32, 32, 3, "m16n8k32.s8.s32"),
+        0,
+    ),
+    "codes without a sign, wgmma, a halo": (
+        varied(element="i8", channels=(128, 64), epilogue=False, unsigned=True),
+        schedule(64, 64, 64, 64, 3, "m64k32.s8.s32", halo=True),
+        0,
+    ),
     "int8, wgmma": (
         varied(element="i8", channels=(128, 64), epilogue=False),
         schedule(64, 64, 64, 64, 3, "m64k32.s8.s32", split=3),

@@ -13,6 +13,7 @@ from dlas_mlir.codegen.target import GpuTarget
 from dlas_mlir.compiler.presets import load_preset
 
 WGMMA = "m64k16.f16.f32"
+CODES, WIDE, TF32 = "m16n8k32.s8.s32", "m64k32.s8.s32", "m64k8.tf32.f32"
 STEM = varied(size=(56, 56), channels=(8, 64), kernel=(7, 7), pad=(3,) * 4, stride=(2, 2))
 # Layers of ResNet at sizes where tiles are large, and one that reads 49 taps.
 KERNELS: dict[str, list[tuple[Conv, GpuSchedule]]] = {
@@ -20,12 +21,16 @@ KERNELS: dict[str, list[tuple[Conv, GpuSchedule]]] = {
         (varied(size=(28, 28), channels=(128, 128), residual=True), schedule(128, 128, 64, 64, 3)),
         (varied(size=(14, 14), channels=(64, 64)), schedule(32, 32, 16, 16, 4)),
         (STEM, schedule(64, 64, 32, 32, 3)),
+        (varied(size=(20, 20), element="f32", result="f32"), schedule(64, 64, 32, 32, 3, "m16n8k8.tf32x3.f32")),
+        (varied(size=(10, 10), element="i8", channels=(128, 64), unsigned=True), schedule(64, 64, 32, 32, 3, CODES)),
     ],
     "cuda-sm90": [
         (varied(size=(56, 56)), schedule(128, 64, 64, 64, 4, WGMMA)),
         (varied(size=(28, 28), channels=(128, 128), residual=True), schedule(128, 128, 64, 128, 4, WGMMA)),
         (varied(size=(7, 7), channels=(512, 512)), schedule(64, 64, 64, 64, 5, WGMMA, split=8)),
         (varied(size=(14, 14), channels=(256, 256)), schedule(128, 128, 64, 128, 4, WGMMA, halo=True)),
+        (varied(size=(10, 10), element="i8", channels=(128, 64), unsigned=True), schedule(64, 64, 64, 64, 3, WIDE)),
+        (varied(size=(20, 20), element="f32", result="f32", rounded="tf32"), schedule(64, 64, 64, 64, 3, TF32)),
     ],
 }  # fmt: skip
 
@@ -44,8 +49,10 @@ def test_ptx(name: str, tmp_path) -> None:
         assert "reqnctapercluster" in text
         assert "ld.shared::cluster" in text
         assert "fence.proxy.async" in text
+        assert "wgmma.mma_async.sync.aligned.m64n64k32.s32.u8.s8" in text
     else:
         assert "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32" in text
+        assert "mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32" in text
         assert "ldmatrix.sync.aligned.m8n8.x4.shared.b16" in text
 
 

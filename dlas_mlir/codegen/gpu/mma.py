@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from iree.compiler import ir
 from iree.compiler.dialects import arith, nvvm
 
@@ -12,6 +14,8 @@ from dlas_mlir.codegen.gpu.machine import Number
 from dlas_mlir.codegen.gpu.product import STEP
 from dlas_mlir.codegen.gpu.schedule import GpuSchedule
 
+# What PTX calls the elements of A and B.
+Types: TypeAlias = tuple[str, str]
 # Products of small matrices in one step of 128 bytes: each is of 32.
 _PARTS = 4
 # Bytes from one block of sixteen rows to the next.
@@ -25,8 +29,8 @@ class WarpSums:
     # Products are done where they stand.
     under_way = 0
 
-    def __init__(self, schedule: GpuSchedule, shared: ir.Value, thread: ir.Value, from_b: int) -> None:
-        self.unit, self.warp = schedule.unit, schedule.warp
+    def __init__(self, schedule: GpuSchedule, shared: ir.Value, thread: ir.Value, from_b: int, types: Types) -> None:
+        self.unit, self.warp, self.types = schedule.unit, schedule.warp, types
         across = schedule.tile.columns // self.warp.columns
         warp, lane = machine.div(thread, 32), machine.bits(thread, 31)
         row0 = machine.mul(machine.div(warp, across), self.warp.rows)
@@ -90,10 +94,10 @@ class WarpSums:
     def _product(self, a: list[ir.Value], b: list[ir.Value], sums: list[ir.Value]) -> list[ir.Value]:
         """The sums with the product of two small matrices; the small terms of one in parts come first."""
         if self.unit.products == 1:
-            return multiply(self.unit, a, b, sums)
+            return multiply(self.unit, self.types, a, b, sums)
         (a_high, a_low), (b_high, b_low) = _parts(a), _parts(b)
         for left, right in ((a_low, b_high), (a_high, b_low), (a_high, b_high)):
-            sums = multiply(self.unit, left, right, sums)
+            sums = multiply(self.unit, self.types, left, right, sums)
         return sums
 
     def _multiplied(self, a: list[list[ir.Value]], b: list[list[ir.Value]], sums: list[ir.Value]) -> list[ir.Value]:
@@ -130,8 +134,10 @@ def _parts(registers: list[ir.Value]) -> tuple[list[ir.Value], list[ir.Value]]:
     return high, [machine.cast(one, machine.i32()) for one in rest]
 
 
-def multiply(unit: Instruction, a: list[ir.Value], b: list[ir.Value], sums: list[ir.Value]) -> list[ir.Value]:
-    """mma.sync: four registers of A, two of B, and four sums."""
+def multiply(
+    unit: Instruction, types: Types, a: list[ir.Value], b: list[ir.Value], sums: list[ir.Value]
+) -> list[ir.Value]:
+    """mma.sync: four registers of A, two of B, and four sums; `types` are those of the elements in PTX."""
     total = sums[0].type
     if unit.operand == "f16":
         pair = ir.VectorType.get([2], ir.F16Type.get())
@@ -140,8 +146,8 @@ def multiply(unit: Instruction, a: list[ir.Value], b: list[ir.Value], sums: list
         "shape": f"#nvvm.shape<m = {unit.m}, n = {unit.n}, k = {unit.k}>",
         "layout_a": "#nvvm.mma_layout<row>",
         "layout_b": "#nvvm.mma_layout<col>",
-        "multiplicand_a_ptx_type": f"#nvvm.mma_type<{unit.ptx}>",
-        "multiplicand_b_ptx_type": f"#nvvm.mma_type<{unit.ptx}>",
+        "multiplicand_a_ptx_type": f"#nvvm.mma_type<{types[0]}>",
+        "multiplicand_b_ptx_type": f"#nvvm.mma_type<{types[1]}>",
         **({"int_overflow_behavior": "#nvvm.mma_int_overflow<wrapped>"} if unit.total == "i32" else {}),
     }
     parsed = {name: ir.Attribute.parse(text) for name, text in attributes.items()}

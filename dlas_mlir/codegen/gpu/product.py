@@ -16,7 +16,6 @@ from dlas_mlir.codegen.workload import Access, Workload
 from dlas_mlir.ir.strides import Floor
 
 BYTES = {"f16": 2, "bf16": 2, "f32": 4, "i8": 1, "i32": 4}
-_SIGNED = ["arith.extsi"] * 2
 # Bytes of each row of a factor that are multiplied in one step, and that are copied at once.
 STEP, CHUNK = 128, 16
 
@@ -63,7 +62,8 @@ class Layout:
 
 @dataclass(frozen=True)
 class Product:
-    """Which loop of a workload is what, and how the factors lie. Loops of one iteration are nowhere."""
+    """Which loop of a workload is what, how the factors lie, and which are codes without a sign. Loops of one iteration
+    are nowhere."""
 
     workload: Workload
     rows: tuple[str, ...]
@@ -72,6 +72,12 @@ class Product:
     depth: str
     a: Layout
     b: Layout
+    unsigned: tuple[bool, bool] = (False, False)
+
+    def types(self, ptx: str) -> tuple[str, str]:
+        """What an instruction calls the elements of A and B, whose type it calls `ptx`: codes may have no sign."""
+        a, b = ("u8" if ptx == "s8" and unsigned else ptx for unsigned in self.unsigned)
+        return a, b
 
     @property
     def element(self) -> str:
@@ -161,8 +167,8 @@ def _read(workload: Workload) -> Product:
         raise NotAProduct("it has an instruction or an encoding of its own")
     if len(root.inputs) != 2 or factors(root.body, root.yields, 2) != [0, 1]:
         raise NotAProduct("it is no sum of products of two operands")
-    if "i8" in root.input_elements and [step.op for step in root.body if step.op.startswith("arith.ext")] != _SIGNED:
-        raise NotAProduct("it multiplies codes without a sign")
+    if root.input_elements.count("i8") == 1:
+        raise NotAProduct("it multiplies codes by something else")
     a, b = root.inputs
     if not isinstance(a, Access) or not isinstance(b, Access):
         raise NotAProduct("it multiplies by a constant")
@@ -179,7 +185,14 @@ def _read(workload: Workload) -> Product:
     left, right = (
         _layout(workload, item, root.input_elements[place]) for item, place in zip((a, b), places, strict=True)
     )
-    return _roles(workload, column, left, right)
+    unsigned = tuple(_is_unsigned(workload, place) for place in places)
+    return _roles(workload, column, (left, right), (unsigned[0], unsigned[1]))
+
+
+def _is_unsigned(workload: Workload, place: int) -> bool:
+    """Whether the codes of an operand are extended as numbers without a sign."""
+    steps = [step for step in workload.root.body if step.operands == (f"in{place}",)]
+    return any(step.op == "arith.extui" for step in steps)
 
 
 def _plain_loops(workload: Workload, item: Access) -> set[str]:
@@ -188,7 +201,8 @@ def _plain_loops(workload: Workload, item: Access) -> set[str]:
     return {workload.names[term] for term in terms if isinstance(term, int)}
 
 
-def _roles(workload: Workload, column: str, a: Layout, b: Layout) -> Product:
+def _roles(workload: Workload, column: str, layouts: tuple[Layout, Layout], unsigned: tuple[bool, bool]) -> Product:
+    a, b = layouts
     many = [loop for loop in workload.names if workload.extents[loop] > 1]
     rows = tuple(loop for loop in workload.parallel if loop in many and loop != column)
     for loop in rows:
@@ -204,7 +218,7 @@ def _roles(workload: Workload, column: str, a: Layout, b: Layout) -> Product:
         raise NotAProduct("it reads padding of channels or of weights")
     # In the order in which they lie in the second factor.
     taps = tuple(sorted((loop for loop in reductions if loop != depth), key=lambda loop: -b.strides.get(loop, 0)))
-    return Product(workload, rows, column, taps, depth, a, b)
+    return Product(workload, rows, column, taps, depth, a, b, unsigned)
 
 
 def layout_of(workload: Workload, item: Access, element: str) -> Layout:

@@ -138,7 +138,7 @@ class _Kernel:
             first, steps = _part(product.steps, schedule.split, self.rank)
             copies = Copies(product, schedule, places, self.thread, corner, first)
         from_b = halo_of(product, schedule) or schedule.tile.rows * STEP
-        sums = SUMS[schedule.unit.kind](schedule, self.shared, self.thread, from_b)
+        sums = SUMS[schedule.unit.kind](schedule, self.shared, self.thread, from_b, product.types(schedule.unit.ptx))
         values = self._pipeline(copies, sums, steps)
         sums.finish()
         return sums, sums.fragments(values)

@@ -8,6 +8,7 @@ from iree.compiler.dialects import arith, llvm, nvvm
 from dlas_mlir.codegen.gpu import machine
 from dlas_mlir.codegen.gpu.fragments import Fragment
 from dlas_mlir.codegen.gpu.machine import Number
+from dlas_mlir.codegen.gpu.mma import Types
 from dlas_mlir.codegen.gpu.product import STEP
 from dlas_mlir.codegen.gpu.schedule import GpuSchedule
 
@@ -27,8 +28,8 @@ class GroupSums:
     # Groups of products that are not waited for in a step.
     under_way = 1
 
-    def __init__(self, schedule: GpuSchedule, shared: ir.Value, thread: ir.Value, from_b: int) -> None:
-        self.unit, self.warp = schedule.unit, schedule.warp
+    def __init__(self, schedule: GpuSchedule, shared: ir.Value, thread: ir.Value, from_b: int, types: Types) -> None:
+        self.unit, self.warp, self.types = schedule.unit, schedule.warp, types
         group, warp, lane = machine.div(thread, 128), machine.div(thread, 32), machine.bits(thread, 31)
         quarter = machine.mul(machine.bits(warp, 3), 16)
         self.row = machine.add(machine.mul(group, self.warp.rows), quarter, machine.div(lane, 4))
@@ -78,8 +79,8 @@ class GroupSums:
         total = {"f32": "f32", "i32": "s32"}[unit.total]
         texts = {
             "shape": f"#nvvm.shape<m = {unit.m}, n = {self.warp.columns}, k = {unit.k}>",
-            "type_a": f"#nvvm.wgmma_type<{unit.ptx}>",
-            "type_b": f"#nvvm.wgmma_type<{unit.ptx}>",
+            "type_a": f"#nvvm.wgmma_type<{self.types[0]}>",
+            "type_b": f"#nvvm.wgmma_type<{self.types[1]}>",
             "type_d": f"#nvvm.wgmma_type<{total}>",
             "scale_d": "#nvvm.wgmma_scale_out<one>",
             "scale_a": "#nvvm.wgmma_scale_in<one>",

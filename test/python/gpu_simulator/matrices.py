@@ -9,7 +9,7 @@ from gpu_simulator.memory import Shared
 
 _LANES = np.arange(32)
 _GROUP, _IN_GROUP = _LANES // 4, _LANES % 4
-_TYPES = {"f16": np.float16, "bf16": ml_dtypes.bfloat16, "s8": np.int8, "f32": np.float32}
+_TYPES = {"f16": np.float16, "bf16": ml_dtypes.bfloat16, "s8": np.int8, "u8": np.uint8, "f32": np.float32}
 
 
 def _elements(register: np.ndarray, ptx: str) -> np.ndarray:
@@ -22,11 +22,11 @@ def _elements(register: np.ndarray, ptx: str) -> np.ndarray:
     return np.ascontiguousarray(bits).view(_TYPES[ptx]).reshape(len(register) // 32, 32, -1)
 
 
-def mma(a: list[np.ndarray], b: list[np.ndarray], c: list[np.ndarray], ptx: str) -> list[np.ndarray]:
+def mma(a: list[np.ndarray], b: list[np.ndarray], c: list[np.ndarray], ptx: tuple[str, str]) -> list[np.ndarray]:
     """mma.sync of m16n8, row and column: 32 bytes of k, which are four registers of A and two of B."""
-    left, right = [_elements(one, ptx) for one in a], [_elements(one, ptx) for one in b]
+    left, right = [_elements(one, ptx[0]) for one in a], [_elements(one, ptx[1]) for one in b]
     each, warps = left[0].shape[2], left[0].shape[0]
-    wide = np.int64 if ptx == "s8" else np.float32
+    wide = np.int64 if ptx[0] in ("s8", "u8") else np.float32
     matrix_a, matrix_b = np.zeros((warps, 16, 8 * each), wide), np.zeros((warps, 8 * each, 8), wide)
     for e in range(each):
         k = _IN_GROUP * each + e
@@ -53,7 +53,7 @@ def wgmma(
     descriptors: tuple[np.ndarray, np.ndarray],
     sums: list[np.ndarray],
     n: int,
-    ptx: str,
+    ptx: tuple[str, str],
     live: np.ndarray,
 ) -> list[np.ndarray]:
     """wgmma of m64 by the warpgroups whose threads are `live`, with both factors in shared memory, 128-byte swizzle, k
@@ -63,7 +63,8 @@ def wgmma(
         group = slice(first, first + 128)
         assert all(len(set(one[group].tolist())) == 1 for one in descriptors), "descriptors of one warpgroup differ"
         a, b = (
-            _tile(shared, int(one[first]), first, rows, ptx) for one, rows in zip(descriptors, (64, n), strict=True)
+            _tile(shared, int(one[first]), first, rows, kind)
+            for one, rows, kind in zip(descriptors, (64, n), ptx, strict=True)
         )
         product = a @ b.T
         lane, warp = np.arange(128) % 32, np.arange(128) // 32
@@ -90,5 +91,5 @@ def _tile(shared: Shared, descriptor: int, thread: int, rows: int, ptx: str) -> 
         np.ascontiguousarray(content)
         .reshape(rows, 32 // size * size)
         .view(_TYPES[ptx])
-        .astype(np.int64 if ptx == "s8" else np.float32)
+        .astype(np.int64 if ptx in ("s8", "u8") else np.float32)
     )

@@ -72,6 +72,11 @@ def _symbol(op: ir.Operation) -> str:
     return ir.StringAttr(op.attributes["sym_name"]).value if "sym_name" in op.attributes else ""
 
 
+def _word(op: ir.Operation, name: str) -> str:
+    """What stands in the brackets of an attribute."""
+    return str(op.attributes[name]).rpartition("<")[2].rstrip(">")
+
+
 def _integer(op: ir.Operation, name: str) -> int:
     return ir.IntegerAttr(op.attributes[name]).value
 
@@ -334,7 +339,7 @@ class _Kernel:
 
     def _nvvm_mma_sync(self, op: ir.Operation) -> Step:
         slots, result = self._operands(op), self._slot(op.results[0])
-        ptx = str(op.attributes["multiplicandAPtxType"]).rpartition("<")[2].rstrip(">")
+        ptx = _word(op, "multiplicandAPtxType"), _word(op, "multiplicandBPtxType")
         sizes = list(ir.DenseI32ArrayAttr(op.attributes["operandSegmentSizes"]))
 
         def step(values: Values, mask: np.ndarray) -> None:
@@ -347,7 +352,7 @@ class _Kernel:
     def _nvvm_wgmma_mma_async(self, op: ir.Operation) -> Step:
         sums, a, b = self._operands(op)
         result = self._slot(op.results[0])
-        ptx = str(op.attributes["typeA"]).rpartition("<")[2].rstrip(">")
+        ptx = _word(op, "typeA"), _word(op, "typeB")
         n = int(str(op.attributes["shape"]).partition("n = ")[2].partition(",")[0])
 
         def step(values: Values, mask: np.ndarray) -> None:
