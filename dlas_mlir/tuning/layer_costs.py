@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from statistics import median
 
 import numpy as np
 
@@ -22,7 +23,8 @@ _DOUBT = 1.02
 
 @dataclass
 class LayerCosts:
-    """Times of layers by primitive and by whether their input and output are in its layout.
+    """Times of layers by primitive and by whether their input and output are in its layout. Of several that were seen
+    the median counts: the least of many would make what is seen often, the recipe's own, look faster than the rest.
 
     A group of values (what lies between layers) has one layout, as a build makes it: that of the first layer that
     writes it and is not plain NCHW. What no layer writes, the network's inputs, is NCHW. Where a layer's primitive has
@@ -62,12 +64,12 @@ class LayerCosts:
         """Nanoseconds of a layer by a primitive, with the input (`read`) and output (`write`) in its layout or not:
         what was observed, else what was in the most similar surroundings, and the copies that differ."""
         if seen := self._layers.get((layer.name, primitive, read, write)):
-            return min(seen)
+            return median(seen)
         found = []
         for (name, other, r, w), seen in self._layers.items():
             if (name, other) == (layer.name, primitive):
                 copies = (int(r) - int(read)) * layer.sizes[0] + (int(w) - int(write)) * layer.sizes[1]
-                found.append((abs(int(r) - int(read)) + abs(int(w) - int(write)), min(seen), copies))
+                found.append((abs(int(r) - int(read)) + abs(int(w) - int(write)), median(seen), copies))
         if not found:
             return float("inf")
         _, ns, copies = min(found)
@@ -78,7 +80,7 @@ class LayerCosts:
         found: dict[str, float] = {}
         for (name, primitive, _, _), seen in self._layers.items():
             if name == layer.name:
-                found[primitive] = min(found.get(primitive, float("inf")), min(seen) / 1e3)
+                found[primitive] = min(found.get(primitive, float("inf")), median(seen) / 1e3)
         return found
 
     def layouts(self, primitives: Primitives) -> dict[int, str]:
@@ -139,8 +141,8 @@ class LayerCosts:
     def _of_group(self, group: int, layout: str) -> float:
         """What is between layers: as it was seen in a layout, else as it was in any."""
         if seen := self._between.get((group, layout)):
-            return min(seen)
-        return min((min(seen) for (other, _), seen in self._between.items() if other == group), default=0.0)
+            return median(seen)
+        return min((median(seen) for (other, _), seen in self._between.items() if other == group), default=0.0)
 
     def _learn_copies(self) -> None:
         """What an element that is copied costs, from layers that were seen with and without copies."""
@@ -152,7 +154,7 @@ class LayerCosts:
                     other = self._layers.get((layer.name, primitive, read, write))
                     elements = (not read) * layer.sizes[0] + (not write) * layer.sizes[1]
                     if whole and other:
-                        rates.append((min(other) - min(whole)) / elements)
+                        rates.append((median(other) - median(whole)) / elements)
         if rates:
             self.copy_ns = max(0.0, float(np.median(rates)))
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
@@ -144,7 +145,7 @@ class _Chooser:
                         taken[name][layer].append(ns * self.rule_ns / now)
         for build in every:
             if build.name not in self.builder.failures:
-                self.costs.observe(build.primitives, {name: min(ns) for name, ns in taken[build.name].items()})
+                self.costs.observe(build.primitives, {name: median(ns) for name, ns in taken[build.name].items()})
 
     def _layer_times(self, build: Build, calls: int) -> dict[str, float]:
         """Nanoseconds of a call by the name of the layer; nothing, and a failure, where it cannot be profiled.

@@ -64,6 +64,15 @@ def test_noise_does_not_change_a_primitive():
     assert costs.solve(1) == [{"l0": "a", "l1": "b"}]
 
 
+def test_what_is_seen_often_looks_no_faster():
+    """The recipe's own layers are seen in every build: the least of their times is no measure for the rest."""
+    costs = LayerCosts(_chain(1))
+    for ns in (1000, 900, 1100, 1000, 1010):
+        costs.observe({"l0": "a"}, {"l0": ns})
+    costs.observe({"l0": "b"}, {"l0": 1500})
+    assert costs.predict({"l0": "b"}) / costs.predict({"l0": "a"}) == 1.5
+
+
 def test_a_primitive_that_was_not_measured_is_not_chosen():
     costs = LayerCosts(_chain(2))
     costs.observe({"l0": "a", "l1": "a"}, {"l0": 5, "l1": 5})
