@@ -17,6 +17,7 @@ from dlas_mlir.ir.pads import Padding
 from dlas_mlir.opt.base import Pass, option, remark
 
 TF32 = "tf32"
+_RESHAPES = ("tensor.expand_shape", "tensor.collapse_shape")
 _DTYPES = {"bf16": ml_dtypes.bfloat16, "f16": np.float16}
 
 
@@ -87,6 +88,11 @@ class DemoteContractionsPass(Pass):
             with ir.InsertionPoint(padding.op), padding.op.location:
                 filler = arith.truncf(element, padding.filler())
                 result = build.pad(source, padding.low, padding.high, filler)
+        elif op is not None and op.name in _RESHAPES:
+            # Behind it, the rounding would have another shape than what computes the value, and not join it.
+            source = self._narrowed(op.operands[0], demoted)
+            with ir.InsertionPoint(op), op.location:
+                result = _reshaped(op, source)
         else:
             point = ir.InsertionPoint.after(op) if op is not None else ir.InsertionPoint.at_block_begin(value.owner)
             with point:
@@ -100,6 +106,14 @@ class DemoteContractionsPass(Pass):
                 ).results[0]
         demoted[value] = result
         return result
+
+
+def _reshaped(op: ir.Operation, source: ir.Value) -> ir.Value:
+    """What the reshape `op` makes of a tensor with other elements."""
+    shape = ir.RankedTensorType(op.results[0].type).shape
+    kind = build.tensor(shape, build.element_type(source))
+    attributes = {named.name: named.attr for named in build.attributes_of(op)}
+    return ir.Operation.create(op.name, results=[kind], operands=[source], attributes=attributes).result
 
 
 def _extend_operands(op: ir.Operation) -> None:

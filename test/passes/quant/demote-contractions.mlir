@@ -73,3 +73,18 @@ func.func @filler_that_is_given(%x: tensor<1x4x4x4xf32>, %filler: f32, %start: t
   %y = linalg.conv_2d_nchw_fchw ins(%p, %w : tensor<1x4x6x6xf32>, tensor<2x4x3x3xf32>) outs(%start : tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
   return %y : tensor<1x2x4x4xf32>
 }
+
+// -----
+
+// Groups are a dimension of their own in front of a grouped convolution: the rounding stands before that is made.
+// CHECK-LABEL: func.func @groups
+// CHECK: %[[H:.*]] = linalg.generic {{.*}} ins(%arg0 : tensor<1x4x6x6xf32>) outs({{.*}} : tensor<1x4x6x6xbf16>)
+// CHECK: tensor.expand_shape %[[H]] {{.*}} into tensor<1x2x2x6x6xbf16>
+// CHECK: linalg.conv_2d_ngchw_gfchw {{.*}}tensor<1x2x2x6x6xbf16>, tensor<2x2x2x3x3xbf16>
+func.func @groups(%x: tensor<1x4x6x6xf32>, %start: tensor<1x2x2x4x4xf32>) -> tensor<1x2x2x4x4xf32> {
+  %w = arith.constant dense<0.3> : tensor<2x2x2x3x3xf32>
+  %g = tensor.expand_shape %x [[0], [1, 2], [3], [4]] output_shape [1, 2, 2, 6, 6] : tensor<1x4x6x6xf32> into tensor<1x2x2x6x6xf32>
+  %y = linalg.conv_2d_ngchw_gfchw {dilations = dense<1> : tensor<2xi64>, strides = dense<1> : tensor<2xi64>}
+      ins(%g, %w : tensor<1x2x2x6x6xf32>, tensor<2x2x2x3x3xf32>) outs(%start : tensor<1x2x2x4x4xf32>) -> tensor<1x2x2x4x4xf32>
+  return %y : tensor<1x2x2x4x4xf32>
+}
