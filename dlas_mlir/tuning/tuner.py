@@ -37,6 +37,7 @@ _CALLS = (5, 100)
 # A build may take this many times as long as the first one, to compile and to run.
 _PATIENCE = 10.0
 _LEAST_SECONDS = 30.0
+_FOREVER = 7 * 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -291,10 +292,13 @@ class Tuner:
         spent = time.monotonic() - self.began
         left = min(max(self.left(), 0.0), spent / max(done, 1) * (self.settings.trials - done))
         self.say(
-            f"tune {self.model}, threads {self.threads}: {done} schedules tried, some {_minutes(left)} left; "
+            f"tune {self.model}, threads {self.threads}: {done} schedules tried{_remaining(left)}; "
             f"{faster} of {len(self.tasks)} kernels look faster, {100 * gain:.1f} % of the time"
         )
 
 
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+def _remaining(seconds: float) -> str:
+    """The time left in words; nothing where there is no end but that candidates run out."""
+    if seconds > _FOREVER:
+        return ""
+    return f", some {seconds:.0f} s left" if seconds < 90 else f", some {seconds / 60:.0f} min left"

@@ -24,7 +24,7 @@ from dlas_mlir.compiler.network import network_of
 from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.trials import Trials, Winner
-from dlas_mlir.tuning import conclude
+from dlas_mlir.tuning import conclude, tuner
 from dlas_mlir.tuning.build import Builder, BuildError
 from dlas_mlir.tuning.final import Verdict
 from dlas_mlir.tuning.search import FROM_NAIVE, Experience, Search
@@ -233,9 +233,9 @@ def test_a_network_that_fails_with_what_won_keeps_the_rule(tmp_path):
         raise BuildError("compile-error", "iree-compile was killed by SIGSEGV")
 
     start = rule(layer("resnet18 3x3 128->128 @28"), cpu("x86-64-avx512"))
-    tuner: Any = SimpleNamespace(say=lambda _: None, builder=SimpleNamespace(build=build))
+    tuner_: Any = SimpleNamespace(say=lambda _: None, builder=SimpleNamespace(build=build))
     final: Any = SimpleNamespace()
-    network, note = conclude._network(tuner, final, {"key": Verdict(start, 0.9, 0.8, 0.95, 0.01)})
+    network, note = conclude._network(tuner_, final, {"key": Verdict(start, 0.9, 0.8, 0.95, 0.01)})
     assert network is None
     assert "the rule's stay: iree-compile was killed by SIGSEGV" in note
 
@@ -278,3 +278,7 @@ def test_the_search_comes_from_naive_schedules_to_what_the_rule_has(pinned):
         assert schedule is not None
         search.tell(schedule, backend.cost(workload, schedule, target) / goal)
     assert search.ranked()[0][1] < 1.001
+
+
+def test_the_time_left_is_said_where_there_is_one():
+    assert [tuner._remaining(seconds) for seconds in (30, 600, 1e12)] == [", some 30 s left", ", some 10 min left", ""]
