@@ -27,6 +27,7 @@ def read_results(store: StudyStore, source: str) -> Results:
     rows = list(store.points())
     place = {row.id: number for number, row in enumerate(rows)}
     facts = store.facts()
+    told = tomllib.loads(str(facts.get("spec", "")))
     levels, codes = _axes(rows)
     reasons = {reason: code for code, reason in enumerate(dict.fromkeys(["", *(row.reason for row in rows)]))}
     turns, base = _turns(store, rows, place)
@@ -48,10 +49,10 @@ def read_results(store: StudyStore, source: str) -> Results:
         base=base,
         hits=_hits(store, place),
         devices=_devices(store.devices()),
-        description=str(facts.get("description", "")),
+        description=str(told.get("study", {}).get("description", "")),
         spec=str(facts.get("spec", "")),
         source=source,
-        goals=_limits(str(facts.get("spec", ""))),
+        goals=_limits(told),
         provenance={key: str(value) for key, value in _flat(facts.get("provenance", {})).items()},
     )
 
@@ -108,9 +109,9 @@ def _devices(found: Mapping[str, Mapping[str, Any]]) -> tuple[Device, ...]:
     )
 
 
-def _limits(spec: str) -> dict[str, float]:
+def _limits(spec: Mapping[str, Any]) -> dict[str, float]:
     """The limit on the loss of accuracy among the goals of a specification, if there is one."""
-    limits = tomllib.loads(spec).get("goals", {}).get("limits", [])
+    limits = spec.get("goals", {}).get("limits", [])
     matched = [_LOSS.fullmatch(str(limit)) for limit in limits]
     found = [float(match[1]) for match in matched if match]
     return {"accuracy_loss": min(found)} if found else {}

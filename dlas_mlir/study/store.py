@@ -17,6 +17,7 @@ from dlas_mlir.measure.turn import Turn
 from dlas_mlir.study.values import FAILED, OPEN, Block, Point
 
 VERSION = 2
+_HITS = "CREATE TABLE hits (point TEXT PRIMARY KEY, images INTEGER NOT NULL, bits BLOB NOT NULL)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +103,8 @@ class StudyStore(Database):
     version = VERSION
     what = "a store of a study"
     made_by = "dlas study run --folder"
-    tables = """
+    tables = f"""
+{_HITS};
 CREATE TABLE study (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE points (
   number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, levels TEXT NOT NULL, state TEXT NOT NULL,
@@ -130,9 +132,15 @@ CREATE INDEX turns_by_point ON turns (point);
 CREATE TABLE metrics (
   point TEXT NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, low REAL, high REAL, PRIMARY KEY (point, name)
 ) WITHOUT ROWID;
-CREATE TABLE hits (point TEXT PRIMARY KEY, images INTEGER NOT NULL, bits BLOB NOT NULL);
 CREATE TABLE devices (name TEXT PRIMARY KEY, target TEXT NOT NULL, facts TEXT NOT NULL)
 """
+
+    def _upgrade(self) -> None:
+        """From version 1, which did not keep which images were classified rightly."""
+        with self._transaction():
+            if self._one("PRAGMA user_version") < VERSION:  # another process may have been first
+                self._connection.execute(_HITS)
+                self._connection.execute(f"PRAGMA user_version = {VERSION}")
 
     # The study.
 
@@ -367,6 +375,8 @@ CREATE TABLE devices (name TEXT PRIMARY KEY, target TEXT NOT NULL, facts TEXT NO
     def hits(self) -> dict[str, Hits]:
         """Of each point whose accuracy is known, which images it was right on."""
         with self._told():
+            if not self._one("SELECT count(*) FROM sqlite_master WHERE name = 'hits'"):
+                return {}  # of version 1
             return {name: Hits(images, bits) for name, images, bits in self._all("SELECT * FROM hits")}
 
     # Devices.
@@ -409,8 +419,8 @@ def pack_turns(turns: Iterable[Turn]) -> bytes:
 def unpack_turns(packed: bytes) -> tuple[Turn, ...]:
     """What `pack_turns` was given."""
     return tuple(
-        Turn(ns=tuple(ns), cpu_ns=cpu_ns, waited=waited, start=start, round=number)
-        for ns, cpu_ns, waited, start, number in json.loads(zlib.decompress(packed))
+        Turn(ns=tuple(ns), cpu_ns=cpu_ns, waited=waited, start=start, round=number[0] if number else 0)
+        for ns, cpu_ns, waited, start, *number in json.loads(zlib.decompress(packed))
     )
 
 

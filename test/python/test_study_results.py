@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,6 +89,31 @@ def test_what_left_the_study_is_not_concluded_from(folder):
         store.plan(store.points(), whole=False)  # back again
     assert (results.state == "left").sum() == 4
     assert not results.timed[results.has("model", "mobilenetv1-cifar")].any()
+
+
+def test_a_store_of_version_1_is_read_and_upgraded(folder, tmp_path):
+    """It kept neither which images were right nor which round a turn was of."""
+    file = tmp_path / STORE
+    shutil.copyfile(folder / STORE, file)
+    with StudyStore(file) as store:
+        old = [
+            (block, point, json.dumps([[turn.ns, 0, 0.0, turn.start] for turn in turns]))
+            for block, point, turns in store.turns()
+        ]
+    with sqlite3.connect(file) as connection:
+        connection.execute("DROP TABLE hits")
+        connection.execute("PRAGMA user_version = 1")
+        for block, point, text in old:
+            packed = zlib.compress(text.encode())
+            connection.execute("UPDATE turns SET turns = ? WHERE block = ? AND point = ?", (packed, block, point))
+    connection.close()
+    with StudyStore(file, create=False) as store:
+        results = read_results(store, "s")
+    assert results.hits is None
+    assert results.timed.sum() == 4
+    with StudyStore(file) as store:
+        assert store.hits() == {}
+        assert len(list(store.points())) == 8
 
 
 def test_report_and_findings_of_a_folder(folder, tmp_path, capsys):
