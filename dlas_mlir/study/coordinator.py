@@ -144,7 +144,8 @@ class Coordinator:
         broken = next((step for step in missing if step.key in self.failed), None)
         if broken is not None:
             state, reason = self.failed[broken.key]
-            reason = f"{broken.kind}: {reason}"
+            away = broken.subject in self.plan.spec.axes["model"] and broken.subject != self.plan.by_id[name].model
+            reason = f"{f'{broken.subject}, whose schedules it takes: ' if away else ''}{broken.kind}: {reason}"
             open_.settled[name] = (state, reason)
             if name in open_.todo:
                 self._end_point(name, state, reason)
