@@ -133,6 +133,10 @@ class CpuCost:
     workgroups_per_thread: int = figure("workgroups for each thread: to even out, and cost nothing", minimum=1)
     workgroup_cost: float = figure("what a workgroup more costs, as a share of the work", minimum=0)
 
+    winograd_pixel: float = figure("transforming an element of an image, or of a result back", minimum=0)
+    winograd_weight: float = figure("reading an element of the transformed weights", minimum=0)
+    winograd_start: float = figure("three kernels more, for each thread", minimum=0)
+
     sparse_scratch_registers: int = figure("registers of a sparse kernel beside accumulators and weights", minimum=0)
     sparse_cache_share: float = _share("share of the first-level cache for the activations of a chunk")
     sparse_load: float = figure("a vector load", minimum=0)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from iree.compiler import ir
 
-from dlas_mlir.codegen.target import Target
+from dlas_mlir.codegen.target import CpuTarget, Target
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.constants import Constants, constant
 from dlas_mlir.ir.conv import Convolution
@@ -111,13 +111,17 @@ class Winograd(Primitive):
     def variants(cls, target: Target) -> tuple[Primitive, ...]:
         return (cls(), cls(tile=2))
 
-    def estimate(self, shape: ConvShape, target: Target) -> Estimate:
-        """The products, and the multiply-adds of the transforms."""
-        side, (down, across) = self.tile + 2, self._tiles(shape)
-        tiles, (oh, ow) = shape.batch * down * across, shape.out_size
-        products = side**2 * tiles * shape.in_channels * shape.out_channels
-        data = shape.in_channels * (side**2 * shape.batch * down * (across * self.tile + 2) + side**3 * tiles)
-        return Estimate(products + data + side**2 * shape.batch * oh * ow * shape.out_channels)
+    def estimate(self, shape: ConvShape, target: Target) -> Estimate | None:
+        """The products; transforming each element of the image and of the result; and weights, which are more than the
+        convolution's and read for fewer pixels."""
+        if not isinstance(target, CpuTarget):
+            return None
+        side, (down, across), cost = self.tile + 2, self._tiles(shape), target.cost
+        weights = side**2 * shape.in_channels * shape.out_channels
+        pixels = shape.batch * down * across * self.tile**2 * (shape.in_channels + shape.out_channels)
+        work = shape.batch * down * across * weights
+        work += cost.winograd_pixel * pixels + cost.winograd_weight * weights + cost.winograd_start * target.threads
+        return Estimate(work)
 
     def _tiles(self, shape: ConvShape) -> tuple[int, int]:
         """The tiles of an image, down and across."""

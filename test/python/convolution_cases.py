@@ -191,7 +191,7 @@ def applies(case: Case, lanes: int, integers: bool = False) -> bool:
         case "sparse-gemm":
             return not depthwise
         case other:
-            found = primitives.primitive_class(other)().applies(shape_of(case, integers), _target(lanes))
+            found = primitives.parse(other).applies(shape_of(case, integers), _target(lanes))
             return not isinstance(found, str)
 
 
@@ -223,6 +223,7 @@ def _target(lanes: int) -> AnyTarget:
 
 _COUNTS = {"direct": 35, "nchw": 30, "gemm": 35, "spatial-pack": 40, "grouped-spatial-pack": 40, "depthwise": 30}
 _COUNTS |= {"sparse-direct": 20, "sparse-gemm": 18, "sparse-spatial-pack": 20}
+_COUNTS |= {"winograd{tile=2}": 10}
 # Of a primitive that stands nowhere in this file, which is asked itself what it does.
 _NEW, _COUNT = tuple(name for name in primitives.names() if name not in _COUNTS), 20
 

@@ -80,7 +80,9 @@ def test_codes_are_those_of_integer_arithmetic(figures, cases, tmp_path):
 @pytest.mark.skipif("avx512_bf16" not in cpu_features(), reason="this CPU has no avx512_bf16")
 def test_bfloat16_operands(cases, tmp_path):
     # Winograd's is for float32.
-    cases = [dataclasses.replace(case, activation="none") for case in cases if case.primitive != "winograd"]
+    cases = [
+        dataclasses.replace(case, activation="none") for case in cases if not case.primitive.startswith("winograd")
+    ]
     module = Modules(RoundedCase, cases).eval()
     figures = Figures(16, 32, bf16_dot="vdpbf16ps")
     first = "dlas-fold-constants,canonicalize,cse,dlas-demote-contractions"

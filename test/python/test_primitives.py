@@ -97,6 +97,22 @@ def test_what_applies_decides_every_option(name: str, target) -> None:
     assert applied or target is GPU
 
 
+def test_winograd_is_for_large_images_and_many_channels() -> None:
+    target = load_preset("x86-64-sapphirerapids/auto").target
+
+    def share(channels: int, size: int) -> float:
+        """Of the cost of a dense kernel."""
+        shape = ConvShape(channels, channels, in_size=(size + 2,) * 2, out_size=(size,) * 2, kernel=(3, 3))
+        found = primitives.parse("winograd").applies(shape, target)
+        assert isinstance(found, primitives.Primitive)
+        estimate = found.estimate(shape, target)
+        assert estimate is not None
+        return estimate.work / shape.macs
+
+    assert max(share(64, 56), share(128, 28), share(64, 128), share(32, 128)) < 0.8
+    assert min(share(512, 7), share(256, 14), share(16, 256), share(16, 8)) > 1
+
+
 def test_options_are_part_of_the_question() -> None:
     thirds = ConvShape(6, 12, groups=6, in_size=(4, 4), out_size=(4, 4))
     assert isinstance(primitives.parse("depthwise").applies(thirds, CPU), primitives.Primitive)

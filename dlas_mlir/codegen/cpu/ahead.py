@@ -20,10 +20,12 @@ NOTHING = "prefetch: no tiles one after the other read the same vectors, so ther
 
 @dataclass(frozen=True)
 class Ahead:
-    """What is fetched: the vectors of input `number`, one step of the loop `block` on; the tiles of the loops `sharers`
-    within it read the same, and fetch a share each. `lines` are the loops over the vectors of one step of the sum."""
+    """What is fetched: the vectors of input `number`, one step of the loop `block` on (behind its last step, the first
+    one of the next step of the loop `around` it, if those read other vectors); the tiles of the loops `sharers` within
+    it read the same, and fetch a share each. `lines` are the loops over the vectors of one step of the sum."""
 
     number: int
+    around: Axis | None
     block: Axis
     sharers: tuple[Axis, ...]
     lines: tuple[Axis, ...]
@@ -52,6 +54,7 @@ def ahead_of(nest: Nest) -> Ahead | None:
         return None
     return Ahead(
         nest.workload.root.inputs.index(weights),
+        axes[places[-2]] if places[-2:] == [places[-1] - 1, places[-1]] else None,
         axes[places[-1]],
         tuple(axes[places[-1] + 1 :]),
         tuple(axis for axis in (*nest.unroll, *nest.register) if axis.loop in read),

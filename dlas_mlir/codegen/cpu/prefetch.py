@@ -9,7 +9,7 @@ from iree.compiler import ir
 
 from dlas_mlir.codegen import build, dispatch
 from dlas_mlir.codegen.cpu.ahead import Ahead, ahead_of
-from dlas_mlir.codegen.nest import Nest
+from dlas_mlir.codegen.nest import Axis, Nest
 from dlas_mlir.codegen.position import Place, Position
 from dlas_mlir.codegen.region import Access, Region
 from dlas_mlir.codegen.vector.reader import Reader
@@ -44,20 +44,40 @@ class Prefetch:
         tile = place.inside.index(self._number())
         share = -(-self.ahead.vectors // self.ahead.tiles)
         moves = [self._move(tile, share, i) for i in range(share)]
-        block = self.ahead.block
-        here = place.here.index(affine.dim(block.dim), block.step)
-        last = self.nest.extents[block.dim] - self.nest.tiles[block.dim]
-        ahead = build.minimum([affine.dim(0), affine.constant(last)], [here])
+        begins = self._next(place)
 
         def fetch(step: Position) -> None:
-            there = Position(step.values, (*step.constants[: block.dim], 0, *step.constants[block.dim + 1 :]))
+            constants = [0 if loop in begins else constant for loop, constant in enumerate(step.constants)]
+            there = Position(step.values, tuple(constants))
+            for loop, value in begins.items():
+                there = there.moved(loop, value)
             for move in moves:
-                at = there.moved(block.dim, ahead)
+                at = there
                 for loop, value in move.items():
                     at = at.advanced(loop, value)
                 build.prefetch(self.buffer, self.reader.indices(self.access, at))
 
         return fetch
+
+    def _next(self, place: Place) -> dict[int, ir.Value]:
+        """Where the next block begins, by the loops that decide it. Behind the last one it is that again."""
+        block, around = self.ahead.block, self.ahead.around
+        here = affine.dim(block.dim)
+        if around is None:
+            return {block.dim: self._limited(place, block, here + block.step)}
+        count = -(-self.nest.extents[block.dim] // block.step)
+        number = ir.AffineExpr.get_ceil_div(here, block.step) + 1
+        carried = ir.AffineExpr.get_floor_div(number, count) * around.step
+        return {
+            block.dim: self._limited(place, block, (number % count) * block.step),
+            around.dim: self._limited(place, around, affine.dim(around.dim) + carried),
+        }
+
+    def _limited(self, place: Place, axis: Axis, begin: ir.AffineExpr) -> ir.Value:
+        """`begin` at a place, or where the last tile of a loop begins if it is behind that."""
+        last = self.nest.extents[axis.dim] - self.nest.tiles[axis.dim]
+        moved, operands = place.here.resolve(begin)
+        return build.minimum([moved, affine.constant(last)], operands)
 
     def _number(self) -> ir.AffineExpr:
         """The number of a tile among those that share, over the loops of a workgroup's part."""

@@ -61,3 +61,34 @@ func.func @nobody_shares(%x: tensor<8x16xf32>, %w: tensor<6x16x8xf32>, %start: t
   }
   return %y : tensor<8x6x8xf32>
 }
+
+// -----
+
+#data = affine_map<(p, m, nb, n, k) -> (p, m, k)>
+#weights = affine_map<(p, m, nb, n, k) -> (p, nb, k, n)>
+#out = affine_map<(p, m, nb, n, k) -> (p, m, nb, n)>
+
+// Behind the last panel of a matrix comes the first one of the next.
+// CHECK-DAG: #[[PANEL:.*]] = affine_map<(d0) -> (d0 - ((d0 + 1) floordiv 2) * 2 + 1, 1)>
+// CHECK-DAG: #[[MATRIX:.*]] = affine_map<(d0, d1) -> (d0 + (d1 + 1) floordiv 2, 2)>
+// CHECK-LABEL: func.func @matrices
+// CHECK: scf.for %[[P:.*]] = %c0 to %c3 step %c1
+// CHECK: scf.for %[[NB:.*]] = %c0 to %c2 step %c1
+// CHECK: scf.for %[[M:.*]] = %c0 to %c4 step %c2
+// CHECK-DAG: affine.min #[[PANEL]](%[[NB]])
+// CHECK-DAG: affine.min #[[MATRIX]](%[[P]], %[[NB]])
+// CHECK: memref.prefetch
+func.func @matrices(%x: tensor<3x4x16xf32>, %w: tensor<3x2x16x8xf32>, %start: tensor<3x4x2x8xf32>) -> tensor<3x4x2x8xf32> {
+  %y = flow.dispatch.region -> (tensor<3x4x2x8xf32>) {
+    %1 = linalg.generic {indexing_maps = [#data, #weights, #out], iterator_types = ["parallel", "parallel", "parallel", "parallel", "reduction"]} ins(%x, %w : tensor<3x4x16xf32>, tensor<3x2x16x8xf32>) outs(%start : tensor<3x4x2x8xf32>)
+      attrs = {dlas.loops = ["p", "m", "nb", "n", "k"],
+               dlas.schedule = {kind = "cpu", tile = {m = 2, n = 8}, order = ["p", "nb", "m", "n", "k"], vector = "n", lanes = 8, prefetch = true}} {
+    ^bb0(%p: f32, %q: f32, %o: f32):
+      %m = arith.mulf %p, %q : f32
+      %s = arith.addf %o, %m : f32
+      linalg.yield %s : f32
+    } -> tensor<3x4x2x8xf32>
+    flow.return %1 : tensor<3x4x2x8xf32>
+  }
+  return %y : tensor<3x4x2x8xf32>
+}
