@@ -25,7 +25,6 @@ PRIMITIVES = primitives.names()
 # The recipes that choose among all primitives, and those for one.
 _RECIPES = (
     "auto",
-    "naive",
     "direct",
     "gemm",
     "spatial-pack",
@@ -109,8 +108,8 @@ def test_winograd_is_for_large_images_and_many_channels() -> None:
         assert estimate is not None
         return estimate.work / shape.macs
 
-    assert max(share(64, 56), share(128, 28), share(64, 128), share(32, 128)) < 0.8
-    assert min(share(512, 7), share(256, 14), share(16, 256), share(16, 8)) > 1
+    assert max(share(64, 56), share(128, 28), share(64, 128)) < 0.8
+    assert min(share(512, 7), share(256, 14), share(16, 256), share(32, 128)) > 1
 
 
 def test_options_are_part_of_the_question() -> None:
