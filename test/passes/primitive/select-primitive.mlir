@@ -61,7 +61,7 @@
 
 // REFUSED: error: layer 'last' (1x1 72->10 @1x1): 'spatial-pack' does not apply: a linear layer has no spatial dimensions; 'grouped-spatial-pack' does not apply: it has no groups
 
-// UNKNOWN: error: there is no primitive 'fft'; there are depthwise, direct, gemm, grouped-spatial-pack, sparse-direct, sparse-gemm, sparse-spatial-pack, spatial-pack, winograd
+// UNKNOWN: error: there is no primitive 'fft'; there are depthwise, direct, gemm, grouped-spatial-pack, implicit-gemm, sparse-direct, sparse-gemm, sparse-spatial-pack, spatial-pack, winograd
 // LIST: error: choices {{.*}}choices-list.json: an object from layer names to primitives is wanted
 // MISSING: error: choices {{.*}}none.json: [Errno 2] No such file or directory
 // NAME: error: `dlas-select-primitive` has no option `prefer`
