@@ -16,6 +16,7 @@ from dlas_mlir.study.plan import Plan
 from dlas_mlir.study.run import STORE
 from dlas_mlir.study.search import OPTUNA, point_at
 from dlas_mlir.study.spec_file import read_spec
+from dlas_mlir.study.store import StudyStore
 
 __all__ = ["study"]
 
@@ -100,7 +101,7 @@ def test_a_store_of_a_newer_version_is_refused(study: Study, capsys: pytest.Capt
     with study.store() as store:
         store._connection.execute("PRAGMA user_version = 99")
     assert study.run() == 1
-    assert "a store of a study of version 99; this dlas knows up to 1" in capsys.readouterr().err
+    assert f"a store of a study of version 99; this dlas knows up to {StudyStore.version}" in capsys.readouterr().err
 
 
 def test_plan_tells_what_is_left_out_and_what_is_shared(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
