@@ -8,11 +8,12 @@ from dlas_mlir.codegen.backend import Backend
 from dlas_mlir.codegen.cpu import backend as cpu
 from dlas_mlir.codegen.gpu import backend as gpu
 from dlas_mlir.codegen.schedule import AnySchedule, ScheduleError
+from dlas_mlir.codegen.simt import backend as simt
 from dlas_mlir.codegen.sparse import backend as sparse
 from dlas_mlir.codegen.target import Target
 from dlas_mlir.codegen.workload import Workload
 
-BACKENDS: tuple[Backend, ...] = (sparse.BACKEND, cpu.BACKEND, gpu.TENSOR_CORE)
+BACKENDS: tuple[Backend, ...] = (sparse.BACKEND, cpu.BACKEND, gpu.TENSOR_CORE, simt.BACKEND)
 
 
 def on(target: Target) -> tuple[Backend, ...]:
@@ -27,8 +28,10 @@ def backend_for(workload: Workload, target: Target) -> Backend:
         why = backend.refusal(workload, target)
         if why is None and backend.takes(workload):
             return backend
-        reasons.append(f": {why}" if why else "")
-    raise LookupError(f"no kernel of this workload for the {target.kind} target {target.name}{''.join(reasons[:1])}")
+        if why:
+            reasons.append(why)
+    because = f": {'; '.join(reasons)}" if reasons else ""
+    raise LookupError(f"no kernel of this workload for the {target.kind} target {target.name}{because}")
 
 
 def backend_of(schedule: AnySchedule) -> Backend:

@@ -4,14 +4,15 @@ its results. What fills the tiles of a workgroup is another's: each backend has 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from iree.compiler import ir
 
 from dlas_mlir.codegen import build, dispatch
 from dlas_mlir.codegen.borders import Borders
-from dlas_mlir.codegen.nest import Nest
+from dlas_mlir.codegen.nest import Axis, Nest
 from dlas_mlir.codegen.position import Place, Position
 from dlas_mlir.codegen.region import Access, Region
 from dlas_mlir.codegen.tiles import Tiles
@@ -33,6 +34,31 @@ class Workgroup:
 Fill = Callable[[Workgroup, list[ir.Value]], list[ir.Value]]
 
 
+class Sharing(Protocol):
+    """How the parts of a kernel, the steps of its workgroup axes, are shared out. Both get the axes, the last one
+    fastest."""
+
+    def grid(self, axes: Sequence[Axis]) -> list[int]:
+        """The workgroups along each dimension of the grid, the fastest first."""
+        ...
+
+    def numbers(self, axes: Sequence[Axis]) -> Iterator[ir.Value]:
+        """Which step of each axis this is, at the insertion point; the last axis' first."""
+        ...
+
+
+class ByWorkgroups:
+    """One part for each workgroup, and a dimension of the grid for each axis."""
+
+    def grid(self, axes: Sequence[Axis]) -> list[int]:
+        """The steps of each axis."""
+        return [axis.count for axis in reversed(axes)]
+
+    def numbers(self, axes: Sequence[Axis]) -> Iterator[ir.Value]:
+        """The workgroup's number along each dimension."""
+        return (dispatch.workgroup_id(dimension) for dimension in range(len(axes)))
+
+
 def captured(region: Region) -> list[ir.Value]:
     """The tensors that a region reads, each once. Raises PassError where it updates one of them, or one twice."""
     accesses = [item for stage in region.stages for item in (*stage.inputs, stage.initial)]
@@ -43,18 +69,27 @@ def captured(region: Region) -> list[ir.Value]:
     return found
 
 
-def emit_frame(region: Region, nest: Nest, reads: Sequence[ir.Value], fill: Fill) -> ir.Operation:
-    """The flow.dispatch.workgroups that does `region`, reading `reads`, at the insertion point. An error of `fill`
-    leaves nothing behind."""
+def emit_frame(
+    region: Region,
+    nest: Nest,
+    reads: Sequence[ir.Value],
+    fill: Fill,
+    *,
+    sharing: Sharing | None = None,
+    outside: bool = False,
+) -> ir.Operation:
+    """The flow.dispatch.workgroups that does `region`, reading `reads`, at the insertion point. `outside` says that
+    `fill` can read beyond the ends of tensors. An error of `fill` leaves nothing behind."""
+    sharing = sharing or ByWorkgroups()
     outputs = region.outputs
     accesses = [item for stage in region.stages for item in (*stage.inputs, stage.initial)]
-    if any(isinstance(item, Access) and item.view.outside is not None for item in accesses):
+    if not outside and any(isinstance(item, Access) and item.view.outside is not None for item in accesses):
         raise PassError("a kernel of this kind reads nothing beyond the ends of a tensor", region.op)
 
     def body(sources: list[ir.Value], targets: list[ir.Value]) -> None:
         loaded = [dispatch.load(source, value.type) for source, value in zip(sources, reads, strict=True)]
         tiles = Tiles(region.out_loops, nest)
-        borders = _borders(tiles)
+        borders = _borders(tiles, sharing)
         start = Position.start(len(nest.extents))
         bases = tuple(borders.bases.get(loop) for loop in range(len(nest.extents)))
         place = Place(Position(bases, start.constants), start)
@@ -64,17 +99,17 @@ def emit_frame(region: Region, nest: Nest, reads: Sequence[ir.Value], fill: Fill
         for output, tile, target in zip(outputs, held, targets, strict=True):
             borders.store(output, tile, target)
 
-    grid = [axis.count for axis in reversed(nest.workgroup)]
     results, updates = [output.type for output in outputs], [output.into for output in outputs]
-    return dispatch.dispatch(grid, reads, results, updates, body)
+    return dispatch.dispatch(sharing.grid(nest.workgroup), reads, results, updates, body)
 
 
-def _borders(tiles: Tiles) -> Borders:
+def _borders(tiles: Tiles, sharing: Sharing) -> Borders:
     """Which workgroup this is, and where its part begins, along each loop that is split."""
     workgroups: dict[int, ir.Value] = {}
     bases: dict[int, ir.Value] = {}
-    for dimension, axis in enumerate(reversed(tiles.nest.workgroup)):
-        number = workgroups[axis.dim] = dispatch.workgroup_id(dimension)
+    axes = tiles.nest.workgroup
+    for axis, number in zip(reversed(axes), sharing.numbers(axes), strict=True):
+        workgroups[axis.dim] = number
         start = affine.dim(0) * affine.constant(axis.step)
         if axis.overlaps:
             bases[axis.dim] = build.minimum([start, affine.constant(axis.extent - axis.step)], [number])

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, Protocol
 
-from dlas_mlir.codegen.schedule import AnySchedule, Schedule
+from dlas_mlir.codegen.schedule import AnySchedule, LoopSchedule
 from dlas_mlir.codegen.taps import borders_of
 from dlas_mlir.codegen.workload import Access, Computed, Operand, Stage, Workload
 from dlas_mlir.ir.strides import Span
@@ -77,7 +77,7 @@ class Nest:
     obeyed."""
 
     workload: Workload
-    schedule: Schedule
+    schedule: LoopSchedule
     workgroup: tuple[Axis, ...]
     cache: tuple[Axis, ...]
     chunk: tuple[Axis, ...]
@@ -88,7 +88,7 @@ class Nest:
     remark: str = ""
 
     @staticmethod
-    def of(workload: Workload, schedule: Schedule) -> Nest:
+    def of(workload: Workload, schedule: LoopSchedule) -> Nest:
         """The nest of a schedule that fits (Schedule.problem), of dense kernels; other backends make theirs of it."""
         dims = {name: dim for dim, name in enumerate(workload.names)}
         extents = workload.extents
@@ -135,8 +135,12 @@ class Nest:
 
     @cached_property
     def parts(self) -> tuple[int, ...]:
-        """How many of them one workgroup does."""
-        return tuple(self.schedule.part_of(loop.name, loop.extent) for loop in self.workload.loops)
+        """How many of them one workgroup does; all of a reduction."""
+        schedule, reductions = self.schedule, self.workload.reductions
+        return tuple(
+            loop.extent if loop.name in reductions else schedule.part_of(loop.name, loop.extent)
+            for loop in self.workload.loops
+        )
 
     @cached_property
     def tiles(self) -> tuple[int, ...]:
@@ -224,7 +228,7 @@ def _span(extent: int, part: int, tile: int, last_apart: bool) -> Span:
     return Span(0, extent - tile, math.gcd(*begins, *inside))
 
 
-def _apart(workload: Workload, schedule: Schedule, dim: int) -> tuple[bool, bool]:
+def _apart(workload: Workload, schedule: LoopSchedule, dim: int) -> tuple[bool, bool]:
     """Whether the first and the last tile of a loop are code of their own: where it is peeled, and they have less to
     compute than the others."""
     loop = workload.names[dim]

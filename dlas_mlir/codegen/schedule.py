@@ -46,6 +46,43 @@ class AnySchedule(Protocol):
         ...
 
 
+class LoopSchedule(AnySchedule, Protocol):
+    """What the schedules have that block and order loops by name, and that a Nest follows from."""
+
+    @property
+    def vector(self) -> str:
+        """The loop whose iterations are lanes."""
+        ...
+
+    @property
+    def lanes(self) -> int:
+        """The lanes of a vector."""
+        ...
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The loops from the outermost in."""
+        ...
+
+    @property
+    def peel(self) -> tuple[str, ...]:
+        """Loops whose first and last tile are code of their own."""
+        ...
+
+    @property
+    def prefetch(self) -> bool:
+        """Whether weights are fetched ahead."""
+        ...
+
+    def tile_of(self, loop: str) -> int:
+        """The iterations of `loop` that are unrolled."""
+        ...
+
+    def part_of(self, loop: str, extent: int) -> int:
+        """The iterations of `loop` that a part of the kernel does: a workgroup's, or a thread's."""
+        ...
+
+
 class _Written(msgspec.Struct, forbid_unknown_fields=True):
     """The keys of the JSON form."""
 

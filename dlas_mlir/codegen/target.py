@@ -205,6 +205,8 @@ class GpuCost:
     split_cycles: int = figure("what adding up the parts of a split sum takes", minimum=0)
     warp_share: float = figure("of the multiply-adds, those that instructions of a single warp reach", minimum=0.01)
     start_cycles: int = figure("what a kernel takes beside its steps: its start and its end", minimum=0)
+    thread_sums: int = figure("multiply-adds of threads, without matrix instructions", minimum=1)
+    thread_loads: int = figure("loads, or stores, of threads", minimum=1)
 
 
 @dataclass(frozen=True)
@@ -219,6 +221,9 @@ class GpuTarget(Target):
     subgroup_size: int = figure("threads of a warp, or subgroup", minimum=1, power_of_two=True)
     workgroup_threads: int = figure("most threads of a workgroup", minimum=1)
     shared_bytes: int = figure("most bytes of memory that a workgroup shares", minimum=0)
+    lanes: int = figure("most elements of a vector that a thread loads at once", minimum=1, power_of_two=True)
+    elements: tuple[str, ...] = figure("types of elements that threads load and compute with")
+    load_bytes: int = figure("most bytes of such a vector", minimum=4, power_of_two=True)
     registers: int = figure("most 32-bit registers of a thread", minimum=16)
     unit_threads: int = figure("most threads of a multiprocessor", minimum=1)
     unit_shared_bytes: int = figure("bytes of a multiprocessor that its workgroups share among them", minimum=0)

@@ -44,6 +44,8 @@ class ImplicitGemm(Primitive):
     name: ClassVar[str] = "implicit-gemm"
 
     def applies(self, shape: ConvShape, target: Target) -> ImplicitGemm | str:
+        if isinstance(target, GpuTarget) and not target.matrix_instructions:
+            return f"{target.name} has no products of small matrices (see direct and gemm)"
         return self if shape.groups == 1 else _groups_refusal(shape, target) or self
 
     def layout_of_images(self) -> str:

@@ -139,20 +139,21 @@ class Outcome:
 
 
 def run_cases(cases: Sequence[Case], folder: Path, target: str = "x86-64-avx512") -> dict[str, Outcome]:
-    """The outcomes of `cases`, with the kernels of `target` compiled for this machine. All of them are one module."""
+    """The outcomes of `cases`, with the kernels of `target`, a CPU's compiled for this machine. All are one module."""
     assert len({case.name for case in cases}) == len(cases)
     path = folder / "cases.mlir"
     path.write_text("module {" + "".join(case.text.replace("@NAME", f"@{case.name}") for case in cases) + "\n}\n")
     preset = load_preset(f"{target}/auto")
-    flags = tuple(flag for flag in preset.iree_flags if not flag.startswith("--iree-llvmcpu-target-"))
-    preset = dataclasses.replace(preset, iree_flags=(*flags, "--iree-llvmcpu-target-cpu=host"))
+    if preset.target.kind == "cpu":
+        flags = tuple(flag for flag in preset.iree_flags if not flag.startswith("--iree-llvmcpu-target-"))
+        preset = dataclasses.replace(preset, iree_flags=(*flags, "--iree-llvmcpu-target-cpu=host"))
     lowered = folder / "kernels.mlir"
     artifact = compile_imported(Imported("cases", file_digest(path), path, 0, 0, None), preset, mlir_out=lowered)
     bodies = lowered.read_text().split("func.func ")[1:]
     made = {body[body.index("@") + 1 : body.index("(")]: body.count("flow.dispatch.workgroups(") for body in bodies}
     found = {}
     for case in cases:
-        session = Session(artifact.vmfb, resolve("local"), function=case.name)
+        session = Session(artifact.vmfb, resolve(preset.device), function=case.name)
         found[case.name] = Outcome(session(*case.arrays()), made[case.name])
         session.close()
     return found

@@ -15,28 +15,19 @@ Architectures" (SC 2018). IREE's default CPU pipeline bufferises and lowers it a
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-
 from iree.compiler import ir
 
-from dlas_mlir.codegen import build
-from dlas_mlir.codegen.cpu.cascade import Cascade, added, is_long_sum
-from dlas_mlir.codegen.cpu.prefetch import Fetch, Prefetch
-from dlas_mlir.codegen.cpu.sums import Sums
+from dlas_mlir.codegen.cpu.prefetch import Prefetch
 from dlas_mlir.codegen.frame import Workgroup, captured, emit_frame
 from dlas_mlir.codegen.loops import over_tiles
-from dlas_mlir.codegen.nest import Axis, Nest
-from dlas_mlir.codegen.position import Place, Position
-from dlas_mlir.codegen.region import Access, Region
-from dlas_mlir.codegen.stages import Point, Stages
-from dlas_mlir.codegen.taps import Border, borders_of
-from dlas_mlir.codegen.vector.body import BodyEmitter
+from dlas_mlir.codegen.nest import Nest
+from dlas_mlir.codegen.position import Place
+from dlas_mlir.codegen.region import Region
+from dlas_mlir.codegen.register_tile import RegisterTile, points_of
+from dlas_mlir.codegen.stages import Stages
+from dlas_mlir.codegen.taps import borders_of
 from dlas_mlir.codegen.vector.lanes import Vectors
 from dlas_mlir.codegen.vector.reader import Reader
-from dlas_mlir.ir import affine
 
 
 def emit(region: Region, nest: Nest) -> ir.Operation:
@@ -50,102 +41,9 @@ def emit(region: Region, nest: Nest) -> ir.Operation:
 
         def register_tile(place: Place, carried: list[ir.Value]) -> list[ir.Value]:
             fetch = ahead.at(place) if ahead else None
-            return _Kernel(nest, stages, points_of(region, nest, place), borders, fetch).register_tile(place, carried)
+            tile = RegisterTile(nest, stages, points_of(region, nest, place), borders, fetch)
+            return tile.computed(place, carried)
 
         return over_tiles(nest.cache, workgroup.place, tiles, register_tile)
 
     return emit_frame(region, nest, captured(region), fill)
-
-
-def points_of(region: Region, nest: Nest, place: Place) -> list[Point]:
-    """The offsets of the vectors in the register tile at `place`; loops that the vector operands run over vary fastest,
-    so that a broadcast value is used while it is at hand."""
-    vector_dims: set[int] = set()
-    for item in region.root.inputs:
-        if isinstance(item, Access):
-            dims = set().union(*(affine.dims_of(expr) for expr in item.exprs)) if item.exprs else set()
-            if nest.lane.dim in dims:
-                vector_dims |= dims
-    parts = dict(place.parts)
-    register = [replace(axis, extent=parts.get(axis.dim, axis.extent)) for axis in nest.register]
-    axes = sorted(register, key=lambda axis: (axis.dim in vector_dims, axis.dim))
-    return offsets(axes, len(nest.extents))
-
-
-def offsets(axes: Sequence[Axis], loops: int) -> list[Point]:
-    """Where the steps of some `axes` begin, for each of `loops` loops; the last axis varies fastest."""
-    found = []
-    for combination in itertools.product(*(range(0, axis.extent, axis.step) for axis in axes)):
-        point = [0] * loops
-        for axis, offset in zip(axes, combination, strict=True):
-            point[axis.dim] = offset
-        found.append(tuple(point))
-    return found
-
-
-@dataclass(frozen=True)
-class _Kernel:
-    """Computes tiles of registers: a vector for each of `points`. Products with zeros of `borders` are left out.
-    `fetch` is done in each step of the sum."""
-
-    nest: Nest
-    stages: Stages
-    points: list[Point]
-    borders: tuple[Border, ...]
-    fetch: Fetch | None = None
-
-    def register_tile(self, place: Place, tiles: list[ir.Value]) -> list[ir.Value]:
-        reader, root = self.stages.reader, self.stages.region.root
-        outer = reader.forget()
-        values = self._contract(place.here, self.stages.initial(root, place.here, self.points))
-        tiles = self.stages.finish(place, self.points, values, tiles)
-        reader.restore(outer)
-        return tiles
-
-    def _contract(self, here: Position, start: list[ir.Value]) -> list[ir.Value]:
-        """The vectors of the root's result, one for each point."""
-        region = self.stages.region
-        if not self.nest.reduce:
-            return self.stages.evaluate(region.root, here, self.points, start, BodyEmitter(self.nest.lanes))
-        if is_long_sum(region.root, region.extents, region.reductions):
-            return added(start, self._cascade(start[0].type).total(here))
-        return self._chain(0, here, start)
-
-    def _chain(self, depth: int, here: Position, sums: list[ir.Value]) -> list[ir.Value]:
-        """The reductions from `depth` on, one addition after the other."""
-        axes, reader = self.nest.reduce[depth:], self.stages.reader
-        rests = [item.rest for item in self.stages.region.root.inputs if isinstance(item, Access) and item.rest]
-        apart = next((axis.dim for axis in axes if any(rest.loop == axis.dim for rest in rests)), None)
-        before, reader.apart = reader.apart, apart
-        sums = self._sums(apart).over(axes, here, self.points, sums)
-        reader.apart = before
-        return sums
-
-    def _sums(self, apart: int | None = None) -> Sums:
-        return Sums(self.nest, self.borders, self._unrolled, apart)
-
-    def _cascade(self, vector: ir.Type) -> Cascade:
-        zero = build.splat(build.zero(ir.VectorType(vector).element_type), self.nest.lanes)
-        return Cascade(
-            loops=tuple((axis.dim, axis.count, axis.step) for axis in self.nest.reduce),
-            unrolled=math.prod(axis.step for axis in self.nest.reduce),
-            chain=self._chain,
-            zeros=[zero] * len(self.points),
-        )
-
-    def _unrolled(self, here: Position, points: Sequence[Point], accumulators: list[ir.Value]) -> list[ir.Value]:
-        """One step of the reductions at some of the points."""
-        reader, root = self.stages.reader, self.stages.region.root
-        outer = reader.forget()
-        emitter = BodyEmitter(self.nest.lanes)
-        for offset in offsets(self.nest.unroll, len(self.nest.extents)):
-            at = here.plus(offset)
-            live = self._sums().has_something(at, points)
-            chosen, before = [points[i] for i in live], [accumulators[i] for i in live]
-            accumulators = list(accumulators)
-            for i, value in zip(live, self.stages.evaluate(root, at, chosen, before, emitter), strict=True):
-                accumulators[i] = value
-        reader.restore(outer)
-        if self.fetch:
-            self.fetch(here)
-        return accumulators

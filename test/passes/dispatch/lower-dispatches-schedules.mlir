@@ -5,7 +5,7 @@
 func.func @f(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
   %y = flow.dispatch.region -> (tensor<4x8xf32>) {
     %e = tensor.empty() : tensor<4x8xf32>
-    // expected-error@+1 {{`dlas.schedule`: kind: this workload takes `cpu`, not none}}
+    // expected-error@+1 {{`dlas.schedule`: kind: this workload takes `cpu` or `simt`, not none}}
     %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
       attrs = {dlas.schedule = {tile = {d1 = 4}, order = ["d0", "d1"], vector = "d1", lanes = 4}} {
     ^bb0(%p: f32, %o: f32):
@@ -41,7 +41,7 @@ func.func @f(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
 func.func @f(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
   %y = flow.dispatch.region -> (tensor<4x8xf32>) {
     %e = tensor.empty() : tensor<4x8xf32>
-    // expected-error@+1 {{`dlas.schedule`: kind: this workload takes `cpu`, not `gpu`}}
+    // expected-error@+1 {{`dlas.schedule`: kind: this workload takes `cpu` or `simt`, not `gpu`}}
     %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
       attrs = {dlas.schedule = {kind = "gpu", tile = {d1 = 4}, order = ["d0", "d1"], vector = "d1", lanes = 4}} {
     ^bb0(%p: f32, %o: f32):

@@ -15,7 +15,7 @@
 // CHECK-SAME: -> (d0, d1, d2, d3, d4)>
 // CHECK-SAME: dlas.loops = ["n", "kb", "oh", "ow", "k", "r", "s", "c"], {{.*}}dlas.primitive = "implicit-gemm"
 // CHECK: linalg.unpack {{.*}} inner_dims_pos = [1] inner_tiles = [6] {{.*}} tensor<2x1x4x4x6xf32> -> tensor<2x6x4x4xf32>
-module attributes {dlas.target = {name = "gpu", kind = "gpu"}} {
+module attributes {dlas.target = {name = "gpu", kind = "gpu", matrix_instructions = ["m16n8k16.f16.f32"]}} {
 func.func @strided(%x: tensor<2x5x9x9xf16>, %w: tensor<6x5x3x3xf16>, %start: tensor<2x6x4x4xf32>) -> tensor<2x6x4x4xf32> {
   %y = linalg.conv_2d_nchw_fchw {dlas.primitive = "implicit-gemm", strides = dense<2> : tensor<2xi64>}
       ins(%x, %w : tensor<2x5x9x9xf16>, tensor<6x5x3x3xf16>) outs(%start : tensor<2x6x4x4xf32>) -> tensor<2x6x4x4xf32>

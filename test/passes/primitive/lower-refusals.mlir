@@ -1,5 +1,5 @@
 // What the lowering passes say when an attribute that was written by hand names a primitive that cannot do the layer.
-// RUN: %dlas_opt %s --split-input-file --verify-diagnostics --dlas-lower-direct --dlas-lower-gemm --dlas-lower-spatial-pack --dlas-lower-grouped-spatial-pack --dlas-lower-depthwise
+// RUN: %dlas_opt %s --split-input-file --verify-diagnostics --dlas-lower-direct --dlas-lower-gemm --dlas-lower-spatial-pack --dlas-lower-grouped-spatial-pack --dlas-lower-depthwise --dlas-lower-implicit-gemm
 
 module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
 func.func @f(%x: tensor<2x4xf32>, %w: tensor<4x4xf32>, %start: tensor<2x4xf32>) -> tensor<2x4xf32> {
@@ -104,6 +104,17 @@ module attributes {dlas.target = {name = "gpu", kind = "gpu"}} {
 func.func @f(%x: tensor<1x4x3x3xf32>, %w: tensor<4x4x2x2xf32>, %start: tensor<1x4x2x2xf32>) -> tensor<1x4x2x2xf32> {
   // expected-error@+1 {{'spatial-pack' cannot do 2x2 4->4 @2x2: the target has no CPU vectors and no block is given}}
   %y = linalg.conv_2d_nchw_fchw {dlas.primitive = "spatial-pack"}
+      ins(%x, %w : tensor<1x4x3x3xf32>, tensor<4x4x2x2xf32>) outs(%start : tensor<1x4x2x2xf32>) -> tensor<1x4x2x2xf32>
+  return %y : tensor<1x4x2x2xf32>
+}
+}
+
+// -----
+
+module attributes {dlas.target = {name = "gpu", kind = "gpu"}} {
+func.func @f(%x: tensor<1x4x3x3xf32>, %w: tensor<4x4x2x2xf32>, %start: tensor<1x4x2x2xf32>) -> tensor<1x4x2x2xf32> {
+  // expected-error@+1 {{'implicit-gemm' cannot do 2x2 4->4 @2x2: gpu has no products of small matrices (see direct and gemm)}}
+  %y = linalg.conv_2d_nchw_fchw {dlas.primitive = "implicit-gemm"}
       ins(%x, %w : tensor<1x4x3x3xf32>, tensor<4x4x2x2xf32>) outs(%start : tensor<1x4x2x2xf32>) -> tensor<1x4x2x2xf32>
   return %y : tensor<1x4x2x2xf32>
 }

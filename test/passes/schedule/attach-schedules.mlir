@@ -110,9 +110,11 @@ func.func @two_threads(%x: tensor<1024x64xf32>) -> tensor<1024x64xf32> {
 
 // -----
 
-// A target without CPU vectors gets no CPU schedules.
+// On a GPU each thread has a vector; a type that it does not compute with is left alone.
 // CHECK-LABEL: func.func @gpu
+// CHECK: dlas.schedule = {kind = "simt", lanes = 4 : i64, order = ["d0", "d1"], threads = 32 : i64, tile = {d1 = 4 : i64}, vector = "d1"}
 // CHECK-NOT: dlas.schedule
+// REMARK: remark: left to the compiler's own schedule: no kernel of this workload for the gpu target gpu: it is no sum of products of two operands; gpu does not compute with i8
 #id = affine_map<(d0, d1) -> (d0, d1)>
 module attributes {dlas.target = {name = "gpu", kind = "gpu"}} {
 func.func @gpu(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
@@ -126,6 +128,18 @@ func.func @gpu(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
     flow.return %1 : tensor<4x8xf32>
   }
   return %y : tensor<4x8xf32>
+}
+func.func @codes(%x: tensor<4x8xi8>) -> tensor<4x8xi8> {
+  %y = flow.dispatch.region -> (tensor<4x8xi8>) {
+    %e = tensor.empty() : tensor<4x8xi8>
+    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xi8>) outs(%e : tensor<4x8xi8>) {
+    ^bb0(%p: i8, %o: i8):
+      %t = arith.addi %p, %p : i8
+      linalg.yield %t : i8
+    } -> tensor<4x8xi8>
+    flow.return %1 : tensor<4x8xi8>
+  }
+  return %y : tensor<4x8xi8>
 }
 }
 

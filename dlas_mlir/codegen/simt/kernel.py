@@ -1,0 +1,28 @@
+"""From a scheduled dispatch region to the code of one thread, which computes one register tile of the result."""
+
+from __future__ import annotations
+
+from iree.compiler import ir
+
+from dlas_mlir.codegen.frame import Workgroup, captured, emit_frame
+from dlas_mlir.codegen.nest import Nest
+from dlas_mlir.codegen.region import Region
+from dlas_mlir.codegen.register_tile import RegisterTile, points_of
+from dlas_mlir.codegen.simt.schedule import SimtSchedule
+from dlas_mlir.codegen.simt.threads import ByThreads
+from dlas_mlir.codegen.stages import Stages
+from dlas_mlir.codegen.vector.guarded import GuardedReader
+from dlas_mlir.codegen.vector.lanes import Vectors
+
+
+def emit(region: Region, nest: Nest) -> ir.Operation:
+    """The kernel of `region` at the insertion point."""
+    schedule = nest.schedule
+    assert isinstance(schedule, SimtSchedule)
+
+    def fill(thread: Workgroup, tiles: list[ir.Value]) -> list[ir.Value]:
+        reader = GuardedReader(thread.tensors, Vectors.full(nest.lane.dim, nest.lanes), nest.spans)
+        points = points_of(region, nest, thread.place)
+        return RegisterTile(nest, Stages(region, thread, reader), points, ()).computed(thread.place, tiles)
+
+    return emit_frame(region, nest, captured(region), fill, sharing=ByThreads(schedule.threads), outside=True)

@@ -1,0 +1,62 @@
+"""Which loop the vectors of a kernel run along, and how many neighbours they can read and write at once.
+
+A GPU reads a vector where it is aligned. So a vector is as wide as all that it reads and writes allows: its loop's
+iterations, and whatever moves an access in a dimension that neighbours lie in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import lru_cache
+
+from dlas_mlir.codegen.workload import Access, Workload
+
+# The widest that is tried: 16 bytes of 8 bits.
+_WIDEST = 16
+
+
+def refusal(workload: Workload) -> str | None:
+    """Why no thread computes `workload`, or None."""
+    if workload.sparsity is not None:
+        return "its weights are sparse"
+    if workload.root.dot is not None:
+        return f"its instruction `{workload.root.dot}` is a CPU's"
+    return None
+
+
+def vector_of(workload: Workload) -> str:
+    """The usual choice: the innermost loop of the result that has several iterations."""
+    out = [loop for loop in workload.out if loop is not None]
+    return next((loop for loop in reversed(out) if workload.extents[loop] > 1), out[-1])
+
+
+@lru_cache(maxsize=1024)
+def widest(workload: Workload, vector: str) -> int:
+    """The most lanes of `vector` that are aligned in everything they are neighbours in, a power of two."""
+    lanes = math.gcd(workload.extents[vector], _WIDEST)
+    for moved in _distances(workload, vector):
+        lanes = math.gcd(lanes, moved)
+    return lanes
+
+
+def _distances(workload: Workload, vector: str) -> Iterator[int]:
+    """By how many elements what is read and written as vectors moves, but for the vector loop itself."""
+    dim = workload.names.index(vector)
+    for stage in workload.stages:
+        for item in (*stage.inputs, stage.initial):
+            if isinstance(item, Access) and item.index and dim in workload.forms(item)[-1].dims():
+                yield from _of_access(workload, item, dim)
+    for output in workload.outputs:
+        if workload.out[-1] == vector:
+            yield output.shape[-1] if len(output.shape) > 1 else 0
+            yield output.at[-1] + output.low[-1]
+
+
+def _of_access(workload: Workload, item: Access, dim: int) -> Iterator[int]:
+    form = workload.forms(item)[-1]
+    size = workload.tensors[item.tensor].shape
+    if len(size) > 1:
+        yield size[-1]
+    yield form.constant + item.offsets[-1]
+    yield from (factor for term, factor in form.terms if term != dim)

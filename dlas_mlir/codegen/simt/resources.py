@@ -1,0 +1,64 @@
+"""What a schedule takes of a thread and of a workgroup, and what of it a target does not have."""
+
+from __future__ import annotations
+
+import math
+
+from dlas_mlir.codegen.cpu.roles import element_bits
+from dlas_mlir.codegen.simt import layout
+from dlas_mlir.codegen.simt.schedule import SimtSchedule
+from dlas_mlir.codegen.target import GpuTarget
+from dlas_mlir.codegen.workload import Access, Workload
+
+# Registers beside what is computed: addresses, loops, what the compiler keeps.
+_OTHER_REGISTERS = 24
+# Instructions of straight code, beyond which compiling takes long and gains nothing.
+_UNROLLED = 4096
+
+
+def refusal(workload: Workload, target: GpuTarget) -> str | None:
+    """Why `target` has no threads that compute `workload`, or None."""
+    if (why := layout.refusal(workload)) is not None:
+        return why
+    used = {tensor.element for tensor in workload.tensors} | {stage.element for stage in workload.stages}
+    used |= {step.type for stage in workload.stages for step in stage.body} - {"i1", "index"}
+    missing = sorted(used - set(target.elements))
+    return f"{target.name} does not compute with {', '.join(missing)}" if missing else None
+
+
+def problem(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> str | None:
+    """Why `schedule` is not legal for `workload` on `target`, or None."""
+    if (why := refusal(workload, target) or schedule.problem(workload)) is not None:
+        return why
+    if schedule.threads > target.workgroup_threads:
+        return f"threads: {schedule.threads}; {target.name} has {target.workgroup_threads} in a workgroup"
+    if schedule.lanes > target.lanes:
+        return f"lanes: {schedule.lanes}; {target.name} has vectors of {target.lanes}"
+    if (size := schedule.lanes * widest_bytes(workload)) > max(target.load_bytes, widest_bytes(workload)):
+        return f"lanes: {schedule.lanes} are {size} bytes; {target.name} loads {target.load_bytes} at once"
+    most = min(target.registers, target.unit_registers // schedule.threads)
+    if (wanted := registers(workload, schedule)) > most:
+        return f"tile: some {wanted} registers in a thread; {target.name} has {most} for {schedule.threads} threads"
+    unrolled = math.prod(schedule.tile_of(loop) for loop in workload.reductions)
+    if (steps := unrolled * schedule.points(workload) // schedule.lanes) > _UNROLLED:
+        return f"tile: {steps} operations on vectors in straight code; at most {_UNROLLED}"
+    return None
+
+
+def registers(workload: Workload, schedule: SimtSchedule) -> int:
+    """About how many registers of 32 bits a thread needs: its results, and what it has loaded and not used up."""
+    points = schedule.points(workload)
+    across = {loop: schedule.tile_of(loop) for loop in workload.parallel}
+    loaded = 0
+    for item in workload.root.inputs:
+        if isinstance(item, Access):
+            loops = workload.loops_of(item)
+            loaded += math.prod(across[loop] for loop in workload.parallel if loop in loops)
+    return points + loaded + _OTHER_REGISTERS
+
+
+def widest_bytes(workload: Workload) -> int:
+    """The bytes of the widest element that the root reads."""
+    root = workload.root
+    elements = zip(root.inputs, root.input_elements, strict=False)
+    return max([1, *(element_bits(element) // 8 for item, element in elements if isinstance(item, Access))])
