@@ -18,6 +18,7 @@ from iree.compiler import ir
 from traced import write_linalg
 from workload_reference import evaluate, random_tensors
 
+from dlas_mlir.codegen.gpu.schedule import GpuSchedule
 from dlas_mlir.codegen.read_region import read_region
 from dlas_mlir.codegen.read_workload import read_workload
 from dlas_mlir.codegen.region import scheduled_root
@@ -34,8 +35,8 @@ TOLERANCES = {"auto": 1e-5, "tf32-auto": 2e-3, "f16-auto": 1e-3, "bf16-auto": 8e
 
 
 def kernels(module: Any, preset: str, folder: Path) -> tuple[dict[Workload, AnySchedule], int]:
-    """The workloads of the regions that have schedules behind the passes of a preset; and how many layers there are
-    that have become none."""
+    """The workloads of the regions that have schedules for matrix instructions behind the passes of a preset; and how
+    many layers there are that have none."""
     path = folder / "module.mlirbc"
     write_linalg(module, module.example_inputs, path, "grid")
     loaded = load_preset(preset)
@@ -47,11 +48,16 @@ def kernels(module: Any, preset: str, folder: Path) -> tuple[dict[Workload, AnyS
         SetTargetPass.for_target(loaded.target).run(parsed)
         Pipeline(elements[: names.index(LowerDispatchesPass.name)]).run(parsed)
         found: dict[Workload, AnySchedule] = {}
+        by_threads = 0
         for op in build.operations(parsed):
             if op.name == "flow.dispatch.region" and (root := scheduled_root(op)) is not None:
                 workload = read_workload(read_region(op))
-                found[workload] = attached_schedule(root, workload)
-        left = sum("dlas.primitive" in op.attributes for op in build.operations(parsed))
+                schedule = attached_schedule(root, workload)
+                if isinstance(schedule, GpuSchedule):
+                    found[workload] = schedule
+                else:
+                    by_threads += "dlas.primitive" in root.attributes
+        left = by_threads + sum("dlas.primitive" in op.attributes for op in build.operations(parsed))
     return found, left
 
 

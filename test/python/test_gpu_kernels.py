@@ -12,6 +12,7 @@ from gpu_simulator import Race, Report, run
 from iree.compiler import ir
 
 from dlas_mlir.codegen import backends
+from dlas_mlir.codegen.gpu.backend import TENSOR_CORE
 from dlas_mlir.codegen.gpu.schedule import GpuSchedule
 from dlas_mlir.codegen.schedule import ScheduleError
 from dlas_mlir.codegen.target import GpuTarget
@@ -269,10 +270,7 @@ def test_what_does_not_fit_the_target_names_key_and_limit(chosen: GpuSchedule, m
         (varied(element="bf16", result="bf16"), None),
     ],
 )
-def test_what_no_kernel_takes_says_why(conv: Conv, reason: str | None) -> None:
+def test_what_tensor_cores_do_not_take_is_left_to_threads(conv: Conv, reason: str | None) -> None:
     target = load_preset("cuda-sm80/f16-auto").target
-    if reason is None:
-        assert backends.backend_for(conv.workload(), target).kind == "gpu"
-        return
-    with pytest.raises(LookupError, match=re.escape(reason)):
-        backends.backend_for(conv.workload(), target)
+    assert TENSOR_CORE.refusal(conv.workload(), target) == reason
+    assert backends.backend_for(conv.workload(), target).kind == ("simt" if reason else "gpu")
