@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from iree.compiler import ir
 
-from dlas_mlir.codegen.cpu.cascade import LONG_CONTRACTION
+from dlas_mlir.codegen.cascade import LONG_CONTRACTION
 from dlas_mlir.codegen.target import CpuTarget, Target
 from dlas_mlir.ir import affine, build, loops
 from dlas_mlir.ir.linalg import indexing_maps, iterators, scalar_constant
