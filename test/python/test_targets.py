@@ -100,7 +100,7 @@ def test_resnet18_on_vulkan(recipe):
 
 # Stock depthwise convolutions in NCHW come out wrong on some drivers (Mesa's lavapipe 22.3 among them).
 @pytest.mark.usefixtures("_vulkan")
-@pytest.mark.parametrize("recipe", ["direct", "gemm"])
+@pytest.mark.parametrize("recipe", ["direct", "gemm", "auto"])
 def test_every_kind_of_convolution_on_vulkan(recipe):
     assert_numbers_are_right(compile_model(MODEL, f"vulkan/{recipe}"))
 
