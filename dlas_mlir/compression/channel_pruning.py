@@ -102,7 +102,8 @@ class _Pruning:
         if gone:
             remove(self.model, channels, _classes(gone))
         elif not self._open(units):
-            raise DlasError("no layer has channels that can be removed: " + "; ".join(_lines(self._left())))
+            reasons = "; ".join(_lines(self._left())) or "the model has none that is over channels"
+            raise DlasError(f"no layer has channels that can be removed: {reasons}")
 
     def _open(self, units: list[Unit]) -> list[Unit]:
         return [unit for unit in units if unit.layers not in self.refused]

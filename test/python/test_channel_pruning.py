@@ -135,6 +135,11 @@ def test_a_model_of_results_alone_has_nothing_to_remove():
         pruned("nothing_left")
 
 
+def test_a_model_without_layers_says_so():
+    with pytest.raises(DlasError, match="channels that can be removed: the model has none that is over channels"):
+        compress_module(torch.nn.ReLU(), (torch.zeros(1, 3, 4, 4),), [HALF])
+
+
 def test_removed_channels_are_the_smallest_and_the_rest_computes_the_same():
     """Channels without weight go first, and without them the model gives what it gave."""
     model = channel_models.shuffled_halves().eval()
