@@ -10,9 +10,9 @@ from __future__ import annotations
 import queue
 import secrets
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dlas_mlir.errors import DlasError
@@ -21,6 +21,7 @@ from dlas_mlir.study.address import Address
 from dlas_mlir.study.executor import Done, Job
 from dlas_mlir.study.link import Link, LinkLost
 from dlas_mlir.study.offers import Devices, resource
+from dlas_mlir.study.parcels import Transfer, receive
 from dlas_mlir.study.versions import versions
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ _LOOK_SECONDS = 1.0
 _STEP_SECONDS = 0.2
 # In which a result comes from the worker that has it; it may have died since.
 _GATHER_SECONDS = 30.0
+# For one piece of a file.
+_SEND_SECONDS = 300.0
+# The files of a job: a worker of another machine may have taken over.
+_MOST_SENDINGS = 3
 # In which the end of a job is told before its worker is seen to be gone.
 _LEFT_SECONDS = 3.0
 
@@ -56,6 +61,7 @@ class _Flight:
     machine: str
     future: Future
     began: float
+    transfer: Transfer | None = None
 
 
 class Distributed:
@@ -83,6 +89,7 @@ class Distributed:
         self._devices = Devices({}, {})
         self._missing: dict[str, float] = {}
         self._said: set[str] = set()
+        self._sent: Counter[str] = Counter()
         self._looked = 0.0
         self._lost_at: float | None = None
         self._link = Link(address, versions())
@@ -220,14 +227,16 @@ class Distributed:
             machine = self._devices.machines.get(device)
             if not waiting or machine is None or device in busy:
                 continue
-            job = waiting[0]
-            key = f"dlas-{job.key[:16]}-{job.attempt}-{secrets.token_hex(4)}"
-            what = f"{job.kind} {job.key[:16]}"
-            request = remote.request_of(key, job.kind, device, dict(job.payload), job.timeout, what)
-            future = self._link.submit(remote.run, request, key, resource(device, machine, versions()))
+            self._launch(waiting[0], device, machine)
             waiting.popleft()
-            self._flights[key] = _Flight(job, machine, future, time.monotonic())
-            future.add_done_callback(lambda done: self._ended.put(done.key))
+
+    def _launch(self, job: Job, device: str, machine: str) -> None:
+        key = f"dlas-{job.key[:16]}-{job.attempt}-{secrets.token_hex(4)}"
+        what = f"{job.kind} {job.key[:16]}"
+        request = remote.request_of(key, job.kind, device, dict(job.payload), job.timeout, what)
+        future = self._link.submit(remote.run, request, key, resource(device, machine, versions()))
+        self._flights[key] = _Flight(job, machine, future, time.monotonic())
+        future.add_done_callback(lambda done: self._ended.put(done.key))
 
     def _collect(self, seconds: float) -> None:
         """Take those that have ended, after waiting `seconds` at most for one."""
@@ -238,18 +247,53 @@ class Distributed:
             key = self._ended.get(timeout=seconds) if seconds else self._ended.get_nowait()
             while True:
                 if flight := self._flights.pop(key, None):
-                    self._end(flight, self._outcome(flight))
+                    self._arrived(key, flight)
                 key = self._ended.get_nowait()
         except queue.Empty:
             return
 
-    def _outcome(self, flight: _Flight) -> Done:
+    def _arrived(self, key: str, flight: _Flight) -> None:
+        """A job, or the files that it lacked."""
+        job, transfer = flight.job, flight.transfer
+        if transfer is not None and transfer.error:
+            end = "lost" if transfer.lost else "failed"
+            self._end(flight, Done(job, end, reason=transfer.error, innocent=self._link.lost))
+        elif transfer is not None:
+            self._queues[str(job.device)].appendleft(job)
+        elif isinstance(outcome := self._outcome(flight), list):
+            self._sent[job.key] += 1
+            if self._sent[job.key] > _MOST_SENDINGS:
+                self._end(
+                    flight, Done(job, "failed", reason=f"files do not stay on {flight.machine}: is its disk full?")
+                )
+            else:
+                self._send(key, flight, outcome)
+        else:
+            self._end(flight, outcome)
+
+    def _send(self, key: str, flight: _Flight, files: list[str]) -> None:
+        """Bring a worker the files that it lacks; until they are there nothing else is given to it."""
+        job, there = flight.job, resource(str(flight.job.device), flight.machine, versions())
+        self._link.release(flight.future)
+
+        def ask(request: str) -> Mapping[str, Any]:
+            future = self._link.submit(receive, request, f"dlas-file-{secrets.token_hex(8)}", there)
+            return self._link.result(future, _SEND_SECONDS)
+
+        transfer = Transfer(job.payload["artifacts"], files, ask, lambda: self._ended.put(key))
+        self._flights[key] = replace(flight, transfer=transfer)
+        transfer.start()
+
+    def _outcome(self, flight: _Flight) -> Done | list[str]:
+        """What has become of it, or the files that it lacks."""
         job, future, seconds = flight.job, flight.future, time.monotonic() - flight.began
         if future.status == "finished":
             try:
                 told: Mapping[str, Any] = self._link.result(future, _GATHER_SECONDS)
             except (TimeoutError, LinkLost):
                 return Done(job, "lost", reason="its result was lost on the way", innocent=True, seconds=seconds)
+            if told["end"] == "missing":
+                return told["files"]
             stopped = told["end"] == "lost"
             return Done(
                 job, told["end"], told["answer"], told["reason"], told["where"], told["seconds"], innocent=stopped

@@ -73,6 +73,11 @@ class Link:
             )
         self._asked(lambda: client.set_metadata([NAME, "versions"], self._versions))
 
+    @property
+    def lost(self) -> bool:
+        """Whether there is no connection."""
+        return self._client is None or self._client.status != "running"
+
     def offers(self) -> list[Offer]:
         """What the workers that are there say of themselves. Raises LinkLost."""
         return read_offers(self._asked(lambda: self._alive().scheduler_info(n_workers=-1)))
@@ -119,9 +124,10 @@ class Link:
                 client.close(timeout=2)
 
     def _alive(self) -> Client:
-        if self._client is None or self._client.status != "running":
+        client = self._client
+        if client is None or self.lost:
             raise LinkLost(f"the scheduler at {self.address.url} is gone")
-        return self._client
+        return client
 
     def _asked(self, question: Callable[[], Any]) -> Any:
         """The answer. Raises LinkLost."""

@@ -12,6 +12,7 @@ from typing import Any
 from dlas_mlir.measure import gate
 from dlas_mlir.study.attempt import attempt
 from dlas_mlir.study.offers import this_machine
+from dlas_mlir.study.parcels import at_hand
 
 
 class _Running:
@@ -58,10 +59,13 @@ def run(request: str) -> str:
     """Run one job as soon as nobody else has its device. `request` has what `request_of` put there."""
     wanted = json.loads(request)
     device = wanted["device"]
+    payload, missing = at_hand(wanted["payload"])
+    if missing:
+        return json.dumps({"end": "missing", "files": missing})
     alone = gate.measuring if wanted["kind"] == "block" else gate.working
     try:
         with RUNNING.entered(wanted["key"]) as stop, gate.device(device, stop=stop), alone(stop=stop):
-            outcome = attempt(wanted["payload"], wanted["timeout"], device=device, stop=stop, what=wanted["what"])
+            outcome = attempt(payload, wanted["timeout"], device=device, stop=stop, what=wanted["what"])
     except gate.Unwanted:
         outcome = {"end": "lost", "answer": {}, "reason": "the worker was stopped", "seconds": 0.0}
     return json.dumps({**outcome, "where": this_machine()})

@@ -13,7 +13,7 @@ from dlas_mlir import errors
 _DISTRIBUTIONS = ("dlas-mlir", "iree-base-runtime", "distributed")
 # The parts of this package that run on a device.
 _ROOMS = ("measure", "process", "runtime")
-_MODULES = ("attempt", "blobs", "entry", "executor", "offers", "remote")
+_MODULES = ("artifacts", "attempt", "entry", "files", "offers", "on_device", "parcels", "remote")
 
 
 @cache

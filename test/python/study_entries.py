@@ -11,11 +11,12 @@ from pathlib import Path
 import psutil
 
 from dlas_mlir.errors import DlasError
+from dlas_mlir.study.artifacts import Artifacts
 
 
 def run(payload: str) -> str:
-    """`do` is what to do: answer, refuse, fail, crash, hang, kill the worker; `log` is a file that gets a line at start
-    and at end; `seconds` is how long it takes."""
+    """`do` is what to do: answer, refuse, fail, crash, hang, read, kill the worker; `log` is a file that gets a line at
+    start and at end; `seconds` is how long it takes."""
     wanted = json.loads(payload)
     log = Path(wanted["log"]) if "log" in wanted else None
     _write(log, f"begin {wanted.get('name')} {time.monotonic_ns()}")
@@ -33,6 +34,10 @@ def run(payload: str) -> str:
             # The fork server stands between.
             os.kill(psutil.Process(os.getppid()).ppid(), signal.SIGKILL)
             time.sleep(600)
+        case "read":
+            place = Artifacts(wanted["artifacts"])
+            sizes = {role: place.get(name).stat().st_size for role, name in wanted["members"][0].items()}
+            return json.dumps({"said": wanted["name"], "bytes": sizes})
     _write(log, f"end {wanted.get('name')} {time.monotonic_ns()}")
     return json.dumps({"said": wanted.get("name"), "ns": [1, 2, 3]})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 import time
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from dlas_mlir.errors import DlasError
-from dlas_mlir.study import distributed
+from dlas_mlir.study import distributed, parcels
+from dlas_mlir.study.artifacts import Artifacts
 from dlas_mlir.study.cluster import OwnCluster
 from dlas_mlir.study.distributed import Distributed
 from dlas_mlir.study.executor import Done, Job
@@ -29,6 +31,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnCluster]:
     """Four workers on one device; locks of this machine are apart from everybody else's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("locks")))
+        patch.setenv("DLAS_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("DLAS_STUDY_ENTRY", "study_entries:run")
         patch.syspath_prepend(str(HERE))
         own = OwnCluster([DEVICE], 4)
@@ -185,3 +188,34 @@ def test_a_device_that_does_not_come_back_is_given_up(cluster, monkeypatch):
     made.close()
     assert done.end == "failed"
     assert "nobody offers device `board`" in done.reason
+
+
+def test_files_that_the_worker_cannot_reach_are_sent_to_it(cluster, executor, tmp_path, monkeypatch):
+    """The folder of the run is given as one that only the run knows."""
+    monkeypatch.setattr(parcels, "_PIECE", 1000)
+    kept = Artifacts(str(tmp_path / "kept"))
+    (tmp_path / "whole.vmfb").write_bytes(bytes(range(256)) * 10)
+    (tmp_path / "empty.npz").write_bytes(b"")
+    names = {"vmfb": kept.put(tmp_path / "whole.vmfb"), "golden": kept.put(tmp_path / "empty.npz")}
+    hidden = str(tmp_path / "hidden")
+    monkeypatch.setattr(distributed, "Transfer", lambda url, *rest: parcels.Transfer(kept.url, *rest))
+    executor.submit(job("x", do="read", artifacts=hidden, members=[names]))
+    executor.submit(job("y", do="read", artifacts=hidden, members=[{"vmfb": "0" * 64 + ".vmfb"}]))
+    there, missing = all_of(executor, 2)
+    assert there.answer["bytes"] == {"vmfb": 2560, "golden": 0}
+    assert (missing.end, f"the file {'0' * 16} is not in" in missing.reason) == ("failed", True)
+    for name in names.values():
+        parcels.own_place().joinpath(name[:2], name).write_bytes(b"damaged")
+    executor.submit(job("z", do="read", artifacts=hidden, members=[names]))
+    (again,) = all_of(executor, 1)
+    assert again.answer == there.answer | {"said": "z"}
+
+
+def test_a_piece_that_arrives_damaged_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("DLAS_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "a.vmfb"
+    file.write_bytes(b"right")
+    name = Artifacts(str(tmp_path / "kept")).put(file)
+    file.write_bytes(b"wrong")
+    answers = [json.loads(parcels.receive(piece))["error"] for piece in parcels.pieces(file, name)]
+    assert answers == [f"the file {name[:16]} has arrived damaged"]
