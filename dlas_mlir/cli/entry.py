@@ -12,6 +12,8 @@ from contextlib import suppress
 from dlas_mlir.errors import DlasError
 
 # What a command says of what it is made of.
+# Of the extra `compiler`: a device that only measures has none of it.
+_COMPILER = ("iree", "mlxtend", "safetensors", "sklearn", "torch", "torch_mlir", "torchao")
 _PARTS = ("dlas-mlir", "iree-base-compiler", "iree-base-runtime", "torch-mlir", "torch")
 
 
@@ -52,7 +54,10 @@ def guarded(name: str, body: Callable[[], int]) -> int:
     except Exception as error:
         if os.environ.get("DLAS_TRACEBACK"):
             traceback.print_exc()
-        _tell(f"error: {name} broke: {type(error).__name__}: {error} (a bug; DLAS_TRACEBACK=1 shows where)")
+        if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in _COMPILER:
+            _tell(f"error: {error.name} is not installed, which this needs: pip install 'dlas-mlir[compiler]'")
+        else:
+            _tell(f"error: {name} broke: {type(error).__name__}: {error} (a bug; DLAS_TRACEBACK=1 shows where)")
     finally:
         _give_up_output()
     return 1

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,31 +127,3 @@ def test_nobody_who_listens_is_told() -> None:
         reach(parse_address(f"tcp://127.0.0.1:{port}", None), 1.0)
     with pytest.raises(DlasError, match="nobody answers"):
         Distributed(parse_address(f"tcp://127.0.0.1:{port}", None), ["board"], grace=0.1)
-
-
-LEAN = """
-import sys
-
-class Missing:
-    def find_spec(self, name, path=None, target=None):
-        heavy = {"torch", "torch_mlir", "torchao", "torchvision", "sklearn", "scipy", "safetensors"}
-        if name.split(".")[0] in heavy or name.startswith("iree.compiler"):
-            raise ModuleNotFoundError(f"No module named {name!r}")
-
-sys.meta_path.insert(0, Missing())
-from dlas_mlir.cli.dlas import main
-import dlas_mlir.study.remote, dlas_mlir.runtime.worker
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-def test_a_worker_needs_neither_torch_nor_a_compiler(cluster: OwnCluster) -> None:
-    """It joins the cluster, and leaves when it is told to."""
-    assert cluster.address.tls
-    command = [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}\n{LEAN}", "study", "worker"]
-    command += ["--scheduler", cluster.address.url, "--tls", str(cluster.address.tls), "--device", "other"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ)) as worker:
-        assert worker.stderr is not None
-        assert worker.stderr.readline() == f"offering other to {cluster.address.url}\n"
-        worker.terminate()
-        assert worker.wait(PATIENCE) == 0
