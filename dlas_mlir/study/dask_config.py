@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from typing import Any
 
 from dlas_mlir.errors import DlasError
@@ -41,5 +42,7 @@ def configure() -> None:
     except ModuleNotFoundError:
         raise DlasError("workers need Dask: pip install 'dlas-mlir[runner]'") from None
     dask.config.set(CONFIG)
+    # Of anything that happens to be installed. Those that matter we compare ourselves.
+    warnings.filterwarnings("ignore", message="Mismatched versions found")
     for name in ("distributed", "distributed.client", "distributed.worker", "distributed.scheduler", "tornado"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
