@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlas_mlir.cli import arguments
+from dlas_mlir.cli import arguments, study_worker
 from dlas_mlir.cli.console import print_table, progress
 from dlas_mlir.errors import DlasError
 
@@ -53,6 +53,7 @@ def add_parsers(commands: Any) -> None:
     run.add_argument("--budget", type=arguments.duration, metavar="TIME", help="begin nothing after, such as 10m or 2h")
     run.add_argument("--fail-fast", action="store_true", help="stop when a point fails")
     run.add_argument("--jobs", type=arguments.positive_int, metavar="N", help="steps at a time (default: CPUs)")
+    study_worker.add_run_options(run)
     run.set_defaults(act=run_run)
 
 
@@ -148,10 +149,11 @@ def run_run(args: argparse.Namespace) -> int:
     )
     folder = folder_of(spec, args.folder)
     lanes = args.jobs or max(1, len(usable_cpus()))
+    remote = study_worker.remote_of(args)
     with progress() as show:
         # What single steps say is for the eyes; into a log goes what has ended.
         detail = show if sys.stderr.isatty() else lambda _: None
-        summary = run(spec, folder, executor_for(spec, lanes, detail), options, lanes=lanes, say=show)
+        summary = run(spec, folder, executor_for(spec, lanes, detail, remote), options, lanes=lanes, say=show)
     _print_summary(summary, folder)
     if summary.stopped == "interrupted":
         return 130

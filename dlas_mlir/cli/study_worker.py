@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING, Any
 from dlas_mlir.cli import arguments
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
     from dlas_mlir.study.address import Address
+    from dlas_mlir.study.executor import Executor
+    from dlas_mlir.study.executors import Remote
 
 _LISTEN = "tcp://127.0.0.1:8786"
+_START_SECONDS = 60.0
 
 
 def add_parsers(commands: Any) -> None:
@@ -45,6 +50,55 @@ def add_parsers(commands: Any) -> None:
     scheduler.add_argument("--listen", default=_LISTEN, metavar="URL", help="default: %(default)s")
     add_tls(scheduler)
     scheduler.set_defaults(act=run_scheduler)
+
+
+def add_run_options(run: argparse.ArgumentParser) -> None:
+    """What `dlas study run` takes for devices that are offered by workers."""
+    cluster = run.add_mutually_exclusive_group()
+    cluster.add_argument("--scheduler", metavar="URL", help="where workers offer devices: tls://HOST:PORT")
+    cluster.add_argument(
+        "--workers",
+        type=arguments.positive_int,
+        metavar="N",
+        help="start a scheduler and N workers here, which offer all devices of kind `worker`",
+    )
+    add_tls(run)
+    run.add_argument(
+        "--wait", type=arguments.duration, default=10.0, metavar="TIME", help="for workers at the start (10s)"
+    )
+    run.add_argument(
+        "--patience",
+        type=arguments.duration,
+        default=600.0,
+        metavar="TIME",
+        help="how long a scheduler or a device that is lost is waited for (10m)",
+    )
+
+
+def remote_of(args: argparse.Namespace) -> Remote | None:
+    """What makes the executor of devices that workers offer; None where neither option was given. Raises DlasError."""
+    if args.workers is None and args.scheduler is None:
+        return None
+    options = {"grace": args.wait, "patience": args.patience}
+    if args.workers is not None:
+        return lambda devices, say: _own(devices, say, args.workers, options)
+    address = scheduler_of(args)
+
+    def found(devices: Collection[str], say: Callable[[str], None]) -> Executor:
+        from dlas_mlir.study.distributed import Distributed
+
+        return Distributed(address, devices, say, **options)
+
+    return found
+
+
+def _own(devices: Collection[str], say: Callable[[str], None], workers: int, options: Any) -> Executor:
+    from dlas_mlir.study.cluster import OwnCluster
+    from dlas_mlir.study.distributed import Distributed
+
+    cluster = OwnCluster(tuple(devices), workers)
+    # They are ours, and on their way.
+    return Distributed(cluster.address, devices, say, cluster=cluster, **{**options, "grace": _START_SECONDS})
 
 
 def add_tls(parser: argparse.ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection
 
 from dlas_mlir.errors import DlasError
@@ -10,6 +11,7 @@ from dlas_mlir.study.local import LocalExecutor
 from dlas_mlir.study.spec import Spec
 
 Say = Callable[[str], None]
+_TURN_SECONDS = 0.05
 # Makes the executor of the devices that workers offer; None where a run was given no scheduler.
 Remote = Callable[[Collection[str], Say], Executor]
 
@@ -48,8 +50,13 @@ class Routed:
         (self._there if job.device in self._devices else self._here).submit(job)
 
     def wait(self, seconds: float) -> list[Done]:
-        """What has ended anywhere."""
-        return [*self._here.wait(seconds / 2), *self._there.wait(seconds / 2)]
+        """What has ended anywhere; at most `seconds` are waited for the first."""
+        end = time.monotonic() + seconds
+        while True:
+            done = self._there.wait(0.0)
+            done += self._here.wait(0.0 if done else min(_TURN_SECONDS, max(0.0, end - time.monotonic())))
+            if done or time.monotonic() >= end:
+                return done
 
     def close(self) -> None:
         """End both."""
