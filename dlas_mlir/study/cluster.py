@@ -20,14 +20,14 @@ from dlas_mlir.process.supervision import SUPERVISED
 from dlas_mlir.study.address import Address, parse_address
 
 _START_SECONDS = 60.0
-# One that dies within this, so many times in a row, will not do better.
+# One that gives up within this, so many times in a row, will not do better.
 _SOON_SECONDS, _MOST_DEATHS = 5.0, 5
 _PATIENCE = 3.0
 
 
 @dataclass
 class _Process:
-    """One of ours; `deaths` are those in a row that came soon after the start."""
+    """One of ours; `deaths` are how often in a row it gave up as soon as it was started."""
 
     command: list[str]
     process: subprocess.Popen[str] | None = None
@@ -64,8 +64,9 @@ class _Process:
         assert self.process is not None
         if self.process.poll() is None:
             return
-        soon = time.monotonic() - self.began < _SOON_SECONDS
-        self.deaths = self.deaths + 1 if soon else 0
+        # One that was killed may have been so by its block, which is not tried for ever.
+        gave_up = self.process.returncode > 0 and time.monotonic() - self.began < _SOON_SECONDS
+        self.deaths = self.deaths + 1 if gave_up else 0
         if self.deaths >= _MOST_DEATHS:
             raise DlasError(
                 f"`dlas study {self.command[0]}` ends as soon as it is started: {self.said() or 'silently'}"

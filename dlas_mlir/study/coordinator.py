@@ -21,8 +21,20 @@ Say = Callable[[str], None]
 # A job whose process dies, or whose worker is lost, is tried this often.
 _ATTEMPTS = 2
 _WAIT_SECONDS = 0.5
+# Blocks of a device that are on their way: beyond those, nobody looks at what could be begun.
+_MOST_OPEN = 64
 # How often those who watch are told.
 _TELL_SECONDS = 2.0
+
+
+@dataclass(eq=False)
+class _Line:
+    """The blocks of one device, which no other device waits for: those to come, those on their way, and the keys of
+    the jobs that are out for them."""
+
+    blocks: Iterator[tuple[str, ...]]
+    open: list[_Open] = field(default_factory=list)
+    flying: set[str] = field(default_factory=set)
 
 
 @dataclass(eq=False)
@@ -30,6 +42,7 @@ class _Open:
     """A block whose members are on their way: `todo` are those that are to be measured, `settled` those of which no
     more is to come, with why (None: all their work is done)."""
 
+    line: _Line
     members: tuple[str, ...]
     todo: frozenset[str]
     settled: dict[str, tuple[str, str] | None] = field(default_factory=dict)
@@ -68,7 +81,7 @@ class Coordinator:
             else:
                 self.failed[row.key] = (row.state, row.reason)
         self._outcome: dict[str, str] = {}  # the state that each point of this run has ended in
-        self._open: list[_Open] = []
+        self._lines: list[_Line] = []
         self._flying: dict[str, Step | _Open] = {}
         self._attempts: Counter[str] = Counter()
         self._blocks: dict[str, Block] = {}
@@ -89,9 +102,12 @@ class Coordinator:
         """Measure these points. Raises DlasError where the store cannot be written, or nothing more can be run."""
         self.estimate = Estimate(self.plan.steps(todo, self._is_done), self.lanes)
         wanted = frozenset(todo)
-        blocks = self.plan.blocks(todo)
+        devices: dict[str, list[tuple[str, ...]]] = {}
+        for members in self.plan.blocks(todo):
+            devices.setdefault(self.plan.by_id[members[0]].device, []).append(members)
+        self._lines = [_Line(iter(blocks)) for blocks in devices.values()]
         while True:
-            self._fill(blocks, wanted)
+            self._fill(wanted)
             if not self._flying:
                 return
             for done in self.executor.wait(_WAIT_SECONDS):
@@ -103,25 +119,28 @@ class Coordinator:
 
     # What is begun.
 
-    def _fill(self, blocks: Iterator[tuple[str, ...]], wanted: frozenset[str]) -> None:
-        """Submit what is possible: enough that nobody who could work waits for us."""
+    def _fill(self, wanted: frozenset[str]) -> None:
+        """Submit what is possible: enough for each device that nobody who could work waits for us."""
         if self.deadline is not None and time.monotonic() > self.deadline:
             self.drain("the budget is used up")
+        for line in self._lines:
+            self._fill_line(line, wanted)
+
+    def _fill_line(self, line: _Line, wanted: frozenset[str]) -> None:
         most = self.lanes + 2
-        while not self.draining:
-            for open_ in list(self._open):
-                if len(self._flying) >= most:
-                    return
-                self._advance(open_)
-            if len(self._flying) >= most:
+        for open_ in list(line.open):
+            if self.draining or len(line.flying) >= most:
                 return
-            members = next(blocks, None)
+            self._advance(open_)
+        while not self.draining and len(line.flying) < most and len(line.open) < _MOST_OPEN:
+            members = next(line.blocks, None)
             if members is None:
                 return
             # The head is measured again where only others are to be: they are compared with it.
             todo = frozenset(name for name in members if name in wanted)
             if todo:
-                self._open.append(_Open(members, todo))
+                line.open.append(_Open(line, members, todo))
+                self._advance(line.open[-1])
 
     def _advance(self, open_: _Open) -> None:
         """Submit the steps of a block's members that can be done now, and the block once all have been."""
@@ -133,7 +152,7 @@ class Coordinator:
         if open_.todo & set(open_.ready):
             self._submit_block(open_)
         else:
-            self._open.remove(open_)
+            open_.line.open.remove(open_)
 
     def _advance_member(self, open_: _Open, name: str) -> None:
         chain = self.plan.chain(name)
@@ -152,7 +171,7 @@ class Coordinator:
             return
         for step in missing:
             if step.key not in self._flying and all(key in self.results for key in step.inputs.values()):
-                self._submit_step(step)
+                self._submit_step(step, open_.line)
 
     def _end_point(self, name: str, state: str, reason: str) -> None:
         if self._outcome.get(name) != state:  # the head of a context is in several blocks
@@ -169,7 +188,7 @@ class Coordinator:
             if self.fail_fast:
                 self.drain("a point has failed (--fail-fast)")
 
-    def _submit_step(self, step: Step) -> None:
+    def _submit_step(self, step: Step, line: _Line) -> None:
         payload = {
             "kind": step.kind,
             "key": step.key,
@@ -180,7 +199,7 @@ class Coordinator:
         }
         device = step.parameters.get("device") if step.kind in ("verify", "accuracy") else None
         self._flying[step.key] = step
-        self._submit(Job(step.key, "work", payload, device, self._limit), f"{step.kind} {step.subject}")
+        self._submit(Job(step.key, "work", payload, device, self._limit), f"{step.kind} {step.subject}", line)
 
     def _submit_block(self, open_: _Open) -> None:
         block = self.plan.block(open_.ready)
@@ -211,10 +230,12 @@ class Coordinator:
         self._submit(
             Job(block.key, "block", payload, block.device, self._limit),
             f"measure {point.model}, {len(members)} variants",
+            open_.line,
         )
 
-    def _submit(self, job: Job, title: str) -> None:
+    def _submit(self, job: Job, title: str, line: _Line) -> None:
         self._titles[job.key] = title
+        line.flying.add(job.key)
         self.executor.submit(job)
 
     @property
@@ -237,13 +258,18 @@ class Coordinator:
             if not self.draining:
                 self.executor.submit(Job(**{**vars(done.job), "attempt": number + 1}))
                 return
-            del self._flying[done.job.key]
+            self._landed(done.job.key)
             return
-        del self._flying[done.job.key]
+        self._landed(done.job.key)
         if isinstance(flying, Step):
             self._end_step(flying, done)
         else:
             self._end_block(flying, self._blocks.pop(done.job.key), done)
+
+    def _landed(self, key: str) -> None:
+        del self._flying[key]
+        for line in self._lines:
+            line.flying.discard(key)
 
     def _end_step(self, step: Step, done: Done) -> None:
         state, reason, result = _answered(done)
@@ -270,7 +296,7 @@ class Coordinator:
     def _end_block(self, open_: _Open, block: Block, done: Done) -> None:
         """Commit what was measured of each member, and the errors of the others."""
         state, reason, result = _answered(done)
-        self._open.remove(open_)
+        open_.line.open.remove(open_)
         outcome = BlockRow(
             key=block.key,
             device=block.device,
