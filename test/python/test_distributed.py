@@ -55,8 +55,8 @@ def executor(cluster: OwnCluster) -> Iterator[Distributed]:
     made.close()
 
 
-def connect(cluster: OwnCluster, **options: float) -> Distributed:
-    return Distributed(cluster.address, [DEVICE], grace=PATIENCE, cluster=_Kept(cluster), **options)
+def connect(cluster: OwnCluster, patience: float = 600.0) -> Distributed:
+    return Distributed(cluster.address, [DEVICE], grace=PATIENCE, patience=patience, cluster=_Kept(cluster))
 
 
 def job(name: str, **payload: object) -> Job:
@@ -208,7 +208,7 @@ def test_files_that_the_worker_cannot_reach_are_sent_to_it(cluster, executor, tm
         parcels.own_place().joinpath(name[:2], name).write_bytes(b"damaged")
     executor.submit(job("z", do="read", artifacts=hidden, members=[names]))
     (again,) = all_of(executor, 1)
-    assert again.answer == there.answer | {"said": "z"}
+    assert again.answer == {**there.answer, "said": "z"}
 
 
 def test_a_piece_that_arrives_damaged_is_not_kept(tmp_path, monkeypatch):
