@@ -101,7 +101,7 @@ def test_winograd_is_for_large_images_and_many_channels() -> None:
 
     def share(channels: int, size: int) -> float:
         """Of the cost of a dense kernel."""
-        shape = ConvShape(channels, channels, in_size=(size + 2,) * 2, out_size=(size,) * 2, kernel=(3, 3))
+        shape = ConvShape(channels, channels, in_size=(size + 2, size + 2), out_size=(size, size), kernel=(3, 3))
         found = primitives.parse("winograd").applies(shape, target)
         assert isinstance(found, primitives.Primitive)
         estimate = found.estimate(shape, target)
