@@ -18,7 +18,7 @@
 // CHECK-SAME: sparse_loop = 2.000000e+01 : f64,
 // CHECK-SAME: kind = "cpu", l1d_bytes = 32768 : i64, l2_bytes = 1048576 : i64,
 // CHECK-SAME: name = "x86-64-avx2", sparse_bits = 256 : i64, threads = 1 : i64, vector_bits = 256 : i64, vector_registers = 16 : i64}}
-// DEVICE: module attributes {dlas.target = {{.*}}kind = "gpu", matrix_instructions = ["m16n8k16.f16.f32", "m16n8k8.tf32.f32"], name = "gpu",
+// DEVICE: module attributes {dlas.target = {{.*}}kind = "gpu", lanes = 4 : i64, load_bytes = 16 : i64, matrix_instructions = ["m16n8k16.f16.f32", "m16n8k8.tf32.f32"], name = "gpu",
 // DEVICE-SAME: shared_bytes = 65536 : i64
 // DEVICE-NOT: {{[^_]}}threads
 // CHECK-LABEL: func.func @any
