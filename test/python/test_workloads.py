@@ -225,7 +225,7 @@ def test_sums_are_not_left_where_workgroups_overlap():
         ({"tile": {"c": 5}}, "tile: 5 does not divide the 16 iterations of reduction `c`"),
         ({"vector": "c"}, "vector: `c` is not one of the loops of the result"),
         ({"unroll": 2}, "Object contains unknown field `unroll`"),
-        ({"kind": "sparse"}, "kind: this workload takes `cpu`, not `sparse`"),
+        ({"kind": "sparse"}, "kind: this workload takes `cpu` or `simt`, not `sparse`"),
     ],
 )
 def test_wrong_schedule(change, message):
