@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlas_mlir.cli import arguments
+from dlas_mlir.errors import DlasError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -78,10 +79,15 @@ def add_run_options(run: argparse.ArgumentParser) -> None:
 def remote_of(args: argparse.Namespace) -> Remote | None:
     """What makes the executor of devices that workers offer; None where neither option was given. Raises DlasError."""
     if args.workers is None and args.scheduler is None:
+        if args.tls is not None:
+            raise DlasError("--tls goes with --scheduler or --workers, and there is neither")
         return None
     options = {"grace": args.wait, "patience": args.patience}
     if args.workers is not None:
-        return lambda devices, say: _own(devices, say, args.workers, options)
+        from dlas_mlir.study.address import own_address
+
+        own = own_address(args.tls)  # certificates that are missing are told before anything is planned
+        return lambda devices, say: _own(own, devices, say, args.workers, options)
     address = scheduler_of(args)
 
     def found(devices: Collection[str], say: Callable[[str], None]) -> Executor:
@@ -92,11 +98,13 @@ def remote_of(args: argparse.Namespace) -> Remote | None:
     return found
 
 
-def _own(devices: Collection[str], say: Callable[[str], None], workers: int, options: Any) -> Executor:
+def _own(
+    address: Address, devices: Collection[str], say: Callable[[str], None], workers: int, options: Any
+) -> Executor:
     from dlas_mlir.study.cluster import OwnCluster
     from dlas_mlir.study.distributed import Distributed
 
-    cluster = OwnCluster(tuple(devices), workers)
+    cluster = OwnCluster(tuple(devices), workers, address.tls)
     # They are ours, and on their way.
     return Distributed(cluster.address, devices, say, cluster=cluster, **{**options, "grace": _START_SECONDS})
 
@@ -117,7 +125,6 @@ def scheduler_of(args: argparse.Namespace) -> Address:
 
 def run_worker(args: argparse.Namespace) -> int:
     """Work until a signal. Raises DlasError."""
-    from dlas_mlir.errors import DlasError
     from dlas_mlir.process import is_supervised
     from dlas_mlir.study.worker import Settings, serve
 
@@ -147,7 +154,6 @@ def _say(text: str) -> None:
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port < 1 << 16:
-        raise argparse.ArgumentTypeError(f"expected 0 to 65535, found {text}")
-    return port
+    if not text.isdecimal() or int(text) >= 1 << 16:
+        raise argparse.ArgumentTypeError(f"expected 0 to 65535, found `{text}`")
+    return int(text)

@@ -87,6 +87,12 @@ def parse_address(text: str, tls: Path | None) -> Address:
     return Address(host, port, tls)
 
 
+def own_address(tls: Path | None) -> Address:
+    """Any free port of this machine, for itself alone; with the certificates in `tls`, if any, its other users are kept
+    out, too. Raises DlasError as `parse_address`."""
+    return parse_address(f"{'tls' if tls else 'tcp'}://127.0.0.1:0", tls)
+
+
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True

@@ -17,7 +17,7 @@ from typing import IO
 from dlas_mlir.errors import DlasError
 from dlas_mlir.process import python
 from dlas_mlir.process.supervision import SUPERVISED
-from dlas_mlir.study.address import Address, parse_address
+from dlas_mlir.study.address import Address, own_address, parse_address
 
 _START_SECONDS = 60.0
 # One that gives up within this, so many times in a row, will not do better.
@@ -86,7 +86,7 @@ class OwnCluster:
         DlasError."""
         self._tls = tls
         certificates = ["--tls", str(tls)] if tls else []
-        self._scheduler = _Process(["scheduler", *certificates, "--listen", f"{'tls' if tls else 'tcp'}://127.0.0.1:0"])
+        self._scheduler = _Process(["scheduler", *certificates, "--listen", own_address(tls).url])
         self._workers: list[_Process] = []
         try:
             self._scheduler.start()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from dlas_mlir.cli import dlas, study_worker
 from dlas_mlir.errors import DlasError
 from dlas_mlir.process import python
 from dlas_mlir.study.address import parse_address, reach
@@ -79,6 +80,41 @@ def test_loopback_needs_no_certificates(text: str) -> None:
     assert parse_address(text, None).url == text
     with pytest.raises(DlasError, match="--tls goes with tls://"):
         parse_address(text, Path())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--workers", "1"], r"error: there is no file .*ca\.pem"),
+        ([], "error: --tls goes with --scheduler or --workers"),
+    ],
+)
+def test_certificates_of_a_run_are_never_left_aside(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["study", "run", "demo", "--folder", str(tmp_path / "s"), "--tls", str(tmp_path)]
+    assert dlas.main([*command, *options]) == 1
+    assert re.match(message, capsys.readouterr().err)
+
+
+def test_workers_of_a_run_show_certificates(certificates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Path | None] = []
+    monkeypatch.setattr(Distributed, "__init__", lambda *_, **__: None)
+    monkeypatch.setattr(OwnCluster, "__init__", lambda self, devices, workers, tls: made.append(tls))
+    monkeypatch.setattr(OwnCluster, "address", None, raising=False)
+    folder = certificates / "ours" / "board"
+    args = dlas.build_parser().parse_args(["study", "run", "demo", "--workers", "1", "--tls", str(folder)])
+    remote = study_worker.remote_of(args)
+    assert remote is not None
+    remote(("board",), print)
+    assert made == [folder]
+
+
+@pytest.mark.parametrize("port", ["x", "-1", "65536", "1.5"])
+def test_a_port_is_a_whole_number(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["study", "worker", "--scheduler", "tcp://127.0.0.1", "--device", "a", f"--port={port}"]
+    assert dlas.main(command) == 1
+    assert f"expected 0 to 65535, found `{port}`" in capsys.readouterr().err
 
 
 def test_certificates_are_looked_at(certificates: Path, tmp_path: Path) -> None:
