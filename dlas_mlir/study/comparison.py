@@ -100,12 +100,8 @@ def _number(value: float) -> float | None:
 
 def _accuracies(before: Analysis, after: Analysis, first: np.ndarray, second: np.ndarray) -> list[str]:
     one, other = before.results, after.results
-    p = np.full(len(first), np.nan)
-    for number, rows in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
-        hits = [each.hits and each.hits.of(row) for each, row in zip((one, other), rows, strict=True)]
-        if hits[0] is not None and hits[1] is not None and len(hits[0]) == len(hits[1]):
-            p[number] = mcnemar(hits[0], hits[1])
-    adjusted = holm(p)
+    pairs = zip(first.tolist(), second.tolist(), strict=True)
+    adjusted = holm(np.array([mcnemar(one.right(row), other.right(second_row)) for row, second_row in pairs]))
     gain = other.metric("accuracy")[second] - one.metric("accuracy")[first]
     return [
         UNKNOWN if np.isnan(value) else ALIKE if value >= LEVEL else MORE if up > 0 else LESS

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-Level = str | int
+from dlas_mlir.study.axes import Level
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,10 @@ class Results:
     def level(self, axis: str, point: int) -> Level:
         """The level of one point on an axis."""
         return self.levels[axis][int(self.codes[axis][point])]
+
+    def right(self, row: int) -> np.ndarray | None:
+        """Which test images one point classified rightly, None where that is not known."""
+        return None if self.hits is None else self.hits.of(row)
 
     def point(self, row: int) -> dict[str, Level]:
         """Axis to level of one point."""

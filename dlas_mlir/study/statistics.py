@@ -83,10 +83,13 @@ def _inverse_trigamma(value: float) -> float:
     return float(np.exp(np.asarray(found)))
 
 
-def mcnemar(one: np.ndarray, other: np.ndarray) -> float:
-    """The exact two-sided p-value that two classifiers, right or not on the same images, are equally good."""
+def mcnemar(one: np.ndarray | None, other: np.ndarray | None) -> float:
+    """The exact two-sided p-value that two classifiers, right or not on the same images, are equally good; NaN where
+    that is not known of both (None), or of different images."""
     from scipy.special import bdtr
 
+    if one is None or other is None or len(one) != len(other):
+        return float("nan")
     lost, gained = int((one & ~other).sum()), int((other & ~one).sum())
     if lost + gained == 0:
         return 1.0

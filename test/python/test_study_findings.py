@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -157,6 +158,26 @@ def test_a_technique_that_is_less_accurate_in_the_same_time():
     assert row[1].startswith("prune-50")
     assert row[2].startswith("channels-50")
     assert row[4] == "more accurate"
+
+
+def test_what_is_not_known_image_by_image_is_no_tie():
+    accuracies = {"channels-50": 0.9, "recipe-50": 0.8}
+
+    def sharp(point):
+        return accuracies.get(str(point["compression"]), 0.97)
+
+    results = study(
+        {"model": ["small"], "compression": ["none", "prune-50", "channels-50", "recipe-50"]},
+        lambda point: 1.0 if point["compression"] == "none" else 0.3,
+        accuracy=sharp,
+    )
+    assert results.hits is not None
+    row = results.hits.row.copy()
+    row[results.has("compression", "recipe-50")] = -1
+    finding = answers(replace(results, hits=replace(results.hits, row=row)))["accuracy-at-equal-time"]
+    assert [cells[4] for cells in finding.rows] == ["more accurate", "untestable"]
+    assert finding.tested == 1
+    assert finding.summary.startswith("1 of 1 pair ")
 
 
 def test_means_are_over_the_same_cells():

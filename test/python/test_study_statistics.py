@@ -206,6 +206,7 @@ def test_mcnemar(lost, gained, p):
     other = np.array([False] * lost + [True] * gained + [True] * 50)
     assert mcnemar(one, other) == pytest.approx(p, abs=1e-4)
     assert mcnemar(other, one) == mcnemar(one, other)
+    assert np.isnan([mcnemar(one, None), mcnemar(None, other), mcnemar(one, other[1:])]).all()
 
 
 def test_kendall_is_tau_b():

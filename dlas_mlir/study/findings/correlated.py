@@ -114,26 +114,19 @@ def _larger_and_faster(analysis: Analysis, found: list[Setting]) -> tuple[list[s
 
 def _larger_and_worse(analysis: Analysis, found: list[Setting]) -> tuple[list[str], int]:
     """Pairs of models of which the larger is shown to be the less accurate, likewise."""
-    results, hits = analysis.results, analysis.results.hits
+    results = analysis.results
     size, accuracy = results.metric("parameters"), results.metric("accuracy")
-    if hits is None:
-        return [], 0
-    pairs, p = [], []
-    for large, small in (pair for each in found for pair in _by_size(each.rows, size)):
-        one, other = hits.of(large), hits.of(small)
-        if one is not None and other is not None and len(one) == len(other):
-            pairs.append((large, small))
-            p.append(mcnemar(one, other))
-    adjusted = holm(np.array(p))
+    pairs = [pair for each in found for pair in _by_size(each.rows, size)]
+    p = np.array([mcnemar(results.right(large), results.right(small)) for large, small in pairs])
     words = []
-    for (large, small), value in zip(pairs, adjusted, strict=True):
+    for (large, small), value in zip(pairs, holm(p), strict=True):
         if value < LEVEL and accuracy[large] < accuracy[small]:
             names = [
                 f"{results.level('model', row)} ({size[row]:,.0f}, {percent(float(accuracy[row]))})"
                 for row in (large, small)
             ]
             words.append(f"{names[0]} is larger and less accurate than {names[1]}")
-    return words, len(pairs)
+    return words, int((~np.isnan(p)).sum())
 
 
 def _by_size(rows: np.ndarray, size: np.ndarray) -> list[tuple[int, int]]:

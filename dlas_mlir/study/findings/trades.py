@@ -10,7 +10,6 @@ import numpy as np
 from dlas_mlir.study.analysis import SUBJECT, Analysis, milliseconds, percent
 from dlas_mlir.study.contrasts import FASTER, UNTESTABLE, joined
 from dlas_mlir.study.findings.finding import OURS, Finding, Question, counted, why_not
-from dlas_mlir.study.results import Hits
 from dlas_mlir.study.statistics import LEVEL, holm, mcnemar
 from dlas_mlir.study.techniques import technique_of, uncompressed
 
@@ -95,7 +94,7 @@ def time_at_equal_accuracy(analysis: Analysis) -> Finding:
 
 def accuracy_at_equal_time(analysis: Analysis) -> Finding:
     """Of what takes at most half the time of the original: which technique is the most accurate?"""
-    results, hits = analysis.results, analysis.results.hits
+    results = analysis.results
     time, accuracy = results.metric("median_ms"), results.metric("accuracy")
     duels = []
     for subject in subjects(analysis):
@@ -108,26 +107,20 @@ def accuracy_at_equal_time(analysis: Analysis) -> Finding:
             duels += [(subject, first, other) for other in others]
     if not duels:
         return _ACCURACY.untestable("For no model are two techniques within half the time of the fastest original.")
-    p = np.array([_mcnemar(hits, first, other) for _, first, other in duels])
+    p = np.array([mcnemar(results.right(first), results.right(other)) for _, first, other in duels])
     if np.isnan(p).all():
         return _ACCURACY.untestable("It is not known which images were classified rightly.")
-    adjusted, rows, shown = holm(p), [], 0
-    for (subject, first, other), value in zip(duels, adjusted.tolist(), strict=True):
-        differs = bool(value < LEVEL)
-        shown += differs
+    adjusted, rows = holm(p), []
+    for place in np.argsort(adjusted, kind="stable"):  # what is not known comes last
+        subject, first, other = duels[place]
         names = [f"{_how(analysis, row)} ({percent(float(accuracy[row]))})" for row in (first, other)]
-        rows.append((subject.label, names[0], names[1], f"{value:.2g}", "more accurate" if differs else "tie"))
-    rows.sort(key=lambda row: float(row[3]))
-    summary = (
-        f"{shown:,} of {counted(len(duels), 'pair')} of techniques differ in accuracy beyond chance, at that time."
-    )
+        value = float(adjusted[place])
+        what = "untestable" if np.isnan(value) else "more accurate" if value < LEVEL else "tie"
+        rows.append((subject.label, *names, "-" if np.isnan(value) else f"{value:.2g}", what))
+    shown, tested = int((adjusted < LEVEL).sum()), int((~np.isnan(p)).sum())
+    summary = f"{shown:,} of {counted(tested, 'pair')} of techniques differ in accuracy beyond chance, at that time."
     columns = ("model", "most accurate", "other technique", "p (McNemar, Holm)", "the first is")
-    return _ACCURACY.answered(shown > 0, summary, columns, rows, int((~np.isnan(p)).sum()))
-
-
-def _mcnemar(hits: Hits | None, first: int, other: int) -> float:
-    one, two = (None if hits is None else hits.of(row) for row in (first, other))
-    return np.nan if one is None or two is None or len(one) != len(two) else mcnemar(one, two)
+    return _ACCURACY.answered(shown > 0, summary, columns, rows, tested)
 
 
 def _technique(analysis: Analysis, row: int) -> str:
