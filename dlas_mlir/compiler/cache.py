@@ -176,17 +176,26 @@ def write_atomically(path: Path, data: bytes | str | Callable[[Path], object]) -
         except OSError as error:
             raise DlasError(f"cannot write {path}: {error.strerror or error}") from None
         return
-    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(6)}{path.suffix}")
     try:
-        if callable(data):
-            data(temporary)
-        elif isinstance(data, str):
-            temporary.write_text(data, encoding="utf-8")
-        else:
-            temporary.write_bytes(data)
-        temporary.replace(path)
+        with written_beside(path) as temporary:
+            if callable(data):
+                data(temporary)
+            elif isinstance(data, str):
+                temporary.write_text(data, encoding="utf-8")
+            else:
+                temporary.write_bytes(data)
     except OSError as error:
         raise DlasError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+@contextmanager
+def written_beside(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, with the same suffix, for a `with` statement that writes it; at its end the file
+    takes the place of `path`. Errors pass, and leave nothing behind."""
+    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(6)}{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

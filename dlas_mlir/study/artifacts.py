@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from dlas_mlir.compiler.cache import file_digest, written_beside
 from dlas_mlir.errors import DlasError
-from dlas_mlir.study.files import file_sha256
 
 
 class Artifacts:
@@ -63,10 +62,9 @@ class Artifacts:
         if not path.is_file():
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                temporary = path.with_name(f".{secrets.token_hex(6)}")
                 system, root = self._system()
-                system.get_file(f"{root}/{_place(name)}", str(temporary))
-                temporary.replace(path)
+                with written_beside(path) as temporary:
+                    system.get_file(f"{root}/{_place(name)}", str(temporary))
             except (OSError, ValueError, ImportError) as error:
                 raise DlasError(f"cannot fetch the file {name[:16]} from {self.url}: {error}") from None
         return self._verified(path, name)
@@ -82,7 +80,7 @@ class Artifacts:
         (Path(self.url) / _place(name)).unlink(missing_ok=True)
 
     def _verified(self, path: Path, name: str) -> Path:
-        if file_sha256(path) != name.partition(".")[0]:
+        if file_digest(path) != name.partition(".")[0]:
             path.unlink(missing_ok=True)  # the next try fetches or makes it again
             raise DlasError(f"{path} is damaged: its content is not what its name says; it was removed")
         return path
@@ -105,7 +103,7 @@ class Artifacts:
 
 def name_of(file: Path) -> str:
     """What a file is called when it is kept."""
-    return f"{file_sha256(file)}{file.suffix}"
+    return f"{file_digest(file)}{file.suffix}"
 
 
 def _place(name: str) -> str:
@@ -116,9 +114,5 @@ def _copy(file: Path, target: Path) -> None:
     if target.is_file():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{secrets.token_hex(6)}")
-    try:
+    with written_beside(target) as temporary:
         shutil.copyfile(file, temporary)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)

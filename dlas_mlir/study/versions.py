@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 from dlas_mlir import errors
+from dlas_mlir.compiler import cache
 
 _DISTRIBUTIONS = ("dlas-mlir", "iree-base-runtime", "distributed")
 # The parts of this package that run on a device.
-_ROOMS = ("measure", "process", "runtime")
-_MODULES = ("artifacts", "attempt", "entry", "files", "offers", "on_device", "parcels", "remote")
+_ROOMS = ("datasets", "measure", "process", "runtime")
+_MODULES = ("artifacts", "attempt", "entry", "images", "offers", "on_device", "parcels", "remote")
 
 
-@cache
+@functools.cache
 def versions() -> Mapping[str, str]:
     """Those of this process, by what they are of; `sources` is the hash of our own files that run on a device."""
-    found = {name: _version(name) for name in _DISTRIBUTIONS}
-    return {**found, "sources": _sources()}
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "none"
+    return {**dict.fromkeys(_DISTRIBUTIONS, "none"), **cache.versions(*_DISTRIBUTIONS), "sources": _sources()}
 
 
 def _sources() -> str:
     package = Path(errors.__file__).parent
     files = [file for room in _ROOMS for file in sorted((package / room).rglob("*.py"))]
-    files += [file for name in _MODULES if (file := package / "study" / f"{name}.py").is_file()]
+    files += [package / "study" / f"{name}.py" for name in _MODULES]
     whole = hashlib.sha256()
     for file in files:
         whole.update(f"{file.relative_to(package)}\n".encode() + file.read_bytes() + b"\0")

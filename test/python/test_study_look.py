@@ -11,6 +11,8 @@ import pytest
 from test_study_run import SPEC, Study, study
 
 from dlas_mlir.cli import dlas
+from dlas_mlir.errors import DlasError
+from dlas_mlir.study.artifacts import Artifacts
 from dlas_mlir.study.estimate import Estimate
 from dlas_mlir.study.plan import Plan
 from dlas_mlir.study.run import STORE
@@ -169,3 +171,18 @@ def test_the_estimate_is_right_after_a_tenth() -> None:
     assert abs(estimate.seconds() / expected - 1) < 0.25
     estimate.skip("compile", "b", 90)
     assert abs(estimate.seconds() / (90 * 3 / 2 + 90 * 3) - 1) < 0.25
+
+
+def test_a_file_that_comes_half_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def get_file(self, source: str, target: str) -> None:
+            Path(target).write_text("half")
+            raise OSError("connection lost")
+
+    place = Artifacts("s3://bucket/study", tmp_path)
+    monkeypatch.setattr(place, "_system", lambda: (Broken(), "bucket/study"))
+    with pytest.raises(
+        DlasError, match="cannot fetch the file abababababababab from s3://bucket/study: connection lost"
+    ):
+        place.get("ab" * 32)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
