@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from dlas_mlir.errors import DlasError
+from dlas_mlir.runtime.devices import open_device, resolve
+
 # PyTorch's threads wait for each other by spinning: its small operations take seconds where other tests hold a core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -26,3 +29,12 @@ def tuning_surroundings(shared_cache, tmp_path, monkeypatch):
     monkeypatch.setenv("DLAS_DB", str(tmp_path / "schedules.db"))
     monkeypatch.setenv("PYTHONPATH", str(HERE))
     monkeypatch.syspath_prepend(str(HERE))
+
+
+@pytest.fixture(scope="session")
+def vulkan():
+    """A Vulkan device, which may be the CPU."""
+    try:
+        open_device(resolve("vulkan"), pin=False)
+    except DlasError as error:
+        pytest.skip(f"no Vulkan driver is installed (apt-get install mesa-vulkan-drivers has one for CPUs): {error}")

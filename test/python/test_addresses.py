@@ -35,7 +35,7 @@ def commands(part: str) -> list[list[str]]:
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two authorities, each with the folder `board` of a machine that it has signed."""
     if shutil.which("openssl") is None:
-        pytest.skip("there is no openssl")
+        pytest.skip("openssl is not installed (apt-get install openssl)")
     root = tmp_path_factory.mktemp("certificates")
     for authority in ("ours", "theirs"):
         (root / authority).mkdir()

@@ -25,8 +25,7 @@ from dlas_mlir.compiler.cache import file_digest
 from dlas_mlir.compiler.driver import compile_imported
 from dlas_mlir.compiler.frontend.importer import Imported
 from dlas_mlir.compiler.presets import load_preset
-from dlas_mlir.errors import DlasError
-from dlas_mlir.runtime.devices import open_device, resolve
+from dlas_mlir.runtime.devices import resolve
 from dlas_mlir.runtime.session import Session
 
 # Schedules of each kernel beside the rule's.
@@ -37,14 +36,6 @@ def target(name: str) -> GpuTarget:
     found = load_preset(f"{name}/auto").target
     assert isinstance(found, GpuTarget)
     return found
-
-
-@pytest.fixture(scope="module")
-def _vulkan():
-    try:
-        open_device(resolve("vulkan"), pin=False)
-    except DlasError as error:
-        pytest.skip(f"there is no Vulkan driver here (Debian has one for CPUs in mesa-vulkan-drivers): {error}")
 
 
 def schedules(kernel: Kernel) -> Iterator[SimtSchedule]:
@@ -59,7 +50,7 @@ def schedules(kernel: Kernel) -> Iterator[SimtSchedule]:
 
 
 @pytest.fixture(scope="module")
-def results(_vulkan, tmp_path_factory):
+def results(vulkan, tmp_path_factory):
     """What each schedule of each kernel gives; all are one module."""
     folder = tmp_path_factory.mktemp("simt")
     with pytest.MonkeyPatch.context() as patch:
@@ -94,7 +85,7 @@ def test_any_schedule_computes_what_numpy_does(results, kernel: Kernel) -> None:
 
 # Cases of the CPU's kernels that become kernels of threads wholly; iree-compile has no code for the rest on Vulkan.
 @pytest.fixture(scope="module")
-def outcomes(_vulkan, tmp_path_factory):
+def outcomes(vulkan, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DLAS_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield run_cases(SMALL, tmp_path_factory.mktemp("cases"), "vulkan")
