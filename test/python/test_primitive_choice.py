@@ -144,7 +144,7 @@ def test_why_a_layer_is_done_so():
     assert reason({"a": 1.0}, "a", "a") == "nothing else does it"
 
 
-def test_the_recipe_tuned_takes_what_was_chosen():
+def test_a_tuned_preset_takes_what_was_chosen():
     imported, preset = import_model(MODEL), load_preset("host/auto:tuned")
     auto = {one["layer"]: one["primitive"] for one in compile_model(MODEL, "host/auto").layers}
     layer = next(name for name, primitive in auto.items() if primitive == "spatial-pack")

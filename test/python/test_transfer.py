@@ -28,15 +28,11 @@ from dlas_mlir.tuning.task import Settings
 from dlas_mlir.tuning.transfer import Transfer, TransferSearch, operations, similarity
 from dlas_mlir.tuning.tune import tune
 
-HERE = Path(__file__).parent
 MODEL = "imported_model:kinds"
 
 
 @pytest.fixture
-def db(shared_cache, tmp_path, monkeypatch):
-    monkeypatch.setenv("DLAS_CACHE", str(shared_cache))
-    monkeypatch.setenv("PYTHONPATH", str(HERE))
-    monkeypatch.syspath_prepend(str(HERE))
+def db(tuning_surroundings, tmp_path):
     return tmp_path / "schedules.db"
 
 
