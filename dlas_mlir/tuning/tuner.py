@@ -190,6 +190,7 @@ class Tuner:
                 continue
             if self.trials.claim(self._trial(task, schedule, Outcome("running", kernel=digest))):
                 return schedule
+            task.search.tell(schedule, None)
         return None
 
     def _round(self, assignments: Sequence[Assignment]) -> None:

@@ -282,3 +282,16 @@ def test_the_search_comes_from_naive_schedules_to_what_the_rule_has(pinned):
 
 def test_the_time_left_is_said_where_there_is_one():
     assert [tuner._remaining(seconds) for seconds in (30, 600, 1e12)] == [", some 30 s left", ", some 10 min left", ""]
+
+
+def test_what_another_tuner_tries_is_not_waited_for():
+    workload, target = layer("resnet18 3x3 128->128 @28"), cpu("x86-64-avx512")
+    start = rule(workload, target)
+    search = Search(workload, target, start)
+    task: Any = SimpleNamespace(search=search, workload=workload, rule=start, kernels={})
+    claims = iter([False] * 8 + [True])
+    one: Any = SimpleNamespace(trials=SimpleNamespace(claim=lambda _: next(claims)), _trial=lambda *_: None)
+    ours = tuner.Tuner._candidate(one, task)
+    assert ours is not None
+    assert ours not in search.results
+    assert sum(search._waiting.values()) == 1
