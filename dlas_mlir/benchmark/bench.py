@@ -19,7 +19,7 @@ from dlas_mlir.compiler.presets import Preset, load_preset
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure import record as records
 from dlas_mlir.measure import rows
-from dlas_mlir.measure.check import TOLERANCE, Check
+from dlas_mlir.measure.check import Check, tolerance_of
 from dlas_mlir.measure.record import Record
 from dlas_mlir.measure.rounds import Protocol, Rounds
 from dlas_mlir.process import LIMIT
@@ -250,9 +250,8 @@ class _Bench:
             return
         self.progress(f"check {record.model.name} for {record.software.preset}, threads {record.hardware.threads}")
         tolerance = self.protocol.tolerance
-        if tolerance is None and record.optimization.element:
-            # What goes with the types that the recipe rounds to.
-            tolerance = TOLERANCE[record.optimization.element]
+        if tolerance is None:
+            tolerance = tolerance_of(record.optimization.element)
         assert entry.runner
         check = entry.runner.check(tolerance)
         entry.record = replace(record, check=check)

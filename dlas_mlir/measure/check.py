@@ -98,6 +98,11 @@ def _limit(own: str, element: str | None, limit: float) -> float:
     return max(least, TOLERANCE.get(element or own, 0.0), limit) if least else least
 
 
+def tolerance_of(element: str) -> float | None:
+    """What goes with the type that a recipe rounds operands to; None, the model's own, where it rounds none (empty)."""
+    return TOLERANCE[element] if element else None
+
+
 def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
     """max|a-b| / max|b| over what is finite in `theirs`; the absolute error where the reference is all zero."""
     largest = scale = 0.0

@@ -13,7 +13,7 @@ import numpy as np
 
 from dlas_mlir.datasets.predictions import predictions
 from dlas_mlir.errors import DlasError
-from dlas_mlir.measure.check import TOLERANCE
+from dlas_mlir.measure.check import tolerance_of
 from dlas_mlir.measure.rounds import Protocol, Rounds
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import Device, cpu_model, resolve
@@ -29,8 +29,7 @@ def verify(request: Mapping[str, Any], say: Say) -> dict[str, Any]:
         return {"verified": False, "max_rel_error": None, "unchecked": compiled["unchecked"]}
     try:
         with _worker(request, compiled, parameters["threads"]) as worker:
-            element = parameters["element"]
-            check = worker.check(TOLERANCE[element] if element else None)
+            check = worker.check(tolerance_of(parameters["element"]))
     except DlasError as error:
         raise StepError(how(str(error)), str(error)) from None
     if not check.verified:

@@ -16,7 +16,7 @@ from dlas_mlir.compiler.frontend.importer import Imported
 from dlas_mlir.compiler.job import Job
 from dlas_mlir.compiler.presets import Preset
 from dlas_mlir.errors import DlasError
-from dlas_mlir.measure.check import TOLERANCE
+from dlas_mlir.measure.check import tolerance_of
 from dlas_mlir.measure.gate import working
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import Device
@@ -120,8 +120,7 @@ class Builder:
         """Compare outputs with those that are right. Raises DlasError."""
         with Worker(vmfb, self.device, self.expected, timeout=self.timeout) as worker:
             if self.expected is not None:
-                element = self.preset.element
-                check = worker.check(TOLERANCE[element] if element else None)
+                check = worker.check(tolerance_of(self.preset.element))
                 if not check.verified:
                     raise DlasError(check.reason)
             if kind != "rule":

@@ -18,7 +18,7 @@ from dlas_mlir.compiler.job import Clock
 from dlas_mlir.compiler.network import network_of
 from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.errors import DlasError
-from dlas_mlir.measure.check import TOLERANCE
+from dlas_mlir.measure.check import tolerance_of
 from dlas_mlir.measure.gate import measuring, working
 from dlas_mlir.measure.trials import Status, Trial, Trials
 from dlas_mlir.opt.base import PassError
@@ -125,9 +125,7 @@ class Tuner:
         self.say(f"check {self.model} with the rule's schedules")
         with Worker(build.vmfb, self.device, self.imported.golden, timeout=self.settings.timeout) as worker:
             if self.imported.golden is not None:
-                # What goes with the types that the recipe rounds to.
-                element = self.preset.element
-                check = worker.check(TOLERANCE[element] if element else None)
+                check = worker.check(tolerance_of(self.preset.element))
                 if not check.verified:
                     raise DlasError(f"{self.model} for {self.preset.name}: {check.reason}; there is nothing to tune")
             self.inputs: Sequence[np.ndarray] = worker.examples()
