@@ -6,7 +6,7 @@ import random
 import statistics
 from collections.abc import Sequence
 
-from dlas_mlir.measure.stats import LEAST_BAND, Comparison
+from dlas_mlir.measure.stats import Comparison, tie_band
 from dlas_mlir.measure.turn import Turn
 
 _RESAMPLES = 1000
@@ -22,4 +22,4 @@ def paired(ratios: Sequence[float]) -> tuple[float, float, float]:
 def compared(one: Sequence[Turn], other: Sequence[Turn], noise: float | None = None) -> Comparison:
     """`one` over `other`, which have taken as many turns; `noise` is that of two starts of the same."""
     ratios = [statistics.median(a.ns) / statistics.median(b.ns) for a, b in zip(one, other, strict=True)]
-    return Comparison(*paired(ratios), max(LEAST_BAND, 2 * (noise or 0.0)))
+    return Comparison(*paired(ratios), tie_band(noise))
