@@ -28,8 +28,7 @@ from dlas_mlir.codegen.schedule import Schedule
 from dlas_mlir.codegen.target import CpuTarget
 from dlas_mlir.errors import DlasError
 from dlas_mlir.tuning import transfer
-from dlas_mlir.tuning.conclude import LONGER, final_builds
-from dlas_mlir.tuning.final import AGAIN, RULE, Final
+from dlas_mlir.tuning.conclude import judge
 from dlas_mlir.tuning.task import Settings, Task
 from dlas_mlir.tuning.transfer import Foreign, Method, Transfer, TransferSearch
 from dlas_mlir.tuning.tune import open_trials, tune
@@ -289,10 +288,7 @@ def verified(tuner: Tuner, picks: Sequence[Mapping[str, Schedule]]) -> dict[str,
             if place == len(wanted):
                 wanted.append({})
             wanted[place][key] = schedule
-    builds = final_builds(tuner, wanted)
-    calls = LONGER * tuner.calls
-    final = Final(tuner.builder, tuner.inputs, calls, LONGER * tuner.run_timeout, tuner.settings.rounds, tuner.say)
-    verdicts = final.judge({RULE: tuner.baseline, AGAIN: tuner.baseline, **builds}) if builds else {}
+    verdicts = judge(tuner, wanted)
     return {
         key: {
             one.schedule: one.ratio if one.wins or not tuner.settings.seed else 1.0

@@ -19,23 +19,20 @@ from dlas_mlir.tuning.task import Task
 from dlas_mlir.tuning.tuner import Tuner
 
 # What decides is timed this many times as long as what was only to be ranked.
-LONGER = 3
+_LONGER = 3
 # Nothing can be said of a machine whose kernels differ by this from themselves.
 _TOO_NOISY = 0.05
 
 
 def conclude(tuner: Tuner, interrupted: bool = False) -> Report:
     """Compare the best candidates with the rule's schedules in turns, write winners, time the network."""
-    calls = LONGER * tuner.calls
-    final = Final(tuner.builder, tuner.inputs, calls, LONGER * tuner.run_timeout, tuner.settings.rounds, tuner.say)
-    builds = _finalists(tuner)
-    verdicts = final.judge({RULE: tuner.baseline, AGAIN: tuner.baseline, **builds}) if builds else {}
+    verdicts = judge(tuner, _finalists(tuner))
     won: dict[str, Verdict] = {}
     for key, found in verdicts.items():
         best = min(found.values(), key=lambda verdict: verdict.ratio)
         if best.wins:
             won[key] = best
-    network, note = _network(tuner, final, won)
+    network, note = _network(tuner, won)
     noise = _noise(verdicts)
     if not won and noise > _TOO_NOISY:
         note = (
@@ -50,8 +47,20 @@ def conclude(tuner: Tuner, interrupted: bool = False) -> Report:
     return _reported(tuner, won, verdicts, network, interrupted, note)
 
 
-def _finalists(tuner: Tuner) -> dict[str, Build]:
-    """Builds with the best, the second best and so on of each workload whose best looks faster."""
+def judge(tuner: Tuner, wanted: Sequence[Mapping[str, Schedule]]) -> dict[str, dict[str, Verdict]]:
+    """By workload and build, each of the schedules beside the rule's, in turns; builds that fail or are wrong are left
+    out."""
+    builds = _builds(tuner, wanted)
+    return _final(tuner).judge({RULE: tuner.baseline, AGAIN: tuner.baseline, **builds}) if builds else {}
+
+
+def _final(tuner: Tuner) -> Final:
+    calls, timeout = _LONGER * tuner.calls, _LONGER * tuner.run_timeout
+    return Final(tuner.builder, tuner.inputs, calls, timeout, tuner.settings.rounds, tuner.say)
+
+
+def _finalists(tuner: Tuner) -> list[dict[str, Schedule]]:
+    """The best, the second best and so on of each workload whose best looks faster."""
     wanted: list[dict[str, Schedule]] = [{} for _ in range(tuner.settings.finalists)]
     for key, task in tuner.tasks.items():
         better = [schedule for schedule, ratio in task.search.ranked() if ratio < 0.99 and schedule != task.rule]
@@ -59,11 +68,11 @@ def _finalists(tuner: Tuner) -> dict[str, Build]:
             assignment[key] = schedule
     wanted = [assignment for assignment in wanted if assignment]
     tuner.say(f"compile the best {len(wanted)} candidates of {len(wanted[0]) if wanted else 0} kernels")
-    return final_builds(tuner, wanted)
+    return wanted
 
 
-def final_builds(tuner: Tuner, wanted: Sequence[Mapping[str, Schedule]]) -> dict[str, Build]:
-    """Builds with these schedules, each by a name, to be judged; those that fail or are wrong are left out."""
+def _builds(tuner: Tuner, wanted: Sequence[Mapping[str, Schedule]]) -> dict[str, Build]:
+    """Builds with these schedules, each by a name."""
     found = {}
     for number, build in enumerate(tuner.builder.build_all(wanted, tuner.jobs)):
         if isinstance(build, Build) and _is_right(tuner, build):
@@ -79,7 +88,7 @@ def _is_right(tuner: Tuner, build: Build) -> bool:
     return True
 
 
-def _network(tuner: Tuner, final: Final, won: Mapping[str, Verdict]) -> tuple[Comparison | None, str]:
+def _network(tuner: Tuner, won: Mapping[str, Verdict]) -> tuple[Comparison | None, str]:
     """The whole network with what won, over that with the rule's schedules; None where it fails, and why."""
     if not won:
         return Comparison(1.0, 1.0, 1.0, 0.0), "nothing is faster than the rule's schedules"
@@ -88,7 +97,7 @@ def _network(tuner: Tuner, final: Final, won: Mapping[str, Verdict]) -> tuple[Co
         build = tuner.builder.build({key: verdict.schedule for key, verdict in won.items()})
         tuner.builder.check(build, tuner.expected, tuner.run_timeout)
         with measuring():
-            return final.network(build, tuner.baseline, tuner.expected), ""
+            return _final(tuner).network(build, tuner.baseline, tuner.expected), ""
     except DlasError as error:
         return None, f"the network fails with the schedules that won alone, so the rule's stay: {error}"
 

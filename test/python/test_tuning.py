@@ -234,8 +234,7 @@ def test_a_network_that_fails_with_what_won_keeps_the_rule(tmp_path):
 
     start = rule(layer("resnet18 3x3 128->128 @28"), cpu("x86-64-avx512"))
     tuner_: Any = SimpleNamespace(say=lambda _: None, builder=SimpleNamespace(build=build))
-    final: Any = SimpleNamespace()
-    network, note = conclude._network(tuner_, final, {"key": Verdict(start, 0.9, 0.8, 0.95, 0.01)})
+    network, note = conclude._network(tuner_, {"key": Verdict(start, 0.9, 0.8, 0.95, 0.01)})
     assert network is None
     assert "the rule's stay: iree-compile was killed by SIGSEGV" in note
 
