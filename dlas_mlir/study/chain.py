@@ -224,14 +224,7 @@ class Chains:
         return Step("import", parameters, {}, self.salts.weights, dataset)
 
     def _measure_step(self, point: Point, compiled: Step, verified: Step) -> Step:
-        how = self.spec.measurement
-        protocol = {
-            "rounds": how.rounds,
-            "max_rounds": how.max_rounds,
-            "starts": how.starts,
-            "min_seconds": how.seconds,
-        }
-        parameters = {"device": point.device, "threads": point.threads, **protocol}
+        parameters = {"device": point.device, "threads": point.threads, **self.spec.measurement.protocol}
         inputs = {"compile": compiled.key, "verify": verified.key}
         return Step("measure", parameters, inputs, self.salts.runtime, point.model)
 

@@ -209,18 +209,11 @@ class Coordinator:
             compiled = self.results[chain.own["compile"].key]
             needed = {key: compiled[key] for key in ("vmfb", "golden", "driver")}
             members.append({"point": name, "threads": chain.measure.parameters["threads"], "compiled": needed})
-        how = self.plan.spec.measurement
-        protocol = {
-            "rounds": how.rounds,
-            "max_rounds": how.max_rounds,
-            "starts": how.starts,
-            "min_seconds": how.seconds,
-        }
         payload = {
             "kind": "block",
             "key": block.key,
             "members": members,
-            "protocol": protocol,
+            "protocol": self.plan.spec.measurement.protocol,
             "artifacts": self.artifacts,
             "limit": self._limit,
         }

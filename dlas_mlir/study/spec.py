@@ -67,6 +67,12 @@ class Measurement:
     timeout: float = 1800.0
     budget: float | None = None
 
+    @property
+    def protocol(self) -> dict[str, int | float]:
+        """The fields of `measure.rounds.Protocol` that a specification decides."""
+        rounds = {"rounds": self.rounds, "max_rounds": self.max_rounds, "starts": self.starts}
+        return {**rounds, "min_seconds": self.seconds}
+
 
 @dataclass(frozen=True)
 class Training:
