@@ -53,7 +53,7 @@ def find(store: StudyStore, text: str) -> PointRow:
 def about(store: StudyStore, text: str) -> About:
     """The point whose id begins with `text`. Raises DlasError."""
     row = find(store, text)
-    plan = Plan.of(spec_of_store(store))
+    plan = Plan.empty(spec_of_store(store))
     steps = []
     if plan.judge(row.point) is None and row.there:
         plan.add([row.point])

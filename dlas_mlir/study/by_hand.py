@@ -12,6 +12,7 @@ from dlas_mlir.study.artifacts import Artifacts
 from dlas_mlir.study.axes import NO_DATASET
 from dlas_mlir.study.chain import Chain
 from dlas_mlir.study.plan import Plan
+from dlas_mlir.study.run import artifacts_of
 from dlas_mlir.study.spec import Spec
 from dlas_mlir.study.spec_file import spec_of_store
 from dlas_mlir.study.store import PointRow, StudyStore
@@ -21,13 +22,13 @@ def commands(store: StudyStore, row: PointRow, folder: Path) -> list[str]:
     """Lines for a shell: how its weights are made, then how it is compiled, checked, timed and evaluated. Nothing for a
     point that is not measured."""
     spec = spec_of_store(store)
-    plan = Plan.of(spec)
+    plan = Plan.empty(spec)
     plan.add([row.point])
     if row.id in plan.verdicts:
         return [f"# {plan.verdicts[row.id].state}: {plan.verdicts[row.id].reason}"]
     chain = plan.chain(row.id)
     results = {step.key: step.result for step in store.steps(step.key for step in chain.work) if step.result}
-    artifacts = Artifacts(spec.artifacts or str(folder.absolute() / "artifacts"))
+    artifacts = Artifacts(artifacts_of(spec, folder))
     return list(_lines(plan, row, chain, results, artifacts))
 
 

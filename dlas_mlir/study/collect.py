@@ -9,7 +9,7 @@ from typing import Any
 
 from dlas_mlir.study.artifacts import Artifacts
 from dlas_mlir.study.plan import Plan
-from dlas_mlir.study.run import STORE, claimed
+from dlas_mlir.study.run import STORE, artifacts_of, claimed, open_store
 from dlas_mlir.study.spec_file import spec_of_store
 from dlas_mlir.study.store import StudyStore
 
@@ -27,18 +27,18 @@ class Collected:
 def collect(folder: Path, *, left: bool = False, dry_run: bool = False) -> Collected:
     """Remove results of steps that no point needs as the study is now, files that no result names, and with `left`
     points that have left. Raises DlasError, also while a run is at work."""
-    with StudyStore(folder / STORE, create=False):
+    with open_store(folder):
         pass  # a folder without a study is told before it is claimed
     with claimed(folder), StudyStore(folder / STORE) as store:
         spec = spec_of_store(store)
-        plan = Plan.of(spec)
+        plan = Plan.empty(spec)
         gone = [row.id for row in store.points("NOT there")]
         plan.add(row.point for row in store.points("there"))
         needed = {step.key for name in plan.wanted for step in plan.chain(name).work}
         rows = list(store.steps())
         unneeded = [row.key for row in rows if row.key not in needed]
         named = {name for row in rows if row.key in needed for name in _names(row.result)}
-        artifacts = Artifacts(spec.artifacts or str(folder.absolute() / "artifacts"))
+        artifacts = Artifacts(artifacts_of(spec, folder))
         files = {name: size for name, size in artifacts.names().items() if name not in named}
         if not dry_run:
             store.forget(unneeded, gone if left else [])

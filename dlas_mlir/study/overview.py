@@ -13,10 +13,9 @@ from dlas_mlir.runtime.devices import usable_cpus
 from dlas_mlir.study.estimate import Estimate
 from dlas_mlir.study.expression import Expression, holds
 from dlas_mlir.study.plan import Plan
-from dlas_mlir.study.run import STORE
+from dlas_mlir.study.run import STORE, open_store
 from dlas_mlir.study.search import RandomSearch
 from dlas_mlir.study.spec import Spec
-from dlas_mlir.study.store import StudyStore
 from dlas_mlir.study.values import OPEN, Point
 
 # Of weights, and of the samples of a point, on disk.
@@ -100,7 +99,7 @@ def _done(folder: Path) -> tuple[set[str], set[str]]:
     """The points and the steps that a run would not do again."""
     if not (folder / STORE).is_file():
         return set(), set()
-    with StudyStore(folder / STORE, create=False) as store:
+    with open_store(folder) as store:
         points = {row.id for row in store.points() if row.state not in OPEN}
         return points, {row.key for row in store.steps()}
 

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from dlas_mlir.errors import DlasError
 from dlas_mlir.study.applicable import Applicable
-from dlas_mlir.study.axes import NAMES
+from dlas_mlir.study.axes import NAMES, Level
 from dlas_mlir.study.chain import Chain, Chains, Salts
 from dlas_mlir.study.spec import Spec
 from dlas_mlir.study.values import STEP_KINDS, Block, Point
@@ -40,10 +40,15 @@ class Plan:
     _chains: dict[str, Chain] = field(default_factory=dict)
 
     @staticmethod
+    def empty(spec: Spec, salts: Salts | None = None) -> Plan:
+        """A plan without points, for those that are added."""
+        applicable = Applicable(spec)
+        return Plan(spec, applicable, Chains(spec, applicable, salts), [], [], {})
+
+    @staticmethod
     def of(spec: Spec, salts: Salts | None = None) -> Plan:
         """The plan of a whole grid; for a search it has no points yet. Raises DlasError for more than can be held."""
-        applicable = Applicable(spec)
-        plan = Plan(spec, applicable, Chains(spec, applicable, salts), [], [], {})
+        plan = Plan.empty(spec, salts)
         if spec.search == "grid":
             if spec.size > MOST_POINTS:
                 raise DlasError(
@@ -100,13 +105,10 @@ class Plan:
         Points that differ only on the compared axes go together, with the first that makes sense of them all (it may
         have been measured before) at the head of each block.
         """
-        compare = set(self.spec.measurement.compare)
-        places = [place for place, name in enumerate(NAMES) if name not in compare]
         groups: dict[tuple, list[str]] = {}
         for name in todo:
-            levels = self.by_id[name].levels
-            groups.setdefault(tuple(levels[place] for place in places), []).append(name)
-        heads = self._heads(places, groups.keys())
+            groups.setdefault(self._context(self.by_id[name]), []).append(name)
+        heads = self._heads(groups.keys())
         for context, members in groups.items():
             head = heads.get(context, members[0])
             others = [name for name in members if name != head]
@@ -114,7 +116,17 @@ class Plan:
             for start in range(0, max(len(others), 1), size):
                 yield (head, *others[start : start + size])
 
-    def _heads(self, places: Sequence[int], contexts: Iterable[tuple]) -> dict[tuple, str]:
+    @cached_property
+    def _places(self) -> tuple[int, ...]:
+        """The places of the axes that are not compared."""
+        return tuple(place for place, name in enumerate(NAMES) if name not in self.spec.measurement.compare)
+
+    def _context(self, point: Point) -> tuple[Level, ...]:
+        """What a point has in common with all that it may be compared with in a block."""
+        levels = point.levels
+        return tuple(levels[place] for place in self._places)
+
+    def _heads(self, contexts: Iterable[tuple]) -> dict[tuple, str]:
         """The first point of each context that makes sense."""
         wanted, found = set(contexts), {}
         grid = {axis: {level: place for place, level in enumerate(self.spec.axes[axis])} for axis in NAMES}
@@ -124,17 +136,15 @@ class Plan:
                 order, key=lambda pair: [grid[axis].get(level, -1) for axis, level in pair[1].as_dict().items()]
             )
         for name, point in order:
-            levels = point.levels
-            context = tuple(levels[place] for place in places)
+            context = self._context(point)
             if context in wanted and context not in found and name not in self.verdicts:
                 found[context] = name
         return found
 
     def with_heads(self, names: Sequence[str]) -> list[str]:
         """`names`, and what those are compared with, which is taken in where a search has not drawn it."""
-        compare = set(self.spec.measurement.compare)
-        places = [place for place, name in enumerate(NAMES) if name not in compare]
-        contexts = {tuple(self.by_id[name].levels[place] for place in places): self.by_id[name] for name in names}
+        compare = self.spec.measurement.compare
+        contexts = {self._context(self.by_id[name]): self.by_id[name] for name in names}
         found = list(names)
         for point in contexts.values():
             levels = [self.spec.axes[name] if name in compare else (level,) for name, level in point.as_dict().items()]

@@ -7,7 +7,7 @@ import os
 import platform
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -71,6 +71,11 @@ class Summary:
 def folder_of(spec: Spec, chosen: Path | None) -> Path:
     """Where a study's store, artifacts and report are."""
     return chosen if chosen is not None else Path(f"study-{spec.name}")
+
+
+def artifacts_of(spec: Spec, folder: Path) -> str:
+    """Where the files of a study in `folder` are, as `Artifacts` takes it."""
+    return spec.artifacts or str(folder.absolute() / "artifacts")
 
 
 def open_store(folder: Path) -> StudyStore:
@@ -140,7 +145,7 @@ def run(
             store.forget_failures()
         if "stale" in options.retry:
             store.reset(difference.stale)
-        artifacts = spec.artifacts or str(folder.absolute() / "artifacts")
+        artifacts = artifacts_of(spec, folder)
         Artifacts(artifacts).check()
         _give_weights(spec, artifacts)
         runner = executor(say)
@@ -270,9 +275,3 @@ def provenance() -> dict[str, str]:
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         **versions(*_PARTS),
     }
-
-
-def devices_needed(plan: Plan, names: Sequence[str]) -> list[str]:
-    """The devices that points are measured on, in the order of the specification."""
-    used = {plan.by_id[name].device for name in names}
-    return [name for name in plan.spec.devices if name in used]

@@ -39,11 +39,6 @@ STEP_KINDS: tuple[str, ...] = get_args(StepKind)
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 
-def canonical(value: Any) -> str:
-    """The one text of a value of JSON: keys in order, no white space."""
-    return _encoder.encode(value).decode()
-
-
 def digest(value: Any) -> str:
     """The hex SHA-256 of a value of JSON."""
     return hashlib.sha256(_encoder.encode(value)).hexdigest()
