@@ -212,7 +212,7 @@ def _outcome(
     starts = {key: task.search.start for key, task in tasks.items()}
     picks = [{key: _best(task, way["candidates"][key]) for key, task in tasks.items()} for way in ways]
     searched = {
-        key: backends.read_schedule(schedule, tasks[key].workload)
+        key: backends.read_schedule(schedule, tasks[key].workload, tuner.preset.target)
         for key, (ratio, schedule) in full.items()
         if key in tasks and ratio < (tasks[key].search.results.get(starts[key]) or _ALL)
     }

@@ -39,13 +39,14 @@ def backend_of(schedule: AnySchedule) -> Backend:
     return next(backend for backend in BACKENDS if backend.kind == schedule.kind)
 
 
-def read_schedule(value: Any, workload: Workload) -> Any:
+def read_schedule(value: Any, workload: Workload, target: Target | None = None) -> Any:
     """The schedule, of the class of its kind, that `to_value` wrote for `workload`. Raises ScheduleError that says what
-    is wrong or allowed."""
+    is wrong or allowed: on `target`, where that is known."""
     kind = value.get("kind") if isinstance(value, dict) else None
-    fitting = [backend for backend in BACKENDS if backend.takes(workload)]
+    fitting = [backend for backend in (BACKENDS if target is None else on(target)) if backend.takes(workload)]
     for backend in fitting:
         if backend.kind == kind:
             return backend.schedule(value, workload)
-    kinds = " or ".join(f"`{backend.kind}`" for backend in fitting)
-    raise ScheduleError(f"kind: this workload takes {kinds}, not {'none' if kind is None else f'`{kind}`'}")
+    kinds = " or ".join(f"`{backend.kind}`" for backend in fitting) or "no schedule"
+    where = f" on a {target.kind} target" if target else ""
+    raise ScheduleError(f"kind: this workload takes {kinds}{where}, not {'none' if kind is None else f'`{kind}`'}")

@@ -12,6 +12,7 @@ from dlas_mlir.codegen.nest import AnyNest
 from dlas_mlir.codegen.read_region import read_region
 from dlas_mlir.codegen.read_workload import read_workload
 from dlas_mlir.codegen.schedule import ATTRIBUTE, AnySchedule, ScheduleError
+from dlas_mlir.codegen.target import Target
 from dlas_mlir.codegen.workload import Workload
 from dlas_mlir.ir import attributes
 from dlas_mlir.opt.base import PassError
@@ -30,15 +31,15 @@ class Kernel:
     nest: AnyNest
 
 
-def emit_kernel(region_op: ir.Operation) -> Kernel:
+def emit_kernel(region_op: ir.Operation, target: Target | None = None) -> Kernel:
     """Replace a scheduled flow.dispatch.region by flow.dispatch.workgroups.
 
     Raises PassError (and leaves the region as it was) when it holds something a kernel cannot express, ScheduleFault
-    for a schedule that is wrong.
+    for a schedule that is wrong: of a kind that is not for `target`, where that is known.
     """
     region = read_region(region_op)
     workload = read_workload(region)
-    schedule = attached_schedule(region.root.op, workload)
+    schedule = attached_schedule(region.root.op, workload, target)
     backend = backends.backend_of(schedule)
     nest = backend.nest(workload, schedule)
     with ir.InsertionPoint(region_op), region.root.op.location:
@@ -69,10 +70,11 @@ def _reads_nothing(kernel: ir.Operation) -> bool:
         folded.erase()
 
 
-def attached_schedule(root: ir.Operation, workload: Workload) -> AnySchedule:
-    """What stands on the root of a region. Raises ScheduleFault for what is no schedule of `workload`."""
+def attached_schedule(root: ir.Operation, workload: Workload, target: Target | None = None) -> AnySchedule:
+    """What stands on the root of a region. Raises ScheduleFault for what is no schedule of `workload` (on `target`,
+    where that is known)."""
     try:
-        return backends.read_schedule(attributes.to_plain(root.attributes[ATTRIBUTE]), workload)
+        return backends.read_schedule(attributes.to_plain(root.attributes[ATTRIBUTE]), workload, target)
     except (ScheduleError, ValueError) as error:
         raise ScheduleFault(f"`{ATTRIBUTE}`: {error}", root) from None
 

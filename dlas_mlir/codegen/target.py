@@ -87,6 +87,11 @@ class Target:
         except (FigureError, ValueError) as error:
             raise PassError(f"`{ATTRIBUTE}`: {error}", module.operation) from None
 
+    @staticmethod
+    def known(module: ir.Module) -> AnyTarget | None:
+        """The same, or None where there is none."""
+        return Target.of(module) if ATTRIBUTE in module.operation.attributes else None
+
     def figures(self) -> dict[str, Any]:
         """All figures as plain values, `kind` among them; `from_figures` reads them."""
         return {"kind": self.kind, **tables.plain(self)}

@@ -12,6 +12,7 @@ from dlas_mlir.codegen import backends
 from dlas_mlir.codegen.chosen import Chosen, print_chosen
 from dlas_mlir.codegen.digest import kernel_digest
 from dlas_mlir.codegen.schedule import ScheduleError
+from dlas_mlir.codegen.target import Target
 from dlas_mlir.codegen.workload import Workload
 from dlas_mlir.compiler import cache
 from dlas_mlir.compiler.network import Network
@@ -63,7 +64,7 @@ def choose(network: Network, preset: Preset, say: Callable[[str], None] = lambda
         kernel = kernels.get(winner.place.workload)
         if kernel is None or winner.place != place_of(kernel.workload, preset, threads_of(preset)):
             continue
-        if not still_holds(winner, kernel.workload, kernel.rule, here):
+        if not still_holds(winner, kernel.workload, kernel.rule, here, preset.target):
             stale.append(winner)
             continue
         rank = (winner.environment.cpu == here.cpu, winner.date)
@@ -94,22 +95,22 @@ def _reason(stale: list[Winner]) -> str:
     return ", ".join(dict.fromkeys(word for winner in stale for word in here.differences(winner.environment)))
 
 
-def still_holds(winner: Winner, workload: Workload, rule: dict[str, Any], here: Environment) -> bool:
-    """Whether a record says something about kernels as they are made now, on whatever CPU."""
+def still_holds(winner: Winner, workload: Workload, rule: dict[str, Any], here: Environment, target: Target) -> bool:
+    """Whether a record says something about kernels for `target` as they are made now, on whatever CPU."""
     if winner.environment.versions != here.versions:
         return False
     if winner.environment.emitter == here.emitter:
         return True
     try:
-        won = None if winner.schedule is None else digest_of(workload, winner.schedule)
-        return (won is None or won == winner.kernel) and digest_of(workload, rule) == winner.rule_kernel
+        won = None if winner.schedule is None else digest_of(workload, winner.schedule, target)
+        return (won is None or won == winner.kernel) and digest_of(workload, rule, target) == winner.rule_kernel
     except (PassError, ScheduleError):
         return False
 
 
-def digest_of(workload: Workload, schedule: dict[str, Any]) -> str:
-    """The hash of the kernel. Raises ScheduleError for what is no schedule of it, PassError for no kernel."""
-    return kernel_digest(workload, backends.read_schedule(schedule, workload))
+def digest_of(workload: Workload, schedule: dict[str, Any], target: Target) -> str:
+    """The hash of the kernel. Raises ScheduleError for no schedule of it on `target`, PassError for no kernel."""
+    return kernel_digest(workload, backends.read_schedule(schedule, workload, target))
 
 
 def written(chosen: Chosen) -> Path:

@@ -120,10 +120,10 @@ def _task(
 ) -> Task:
     workload, target = kernels[0].workload, preset.target
     assert isinstance(target, CpuTarget)
-    rule = backends.read_schedule(kernels[0].rule, workload)
+    rule = backends.read_schedule(kernels[0].rule, workload, target)
     place = tuned.place_of(workload, preset, threads)
     if settings.seed:
-        search = Search(workload, target, rule, 1.0, _seeds(trials, place, workload), experience)
+        search = Search(workload, target, rule, 1.0, _seeds(trials, place, workload, target), experience)
     else:
         naive = backends.backend_of(rule).naive(workload, target)
         search = Search(workload, target, naive, 1.0 if naive == rule else None, (), experience)
@@ -132,11 +132,11 @@ def _task(
     return Task(workload, rule, layers, kernels[0].primitive, place, search, digest, {digest: rule})
 
 
-def _seeds(trials: Trials, place: Place, workload: Workload) -> tuple[Schedule, ...]:
+def _seeds(trials: Trials, place: Place, workload: Workload, target: CpuTarget) -> tuple[Schedule, ...]:
     """What earlier searches found best here, the latest first, whatever they were measured with."""
     found = []
     for winner in trials.winners("workload = ? AND target = ?", (place.workload, place.target)):
         if winner.schedule is not None:
             with suppress(ScheduleError):
-                found.append(backends.read_schedule(winner.schedule, workload))
+                found.append(backends.read_schedule(winner.schedule, workload, target))
     return tuple(reversed(found))

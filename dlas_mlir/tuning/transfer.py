@@ -161,7 +161,7 @@ def _of_model(trials: Trials, model: str, preset: Preset) -> list[Foreign]:
 
 def _foreign(model: str, workload: Workload, winner: Winner, preset: Preset) -> Foreign:
     if winner.schedule is not None:
-        schedule = backends.read_schedule(winner.schedule, workload)
+        schedule = backends.read_schedule(winner.schedule, workload, preset.target)
         return Foreign(model, Source(workload, schedule, winner.place.threads), max(0.0, 1 - winner.ratio))
     # The rule's schedule there is what its target has it do.
     rule = backends.backend_for(workload, preset.target).rule(workload, preset.target)
@@ -250,7 +250,7 @@ def _as_they_are(task: Task, foreign: Sequence[Foreign], target: CpuTarget) -> I
         if operations(one.source.workload) != wanted:
             continue
         with suppress(ScheduleError):
-            schedule = backends.read_schedule(one.source.schedule.to_value(), task.workload)
+            schedule = backends.read_schedule(one.source.schedule.to_value(), task.workload, target)
             if problem(task.workload, schedule, target) is None:
                 yield schedule, one.name
 

@@ -159,7 +159,7 @@ class Tuner:
                 if trial.environment != self.environment:
                     continue
                 try:
-                    schedule = backends.read_schedule(trial.schedule, task.workload)
+                    schedule = backends.read_schedule(trial.schedule, task.workload, self.preset.target)
                 except ScheduleError:
                     continue
                 task.search.known(schedule, trial.ratio if trial.status == "ok" else None)

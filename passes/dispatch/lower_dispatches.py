@@ -11,6 +11,7 @@ from dlas_mlir.codegen import workload as workloads
 from dlas_mlir.codegen.region import scheduled_root
 from dlas_mlir.codegen.replace import ScheduleFault, dissolve, emit_kernel
 from dlas_mlir.codegen.schedule import ATTRIBUTE
+from dlas_mlir.codegen.target import Target
 from dlas_mlir.codegen.zeros import zeros_of
 from dlas_mlir.ir import attributes, build
 from dlas_mlir.opt.base import Pass, PassError, remark
@@ -50,7 +51,7 @@ class LowerDispatchesPass(Pass):
     name: ClassVar[str] = "dlas-lower-dispatches"
 
     def run(self, module: ir.Module) -> None:
-        layers = []
+        layers, target = [], Target.known(module)
         for op in build.operations(module):
             if op.name != "flow.dispatch.region":
                 continue
@@ -60,7 +61,7 @@ class LowerDispatchesPass(Pass):
             layer = layer_of(root)
             zeros_of(root)  # raises: a slip in what a hand has written is no reason to leave it to the compiler
             try:
-                kernel = emit_kernel(op)
+                kernel = emit_kernel(op, target)
             except ScheduleFault:
                 raise
             except PassError as error:

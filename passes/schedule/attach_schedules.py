@@ -104,7 +104,7 @@ class AttachSchedulesPass(Pass):
             return backend.naive(workload, target)
         if workload.exact in chosen:
             try:
-                return backends.read_schedule(chosen[workload.exact], workload)
+                return backends.read_schedule(chosen[workload.exact], workload, target)
             except ScheduleError as error:
                 remark(op, f"{self.records}: the schedule of {workload.exact[:16]} is not taken: {error}")
         return backend.rule(workload, target)

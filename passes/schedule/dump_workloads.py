@@ -14,6 +14,7 @@ from dlas_mlir.codegen.read_workload import read_workload
 from dlas_mlir.codegen.region import scheduled_root
 from dlas_mlir.codegen.replace import attached_schedule
 from dlas_mlir.codegen.schedule import AnySchedule
+from dlas_mlir.codegen.target import Target
 from dlas_mlir.codegen.workload import Workload
 from dlas_mlir.codegen.workload_file import write_file
 from dlas_mlir.ir import build
@@ -49,11 +50,12 @@ class DumpWorkloadsPass(Pass):
     to: str = option("", "the directory to write to, which is made if there is none; empty: only remarks")
 
     def run(self, module: ir.Module) -> None:
+        target = Target.known(module)
         for op in build.operations(module):
             if op.name != "flow.dispatch.region" or (root := scheduled_root(op)) is None:
                 continue
             workload = read_workload(read_region(op))
-            schedule = attached_schedule(root, workload)
+            schedule = attached_schedule(root, workload, target)
             where = f" in {self._write(workload, schedule)}" if self.to else ""
             remark(
                 op, f"workload {workload.exact[:16]}{where}\n{backends.backend_of(schedule).nest(workload, schedule)}"

@@ -236,12 +236,12 @@ def _changed(**changes) -> dict:
         (_changed(split=99), "split: 1 to 8 parts of the sum, found 99"),
         (_changed(tile={"rows": 64}), "missing required field `columns`"),
         (_changed(depth=4), "unknown field `depth`"),
-        (_changed(kind="cpu"), "Object contains unknown field `instruction`"),
+        (_changed(kind="cpu"), "kind: this workload takes `gpu` or `simt` on a gpu target, not `cpu`"),
     ],
 )
 def test_a_wrong_schedule_names_the_key(value: dict, message: str) -> None:
     with pytest.raises(ScheduleError, match=re.escape(message)):
-        backends.read_schedule(value, Conv().workload())
+        backends.read_schedule(value, Conv().workload(), load_preset("cuda-sm80/f16-auto").target)
 
 
 @pytest.mark.parametrize(

@@ -160,13 +160,13 @@ def _changed(**changes) -> dict:
         (_changed(vector="r"), "vector: `r` is not one of the loops of the result, `n`, `oh`, `ow`, `k`"),
         (_changed(order=["oh"]), "order has `oh`; it must have each of `n`, `oh`, `ow`, `k`, `r`, `s` once"),
         (_changed(split=2), "Object contains unknown field `split`"),
-        (_changed(kind="sparse"), "kind: this workload takes `cpu` or `simt`, not `sparse`"),
+        (_changed(kind="sparse"), "kind: this workload takes `simt` on a gpu target, not `sparse`"),
     ],
     ids=lambda value: str(value)[:40],
 )
 def test_a_wrong_schedule_names_the_key(value: dict, message: str) -> None:
     with pytest.raises(ScheduleError) as error:
-        backends.read_schedule(value, depthwise("d", 16).workload())
+        backends.read_schedule(value, depthwise("d", 16).workload(), target("vulkan"))
     assert message in str(error.value)
 
 

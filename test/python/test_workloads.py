@@ -225,14 +225,16 @@ def test_sums_are_not_left_where_workgroups_overlap():
         ({"tile": {"c": 5}}, "tile: 5 does not divide the 16 iterations of reduction `c`"),
         ({"vector": "c"}, "vector: `c` is not one of the loops of the result"),
         ({"unroll": 2}, "Object contains unknown field `unroll`"),
-        ({"kind": "sparse"}, "kind: this workload takes `cpu` or `simt`, not `sparse`"),
+        ({"kind": "sparse"}, "kind: this workload takes `cpu` on a cpu target, not `sparse`"),
+        ({"kind": "simt"}, "kind: this workload takes `cpu` on a cpu target, not `simt`"),
     ],
 )
 def test_wrong_schedule(change, message):
     workload = layer("resnet18 3x3 64->64 @56")
-    value = rule(workload, cpu("x86-64-avx512")).to_value()
+    target = cpu("x86-64-avx512")
+    value = rule(workload, target).to_value()
     with pytest.raises(ScheduleError) as caught:
-        read_schedule({**value, **change}, workload)
+        read_schedule({**value, **change}, workload, target)
     assert message in str(caught.value)
 
 

@@ -5,7 +5,7 @@
 // RUN: not %dlas_opt %t.kind.mlir --dlas-lower-dispatches 2>&1 | FileCheck %s --check-prefix=KIND
 
 // STAGES: error: `dlas.schedule`: stages: at least 2, found 1
-// KIND: error: `dlas.schedule`: Object contains unknown field
+// KIND: error: `dlas.schedule`: kind: this workload takes `gpu` or `simt` on a gpu target, not `cpu`
 
 #image = affine_map<(n, oh, ow, k, r, s, c) -> (n, oh + r, ow + s, c)>
 #weights = affine_map<(n, oh, ow, k, r, s, c) -> (k, r, s, c)>

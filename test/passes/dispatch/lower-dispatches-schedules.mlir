@@ -286,3 +286,45 @@ func.func @f(%x: tensor<12x8xf32>, %start: tensor<8xf32>) -> tensor<8xf32> {
   }
   return %y : tensor<8xf32>
 }
+
+// -----
+
+// Where the target is known, so are the kinds of schedules: threads of a GPU are none of a CPU's,
+#id = affine_map<(d0, d1) -> (d0, d1)>
+module attributes {dlas.target = {name = "four-lanes", kind = "cpu", vector_bits = 128 : i64, vector_registers = 32 : i64}} {
+func.func @f(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
+  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
+    %e = tensor.empty() : tensor<4x8xf32>
+    // expected-error@+1 {{`dlas.schedule`: kind: this workload takes `cpu` on a cpu target, not `simt`}}
+    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
+      attrs = {dlas.schedule = {kind = "simt", vector = "d1", lanes = 4, tile = {d1 = 4}, order = ["d0", "d1"], threads = 32}} {
+    ^bb0(%p: f32, %o: f32):
+      %s = arith.negf %p : f32
+      linalg.yield %s : f32
+    } -> tensor<4x8xf32>
+    flow.return %1 : tensor<4x8xf32>
+  }
+  return %y : tensor<4x8xf32>
+}
+}
+
+// -----
+
+// and vectors of a CPU none of a GPU's.
+#id = affine_map<(d0, d1) -> (d0, d1)>
+module attributes {dlas.target = {name = "gpu", kind = "gpu"}} {
+func.func @f(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
+  %y = flow.dispatch.region -> (tensor<4x8xf32>) {
+    %e = tensor.empty() : tensor<4x8xf32>
+    // expected-error@+1 {{`dlas.schedule`: kind: this workload takes `simt` on a gpu target, not `cpu`}}
+    %1 = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x8xf32>) outs(%e : tensor<4x8xf32>)
+      attrs = {dlas.schedule = {kind = "cpu", vector = "d1", lanes = 4, tile = {d1 = 4}, order = ["d0", "d1"]}} {
+    ^bb0(%p: f32, %o: f32):
+      %s = arith.negf %p : f32
+      linalg.yield %s : f32
+    } -> tensor<4x8xf32>
+    flow.return %1 : tensor<4x8xf32>
+  }
+  return %y : tensor<4x8xf32>
+}
+}
