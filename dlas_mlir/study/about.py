@@ -9,8 +9,9 @@ from typing import Any
 from dlas_mlir.errors import DlasError
 from dlas_mlir.study.derived import figures
 from dlas_mlir.study.plan import Plan
+from dlas_mlir.study.rows import PointRow
 from dlas_mlir.study.spec_file import spec_of_store
-from dlas_mlir.study.store import PointRow, StudyStore
+from dlas_mlir.study.store import StudyStore
 
 
 @dataclass(frozen=True)

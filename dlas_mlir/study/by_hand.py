@@ -12,10 +12,11 @@ from dlas_mlir.study.artifacts import Artifacts
 from dlas_mlir.study.axes import NO_DATASET
 from dlas_mlir.study.chain import Chain
 from dlas_mlir.study.plan import Plan
+from dlas_mlir.study.rows import PointRow
 from dlas_mlir.study.run import artifacts_of
 from dlas_mlir.study.spec import Spec
 from dlas_mlir.study.spec_file import spec_of_store
-from dlas_mlir.study.store import PointRow, StudyStore
+from dlas_mlir.study.store import StudyStore
 
 
 def commands(store: StudyStore, row: PointRow, folder: Path) -> list[str]:

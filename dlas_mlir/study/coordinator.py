@@ -14,7 +14,8 @@ from dlas_mlir.study.estimate import Estimate, words
 from dlas_mlir.study.executor import Done, Executor, Job
 from dlas_mlir.study.figures import figures_of
 from dlas_mlir.study.plan import Plan
-from dlas_mlir.study.store import BlockRow, Hits, Metric, PointRow, StepRow, StudyStore
+from dlas_mlir.study.rows import BlockRow, Hits, Metric, PointRow, StepRow
+from dlas_mlir.study.store import StudyStore
 from dlas_mlir.study.values import FAILED, Block, Step
 
 Say = Callable[[str], None]

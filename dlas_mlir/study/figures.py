@@ -10,7 +10,7 @@ import numpy as np
 
 from dlas_mlir.measure import stats
 from dlas_mlir.measure.turn import Turn
-from dlas_mlir.study.store import Metric
+from dlas_mlir.study.rows import Metric
 
 _OF_ARTIFACTS = ("weight_bytes", "parameters", "macs", "effective_macs", "expected_speedup", "compile_seconds")
 

@@ -12,7 +12,8 @@ import numpy as np
 from dlas_mlir.study.axes import NAMES
 from dlas_mlir.study.derived import figures
 from dlas_mlir.study.results import Device, Hits, Level, Results, Turns
-from dlas_mlir.study.store import PointRow, StudyStore
+from dlas_mlir.study.rows import PointRow
+from dlas_mlir.study.store import StudyStore
 from dlas_mlir.toml import tomllib
 
 # A limit on what accuracy may be lost, as a specification's goals have it.

@@ -21,9 +21,10 @@ from dlas_mlir.study.coordinator import Coordinator
 from dlas_mlir.study.executor import Executor
 from dlas_mlir.study.expression import Expression, holds
 from dlas_mlir.study.plan import Plan
+from dlas_mlir.study.rows import PointRow
 from dlas_mlir.study.search import Searching, searching
 from dlas_mlir.study.spec import Spec
-from dlas_mlir.study.store import PointRow, StudyStore
+from dlas_mlir.study.store import StudyStore
 from dlas_mlir.study.values import FAILED, OPEN
 
 Say = Callable[[str], None]
