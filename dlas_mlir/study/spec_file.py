@@ -33,18 +33,18 @@ from dlas_mlir.study.spec_tables import TableReader, positive
 from dlas_mlir.study.store import StudyStore
 
 SHIPPED = Path(studies.__path__[0])
-_TABLES = {
-    "study": "table",
-    "axes": "table",
-    "devices": "table",
-    "exclude": "tables",
-    "goals": "table",
-    "measurement": "table",
-    "training": "table",
-    "tuning": "table",
-    "models": "table",
-    "datasets": "table",
-}
+_TABLES = (
+    "study",
+    "axes",
+    "devices",
+    "exclude",
+    "goals",
+    "measurement",
+    "training",
+    "tuning",
+    "models",
+    "datasets",
+)
 _STUDY = {"name": str, "description": str, "seed": int, "search": str, "trials": int, "artifacts": str}
 _MODEL_FILES = (".pt2", ".onnx", ".mlir", ".mlirbc")
 _MOST_LEVELS = 10_000
@@ -144,13 +144,9 @@ class _Reader(TableReader):
             self.wrong("study.trials", f"expected a whole number from 1, found {trials}")
 
     def _devices(self) -> dict[str, DeviceSpec]:
-        tables = self.data.get("devices", _DEFAULT_DEVICE)
-        if not isinstance(tables, dict):
-            self.wrong("devices", "expected tables [devices.NAME]")
-            return {}
         types = {"target": str, "kind": str, "threads": int, "description": str}
         found = {}
-        for name, table in tables.items():
+        for name, table in self._named("devices", _DEFAULT_DEVICE).items():
             key = f"devices.{name}"
             values = self._checked(key, table, types, ("target",))
             if values.get("kind", "local") not in ("local", "worker"):
@@ -243,12 +239,8 @@ class _Reader(TableReader):
                 self.wrong("axes.compression", str(error))
 
     def _models(self, axes: Mapping[str, tuple[Level, ...]]) -> dict[str, ModelSource]:
-        tables = self.data.get("models", {})
-        if not isinstance(tables, dict):
-            self.wrong("models", 'expected tables [models."NAME"]')
-            return {}
         found = {}
-        for name, table in tables.items():
+        for name, table in self._named("models").items():
             key = f"models.{name}"
             values = self._checked(key, table, {"weights": str, "input": str})
             if name not in axes.get("model", ()):
@@ -260,10 +252,9 @@ class _Reader(TableReader):
         return found
 
     def _datasets(self, axes: Mapping[str, tuple[Level, ...]]) -> dict[str, Path]:
-        tables = self.data.get("datasets", {})
         known = (*datasets.NAMES, NO_DATASET)
         found = {}
-        for name, table in tables.items() if isinstance(tables, dict) else ():
+        for name, table in self._named("datasets").items():
             if name not in datasets.NAMES:
                 self.wrong(f"datasets.{name}", f"there is no such dataset{closest(name, datasets.NAMES)}")
                 continue

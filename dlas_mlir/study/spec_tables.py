@@ -32,6 +32,14 @@ class TableReader:
     def _table(self, key: str, types: Mapping[str, type], required: Sequence[str] = ()) -> dict[str, Any]:
         return self._checked(key, self.data.get(key, {}), types, required)
 
+    def _named(self, key: str, default: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+        """Tables [key.NAME] by their names, not checked yet."""
+        tables = self.data.get(key, default or {})
+        if isinstance(tables, Mapping):
+            return tables
+        self.wrong(key, f'expected tables [{key}."NAME"], found {tables!r}')
+        return {}
+
     def _checked(self, key: str, table: Any, types: Mapping[str, Any], required: Sequence[str] = ()) -> dict[str, Any]:
         """What of a table is right; what is not is told."""
         if not isinstance(table, dict):

@@ -82,6 +82,7 @@ def test_those_that_come_with_the_package_are_right(file: Path) -> None:
         (MINIMAL + 'dataset = "digit"', "there is no dataset `digit` .did you mean `digits`"),
         (MINIMAL + 'dataset = "cifar10"', r"cifar10 is read from a folder: \[datasets.cifar10\]"),
         (MINIMAL + 'dataset = "cifar10"\n[datasets.cifar10]\nfolder = "none"', "there is no folder"),
+        ("datasets = 3\n" + MINIMAL, r"datasets: expected tables \[datasets"),
         (MINIMAL + 'device = "pi"', r"there is no table \[devices.pi\]"),
         (MINIMAL + '[devices.pi]\ntarget = "aarch"', "devices.pi.target: there is no target `aarch`"),
         (MINIMAL + '[devices.pi]\ntarget = "host"\nkind = "ssh"', "devices.pi.kind: expected local or worker"),
