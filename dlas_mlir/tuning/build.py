@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -106,15 +105,10 @@ class Builder:
         with ThreadPoolExecutor(jobs) as pool:
             return list(pool.map(one, assignments))
 
-    @contextmanager
-    def _loaded(self, build: Build, golden: Path | None, timeout: float | None) -> Iterator[Worker]:
-        with Worker(build.vmfb, self.device, golden, timeout=timeout) as worker:
-            yield worker
-
     def check(self, build: Build, expected: Path, timeout: float | None) -> None:
         """Compare its outputs with those in the .npz file `expected`. Raises BuildError."""
         try:
-            with self._loaded(build, expected, timeout) as worker:
+            with working(), Worker(build.vmfb, self.device, expected, timeout=timeout) as worker:
                 check = worker.check()
         except DlasError as error:
             raise BuildError(_how(error), str(error)) from None

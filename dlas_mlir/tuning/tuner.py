@@ -123,7 +123,8 @@ class Tuner:
         self.say(f"compile {self.model} with the rule's schedules")
         build = self.builder.build({})
         self.say(f"check {self.model} with the rule's schedules")
-        with Worker(build.vmfb, self.device, self.imported.golden, timeout=self.settings.timeout) as worker:
+        golden, timeout = self.imported.golden, self.settings.timeout
+        with working(), Worker(build.vmfb, self.device, golden, timeout=timeout) as worker:
             if self.imported.golden is not None:
                 check = worker.check(tolerance_of(self.preset.element))
                 if not check.verified:
@@ -216,8 +217,7 @@ class Tuner:
         if isinstance(build, BuildError):
             raise build
         try:
-            with working():
-                self.builder.check(build, self.expected, self.run_timeout)
+            self.builder.check(build, self.expected, self.run_timeout)
         except BuildError:
             build.discard()
             raise
