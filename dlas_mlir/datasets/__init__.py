@@ -14,10 +14,12 @@ from dlas_mlir.errors import DlasError
 if TYPE_CHECKING:
     from dlas_mlir.datasets.dataset import Dataset
 
-__all__ = ["DEFAULT", "NAMES", "NEED_FOLDER", "load"]
+__all__ = ["DEFAULT", "NAMES", "NEED_FOLDER", "SHAPES", "load"]
 
+# Channels, rows and columns of an image, known before any file is read.
+SHAPES = {"mnist5k": (3, 32, 32), "digits": (3, 32, 32), "cifar10": (3, 32, 32), "imagenet": (3, 224, 224)}
+NAMES = tuple(SHAPES)
 NEED_FOLDER = ("cifar10", "imagenet")
-NAMES = ("mnist5k", "digits", *NEED_FOLDER)
 DEFAULT = "mnist5k"
 
 

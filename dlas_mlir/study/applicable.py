@@ -5,18 +5,15 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from dlas_mlir import models
+from dlas_mlir import datasets, models
 from dlas_mlir.compiler.presets import Preset, load_preset
 from dlas_mlir.errors import DlasError
 from dlas_mlir.runtime.devices import usable_cpus
-from dlas_mlir.study.axes import NO_COMPRESSION, NO_DATASET
+from dlas_mlir.study.axes import FILES, NO_COMPRESSION, NO_DATASET, ONNX
 from dlas_mlir.study.recipes import Recipe, recipe_of
 from dlas_mlir.study.spec import Spec
 from dlas_mlir.study.values import Point
 
-# The channels, rows and columns of what a dataset gives.
-_SHAPES = {"digits": (3, 32, 32), "mnist5k": (3, 32, 32), "cifar10": (3, 32, 32), "imagenet": (3, 224, 224)}
-_FILES = (".pt2", ".onnx", ".mlir", ".mlirbc")
 # Quantized layers are done in integers by these, whose fronts take them.
 _TAKES_INTEGERS = ("auto",)
 # Where `dlas-attach-schedules` has schedules from, by level of the axis.
@@ -66,12 +63,12 @@ class Applicable:
 
     def _model_reason(self, dataset: str, model: str, compression: str, batch: int) -> str | None:
         entry = models.find(model)
-        if entry is not None and dataset != NO_DATASET and entry.input_shape[1:] != _SHAPES[dataset]:
-            takes, gives = ("x".join(map(str, shape)) for shape in (entry.input_shape[1:], _SHAPES[dataset]))
+        if entry is not None and dataset != NO_DATASET and entry.input_shape[1:] != datasets.SHAPES[dataset]:
+            takes, gives = ("x".join(map(str, shape)) for shape in (entry.input_shape[1:], datasets.SHAPES[dataset]))
             return f"{model} takes images of {takes}, those of {dataset} are {gives}"
-        if Path(model).suffix in _FILES and compression != NO_COMPRESSION:
+        if Path(model).suffix in FILES and compression != NO_COMPRESSION:
             return "a file cannot be compressed, only a model of the zoo or package.module:factory"
-        if Path(model).suffix in (".mlir", ".mlirbc", ".pt2") and batch > 1:
+        if Path(model).suffix in FILES and Path(model).suffix != ONNX and batch > 1:
             return "the batch of a file is fixed"
         return None
 
@@ -81,7 +78,7 @@ class Applicable:
         zeros = recipe.zeros or (source is not None and source.weights is not None)
         if recipe.element and recipe.element != element:
             return f"the recipe {compression} leaves the weights in {recipe.element}"
-        if element == "int8" and Path(model).suffix in _FILES and not recipe.element:
+        if element == "int8" and Path(model).suffix in FILES and not recipe.element:
             return "a file cannot be quantized here, only a model of the zoo or package.module:factory"
         if format == "sparse" and not zeros:
             return "no weights are zero, so there is nothing to leave out"

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dlas_mlir import datasets
+
 Level = str | int
 
 # Datasets that mean: speed alone, with seeded weights.
 NO_DATASET = "none"
 NO_COMPRESSION = "none"
+# Files that a level of the axis model may name; of ONNX alone the batch may be open.
+ONNX = ".onnx"
+FILES = (".pt2", ONNX, ".mlir", ".mlirbc")
+# Element types of the axis by their names in PyTorch and NumPy, where these differ.
+HALF = {"float16": "f16", "bfloat16": "bf16"}
 LAYERS = {
     1: "Datasets & Problem Spaces",
     2: "Models & Neural Architectures",
@@ -33,7 +40,7 @@ class Axis:
 
 
 AXES = (
-    Axis("dataset", 1, "mnist5k", f"mnist5k, digits, cifar10, imagenet, or `{NO_DATASET}`: speed alone", ()),
+    Axis("dataset", 1, datasets.DEFAULT, f"{', '.join(datasets.NAMES)}, or `{NO_DATASET}`: speed alone"),
     Axis("model", 2, None, "a name of the zoo, package.module:factory, or a file"),
     Axis("compression", 3, NO_COMPRESSION, f"`{NO_COMPRESSION}`, prune-N, channels-N (N in percent), or a recipe file"),
     Axis(

@@ -18,6 +18,7 @@ from dlas_mlir.compiler.network import Cut, network_of
 from dlas_mlir.compiler.presets import Preset, load_preset
 from dlas_mlir.errors import DlasError
 from dlas_mlir.study.artifacts import Artifacts
+from dlas_mlir.study.axes import HALF, NO_DATASET
 from dlas_mlir.study.entry import Say, StepError
 from dlas_mlir.study.images import write_images
 
@@ -54,7 +55,7 @@ def compress(request: Request, say: Say) -> dict[str, Any]:
     _torch_threads(wanted)
     steps = parse_recipe({"step": wanted["steps"]})
     output = _part_folder(request) / "weights.safetensors"
-    images = datasets.load(wanted["dataset"], wanted["folder"]) if wanted["dataset"] != "none" else None
+    images = datasets.load(wanted["dataset"], wanted["folder"]) if wanted["dataset"] != NO_DATASET else None
     tuner = None
     if images is not None and any(step.epochs_needed for step in steps):
         tuner = FineTuner(wanted["model"], images, output, request["key"][:16], say)
@@ -187,11 +188,10 @@ def _expected(artifact: Artifact, preset: Preset, dense_macs: int) -> float | No
     """What the arithmetic lets expect over the uncompressed model in f32."""
     effective = artifact.effective_macs
     if preset.element:
-        effective = {_SHORT[preset.element]: sum(effective.values())}
+        effective = {HALF[preset.element]: sum(effective.values())}
     return expected(effective, dense_macs, preset.target)
 
 
-_SHORT = {"float16": "f16", "bfloat16": "bf16"}
 _FACTS = ("macs", "parameters", "nonzeros", "weight_bytes", "primitives", "versions", "flags")
 
 

@@ -16,11 +16,11 @@ from dlas_mlir.compiler.keys import own_sources
 from dlas_mlir.runtime.devices import cpu_features, cpu_model
 from dlas_mlir.study.applicable import Applicable
 from dlas_mlir.study.artifacts import name_of
-from dlas_mlir.study.axes import NO_DATASET
+from dlas_mlir.study.axes import HALF, NO_DATASET
 from dlas_mlir.study.spec import Spec
 from dlas_mlir.study.values import Point, Step, digest
 
-_TOLERANCE = {"f16": "float16", "bf16": "bfloat16"}
+_TOLERANCE = {short: name for name, short in HALF.items()}
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ from typing import Any
 
 from dlas_mlir import toml
 from dlas_mlir.errors import DlasError
-from dlas_mlir.study.axes import NO_COMPRESSION
+from dlas_mlir.study.axes import HALF, NO_COMPRESSION
 from dlas_mlir.study.spec import Training
 
-_HALF = {"float16": "f16", "bfloat16": "bf16"}
 _FAMILIES = "prune-N, channels-N (N percent, 1 to 99)"
 
 
@@ -64,7 +63,7 @@ def _of_file(path: Path) -> Recipe:
     kinds = [step.kind for step in steps]
     element = "int8" if "int8" in kinds else ""
     if "half" in kinds:
-        element = _HALF[next(table.get("element", "float16") for table in data["step"] if table["kind"] == "half")]
+        element = HALF[next(table.get("element", "float16") for table in data["step"] if table["kind"] == "half")]
     return Recipe(
         tuple(data["step"]),
         zeros="prune" in kinds,

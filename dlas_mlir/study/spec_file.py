@@ -15,7 +15,7 @@ from dlas_mlir.errors import DlasError
 from dlas_mlir.models import find, registry
 from dlas_mlir.opt.options import closest
 from dlas_mlir.study import recipes
-from dlas_mlir.study.axes import AXES, AXIS, METRICS, NAMES, NO_DATASET, Axis, Level
+from dlas_mlir.study.axes import AXES, AXIS, FILES, METRICS, NAMES, NO_DATASET, Axis, Level
 from dlas_mlir.study.expression import Expression, ExpressionError, parse
 from dlas_mlir.study.spec import (
     SEARCHES,
@@ -46,7 +46,6 @@ _TABLES = (
     "datasets",
 )
 _STUDY = {"name": str, "description": str, "seed": int, "search": str, "trials": int, "artifacts": str}
-_MODEL_FILES = (".pt2", ".onnx", ".mlir", ".mlirbc")
 _MOST_LEVELS = 10_000
 _DEFAULT_DEVICE = {"host": {"target": "host"}}
 
@@ -227,10 +226,10 @@ class _Reader(TableReader):
 
     def _levels_make_sense(self, axes: Mapping[str, tuple[Level, ...]], training: Training) -> None:
         for name in map(str, axes["model"]):
-            if find(name) is None and ":" not in name and Path(name).suffix not in _MODEL_FILES:
+            if find(name) is None and ":" not in name and Path(name).suffix not in FILES:
                 hint = closest(name, [model.name for model in registry()])
                 self.wrong("axes.model", f"there is no model `{name}`{hint}; `dlas models` lists them")
-            elif Path(name).suffix in _MODEL_FILES and not (self.path.parent / name).is_file():
+            elif Path(name).suffix in FILES and not (self.path.parent / name).is_file():
                 self.wrong("axes.model", f"there is no file {self.path.parent / name}")
         for name in map(str, axes["compression"]):
             try:

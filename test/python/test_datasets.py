@@ -77,6 +77,12 @@ def test_digits_have_a_fixed_split(digits):
     assert not seen & {image.tobytes() for image in digits.test.pixels(slice(None))}
 
 
+def test_shapes_are_known_without_files(mnist5k, digits):
+    assert datasets.SHAPES["cifar10"] == cifar10.SHAPE
+    assert datasets.SHAPES["imagenet"] == (3, imagenet.SIZE, imagenet.SIZE)
+    assert (mnist5k.shape, digits.shape) == (datasets.SHAPES["mnist5k"], datasets.SHAPES["digits"])
+
+
 def test_mnist5k_has_a_fixed_split(mnist5k):
     assert (len(mnist5k.train), len(mnist5k.test), mnist5k.shape) == (3000, 2000, (3, 32, 32))
     for split, each in ((mnist5k.train, 300), (mnist5k.test, 200)):
