@@ -9,7 +9,7 @@ It stands on the root of a region as the attribute `dlas.schedule`, whose keys a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -143,7 +143,9 @@ class Schedule:
     ) -> Schedule:
         """The canonical schedule: what is a default is left out. Raises ScheduleError for one that does not fit."""
         extents = workload.extents
-        _known(workload, {"vector": (vector,), "order": order, "distribute": distribute, "tile": tile, "peel": peel})
+        check_loops(
+            workload, {"vector": (vector,), "order": order, "distribute": distribute, "tile": tile, "peel": peel}
+        )
         found = Schedule(
             kind,
             vector,
@@ -203,22 +205,13 @@ class Schedule:
     def problem(self, workload: Workload) -> str | None:
         """Why this cannot be the schedule of `workload`, or None."""
         return (
-            self._order_problem(workload)
+            order_problem(self.order, workload)
             or self._distribution_problem(workload)
             or self._tile_problem(workload)
             or self._vector_problem(workload)
             or self._peel_problem(workload)
             or self._prefetch_problem(workload)
         )
-
-    def _order_problem(self, workload: Workload) -> str | None:
-        wanted = [loop.name for loop in workload.loops if loop.extent > 1]
-        if sorted(self.order) != sorted(wanted):
-            return f"order has {_listed(self.order)}; it must have each of {_listed(wanted)} once"
-        kinds = [loop in workload.reductions for loop in self.order]
-        if kinds != sorted(kinds):
-            return f"order must name the parallel loops before the reductions, {_listed(workload.reductions)}"
-        return None
 
     def _distribution_problem(self, workload: Workload) -> str | None:
         if len(self.distribute) > MAX_DISTRIBUTED:
@@ -241,8 +234,8 @@ class Schedule:
         return None
 
     def _vector_problem(self, workload: Workload) -> str | None:
-        if self.vector in workload.reductions or self.vector not in workload.out:
-            return f"vector: `{self.vector}` is not one of the loops of the result, {_listed(workload.out)}"
+        if (why := vector_problem(self.vector, workload)) is not None:
+            return why
         if self.lanes < 1:
             return f"lanes: expected at least 1, found {self.lanes}"
         tile = self.tile_of(self.vector)
@@ -273,12 +266,34 @@ class Schedule:
         return across * math.prod(rest)
 
 
-def _listed(names: Any) -> str:
-    return ", ".join(f"`{name}`" for name in names if name is not None) or "none"
+# What is wrong with the loops that a schedule names, of whatever kind it is.
 
 
-def _known(workload: Workload, fields: Mapping[str, Any]) -> None:
+def check_loops(workload: Workload, fields: Mapping[str, Iterable[str]]) -> None:
+    """Raise ScheduleError for a field that names a loop which `workload` does not have."""
     for field, loops in fields.items():
         for loop in loops:
             if loop not in workload.extents:
                 raise ScheduleError(f"{field}: there is no loop `{loop}`; there are {_listed(workload.names)}")
+
+
+def order_problem(order: Sequence[str], workload: Workload) -> str | None:
+    """Why loops cannot be in this order, or None."""
+    wanted = [loop.name for loop in workload.loops if loop.extent > 1]
+    if sorted(order) != sorted(wanted):
+        return f"order has {_listed(order)}; it must have each of {_listed(wanted)} once"
+    kinds = [loop in workload.reductions for loop in order]
+    if kinds != sorted(kinds):
+        return f"order must name the parallel loops before the reductions, {_listed(workload.reductions)}"
+    return None
+
+
+def vector_problem(vector: str, workload: Workload) -> str | None:
+    """Why iterations of this loop cannot be lanes, or None."""
+    if vector in workload.reductions or vector not in workload.out:
+        return f"vector: `{vector}` is not one of the loops of the result, {_listed(workload.out)}"
+    return None
+
+
+def _listed(names: Iterable[str | None]) -> str:
+    return ", ".join(f"`{name}`" for name in names if name is not None) or "none"

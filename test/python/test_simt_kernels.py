@@ -153,7 +153,7 @@ def _changed(**changes) -> dict:
     [
         (_changed(threads=0), "threads: expected at least 1, found 0"),
         (_changed(lanes=3), "lanes: 3 of `k`; a power of two up to 16, by which all is aligned"),
-        (_changed(tile={"q": 2}), "tile: there is no loop `q`; there are n, oh, ow, k, r, s"),
+        (_changed(tile={"q": 2}), "tile: there is no loop `q`; there are `n`, `oh`, `ow`, `k`, `r`, `s`"),
         (_changed(tile={"r": 2}), "tile: 2 does not divide the 3 iterations of reduction `r`"),
         (_changed(tile={"oh": 10}), "tile: 10 iterations of `oh`; it has 9"),
         (_changed(tile={"k": 6}), "tile: 6 of `k`; a multiple of 4 lanes that divides 16"),

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from dlas_mlir.codegen.schedule import ScheduleError
+from dlas_mlir.codegen.schedule import ScheduleError, check_loops, order_problem, vector_problem
 from dlas_mlir.codegen.simt import layout
 from dlas_mlir.codegen.workload import Workload
 
@@ -60,10 +60,7 @@ class SimtSchedule:
     ) -> SimtSchedule:
         """The canonical schedule: what is a default is left out. Raises ScheduleError for one that does not fit."""
         extents = workload.extents
-        for field, loops in {"vector": (vector,), "tile": tile, "order": order}.items():
-            for loop in loops:
-                if loop not in extents:
-                    raise ScheduleError(f"{field}: there is no loop `{loop}`; there are {', '.join(extents)}")
+        check_loops(workload, {"vector": (vector,), "tile": tile, "order": order})
         tiles = {vector: lanes, **tile}
         found = SimtSchedule(
             vector,
@@ -111,22 +108,16 @@ class SimtSchedule:
 
     def problem(self, workload: Workload) -> str | None:
         """Why this cannot be the schedule of `workload`, whatever the target, or None."""
-        return layout.refusal(workload) or self._order_problem(workload) or self._tile_problem(workload)
-
-    def _order_problem(self, workload: Workload) -> str | None:
-        wanted = [loop.name for loop in workload.loops if loop.extent > 1]
-        if sorted(self.order) != sorted(wanted):
-            return f"order has {_listed(self.order)}; it must have each of {_listed(wanted)} once"
-        kinds = [loop in workload.reductions for loop in self.order]
-        if kinds != sorted(kinds):
-            return f"order must name the parallel loops before the reductions, {_listed(workload.reductions)}"
-        if self.threads < 1:
-            return f"threads: expected at least 1, found {self.threads}"
-        return None
+        return (
+            layout.refusal(workload)
+            or order_problem(self.order, workload)
+            or vector_problem(self.vector, workload)
+            or self._tile_problem(workload)
+        )
 
     def _tile_problem(self, workload: Workload) -> str | None:
-        if self.vector in workload.reductions or self.vector not in workload.out:
-            return f"vector: `{self.vector}` is not one of the loops of the result, {_listed(workload.out)}"
+        if self.threads < 1:
+            return f"threads: expected at least 1, found {self.threads}"
         most = layout.widest(workload, self.vector)
         if self.lanes < 1 or most % self.lanes:
             return f"lanes: {self.lanes} of `{self.vector}`; a power of two up to {most}, by which all is aligned"
@@ -158,7 +149,3 @@ def read(value: Any, workload: Workload) -> SimtSchedule:
         raise ScheduleError(str(error)) from None
     fields = {name: getattr(written, name) for name in _Written.__struct_fields__ if name != "kind"}
     return SimtSchedule.of(workload, **fields)
-
-
-def _listed(names: Any) -> str:
-    return ", ".join(f"`{name}`" for name in names if name is not None) or "none"
