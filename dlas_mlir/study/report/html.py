@@ -46,7 +46,9 @@ def page(title: str, subtitle: str, blocks: Sequence[Block], data: dict[str, Any
 <footer>Made by <code>dlas study</code>. Nothing in this page is loaded from anywhere.</footer>
 <script type="text/plain" id="data">{packed(data)}</script>
 <script>{_plotly()}</script>
-<script>{_file("figures.js")}</script>
+<script>"use strict";
+(() => {{
+{_file("base.js")}{_file("figures.js")}}})();</script>
 </body>
 </html>
 """
