@@ -9,6 +9,7 @@ from iree.compiler import ir
 from iree.compiler.dialects import arith
 from iree.compiler.dialects import tensor as tensor_dialect
 
+from dlas_mlir.ir import affine
 from dlas_mlir.ir import loops as loop_names
 
 PURE_DIALECTS = ("arith", "linalg", "tensor", "math", "affine", "sparse_tensor")
@@ -94,6 +95,19 @@ def generic(
     with ir.InsertionPoint(block):
         ir.Operation.create("linalg.yield", operands=[body(*block.arguments)])
     return op.opview
+
+
+def truncated(value: ir.Value, element: ir.Type) -> ir.Value:
+    """A tensor of floats rounded to a narrower type, one by one."""
+    kind = ir.RankedTensorType(value.type)
+    identity = [affine.dim(i) for i in range(kind.rank)]
+    return generic(
+        [value],
+        empty(kind.shape, element),
+        [identity, identity],
+        ["parallel"] * kind.rank,
+        lambda x, _: arith.truncf(element, x),
+    ).results[0]
 
 
 def generic_like(

@@ -8,7 +8,7 @@ from typing import ClassVar
 from iree.compiler import ir
 from iree.compiler.dialects import arith, flow
 
-from dlas_mlir.ir import affine, build
+from dlas_mlir.ir import build
 from dlas_mlir.opt.base import Pass, option
 
 _REGION = "flow.dispatch.region"
@@ -91,16 +91,8 @@ def _rounded(value: ir.Value, element: ir.Type, end: ir.Operation) -> ir.Value:
     for user in build.users(value):
         if user.name == "linalg.generic" and _only_rounds(user, value, element):
             return user.results[0]
-    kind = ir.RankedTensorType(value.type)
-    identity = [affine.dim(i) for i in range(kind.rank)]
     with ir.InsertionPoint(end), end.location:
-        return build.generic(
-            [value],
-            build.empty(kind.shape, element),
-            [identity, identity],
-            ["parallel"] * kind.rank,
-            lambda x, _: arith.truncf(element, x),
-        ).results[0]
+        return build.truncated(value, element)
 
 
 def _only_rounds(op: ir.Operation, value: ir.Value, element: ir.Type) -> bool:

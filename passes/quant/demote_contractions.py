@@ -11,7 +11,7 @@ from iree.compiler import ir
 from iree.compiler.dialects import arith
 
 from dlas_mlir.codegen.read_workload import ROUNDED
-from dlas_mlir.ir import affine, build, conv
+from dlas_mlir.ir import build, conv
 from dlas_mlir.ir.constants import Constants, constant
 from dlas_mlir.ir.pads import Padding
 from dlas_mlir.opt.base import Pass, option, remark
@@ -81,7 +81,6 @@ class DemoteContractionsPass(Pass):
         if value in demoted:
             return demoted[value]
         op = build.defining(value)
-        kind = ir.RankedTensorType(value.type)
         element = ir.Type.parse(self.element)
         if (padding := Padding.of(op)) is not None:
             source = self._narrowed(padding.source, demoted)
@@ -96,14 +95,7 @@ class DemoteContractionsPass(Pass):
         else:
             point = ir.InsertionPoint.after(op) if op is not None else ir.InsertionPoint.at_block_begin(value.owner)
             with point:
-                identity = [affine.dim(i) for i in range(kind.rank)]
-                result = build.generic(
-                    [value],
-                    build.empty(kind.shape, element),
-                    [identity, identity],
-                    ["parallel"] * kind.rank,
-                    lambda x, _: arith.truncf(element, x),
-                ).results[0]
+                result = build.truncated(value, element)
         demoted[value] = result
         return result
 
