@@ -31,6 +31,12 @@ VERSION = 1
 ATTRIBUTE = "dlas.workload"
 
 
+def element_bits(element: str) -> int:
+    """The bits of an element type such as `f32` or `i1`, in whole bytes."""
+    digits = "".join(char for char in element if char.isdigit())
+    return max(8, int(digits or 64))
+
+
 class Loop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One loop of the root, over `extent` iterations."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from dlas_mlir.codegen.cpu.roles import Roles, element_bits
+from dlas_mlir.codegen.cpu.roles import Roles
 from dlas_mlir.codegen.target import CpuTarget
-from dlas_mlir.codegen.workload import Access
+from dlas_mlir.codegen.workload import Access, element_bits
 from dlas_mlir.ir.strides import Span
 
 

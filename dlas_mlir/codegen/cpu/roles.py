@@ -6,13 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from dlas_mlir.codegen.workload import Access, Workload
-
-
-def element_bits(element: str) -> int:
-    """The bits of an element type such as `f32` or `i1`, in whole bytes."""
-    digits = "".join(char for char in element if char.isdigit())
-    return max(8, int(digits or 64))
+from dlas_mlir.codegen.workload import Access, Workload, element_bits
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from itertools import permutations
 from dlas_mlir.codegen.cpu.ahead import NOTHING, ahead_of
 from dlas_mlir.codegen.cpu.cost import sharing_cost, tile_cost
 from dlas_mlir.codegen.cpu.order import order
-from dlas_mlir.codegen.cpu.roles import Roles, element_bits, waste
+from dlas_mlir.codegen.cpu.roles import Roles, waste
 from dlas_mlir.codegen.nest import Nest
 from dlas_mlir.codegen.schedule import MAX_DISTRIBUTED, Schedule
 from dlas_mlir.codegen.target import CpuTarget
-from dlas_mlir.codegen.workload import Workload
+from dlas_mlir.codegen.workload import Workload, element_bits
 
 # Rows and vectors of weights in a regular tile, at most.
 _ROWS, _VECTORS = 4, 8

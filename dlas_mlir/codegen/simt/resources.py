@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
-from dlas_mlir.codegen.cpu.roles import element_bits
 from dlas_mlir.codegen.simt import layout
 from dlas_mlir.codegen.simt.schedule import SimtSchedule
 from dlas_mlir.codegen.target import GpuTarget
-from dlas_mlir.codegen.workload import Access, Workload
+from dlas_mlir.codegen.workload import Access, Workload, element_bits
 
 # Registers beside what is computed: addresses, loops, what the compiler keeps.
 _OTHER_REGISTERS = 24
