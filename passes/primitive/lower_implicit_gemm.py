@@ -8,6 +8,8 @@ from typing import ClassVar
 from iree.compiler import ir
 
 from dlas_mlir.codegen.gpu.instructions import INSTRUCTIONS
+from dlas_mlir.codegen.gpu.product import BYTES, CHUNK
+from dlas_mlir.codegen.gpu.rule import LEAST_COLUMNS
 from dlas_mlir.codegen.target import GpuTarget, Target
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.conv import Convolution
@@ -60,9 +62,8 @@ class ImplicitGemm(Primitive):
 LowerImplicitGemmPass = ImplicitGemm.as_pass()
 
 
-_WIDTHS = {"f16": 8, "bf16": 8, "f32": 4, "i8": 16}
-# The columns of a tile, at least.
-_COLUMNS = 32
+# How many elements are copied at once, of what instructions multiply.
+_WIDTHS = {unit.operand: CHUNK // BYTES[unit.operand] for unit in INSTRUCTIONS.values()}
 
 
 def _groups_refusal(shape: ConvShape, target: Target) -> str | None:
@@ -74,8 +75,8 @@ def _groups_refusal(shape: ConvShape, target: Target) -> str | None:
         return f"it has groups, and {target.name} has no products of small matrices of {shape.element}"
     if shape.group_in % _WIDTHS[shape.element]:
         return f"groups of {shape.group_in} input channels are no whole 16 bytes"
-    if shape.group_out % _COLUMNS:
-        return f"groups of {shape.group_out} output channels are no multiple of {_COLUMNS}"
+    if shape.group_out % LEAST_COLUMNS:
+        return f"groups of {shape.group_out} output channels are no multiple of {LEAST_COLUMNS}"
     return None
 
 

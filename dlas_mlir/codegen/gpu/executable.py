@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -38,10 +39,7 @@ class Binding:
         """Where it begins."""
         tensor = ir.RankedTensorType(self.kind)
         space = ir.Attribute.parse("#hal.descriptor_type<storage_buffer>")
-        count = 1
-        for size in tensor.shape:
-            count *= size
-        kind = ir.MemRefType.get([count], tensor.element_type, memory_space=space)
+        kind = ir.MemRefType.get([math.prod(tensor.shape)], tensor.element_type, memory_space=space)
         flags = None if self.written else ir.IntegerAttr.get(machine.i32(), _READ_ONLY)
         place = hal.interface_binding_subspan(
             kind, layout, number, [], byte_offset=build.index(0), alignment=64, descriptor_flags=flags

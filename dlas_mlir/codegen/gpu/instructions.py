@@ -26,11 +26,6 @@ class Instruction:
     products: int = 1
 
     @property
-    def bytes(self) -> int:
-        """Bytes of an element of A or B."""
-        return {"f16": 2, "bf16": 2, "f32": 4, "i8": 1}[self.operand]
-
-    @property
     def threads(self) -> int:
         """The threads that do it together."""
         return 32 if self.kind == "mma" else 128

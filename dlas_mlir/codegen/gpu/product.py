@@ -183,7 +183,7 @@ def _read(workload: Workload) -> Product:
     if column in _plain_loops(workload, a):
         raise NotAProduct(f"both factors are indexed by `{column}`, the innermost loop of the result")
     left, right = (
-        _layout(workload, item, root.input_elements[place]) for item, place in zip((a, b), places, strict=True)
+        layout_of(workload, item, root.input_elements[place]) for item, place in zip((a, b), places, strict=True)
     )
     unsigned = tuple(_is_unsigned(workload, place) for place in places)
     return _roles(workload, column, (left, right), (unsigned[0], unsigned[1]))
@@ -223,10 +223,6 @@ def _roles(workload: Workload, column: str, layouts: tuple[Layout, Layout], unsi
 
 def layout_of(workload: Workload, item: Access, element: str) -> Layout:
     """Where an operand is read. Raises NotAProduct for an index that is no sum of loops."""
-    return _layout(workload, item, element)
-
-
-def _layout(workload: Workload, item: Access, element: str) -> Layout:
     shape = workload.tensors[item.tensor].shape
     strides: dict[str, int] = {}
     constant, guards, size = 0, [], 1

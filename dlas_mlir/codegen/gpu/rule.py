@@ -21,6 +21,8 @@ from dlas_mlir.codegen.workload import Workload
 
 _ROWS, _COLUMNS, _WARPS, _STAGES = (32, 64, 128, 256), (32, 64, 128, 256), (16, 32, 64), (3, 4, 5, 6)
 _SPLITS = (1, 2, 4, 8)
+# Groups of output channels are a multiple of this.
+LEAST_COLUMNS = _COLUMNS[0]
 
 
 def rule(workload: Workload, target: GpuTarget) -> GpuSchedule:
@@ -47,8 +49,8 @@ def refusal(workload: Workload, target: GpuTarget) -> str | None:
     """Why there is no schedule of `workload` on `target`, or None."""
     if next(regular(workload, target), None) is None:
         product = Product.of(workload)
-        if product.a.groups and product.group_columns % _COLUMNS[0]:
-            return f"groups of {product.group_columns} output channels make no tiles of {_COLUMNS[0]}"
+        if product.a.groups and product.group_columns % LEAST_COLUMNS:
+            return f"groups of {product.group_columns} output channels make no tiles of {LEAST_COLUMNS}"
         return f"{target.name} has no product of small matrices of {product.element} into {product.total}"
     return None
 
