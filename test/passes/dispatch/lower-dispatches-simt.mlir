@@ -13,7 +13,7 @@
 // THREADS: error: `dlas.schedule`: threads: expected at least 1, found 0
 // LANES: error: `dlas.schedule`: lanes: 8 of `k`; a power of two up to 4, by which all is aligned
 // TILE: error: `dlas.schedule`: tile: 9 iterations of `ow`; it has 7
-// VECTOR: error: `dlas.schedule`: vector: there is no loop `q`; there are oh, ow, k, r, s
+// VECTOR: error: `dlas.schedule`: vector: there is no loop `q`; there are `oh`, `ow`, `k`, `r`, `s`
 // ORDER: error: `dlas.schedule`: order has `oh`, `ow`, `k`, `r`; it must have each of `oh`, `ow`, `k`, `r`, `s` once
 
 #image = affine_map<(oh, ow, k, r, s) -> (oh + r, ow + s, k)>
