@@ -41,7 +41,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--trials", type=arguments.positive_int, metavar="N", help="schedules of each kernel (default: 64)"
     )
-    parser.add_argument("--budget", type=arguments.duration, metavar="TIME", help="for each model, such as 10m")
+    parser.add_argument(
+        "--budget",
+        type=arguments.duration,
+        metavar="TIME",
+        help="for the search of each model, such as 10m; the comparison at the end comes on top",
+    )
     arguments.add_db(parser)
     parser.add_argument(
         "--primitives",

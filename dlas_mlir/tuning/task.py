@@ -40,7 +40,8 @@ class Searching(Protocol):
 class Settings:
     """What a search may take.
 
-    `trials` is how many schedules are tried for each workload at most, `budget` the seconds for all (None: any time).
+    `trials` is how many schedules are tried for each workload at most, `budget` the seconds for all, before
+    the best take turns with the rule's (None: any time).
     `layers` is a pattern as of a shell: kernels of other layers keep the rule's schedule. Without `seed` the search
     starts from the naive schedule and knows neither the rule nor records. `jobs` are compilers at a time, `lot` the
     builds that are timed before the search goes on (0: as many as compile at a time): a larger one asks for the machine
