@@ -59,9 +59,7 @@ def study(
     """The grid of `axes` (what is left out has its default), measured in blocks of points that differ only on the axes
     of `compare`. `accuracy` is the true share of right images, of which `images` are drawn."""
     source = np.random.default_rng(seed)
-    levels: dict[str, tuple[Level, ...]] = {
-        axis.name: tuple(axes.get(axis.name, () if axis.default is None else (axis.default,))) for axis in AXES
-    }
+    levels = _levels(axes)
     grid = list(itertools.product(*(range(len(values)) for values in levels.values())))
     indices = np.array(grid, np.int32).reshape(-1, len(levels))
     codes = {name: indices[:, place] for place, name in enumerate(levels)}
@@ -95,6 +93,11 @@ def study(
         description="A study with known truth",
         source="planted.db",
     )
+
+
+def _levels(axes: Mapping[str, Sequence[Level]]) -> dict[str, tuple[Level, ...]]:
+    """Those of every axis: of one that is left out its default."""
+    return {axis.name: tuple(axes.get(axis.name, () if axis.default is None else (axis.default,))) for axis in AXES}
 
 
 def _measure(

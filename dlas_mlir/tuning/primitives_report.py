@@ -75,7 +75,7 @@ def reason(costs: Mapping[str, float], rule: str, chosen: str) -> str:
     if len(costs) < 2 or chosen not in costs:
         return "nothing else does it"
     fastest = min(costs, key=lambda name: costs[name])
-    if chosen in (fastest, *(name for name, us in costs.items() if us <= costs[fastest] * (1 + _LEVEL))):
+    if costs[chosen] <= costs[fastest] * (1 + _LEVEL):
         rest = [us for name, us in costs.items() if name != chosen]
         if chosen != rule and rule in costs:
             return f"{costs[rule] - costs[chosen]:.1f} us less than the recipe's"
