@@ -10,8 +10,9 @@ import numpy as np
 
 from dlas_mlir.study.contrasts import Clock, Effects
 from dlas_mlir.study.duels import Duels
+from dlas_mlir.study.fronts import front_of
 from dlas_mlir.study.results import Results
-from dlas_mlir.study.speedups import Speedups
+from dlas_mlir.study.speedups import Means, Speedups, between_devices, means
 
 # What has a time and an accuracy of its own: all that is not a choice of how to compress, compute and schedule.
 SUBJECT = ("dataset", "model", "threads", "batch", "device")
@@ -34,6 +35,20 @@ class Analysis:
     @cached_property
     def speedups(self) -> Speedups:
         return Speedups.of(self.clock)
+
+    @cached_property
+    def means(self) -> list[Means]:
+        return means(self.results, self.speedups)
+
+    @cached_property
+    def between_devices(self) -> tuple[Effects, np.ndarray, np.ndarray]:
+        """See `speedups.between_devices`."""
+        return between_devices(self.clock, self.speedups)
+
+    @cached_property
+    def front(self) -> np.ndarray:
+        """See `fronts.front_of`."""
+        return front_of(self.results)
 
     def label(self, row: int, leave_out: Sequence[str] = ()) -> str:
         """A point by its levels on the axes on which the study's points differ."""

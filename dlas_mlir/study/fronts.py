@@ -6,6 +6,8 @@ from bisect import bisect_left, bisect_right
 
 import numpy as np
 
+from dlas_mlir.study.results import Results
+
 
 def front(costs: np.ndarray) -> np.ndarray:
     """Which rows of `costs` [n, goals], all to be small, are on the front; equal rows are on it together, and a row
@@ -20,6 +22,18 @@ def front(costs: np.ndarray) -> np.ndarray:
     goals = distinct.shape[1]
     kept = _of_two(distinct) if goals <= 2 else _of_three(distinct) if goals == 3 else _of_many(distinct)
     found[rows] = kept[which.reshape(-1)]
+    return found
+
+
+def front_of(results: Results) -> np.ndarray:
+    """Which points are on the front of their device and data set: accuracy, time, size, as far as they are known."""
+    found = np.zeros(len(results), bool)
+    where = results.groups(["device", "dataset"])
+    goals = np.stack([results.metric("median_ms"), -results.metric("accuracy"), results.metric("weight_bytes")], 1)
+    for group in np.unique(where[results.timed]):
+        rows = np.flatnonzero((where == group) & results.timed)
+        known = goals[rows][:, ~np.isnan(goals[rows]).all(0)]
+        found[rows] = front(known)
     return found
 
 

@@ -19,8 +19,8 @@ import pytest
 from benchmarks.planted_study import study
 from dlas_mlir.errors import DlasError
 from dlas_mlir.study.analysis import Analysis
+from dlas_mlir.study.fronts import front_of
 from dlas_mlir.study.report import html_report, markdown_report
-from dlas_mlir.study.report.payload import front_of
 from dlas_mlir.study.results import Results
 
 EVIL = "<script>alert(1)</script>|`*_\"'&"

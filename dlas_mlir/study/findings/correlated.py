@@ -23,6 +23,7 @@ _QUESTION = Question(
 METRICS = {"parameters": "parameters", "accuracy": "accuracy", "median_ms": "time"}
 # Of fewer an order says nothing.
 LEAST_MODELS = 3
+TOO_FEW = f"It takes {LEAST_MODELS} uncompressed models that are timed under the same conditions."
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,7 @@ def correlated(analysis: Analysis) -> Finding:
     """
     found = settings(analysis)
     if not found:
-        return _QUESTION.untestable(
-            f"It takes {LEAST_MODELS} uncompressed models that are timed under the same conditions."
-        )
+        return _QUESTION.untestable(TOO_FEW)
     rows, said = [], []
     for setting in found:
         for (one, other), value in correlations(analysis.results, setting).items():

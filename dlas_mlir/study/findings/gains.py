@@ -9,7 +9,6 @@ import numpy as np
 from dlas_mlir.study.analysis import Analysis
 from dlas_mlir.study.contrasts import FASTER, SLOWER, UNTESTABLE
 from dlas_mlir.study.findings.finding import MOST_ROWS, OURS, PAPER, Finding, Question, counted, why_not
-from dlas_mlir.study.speedups import between_devices
 
 _BY_DEVICE = Question(
     "speedup-by-device",
@@ -31,7 +30,7 @@ def by_device(analysis: Analysis) -> Finding:
     devices = {str(results.level("device", row)) for row in speedups.point}
     if len(devices) < 2:
         return _BY_DEVICE.untestable(f"There are speed-ups on {counted(len(devices), 'device')}; it takes two.")
-    effects, one, other = between_devices(analysis.clock, speedups)
+    effects, one, other = analysis.between_devices
     verdict = effects.verdicts()
     tested = int((verdict != UNTESTABLE).sum())
     if not tested:

@@ -8,20 +8,17 @@ from typing import Any
 import numpy as np
 
 from dlas_mlir.measure.stats import wilson
-from dlas_mlir.study.analysis import Analysis
+from dlas_mlir.study.analysis import SUBJECT, Analysis
 from dlas_mlir.study.contrasts import UNTESTABLE
 from dlas_mlir.study.duels import CHOICE
-from dlas_mlir.study.fronts import front
 from dlas_mlir.study.report.columns import codes, column
 from dlas_mlir.study.results import Results
-from dlas_mlir.study.speedups import between_devices, means
 from dlas_mlir.study.techniques import technique_of, uncompressed
 
 # Lines of the slope chart, points between devices, lines of the parallel coordinates.
 _SLOPES, _BETWEEN, _PARALLEL = 2000, 5000, 2000
 SCHEDULES = ("naive", "rule", "transferred", "tuned")
 METRICS = ("median_ms", "accuracy", "weight_bytes")
-_SETTING = ("dataset", "model", "threads", "batch", "device")
 
 
 def payload(analysis: Analysis) -> dict[str, Any]:
@@ -30,7 +27,7 @@ def payload(analysis: Analysis) -> dict[str, Any]:
     rows = np.flatnonzero(results.timed)
     place = np.full(len(results), -1, np.int64)
     place[rows] = np.arange(len(rows))
-    fronts = front_of(results)
+    fronts = analysis.front
     return {
         "source": results.source,
         "axes": {axis: [str(level) for level in levels] for axis, levels in results.levels.items()},
@@ -47,18 +44,6 @@ def payload(analysis: Analysis) -> dict[str, Any]:
         "between": _between(analysis, place),
         "parallel": codes(_parallel(fronts[rows])),
     }
-
-
-def front_of(results: Results) -> np.ndarray:
-    """Which points are on the front of their device and data set: accuracy, time, size, as far as they are known."""
-    found = np.zeros(len(results), bool)
-    where = results.groups(["device", "dataset"])
-    goals = np.stack([results.metric("median_ms"), -results.metric("accuracy"), results.metric("weight_bytes")], 1)
-    for group in np.unique(where[results.timed]):
-        rows = np.flatnonzero((where == group) & results.timed)
-        known = goals[rows][:, ~np.isnan(goals[rows]).all(0)]
-        found[rows] = front(known)
-    return found
 
 
 def _bytes_of(ids: np.ndarray) -> np.ndarray:
@@ -109,7 +94,7 @@ def _heat(analysis: Analysis, place: np.ndarray) -> dict[str, Any]:
 def _over_levels(analysis: Analysis) -> list[dict[str, Any]]:
     """Of each model in each setting, and each technique with levels: accuracy and the least time at each level."""
     results = analysis.results
-    setting, median = results.groups(_SETTING), results.metric("median_ms")
+    setting, median = results.groups(SUBJECT), results.metric("median_ms")
     kept = results.timed
     key = setting * len(results.levels["compression"]) + results.codes["compression"]
     key = (key * len(results.levels["element"]) + results.codes["element"]) * 2 + results.has("format", "sparse")
@@ -124,7 +109,7 @@ def _over_levels(analysis: Analysis) -> list[dict[str, Any]]:
         technique = technique_of(str(point["compression"]), str(point["element"]))
         if technique is None or technique.amount is None:
             continue
-        where = tuple(str(point[axis]) for axis in _SETTING)
+        where = tuple(str(point[axis]) for axis in SUBJECT)
         name = technique.name + (", sparse" if point["format"] == "sparse" else "")
         line = lines.setdefault(
             (*where, name),
@@ -153,7 +138,7 @@ def _number(value: float) -> float | None:
 
 def _bars(analysis: Analysis) -> list[dict[str, Any]]:
     found = []
-    for each in means(analysis.results, analysis.speedups):
+    for each in analysis.means:
         bars = [
             {
                 "name": mean.name,
@@ -190,7 +175,7 @@ def _slopes(analysis: Analysis) -> dict[str, Any]:
 def _between(analysis: Analysis, place: np.ndarray) -> dict[str, Any]:
     """Speed-ups on one device and on another."""
     speedups = analysis.speedups
-    effects, one, other = between_devices(analysis.clock, speedups)
+    effects, one, other = analysis.between_devices
     verdict = effects.verdicts()
     known = np.flatnonzero(np.isfinite(effects.log))
     chosen = known[_spread(len(known), _BETWEEN)]

@@ -10,10 +10,8 @@ import numpy as np
 from dlas_mlir.study.analysis import Analysis, milliseconds, percent
 from dlas_mlir.study.axes import AXIS, LAYERS
 from dlas_mlir.study.findings import Finding
-from dlas_mlir.study.findings.correlated import METRICS, correlations, settings
+from dlas_mlir.study.findings.correlated import METRICS, TOO_FEW, correlations, settings
 from dlas_mlir.study.report.blocks import Answer, Block, Code, Facts, Figure, Heading, Table, Text
-from dlas_mlir.study.report.payload import front_of
-from dlas_mlir.study.speedups import means
 from dlas_mlir.study.values import STATES
 
 _MOST_FRONT, _MOST_REASONS, _MOST_CELLS = 20, 30, 60
@@ -126,7 +124,7 @@ def _front(analysis: Analysis) -> Iterator[Block]:
         "in the others. The line is the front of the two that are shown. Neighbours on it may be ties."
     )
     yield Figure("front", "Points by time and accuracy; the arrow keys walk along the front", kind="front")
-    on_front, time = np.flatnonzero(front_of(results)), results.metric("median_ms")
+    on_front, time = np.flatnonzero(analysis.front), results.metric("median_ms")
     rows = []
     for row in on_front[np.argsort(time[on_front])][:_MOST_FRONT].tolist():
         size = results.metric("weight_bytes")[row] / 1e6
@@ -162,7 +160,7 @@ def _expected(analysis: Analysis) -> Iterator[Block]:
     yield Heading("Expected and actual speed-up", "bars")
     yield Text("Over the same model, primitive and schedule, uncompressed and dense, in f32.")
     yield Figure("bars", "Expected and actual speed-up of each technique", below="of")
-    for each in means(analysis.results, analysis.speedups):
+    for each in analysis.means:
         rows = [
             (mean.name, "-" if mean.expected is None else f"{mean.expected:.2f}", f"{mean.actual:.2f}", str(mean.n))
             for mean in each.means
@@ -176,7 +174,7 @@ def _correlations(analysis: Analysis) -> Iterator[Block]:
     yield Heading("Correlations", "correlations")
     found = settings(analysis)
     if not found:
-        yield Text("It takes three uncompressed models that are timed under the same conditions.")
+        yield Text(TOO_FEW)
         return
     yield Text("Kendall's tau-b over the uncompressed models, with an interval by drawing models with replacement.")
     for setting in found:
