@@ -5,7 +5,8 @@ once its group has been waited for; what a thread writes is seen by others behin
 writing what others may still read, is an error (`Race`), as is an address outside of a tensor or of shared memory.
 """
 
+from gpu_simulator.kernel import Report
 from gpu_simulator.memory import Race
-from gpu_simulator.run import Report, run
+from gpu_simulator.run import run
 
 __all__ = ["Race", "Report", "run"]
