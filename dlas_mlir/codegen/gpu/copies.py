@@ -35,9 +35,55 @@ class _Row:
     inside: ir.Value | bool
 
 
-class Copies:
-    """Copies the factors of the tile that begins at row `m0` and column `n0`; `a`, `b` and `shared` are where they are
-    and go to. Steps begin at `first`."""
+class TileCopies:
+    """What all copies have: where this thread copies, and the columns of B that it copies of. `places` are where the
+    factors are and go to, `corner` is the row and the column where the tile begins; steps begin at `first`. Rows take
+    `rows_bytes` of shared memory, before the columns."""
+
+    def __init__(
+        self,
+        product: Product,
+        schedule: GpuSchedule,
+        places: tuple[ir.Value, ir.Value, ir.Value],
+        thread: ir.Value,
+        corner: tuple[Number, Number],
+        first: Number,
+        rows_bytes: int,
+    ) -> None:
+        self.product, self.schedule, self.first = product, schedule, first
+        self.a, self.b, shared = places
+        self.chunk, self.row = machine.bits(thread, 7), machine.div(thread, 8)
+        self.apart = schedule.threads // 8
+        swizzled = machine.differ(self.chunk, machine.bits(self.row, 7))
+        inside = machine.add(machine.mul(self.row, STEP), machine.mul(swizzled, CHUNK))
+        self.to_a = machine.moved(shared, inside)
+        self.to_b = machine.moved(self.to_a, rows_bytes)
+        self.group = group_offset(product, corner[1])
+
+    def _within(self) -> Number:
+        """Where in a step this thread copies, if a step is of one tap."""
+        return machine.mul(self.chunk, CHUNK) if self.product.whole_steps else 0
+
+    def _columns(self, n0: Number) -> list[ir.Value | bool]:
+        """Whether there is each of the columns that this thread copies of; `from_b` is where the first one is."""
+        product, count = self.product, self.schedule.tile.columns // self.apart
+        n = machine.add(n0, self.row)
+        start, constant = machine.mul(n, product.b.bytes(product.column)), product.b.constant * BYTES[product.element]
+        self.from_b = machine.moved(self.b, start, self._within(), constant)
+        if product.n % self.schedule.tile.columns == 0:
+            return [True] * count
+        return [machine.less(machine.add(n, i * self.apart), product.n) for i in range(count)]
+
+    def _copy_columns(self, stage: Number, offset: Sequence[Number], sizes: Sequence[ir.Value | None]) -> None:
+        """Begin to copy `sizes` of the columns, `offset` bytes on, to `stage`."""
+        target, source = machine.moved(self.to_b, stage), machine.moved(self.from_b, *offset)
+        for i, size in enumerate(sizes):
+            distance = i * self.apart * self.product.b.bytes(self.product.column)
+            machine.copy16(machine.moved(target, i * self.apart * STEP), machine.moved(source, distance), size)
+
+
+class Copies(TileCopies):
+    """Copies the factors step by step."""
 
     def __init__(
         self,
@@ -48,17 +94,9 @@ class Copies:
         corner: tuple[Number, Number],
         first: Number = 0,
     ) -> None:
-        self.product, self.schedule, self.first = product, schedule, first
-        self.a, self.b, shared = places
-        self.chunk, self.row = machine.bits(thread, 7), machine.div(thread, 8)
-        self.apart = schedule.threads // 8
-        swizzled = machine.differ(self.chunk, machine.bits(self.row, 7))
-        inside = machine.add(machine.mul(self.row, STEP), machine.mul(swizzled, CHUNK))
-        self.to_a = machine.moved(shared, inside)
-        self.to_b = machine.moved(self.to_a, schedule.tile.rows * STEP)
-        self.group = group_offset(product, corner[1])
+        super().__init__(product, schedule, places, thread, corner, first, schedule.tile.rows * STEP)
         self.rows = [self._row(corner[0], i) for i in range(schedule.tile.rows // self.apart)]
-        self.columns = [self._column(corner[1], i) for i in range(schedule.tile.columns // self.apart)]
+        self.columns = self._columns(corner[1])
 
     # What a thread copies.
 
@@ -82,10 +120,6 @@ class Copies:
         mask = self._mask(places, inside) if product.tap_count <= _MASKED_TAPS else None
         return _Row(start, mask, places, inside)
 
-    def _within(self) -> Number:
-        """Where in a step this thread copies, if a step is of one tap."""
-        return machine.mul(self.chunk, CHUNK) if self.product.whole_steps else 0
-
     def _mask(self, places: Sequence[Number], inside: ir.Value | bool) -> Number:
         """The bytes to copy for each tap, shifted left by the tap's number."""
         product, mask = self.product, 0
@@ -103,16 +137,6 @@ class Copies:
             valid = machine.both(inside, *(holds(guard, tap) for guard in range(len(places))))
             mask = machine.either(mask, machine.chosen(valid, CHUNK << number, 0))
         return mask
-
-    def _column(self, n0: Number, i: int) -> tuple[int, ir.Value | bool]:
-        """How far it is from the first one, and whether there is one."""
-        product = self.product
-        n = machine.add(n0, self.row, i * self.apart)
-        inside = True if product.n % self.schedule.tile.columns == 0 else machine.less(n, product.n)
-        if i == 0:
-            start = machine.mul(n, product.b.bytes(product.column))
-            self.from_b = machine.moved(self.b, start, self._within(), product.b.constant * BYTES[product.element])
-        return i * self.apart * product.b.bytes(product.column), inside
 
     # One step.
 
@@ -133,10 +157,7 @@ class Copies:
         from_a = _walk(number, extents, [*(product.a.bytes(loop) for loop in product.taps), unit])
         from_b = _walk(number, extents, [*(product.b.bytes(loop) for loop in product.taps), unit])
         self._copy_a(machine.moved(self.to_a, stage), tap, from_a, whole)
-        to_b, source = machine.moved(self.to_b, stage), machine.moved(self.from_b, from_b)
-        for i, (offset, inside) in enumerate(self.columns):
-            target = machine.moved(to_b, i * self.apart * STEP)
-            machine.copy16(target, machine.moved(source, offset), _size(machine.both(inside, whole)))
+        self._copy_columns(stage, [from_b], [copied_of(machine.both(inside, whole)) for inside in self.columns])
 
     def _copy_a(self, to_a: ir.Value, tap: Number, offset: Number, whole: ir.Value | bool) -> None:
         for i, row in enumerate(self.rows):
@@ -146,7 +167,7 @@ class Copies:
                 size = machine.chosen(whole, size, 0)
                 copied = machine.value(size)
             else:
-                copied = _size(machine.both(row.inside, whole, *self._inside(row, tap)))
+                copied = copied_of(machine.both(row.inside, whole, *self._inside(row, tap)))
             machine.copy16(target, machine.moved(row.start, offset), copied)
 
     def _inside(self, row: _Row, tap: Number) -> list[ir.Value | bool]:
@@ -166,7 +187,7 @@ def group_offset(product: Product, n0: Number) -> Number:
     return machine.mul(machine.div(n0, product.group_columns), product.group_bytes)
 
 
-def _size(condition: ir.Value | bool) -> ir.Value | None:
+def copied_of(condition: ir.Value | bool) -> ir.Value | None:
     """What is copied; None: all."""
     return None if condition is True else machine.value(machine.chosen(condition, CHUNK, 0))
 

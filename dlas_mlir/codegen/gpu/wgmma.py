@@ -22,8 +22,7 @@ _FORM = (1 << 62) | ((8 * STEP // _UNIT) << 32) | (1 << 16)
 
 class GroupSums:
     """The sums of one warpgroup's block, of `schedule`, from the steps in `shared`, where columns begin `from_b` bytes
-    on. The products of one step are under
-    way while the next one begins."""
+    on. The products of one step are under way while the next one begins."""
 
     # Groups of products that are not waited for in a step.
     under_way = 1
