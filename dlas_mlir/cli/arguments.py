@@ -104,6 +104,11 @@ def add_batch(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_study(parser: argparse.ArgumentParser, name: str = "folder", metavar: str = "DIR") -> None:
+    """The folder of a study."""
+    parser.add_argument(name, type=Path, metavar=metavar, help="the folder of a study, such as study-quick")
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """--json."""
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what is printed, and more, as JSON")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -123,6 +124,14 @@ def check_writable(path: Path) -> None:
         raise DlasError(f"cannot write {path}: there is no directory {path.parent}")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise DlasError(f"cannot write {path}: permission denied")
+
+
+def write_json(path: Path | None, value: Any) -> None:
+    """Write what --json asks for; nothing without it. Raises DlasError."""
+    from dlas_mlir.compiler.cache import write_atomically
+
+    if path is not None:
+        write_atomically(path, json.dumps(value, indent=1) + "\n")
 
 
 def use_torch_threads(count: int | None) -> None:

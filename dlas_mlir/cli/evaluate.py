@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING, Any
 
 from dlas_mlir.cli import arguments
 from dlas_mlir.cli.arguments import positive_int
-from dlas_mlir.cli.console import check_writable, print_table, progress
+from dlas_mlir.cli.console import check_writable, print_table, progress, write_json
 
 if TYPE_CHECKING:
     from dlas_mlir.compression.accuracy import Accuracy, Evaluation
@@ -44,7 +43,6 @@ def run(args: argparse.Namespace) -> int:
 
     from dlas_mlir import datasets
     from dlas_mlir.benchmark.description import evaluation_record
-    from dlas_mlir.compiler.cache import write_atomically
     from dlas_mlir.compiler.driver import compile_model
     from dlas_mlir.compression.accuracy import evaluate
     from dlas_mlir.measure.store import Store
@@ -65,8 +63,7 @@ def run(args: argparse.Namespace) -> int:
         if args.store:
             artifact = compile_model(args.model, args.preset, threads=args.threads, weights=args.weights)  # cached
             keep(evaluation_record(found, artifact, args.weights, args.threads))
-    if args.json:
-        write_atomically(args.json, json.dumps(found.as_row(), indent=1) + "\n")
+    write_json(args.json, found.as_row())
     _print(found)
     return 0
 

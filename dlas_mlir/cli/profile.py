@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from dlas_mlir.cli import arguments
 from dlas_mlir.cli.arguments import positive_float
-from dlas_mlir.cli.console import check_threads, check_writable, compiled, in_any_case, print_table, progress, shapes
+from dlas_mlir.cli.console import (
+    check_threads,
+    check_writable,
+    compiled,
+    in_any_case,
+    print_table,
+    progress,
+    shapes,
+    write_json,
+)
 
 _COLUMNS = [
     ("layer", "left"),
@@ -42,7 +50,6 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print a table and write JSON. Raises DlasError."""
     from dlas_mlir import api
-    from dlas_mlir.compiler.cache import write_atomically
 
     arguments.use_db(args)
     if args.json:
@@ -58,11 +65,7 @@ def run(args: argparse.Namespace) -> int:
         f"{result['dispatches_ms']:.3f} ms of it in dispatches"
     )
 
-    def write() -> None:
-        if args.json:
-            write_atomically(args.json, json.dumps(result, indent=1) + "\n")
-
-    with in_any_case(write):
+    with in_any_case(lambda: write_json(args.json, result)):
         cells = [cells for row in result["layers"] for cells in _cells(row, args)]
         print_table(title, _COLUMNS, cells, ("dispatches", "GFLOP/s", "share %"))
     return 0

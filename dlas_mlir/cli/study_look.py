@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlas_mlir.cli import arguments
-from dlas_mlir.cli.console import print_table
+from dlas_mlir.cli.console import check_writable, print_table, write_json
 from dlas_mlir.errors import DlasError
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def add_parsers(commands: Any) -> None:
         help="how far a study is",
         description="Count the points by state, say what runs, what failed and why, and how long the rest will take.",
     )
-    _add_folder(status)
+    arguments.add_study(status)
     status.add_argument("--watch", action="store_true", help="show it until the run ends, or Ctrl-C")
     arguments.add_json(status)
     status.set_defaults(act=run_status)
@@ -38,7 +37,7 @@ def add_parsers(commands: Any) -> None:
         help="one point: all that is known of it, and the commands that do it by hand",
         description="Print the levels, figures, steps and tries of a point, and commands that reproduce it by hand.",
     )
-    _add_folder(show)
+    arguments.add_study(show)
     show.add_argument("point", metavar="POINT", help="the first digits of its id")
     arguments.add_json(show)
     show.set_defaults(act=run_show)
@@ -47,7 +46,7 @@ def add_parsers(commands: Any) -> None:
         help="a study as a table: Parquet, CSV or JSON lines",
         description="Write a row for each point, with its levels, state and figures, or for each turn that was timed.",
     )
-    _add_folder(export)
+    arguments.add_study(export)
     export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=".parquet, .csv or .jsonl")
     export.add_argument("--table", choices=["points", "turns"], default="points", help="default: %(default)s")
     export.set_defaults(act=run_export)
@@ -57,19 +56,14 @@ def add_parsers(commands: Any) -> None:
         description="Remove files and results of steps that no point of the study needs as it is now: of other "
         "versions or settings, and of points that have left it.",
     )
-    _add_folder(gc)
+    arguments.add_study(gc)
     gc.add_argument("--left", action="store_true", help="forget the points that have left the study, too")
     gc.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     gc.set_defaults(act=run_gc)
 
 
-def _add_folder(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, metavar="DIR", help="of the study, such as study-quick")
-
-
 def run_status(args: argparse.Namespace) -> int:
     """Print it once, or until the run ends. Raises DlasError."""
-    from dlas_mlir.compiler.cache import write_atomically
     from dlas_mlir.study.progress import progress_of
     from dlas_mlir.study.run import is_running, open_store
 
@@ -79,8 +73,7 @@ def run_status(args: argparse.Namespace) -> int:
             return 0
         while True:
             found = progress_of(store, running=is_running(args.folder))
-            if args.json:
-                write_atomically(args.json, json.dumps(found.as_json(), indent=1) + "\n")
+            write_json(args.json, found.as_json())
             _print_status(found)
             if not args.watch or not found.running:
                 return 0
@@ -125,7 +118,6 @@ def _lines(found: Progress) -> list[str]:
 
 def run_show(args: argparse.Namespace) -> int:
     """Print a point. Raises DlasError."""
-    from dlas_mlir.compiler.cache import write_atomically
     from dlas_mlir.study.about import about
     from dlas_mlir.study.by_hand import commands
     from dlas_mlir.study.run import open_store
@@ -133,8 +125,7 @@ def run_show(args: argparse.Namespace) -> int:
     with open_store(args.folder) as store:
         found = about(store, args.point)
         by_hand = commands(store, found.row, args.folder)
-    if args.json:
-        write_atomically(args.json, json.dumps({**found.as_json(), "commands": by_hand}, indent=1) + "\n")
+    write_json(args.json, {**found.as_json(), "commands": by_hand})
     print(f"{found.row.id}: {found.row.state}{f': {found.row.reason}' if found.row.reason else ''}")
     for name, level in found.row.point.as_dict().items():
         print(f"  {name:<12}{level}")
@@ -152,7 +143,6 @@ def run_show(args: argparse.Namespace) -> int:
 
 def run_export(args: argparse.Namespace) -> int:
     """Write the table. Raises DlasError."""
-    from dlas_mlir.cli.console import check_writable
     from dlas_mlir.compiler.cache import write_atomically
     from dlas_mlir.measure.tables import write_table
     from dlas_mlir.study.run import open_store

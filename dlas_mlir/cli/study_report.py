@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlas_mlir.cli import arguments
-from dlas_mlir.cli.console import check_writable, print_table
+from dlas_mlir.cli.console import check_writable, print_table, write_json
 
 if TYPE_CHECKING:
     from dlas_mlir.study.analysis import Analysis
@@ -24,7 +23,7 @@ def add_parsers(commands: Any) -> None:
         description="Write what a study has found so far: overview with failures, findings, figures and tables. The "
         "page of HTML needs nothing but a browser; what may be claimed is told in docs/studies-statistics.md.",
     )
-    _add_folder(report, "folder")
+    arguments.add_study(report)
     _add_pages(report, "report.html and report.md in DIR")
     report.set_defaults(act=run_report)
     findings: argparse.ArgumentParser = commands.add_parser(
@@ -32,7 +31,7 @@ def add_parsers(commands: Any) -> None:
         help="what a study confirms, what is a tie, and what it cannot tell",
         description="Ask the claims of the paper, and more, of a study's data. Each is confirmed, a tie or untestable.",
     )
-    _add_folder(findings, "folder")
+    arguments.add_study(findings)
     findings.add_argument("--cells", action="store_true", help="print the cells that show it, too")
     arguments.add_json(findings)
     findings.set_defaults(act=run_findings)
@@ -42,16 +41,11 @@ def add_parsers(commands: Any) -> None:
         description="Compare the points that are the same in two studies. They were not timed in turns with each "
         "other, so differences have to be larger to be one.",
     )
-    _add_folder(compare, "a")
-    _add_folder(compare, "b")
+    arguments.add_study(compare, "a", "A")
+    arguments.add_study(compare, "b", "B")
     _add_pages(compare, "none is written")
     arguments.add_json(compare)
     compare.set_defaults(act=run_compare)
-
-
-def _add_folder(parser: argparse.ArgumentParser, name: str) -> None:
-    metavar = "DIR" if name == "folder" else name.upper()
-    parser.add_argument(name, type=Path, metavar=metavar, help="the folder of a study, such as study-quick")
 
 
 def _add_pages(parser: argparse.ArgumentParser, default: str) -> None:
@@ -97,14 +91,12 @@ def _write(path: Path, text: str) -> None:
 
 def run_findings(args: argparse.Namespace) -> int:
     """Print a line or a few for each question, and write JSON. Raises DlasError."""
-    from dlas_mlir.compiler.cache import write_atomically
     from dlas_mlir.study.findings import find
 
     if args.json:
         check_writable(args.json)
     found = find(analysis_of(args.folder))
-    if args.json:
-        write_atomically(args.json, json.dumps([finding.as_json() for finding in found], indent=1) + "\n")
+    write_json(args.json, [finding.as_json() for finding in found])
     for finding in found:
         _print(finding, args.cells)
     return 0
@@ -118,7 +110,6 @@ def _print(finding: Finding, cells: bool) -> None:
 
 def run_compare(args: argparse.Namespace) -> int:
     """Print what differs, and write the pages that are asked for. Raises DlasError."""
-    from dlas_mlir.compiler.cache import write_atomically
     from dlas_mlir.study.comparison import Comparison
     from dlas_mlir.study.report import html_comparison, markdown_comparison
 
@@ -126,8 +117,7 @@ def run_compare(args: argparse.Namespace) -> int:
         check_writable(path)
     comparison = Comparison.of(analysis_of(args.a), analysis_of(args.b))
     _print_comparison(comparison)
-    if args.json:
-        write_atomically(args.json, json.dumps(comparison.as_json(), indent=1) + "\n")
+    write_json(args.json, comparison.as_json())
     if args.markdown:
         _write(args.markdown, markdown_comparison(comparison))
     if args.output:

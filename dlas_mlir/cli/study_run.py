@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlas_mlir.cli import arguments, study_worker
-from dlas_mlir.cli.console import print_table, progress
+from dlas_mlir.cli.console import print_table, progress, write_json
 from dlas_mlir.errors import DlasError
 
 if TYPE_CHECKING:
@@ -59,16 +58,11 @@ def add_parsers(commands: Any) -> None:
 
 def _add_spec(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("spec", metavar="SPEC", help=_SPEC)
-    add_folder(parser)
-    parser.add_argument(
-        "--filter", metavar="EXPRESSION", help="only these points, such as \"threads == 1 and model in ('a', 'b')\""
-    )
-
-
-def add_folder(parser: argparse.ArgumentParser) -> None:
-    """--folder."""
     parser.add_argument(
         "--folder", type=Path, metavar="DIR", help="where the study is kept (default: study-NAME, in this directory)"
+    )
+    parser.add_argument(
+        "--filter", metavar="EXPRESSION", help="only these points, such as \"threads == 1 and model in ('a', 'b')\""
     )
 
 
@@ -91,14 +85,12 @@ def _filter(args: argparse.Namespace, spec: Spec) -> Expression | None:
 
 def run_plan(args: argparse.Namespace) -> int:
     """Print the plan. Raises DlasError."""
-    from dlas_mlir.compiler.cache import write_atomically
     from dlas_mlir.study.overview import overview
     from dlas_mlir.study.run import folder_of
 
     spec = _spec(args)
     found = overview(spec, folder_of(spec, args.folder), _filter(args, spec))
-    if args.json:
-        write_atomically(args.json, json.dumps(found.as_json(), indent=1) + "\n")
+    write_json(args.json, found.as_json())
     _print_plan(found, points=args.points, left_out=args.left_out)
     return 0
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from dlas_mlir.cli.console import in_any_case, progress
+from dlas_mlir.cli.console import in_any_case, progress, write_json
 from dlas_mlir.errors import DlasError
 
 
@@ -53,7 +52,4 @@ class Outcomes:
         return 130 if interrupted else 1 if errors else 0
 
     def _write(self) -> None:
-        from dlas_mlir.compiler.cache import write_atomically
-
-        if self.path is not None:
-            write_atomically(self.path, json.dumps(self.reports, indent=1) + "\n")
+        write_json(self.path, self.reports)
