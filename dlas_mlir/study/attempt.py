@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -47,10 +47,15 @@ def attempt(
     return {"end": end, "answer": answer, "reason": reason, "seconds": time.monotonic() - began}
 
 
+def entry_point() -> Callable[[str], str]:
+    """What runs a job in its process."""
+    module, _, name = os.environ.get(ENTRY_VARIABLE, ENTRY).partition(":")
+    return getattr(import_module(module), name)
+
+
 def perform(payload: str, device: str | None) -> str:
     """The process of an attempt."""
-    module, _, name = os.environ.get(ENTRY_VARIABLE, ENTRY).partition(":")
-    run = getattr(import_module(module), name)
+    run = entry_point()
     if device is None:
         return run(payload)
     with gate.device(device, part="-process"):

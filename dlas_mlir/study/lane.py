@@ -17,13 +17,12 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any, Literal
 
 from dlas_mlir.measure.gate import measuring, working
 from dlas_mlir.process import die_with_parent, python
 from dlas_mlir.study import entry
-from dlas_mlir.study.attempt import ENTRY, ENTRY_VARIABLE
+from dlas_mlir.study.attempt import entry_point
 
 Gate = Literal["none", "work", "measure"]
 _LOOK_SECONDS = 0.2
@@ -157,8 +156,7 @@ def main() -> None:
         replies.flush()
 
     entry.listen(lambda text: tell({"said": text}))
-    module, _, function = os.environ.get(ENTRY_VARIABLE, ENTRY).partition(":")
-    run = getattr(import_module(module), function)
+    run = entry_point()
     for line in sys.stdin:
         request = json.loads(line)
         with _GATES[request["gate"]]():

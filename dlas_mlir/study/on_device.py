@@ -16,7 +16,7 @@ from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.check import tolerance_of
 from dlas_mlir.measure.rounds import Protocol, Rounds
 from dlas_mlir.runtime.client import Worker
-from dlas_mlir.runtime.devices import Device, cpu_model, resolve
+from dlas_mlir.runtime.devices import cpu_model, resolve
 from dlas_mlir.study.artifacts import Artifacts
 from dlas_mlir.study.entry import Say, StepError
 from dlas_mlir.study.images import read_images
@@ -94,11 +94,7 @@ def _worker(request: Mapping[str, Any], compiled: Mapping[str, Any], threads: in
     artifacts = Artifacts(request["artifacts"])
     vmfb = artifacts.get(compiled["vmfb"])
     golden = artifacts.get(compiled["golden"]) if compiled["golden"] else None
-    return Worker(vmfb, _device(compiled["driver"], threads), golden, timeout=request["limit"])
-
-
-def _device(driver: str, threads: int) -> Device:
-    return resolve(driver, threads)
+    return Worker(vmfb, resolve(compiled["driver"], threads), golden, timeout=request["limit"])
 
 
 def how(message: str) -> str:
