@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlas_mlir.cli import arguments
 from dlas_mlir.cli.arguments import positive_int
-from dlas_mlir.cli.console import check_writable, print_table, progress, write_json
+from dlas_mlir.cli.console import check_writable, print_table, progress, use_torch_threads, write_json
 
 if TYPE_CHECKING:
     from dlas_mlir.compression.accuracy import Accuracy, Evaluation
@@ -21,7 +21,7 @@ def add_parser(subparsers: Any) -> None:
         "evaluate",
         help="the accuracy of a compiled model, beside PyTorch's",
         description="Compile a model and run the artifact over the test images of a dataset, one at a time; "
-        "PyTorch runs the same weights over the same images.",
+        "PyTorch runs the same weights over the same images, with as many threads.",
     )
     arguments.add_model(parser)
     arguments.add_preset(parser)
@@ -40,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.json:
         check_writable(args.json)
+    # Threads of PyTorch that wait for a core that others hold do so by spinning, for many times the work.
+    use_torch_threads(args.threads)
 
     from dlas_mlir import datasets
     from dlas_mlir.benchmark.description import evaluation_record

@@ -241,6 +241,7 @@ def test_train_does_not_overwrite_or_invent_an_interrupted_training(few_digits, 
         (["train", "vgg16-cifar", "-o", "a.safetensors", "--threads", "9999"], "9999 threads asked for"),
         (["evaluate", "resnet18"], "resnet18 takes images of 3x224x224"),
         (["evaluate", "vgg16-cifar", "--weights", "no.safetensors"], "no.safetensors"),
+        (["evaluate", "vgg16-cifar", "--threads", "9999"], "9999 threads asked for"),
         (["evaluate", "vgg16-cifar", "--limit", "5000"], "the dataset has 1 to 2000"),
         (["evaluate", "vgg16-cifar", "--dataset", "digits", "--limit", "1000"], "the dataset has 1 to 445"),
         (["evaluate", "vgg16-cifar", "--dataset", "imagenet"], "imagenet needs a folder"),
@@ -274,7 +275,9 @@ def test_an_artifact_has_pytorchs_accuracy(factory, digits, tmp_path, capsys):
     file = tmp_path / "figures.json"
     command = ["evaluate", f"{factory}:ten", "--preset", "host/stock", "--weights", str(weights), "--dataset", "digits"]
     store = tmp_path / "records.db"
+    torch.set_num_threads(2)
     assert main([*command, "--json", str(file), "--store", str(store)]) == 0
+    assert torch.get_num_threads() == 1
     row = json.loads(file.read_text())
     with Store(store, create=False) as opened:
         (stored,) = opened.records()
