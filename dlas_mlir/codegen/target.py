@@ -212,6 +212,10 @@ class GpuCost:
     start_cycles: int = figure("what a kernel takes beside its steps: its start and its end", minimum=0)
     thread_sums: int = figure("multiply-adds of threads, without matrix instructions", minimum=1)
     thread_loads: int = figure("loads, or stores, of threads", minimum=1)
+    scratch_registers: int = figure("registers of a thread beside what it computes and has loaded", minimum=0)
+    matrix_scratch_registers: int = figure("the same in kernels with matrix instructions", minimum=0)
+    unrolled_reduction: int = figure("iterations of a thread's sum that are straight code, at most", minimum=1)
+    unrolled_steps: int = figure("operations on vectors in a thread's straight code, at most", minimum=1)
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,8 @@ def test_ptxas(tmp_path) -> None:
     text, chosen = _ptx(tmp_path)
     found, _ = assemble(text, "sm_80", tmp_path)
     assert len(found) == len(chosen)
-    most = {number: resources.registers(kernel.workload(), one) for number, (kernel, one) in enumerate(chosen)}
+    cuda = target("cuda-sm80")
+    most = {number: resources.registers(kernel.workload(), one, cuda) for number, (kernel, one) in enumerate(chosen)}
     for one in found:
         number = int("".join(char for char in one.name.partition("dispatch")[0] if char.isdigit()))
         assert (one.stack, one.spilled) == (0, 0), one

@@ -13,8 +13,6 @@ from dlas_mlir.codegen.workload import Workload
 
 # wgmma reads shared memory in blocks of eight rows, swizzled: they begin at a multiple of this.
 ALIGNMENT = 1024
-# Registers beside accumulators and operands: addresses, the loop, what the compiler keeps.
-_OTHER_REGISTERS = 40
 
 
 @dataclass(frozen=True)
@@ -28,11 +26,11 @@ class Resources:
     by: str
 
     @staticmethod
-    def of(product: Product, schedule: GpuSchedule) -> Resources:
-        """What `schedule` takes."""
+    def of(product: Product, schedule: GpuSchedule, target: GpuTarget) -> Resources:
+        """What `schedule` takes on `target`."""
         steps, shared = steps_bytes(product, schedule), pipeline_bytes(product, schedule)
         by = "stages" if shared == steps else "tile"
-        return Resources(schedule.threads, shared + ALIGNMENT, _registers(product, schedule), by)
+        return Resources(schedule.threads, shared + ALIGNMENT, _registers(product, schedule, target), by)
 
     def problem(self, target: GpuTarget) -> str | None:
         """The first limit of `target` that is exceeded, by the key that decides it."""
@@ -79,14 +77,14 @@ def sums_pitch(schedule: GpuSchedule) -> int:
     return schedule.tile.columns * 4 + 32
 
 
-def _registers(product: Product, schedule: GpuSchedule) -> int:
+def _registers(product: Product, schedule: GpuSchedule, target: GpuTarget) -> int:
     warp, unit = schedule.warp, schedule.unit
     sums = warp.rows * warp.columns // unit.threads
     rows = window_of(product).rows(schedule.tile.rows) if schedule.halo else schedule.tile.rows
     copied = (rows + schedule.tile.columns) * 8 // schedule.threads
     operands = 0 if unit.kind == "wgmma" else warp.rows // 16 * 4 + warp.columns // 8 * 2
     operands *= 2 if unit.products > 1 else 1
-    return sums + operands + 2 * copied + _OTHER_REGISTERS
+    return sums + operands + 2 * copied + target.cost.matrix_scratch_registers
 
 
 def problem(workload: Workload, schedule: GpuSchedule, target: GpuTarget) -> str | None:
@@ -96,7 +94,7 @@ def problem(workload: Workload, schedule: GpuSchedule, target: GpuTarget) -> str
     if hardware(schedule.instruction) not in target.matrix_instructions:
         known = ", ".join(target.matrix_instructions) or "none"
         return f"instruction: {target.name} has no `{schedule.instruction}`; it has {known}"
-    return Resources.of(Product.of(workload), schedule).problem(target)
+    return Resources.of(Product.of(workload), schedule, target).problem(target)
 
 
 def tiles(product: Product, schedule: GpuSchedule) -> tuple[int, int]:

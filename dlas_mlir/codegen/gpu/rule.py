@@ -106,7 +106,7 @@ def cost(workload: Workload, schedule: GpuSchedule, target: GpuTarget) -> float:
     """What a schedule costs, in cycles, relative to others of the workload."""
     product, tile, weights = Product.of(workload), schedule.tile, target.cost
     each = -(-math.prod(tiles(product, schedule)) * schedule.split // target.compute_units)
-    beside = min(each, Resources.of(product, schedule).resident(target))
+    beside = min(each, Resources.of(product, schedule, target).resident(target))
     steps = -(-product.steps // schedule.split)
     arrival = weights.copy_cycles / (schedule.stages - 1)
     step = max(beside * _step_cycles(product, schedule, target), arrival) + weights.step_cycles

@@ -9,11 +9,6 @@ from dlas_mlir.codegen.simt.schedule import SimtSchedule
 from dlas_mlir.codegen.target import GpuTarget
 from dlas_mlir.codegen.workload import Access, Workload, element_bits
 
-# Registers beside what is computed: addresses, loops, what the compiler keeps.
-_OTHER_REGISTERS = 24
-# Instructions of straight code, beyond which compiling takes long and gains nothing.
-_UNROLLED = 4096
-
 
 def refusal(workload: Workload, target: GpuTarget) -> str | None:
     """Why `target` has no threads that compute `workload`, or None."""
@@ -36,15 +31,15 @@ def problem(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> st
     if (size := schedule.lanes * widest_bytes(workload)) > max(target.load_bytes, widest_bytes(workload)):
         return f"lanes: {schedule.lanes} are {size} bytes; {target.name} loads {target.load_bytes} at once"
     most = min(target.registers, target.unit_registers // schedule.threads)
-    if (wanted := registers(workload, schedule)) > most:
+    if (wanted := registers(workload, schedule, target)) > most:
         return f"tile: some {wanted} registers in a thread; {target.name} has {most} for {schedule.threads} threads"
     unrolled = math.prod(schedule.tile_of(loop) for loop in workload.reductions)
-    if (steps := unrolled * schedule.points(workload) // schedule.lanes) > _UNROLLED:
-        return f"tile: {steps} operations on vectors in straight code; at most {_UNROLLED}"
+    if (steps := unrolled * schedule.points(workload) // schedule.lanes) > target.cost.unrolled_steps:
+        return f"tile: {steps} operations on vectors in straight code; at most {target.cost.unrolled_steps}"
     return None
 
 
-def registers(workload: Workload, schedule: SimtSchedule) -> int:
+def registers(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> int:
     """About how many registers of 32 bits a thread needs: its results, and what it has loaded and not used up."""
     points = schedule.points(workload)
     across = {loop: schedule.tile_of(loop) for loop in workload.parallel}
@@ -53,7 +48,7 @@ def registers(workload: Workload, schedule: SimtSchedule) -> int:
         if isinstance(item, Access):
             loops = workload.loops_of(item)
             loaded += math.prod(across[loop] for loop in workload.parallel if loop in loops)
-    return points + loaded + _OTHER_REGISTERS
+    return points + loaded + target.cost.scratch_registers
 
 
 def widest_bytes(workload: Workload) -> int:

@@ -18,8 +18,6 @@ from dlas_mlir.codegen.workload import Access, Workload
 
 _SIZES = (1, 2, 4, 8)
 _THREADS = (32, 64, 128, 256)
-# A window, or a sum, of this many iterations is straight code.
-_STRAIGHT = 16
 
 
 def rule(workload: Workload, target: GpuTarget) -> SimtSchedule:
@@ -41,7 +39,7 @@ def regular(workload: Workload, target: GpuTarget) -> Iterator[SimtSchedule]:
     most = min(layout.widest(workload, vector), target.lanes, max(1, target.load_bytes // widest_bytes(workload)))
     inner = [x for x in workload.out if x is not None and x != vector and workload.extents[x] > 1][-2:]
     order = (*workload.parallel, *workload.reductions)
-    unrolled = _unrolled(workload)
+    unrolled = _unrolled(workload, target.cost.unrolled_reduction)
     vectors = [size for size in _SIZES[:2] if workload.extents[vector] % (size * most) == 0]
     sizes = [[size for size in _SIZES if size < 2 * workload.extents[x]] for x in inner]
     for wide, *across in itertools.product(vectors, *sizes):
@@ -53,12 +51,12 @@ def regular(workload: Workload, target: GpuTarget) -> Iterator[SimtSchedule]:
                 yield found
 
 
-def _unrolled(workload: Workload) -> dict[str, int]:
-    """The innermost reductions, as long as they are short: loads that neighbours share are done once, and wait for
-    memory together."""
+def _unrolled(workload: Workload, most: int) -> dict[str, int]:
+    """The innermost reductions, `most` iterations of them at most: loads that neighbours share are done once, and wait
+    for memory together."""
     found: dict[str, int] = {}
     for loop in reversed(workload.reductions):
-        extent, room = workload.extents[loop], _STRAIGHT // math.prod(found.values())
+        extent, room = workload.extents[loop], most // math.prod(found.values())
         found[loop] = max(size for size in range(1, min(extent, room) + 1) if extent % size == 0)
         if found[loop] < extent:
             break
