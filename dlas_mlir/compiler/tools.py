@@ -15,4 +15,4 @@ def iree_compile() -> str:
         binary = Path(folder) / "_mlir_libs" / "iree-compile"
         if binary.exists():
             return str(binary)
-    raise DlasError("iree-compile is not installed: pip install iree-base-compiler")
+    raise DlasError("iree-compile is not installed: pip install 'dlas-mlir[compiler]'")
