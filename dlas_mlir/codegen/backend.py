@@ -30,6 +30,7 @@ class Backend:
     regular(W, T): the schedules that the rule chooses among: those whose cost was fitted to measurements.
     cost(W, S, T): what S costs, relative to others of W.
     problem(W, S, T): why S is not legal, or None: it does not fit the loops, or what it keeps does not fit T.
+    excess(W, S, T): why a kernel of S cannot run on T at all, or None (one that spills registers can, slowly).
     emit(region, nest): the kernel at the insertion point. Raises PassError for what it cannot express.
     schedule(value, W): the schedule that `to_value` wrote. Raises ScheduleError.
     nest(W, S): the loops that follow from a schedule that fits.
@@ -45,5 +46,6 @@ class Backend:
     problem: Callable[[Workload, Any, Any], str | None]
     emit: Callable[[Region, Any], ir.Operation]
     refusal: Callable[[Workload, Any], str | None] = lambda workload, target: None
+    excess: Callable[[Workload, Any, Any], str | None] = lambda workload, schedule, target: None
     schedule: Callable[[Any, Workload], Any] = Schedule.from_value
     nest: Callable[[Workload, Any], AnyNest] = Nest.of

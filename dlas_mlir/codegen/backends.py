@@ -46,7 +46,10 @@ def read_schedule(value: Any, workload: Workload, target: Target | None = None) 
     fitting = [backend for backend in (BACKENDS if target is None else on(target)) if backend.takes(workload)]
     for backend in fitting:
         if backend.kind == kind:
-            return backend.schedule(value, workload)
+            found = backend.schedule(value, workload)
+            if target is not None and (why := backend.excess(workload, found, target)) is not None:
+                raise ScheduleError(why)
+            return found
     kinds = " or ".join(f"`{backend.kind}`" for backend in fitting) or "no schedule"
     where = f" on a {target.kind} target" if target else ""
     raise ScheduleError(f"kind: this workload takes {kinds}{where}, not {'none' if kind is None else f'`{kind}`'}")

@@ -28,6 +28,7 @@ TENSOR_CORE = Backend(
     regular=rule.regular,
     cost=rule.cost,
     problem=resources.problem,
+    excess=resources.excess,
     emit=_emit,
     schedule=schedule.read,
     nest=GpuNest.of,

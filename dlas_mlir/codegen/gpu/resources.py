@@ -32,13 +32,19 @@ class Resources:
         by = "stages" if shared == steps else "tile"
         return Resources(schedule.threads, shared + ALIGNMENT, _registers(product, schedule, target), by)
 
-    def problem(self, target: GpuTarget) -> str | None:
-        """The first limit of `target` that is exceeded, by the key that decides it."""
+    def excess(self, target: GpuTarget) -> str | None:
+        """The first limit of `target` that no kernel can exceed, by the key that decides it."""
         if self.threads > target.workgroup_threads:
             return f"warp: {self.threads} threads; {target.name} has {target.workgroup_threads} in a workgroup"
         if self.shared > target.shared_bytes:
             most = f"{target.name} has {target.shared_bytes} in a workgroup"
             return f"{self.by}: {self.shared} bytes of shared memory; {most}"
+        return None
+
+    def problem(self, target: GpuTarget) -> str | None:
+        """The first limit of `target` that is exceeded, by the key that decides it."""
+        if (why := self.excess(target)) is not None:
+            return why
         most = min(target.registers, target.unit_registers // self.threads)
         if self.registers > most:
             return f"warp: some {self.registers} registers in a thread; {target.name} has {most} for {self.threads}"
@@ -89,12 +95,17 @@ def _registers(product: Product, schedule: GpuSchedule, target: GpuTarget) -> in
 
 def problem(workload: Workload, schedule: GpuSchedule, target: GpuTarget) -> str | None:
     """Why `schedule` is not legal for `workload` on `target`, or None."""
+    return excess(workload, schedule, target) or Resources.of(Product.of(workload), schedule, target).problem(target)
+
+
+def excess(workload: Workload, schedule: GpuSchedule, target: GpuTarget) -> str | None:
+    """Why no kernel of `schedule` runs on `target`, or None."""
     if (why := schedule.problem(workload)) is not None:
         return why
     if hardware(schedule.instruction) not in target.matrix_instructions:
         known = ", ".join(target.matrix_instructions) or "none"
         return f"instruction: {target.name} has no `{schedule.instruction}`; it has {known}"
-    return Resources.of(Product.of(workload), schedule, target).problem(target)
+    return Resources.of(Product.of(workload), schedule, target).excess(target)
 
 
 def tiles(product: Product, schedule: GpuSchedule) -> tuple[int, int]:

@@ -26,6 +26,7 @@ BACKEND = Backend(
     regular=space.regular,
     cost=space.cost,
     problem=resources.problem,
+    excess=resources.excess,
     emit=_emit,
     schedule=schedule.read,
 )

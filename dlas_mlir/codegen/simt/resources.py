@@ -20,8 +20,8 @@ def refusal(workload: Workload, target: GpuTarget) -> str | None:
     return f"{target.name} does not compute with {', '.join(missing)}" if missing else None
 
 
-def problem(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> str | None:
-    """Why `schedule` is not legal for `workload` on `target`, or None."""
+def excess(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> str | None:
+    """Why no kernel of `schedule` runs on `target`, or None."""
     if (why := refusal(workload, target) or schedule.problem(workload)) is not None:
         return why
     if schedule.threads > target.workgroup_threads:
@@ -30,6 +30,13 @@ def problem(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> st
         return f"lanes: {schedule.lanes}; {target.name} has vectors of {target.lanes}"
     if (size := schedule.lanes * widest_bytes(workload)) > max(target.load_bytes, widest_bytes(workload)):
         return f"lanes: {schedule.lanes} are {size} bytes; {target.name} loads {target.load_bytes} at once"
+    return None
+
+
+def problem(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> str | None:
+    """Why `schedule` is not legal for `workload` on `target`, or None."""
+    if (why := excess(workload, schedule, target)) is not None:
+        return why
     most = min(target.registers, target.unit_registers // schedule.threads)
     if (wanted := registers(workload, schedule, target)) > most:
         return f"tile: some {wanted} registers in a thread; {target.name} has {most} for {schedule.threads} threads"

@@ -1,10 +1,13 @@
 // RUN: %dlas_opt %s --dlas-lower-dispatches --mlir-print-local-scope | FileCheck %s
 // RUN: sed 's/stages = 3/stages = 1/' %s > %t.stages.mlir
 // RUN: not %dlas_opt %t.stages.mlir --dlas-lower-dispatches 2>&1 | FileCheck %s --check-prefix=STAGES
+// RUN: sed 's/stages = 3/stages = 9/' %s > %t.shared.mlir
+// RUN: not %dlas_opt %t.shared.mlir --dlas-lower-dispatches 2>&1 | FileCheck %s --check-prefix=SHARED
 // RUN: sed 's/, kind = "gpu", split/, kind = "cpu", split/' %s > %t.kind.mlir
 // RUN: not %dlas_opt %t.kind.mlir --dlas-lower-dispatches 2>&1 | FileCheck %s --check-prefix=KIND
 
 // STAGES: error: `dlas.schedule`: stages: at least 2, found 1
+// SHARED: error: `dlas.schedule`: stages: {{[0-9]+}} bytes of shared memory; gpu has 65536 in a workgroup
 // KIND: error: `dlas.schedule`: kind: this workload takes `gpu` or `simt` on a gpu target, not `cpu`
 
 #image = affine_map<(n, oh, ow, k, r, s, c) -> (n, oh + r, ow + s, c)>
