@@ -107,7 +107,7 @@ class Copies(TileCopies):
         extents = product.extents_of(product.rows)
         digits = machine.digits(m, extents)
         inside = True if product.m % self.schedule.tile.rows == 0 else machine.less(m, product.m)
-        offset = machine.mul(m, moves[-1]) if _is_linear(extents, moves) else machine.dot(digits, moves)
+        offset = machine.offset(m, digits, extents, moves)
         constant = product.a.constant * BYTES[product.element]
         start = machine.moved(self.a, offset, self.group, self._within(), constant)
         if not product.a.guards:
@@ -194,11 +194,6 @@ def copied_of(condition: ir.Value | bool) -> ir.Value | None:
 
 def _moved_in(guard: Guard, taps: Sequence[str], tap: Sequence[int]) -> int:
     return sum(guard.factors.get(loop, 0) * digit for loop, digit in zip(taps, tap, strict=True))
-
-
-def _is_linear(extents: Sequence[int], moves: Sequence[int]) -> bool:
-    """Whether a number in the mixed radix of `extents` moves evenly."""
-    return all(moves[i] == extents[i + 1] * moves[i + 1] for i in range(len(extents) - 1)) and bool(moves)
 
 
 def _walk(number: Number, extents: Sequence[int], moves: Sequence[int]) -> Number:

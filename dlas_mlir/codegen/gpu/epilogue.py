@@ -7,7 +7,7 @@ So every operand of a stage, and every result, is read or written in whole vecto
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from iree.compiler import ir
@@ -163,20 +163,21 @@ class Epilogue:
         return Point(machine.dot(digits, moves), dict(zip(product.rows, digits, strict=True)), n), inside
 
     def _columns(self, place: ir.Value, point: Point) -> None:
-        kind = ir.Type.parse(self.product.total)
-        sums: list[ir.Value] = []
-        for rank in range(self.schedule.split):
-            own = place if self.schedule.split == 1 else machine.of_workgroup(place, rank)
-            parts = _loaded(own, kind, self.width, 16, constant=False)
-            sums = [_added(a, b) for a, b in zip(sums, parts, strict=True)] if sums else parts
-        self.write(point, self._with_initial(point, sums))
+        def own(rank: int) -> ir.Value:
+            return place if self.schedule.split == 1 else machine.of_workgroup(place, rank)
+
+        self._write_sum(point, own, 16, constant=False)
 
     def join(self, place: ir.Value, point: Point) -> None:
         """Add up the parts of `point`, of which the first is at `place`, and write what becomes of them."""
-        kind, size = ir.Type.parse(self.product.total), self.product.m * self.product.n * 4
-        sums: list[ir.Value] = []
+        size = self.product.m * self.product.n * 4
+        self._write_sum(point, lambda rank: machine.moved(place, rank * size), self.width * 4, constant=True)
+
+    def _write_sum(self, point: Point, place: Callable[[int], ir.Value], alignment: int, *, constant: bool) -> None:
+        """Add up the parts of `point`, each at its `place`, and write what becomes of them."""
+        kind, sums = ir.Type.parse(self.product.total), []
         for rank in range(self.schedule.split):
-            parts = _loaded(machine.moved(place, rank * size), kind, self.width, self.width * 4, constant=True)
+            parts = _loaded(place(rank), kind, self.width, alignment, constant)
             sums = [_added(a, b) for a, b in zip(sums, parts, strict=True)] if sums else parts
         self.write(point, self._with_initial(point, sums))
 
@@ -237,12 +238,8 @@ class Epilogue:
         """Where an operand, or a result, has the first column of `point`."""
         rows = self.product.rows
         moves = [layout.bytes(loop) for loop in rows]
-        extents = self.product.extents_of(rows)
-        even = all(moves[i] == extents[i + 1] * moves[i + 1] for i in range(len(rows) - 1))
-        if even and rows:
-            offset = machine.mul(point.m, moves[-1])
-        else:
-            offset = machine.dot([point.digits[loop] for loop in rows], moves)
+        digits = [point.digits[loop] for loop in rows]
+        offset = machine.offset(point.m, digits, self.product.extents_of(rows), moves)
         column = machine.mul(point.n, layout.bytes(self.product.column))
         return machine.moved(base, offset, column, layout.constant * BYTES[layout.element])
 

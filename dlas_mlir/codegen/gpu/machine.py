@@ -144,6 +144,13 @@ def digits(number: Number, extents: Sequence[int]) -> list[Number]:
     return [number, *reversed(found)] if extents else []
 
 
+def offset(number: Number, parts: Sequence[Number], extents: Sequence[int], moves: Sequence[int]) -> Number:
+    """The sum of the digits of `number` times `moves`: `parts` are its digits in the mixed radix of `extents`, which
+    are not needed where it moves evenly."""
+    even = all(moves[i] == extents[i + 1] * moves[i + 1] for i in range(len(extents) - 1))
+    return mul(number, moves[-1]) if even and moves else dot(parts, moves)
+
+
 # Truth values.
 
 
