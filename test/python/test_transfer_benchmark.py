@@ -60,7 +60,7 @@ def test_the_ways_of_a_transfer_that_are_timed_again(tmp_path, monkeypatch):
     results = {start: 1.0, fast: 0.8, slow: 1.2, wrong: 0.7}
     search = SimpleNamespace(start=start, results=results)
     tasks = {"k": SimpleNamespace(workload=workload, rule=start, share=1.0, search=search)}
-    tuner: Any = SimpleNamespace(tasks=tasks)
+    tuner: Any = SimpleNamespace(tasks=tasks, preset=SimpleNamespace(target=target))
     sources = {"a": (2.0, [slow]), "b": (1.0, [fast]), "c": (0.5, [start]), transfer.POOL: (0.0, [wrong, fast])}
     ways = [
         {"method": method, "source": name, "score": score, "candidates": {"k": found}}
