@@ -322,7 +322,16 @@ def _unpack_left_over(op: ir.Operation) -> ir.Value | None:
 
 def _pack_left_over(op: ir.Operation) -> ir.Value | None:
     """The packing of weights is left to dlas-fold-constants."""
-    return None if is_constant(op.operands[0]) else pack_by_transpose(op)
+    return None if is_constant(op.operands[0]) else _pack_of_fill(op) or pack_by_transpose(op)
+
+
+def _pack_of_fill(op: ir.Operation) -> ir.Value | None:
+    """A fill of the packed shape: iree-compile fails on the packing of one filled element."""
+    fill = build.defining(op.operands[0])
+    padded = len(op.operands) > 2
+    if fill is None or fill.name != "linalg.fill" or (padded and build.UNREAD_FILLER not in op.attributes):
+        return None
+    return build.fill(fill.operands[0], _shape(op.results[0]))
 
 
 _HANDLERS: _Handlers = {

@@ -350,3 +350,24 @@ func.func @bits(%x: tensor<1x1x16xf32>, %given: tensor<1x6xi1>) -> tensor<1x6xf3
   } -> tensor<1x6xf32>
   return %t : tensor<1x6xf32>
 }
+
+// -----
+
+// What is filled stays a fill, of the packed shape.
+// CHECK-LABEL: func.func @filled
+// CHECK-NOT: linalg.pack
+// CHECK: %[[F:.*]] = linalg.fill {{.*}} -> tensor<1x4xf32>
+// CHECK: linalg.generic {{.*}} ins(%arg0, %[[F]]
+func.func @filled(%x: tensor<2x1x5x5x4xf32>) -> tensor<2x3x5x5xf32> {
+  %one = arith.constant 1.0 : f32
+  %eb = tensor.empty() : tensor<3xf32>
+  %b = linalg.fill ins(%one : f32) outs(%eb : tensor<3xf32>) -> tensor<3xf32>
+  %e = tensor.empty() : tensor<2x3x5x5xf32>
+  %u = linalg.unpack %x inner_dims_pos = [1] inner_tiles = [4] into %e : tensor<2x1x5x5x4xf32> -> tensor<2x3x5x5xf32>
+  %y = linalg.generic {indexing_maps = [affine_map<(d0, d1, d2, d3) -> (d0, d1, d2, d3)>, affine_map<(d0, d1, d2, d3) -> (d1)>, affine_map<(d0, d1, d2, d3) -> (d0, d1, d2, d3)>], iterator_types = ["parallel", "parallel", "parallel", "parallel"]} ins(%u, %b : tensor<2x3x5x5xf32>, tensor<3xf32>) outs(%e : tensor<2x3x5x5xf32>) {
+  ^bb0(%v: f32, %w: f32, %o: f32):
+    %s = arith.addf %v, %w : f32
+    linalg.yield %s : f32
+  } -> tensor<2x3x5x5xf32>
+  return %y : tensor<2x3x5x5xf32>
+}

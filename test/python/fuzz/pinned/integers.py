@@ -216,4 +216,50 @@ PROGRAMS: tuple[Program, ...] = (
         (2, 0),
         (2, 3),
     ),
+    # A filled tensor of one element is read beside channels in blocks: iree-compile fails on its packing.
+    Program(
+        (
+            Argument(Tensor((2, 20, 11, 13), "i32"), (), Data("small", 2)),
+            Argument(Tensor((1, 20, 2, 3), "i32"), (), Data("small", 4)),
+            Argument(Tensor((2, 1, 10, 4), "i32"), (), Data("small", 6)),
+            Generic(
+                Tensor((2, 1, 10, 4), "i32"),
+                (0, 1, 2),
+                True,
+                (2, 1, 10, 4, 20, 2, 3),
+                ("parallel",) * 4 + ("reduction",) * 3,
+                (
+                    (
+                        ("d", 0),
+                        ("d", 4),
+                        ("+", ("*", ("d", 2), ("c", 1)), ("*", ("d", 5), ("c", 1))),
+                        ("+", ("*", ("d", 3), ("c", 3)), ("*", ("d", 6), ("c", 1))),
+                    ),
+                    (("d", 1), ("d", 4), ("d", 5), ("d", 6)),
+                    (("d", 0), ("d", 1), ("d", 2), ("d", 3)),
+                ),
+                Body((Scalar("arith.muli", "i32", (0, 1)), Scalar("arith.addi", "i32", (2, 3)))),
+                (
+                    "linalg.conv_2d_nchw_fchw",
+                    " {dilations = dense<[1, 1]> : tensor<2xi64>, strides = dense<[1, 3]> : tensor<2xi64>}",
+                ),
+            ),
+            Fill(Tensor((1,), "i32"), (), -1.0),
+            Generic(
+                Tensor((1, 10, 1, 4), "i32"),
+                (3, 4),
+                False,
+                (1, 1, 10, 4),
+                ("parallel",) * 4,
+                (
+                    (("*", ("d", 0), ("c", 3)), ("+", ("d", 1), ("c", 0)), ("d", 2), ("d", 3)),
+                    (("d", 1),),
+                    (("d", 0), ("d", 2), ("d", 1), ("d", 3)),
+                ),
+                Body((Scalar("arith.subi", "i32", (0, 1)), Scalar("arith.muli", "i32", (3, 3)))),
+            ),
+        ),
+        (2, 1, 0),
+        (5,),
+    ),
 )
