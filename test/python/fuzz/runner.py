@@ -75,7 +75,7 @@ def _preset(name: str, threads: int) -> tuple[str, tuple[str, ...]]:
     pipeline = preset.pipeline
     if "aarch64" in name:
         # Instructions of another machine; what is of interest here are the widths.
-        pipeline = re.sub(r" (int8|bf16)-dot=\w+", "", pipeline)
+        pipeline = re.sub(r",(int8|bf16)_dot=\w+", "", pipeline)
     return pipeline, load_preset("host/auto").iree_flags
 
 
