@@ -14,10 +14,8 @@ import numpy as np
 from dlas_mlir.benchmark.bench import Request, bench_rows
 from dlas_mlir.benchmark.profiling import profile_artifact
 from dlas_mlir.compiler.artifact import SUFFIX, Artifact, load_file
-from dlas_mlir.compiler.driver import Clock, compile_imported, compile_model, write_copy
 from dlas_mlir.compiler.frontend.importer import Imported, check_batch, import_source
 from dlas_mlir.compiler.frontend.input_spec import parse_input
-from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.rounds import Protocol
 from dlas_mlir.process import LIMIT, limited
@@ -65,6 +63,10 @@ def compile(
     """
     if isinstance(model, str | Path) and Path(model).suffix == SUFFIX:
         return _compiled(Path(model), example_inputs, inputs, batch, weights)
+    # What is compiled already runs where there is no compiler.
+    from dlas_mlir.compiler.driver import Clock, compile_imported, compile_model, write_copy
+    from dlas_mlir.compiler.presets import load_preset
+
     if isinstance(model, str | Path):
         if example_inputs is not None:
             raise DlasError(f"example_inputs goes with an nn.Module; {model} has its own (inputs gives their shapes)")

@@ -7,15 +7,14 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dlas_mlir.benchmark.description import blank, described
 from dlas_mlir.benchmark.peak import peak_kernel
 from dlas_mlir.benchmark.speedup import add_actual
+from dlas_mlir.compiler import tools
 from dlas_mlir.compiler.artifact import SUFFIX, Artifact, load_file
-from dlas_mlir.compiler.driver import Clock, compile_imported
 from dlas_mlir.compiler.frontend.importer import Imported, check_batch, import_model
-from dlas_mlir.compiler.presets import Preset, load_preset
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure import record as records
 from dlas_mlir.measure import rows
@@ -26,6 +25,9 @@ from dlas_mlir.process import LIMIT
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import Device, resolve, resolve_streams
 from dlas_mlir.runtime.streams import Streams
+
+if TYPE_CHECKING:
+    from dlas_mlir.compiler.presets import Preset
 
 Progress = Callable[[str], None]
 
@@ -146,10 +148,9 @@ class _Bench:
             except DlasError as error:
                 return [self._entry(model, "", count, error, None, None, 0) for count in request.threads]
         if isinstance(model, Artifact):
-            presets = [_preset_of(model.preset, count) for count in request.threads]
             return [
-                self._entry(model.model, model.preset, count, model, preset, None, model.macs)
-                for count, preset in zip(request.threads, presets, strict=True)
+                self._entry(model.model, model.preset, count, model, None, None, model.macs)
+                for count in request.threads
             ]
         named = {(name, count): self._chosen(name, count) for name in self._names() for count in request.threads}
         errors = [chosen for chosen in named.values() if isinstance(chosen, DlasError)]
@@ -177,6 +178,8 @@ class _Bench:
 
     def _chosen(self, name: str, threads: int) -> Preset | DlasError:
         """The preset, if it is right and its device has that many threads."""
+        from dlas_mlir.compiler.presets import load_preset
+
         try:
             preset = load_preset(name, threads=threads)
             resolve_streams(preset.device, threads, self.request.streams)
@@ -232,11 +235,13 @@ class _Bench:
             if isinstance(source, Artifact):
                 artifact = source
             else:
+                from dlas_mlir.compiler.driver import Clock, compile_imported
+
                 assert preset is not None
                 artifact = compile_imported(source, preset, clock=Clock(self.progress), timeout=self.request.timeout)
             stage = "load"
             devices = resolve_streams(artifact.driver, hardware.threads, hardware.streams)
-            entry.record = described(entry.record, artifact, preset, devices)
+            entry.record = described(entry.record, artifact, devices)
             entry.runner = _runner(artifact, devices, self.request.timeout)
             stage = "check"
             self._check(entry, artifact)
@@ -285,14 +290,6 @@ def _runner(artifact: Artifact, devices: list[Device], timeout: float | None) ->
     return Streams(artifact.vmfb, devices, artifact.golden, timeout=timeout)
 
 
-def _preset_of(name: str, threads: int) -> Preset | None:
-    """The preset; None for that of an artifact that was made elsewhere."""
-    try:
-        return load_preset(name, threads=threads)
-    except DlasError:
-        return None
-
-
 def _has_other_shapes(weights: Path) -> bool:
     from dlas_mlir.models.metadata import read_metadata
 
@@ -304,12 +301,16 @@ def _has_other_shapes(weights: Path) -> bool:
 
 
 def peak_gflops(threads: int = 1) -> float | None:
-    """The measured fp32 FMA rate of this machine, in GFLOP/s; None where no CPU target of ours fits."""
+    """The measured fp32 FMA rate of this machine, in GFLOP/s; None where no CPU target of ours fits, or there is
+    no compiler for it."""
     try:
+        tools.iree_compile()
+        from dlas_mlir.compiler.presets import load_preset
+
         preset = load_preset("host/stock", threads=threads)
         vmfb, operations = peak_kernel(preset.target, preset.iree_flags)
         with Worker(vmfb, resolve("local", threads)) as worker:
             # The best of a longer time: whoever else uses the machine only ever takes from the peak.
             return operations / min(worker.turn(min_seconds=0.3 * threads, min_count=10).ns)
     except DlasError:
-        return None  # a machine without a vector target of ours
+        return None

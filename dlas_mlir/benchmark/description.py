@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlas_mlir.benchmark.speedup import expected, is_dense
+from dlas_mlir.codegen.target import Target
 from dlas_mlir.compiler import cache
 from dlas_mlir.compiler.artifact import Artifact
-from dlas_mlir.compiler.presets import Preset, load_preset
 from dlas_mlir.measure import record as records
 from dlas_mlir.measure.record import Record
 from dlas_mlir.runtime.devices import Device, cpu_model, resolve
@@ -37,7 +37,7 @@ def blank(model: records.Model, preset: str, weights: Path | None, hardware: rec
     )
 
 
-def described(record: Record, artifact: Artifact, preset: Preset | None, devices: Sequence[Device]) -> Record:
+def described(record: Record, artifact: Artifact, devices: Sequence[Device]) -> Record:
     """`record` with what the artifact says of itself."""
     macs = record.model.dense_macs
     layers = tuple(
@@ -57,17 +57,17 @@ def described(record: Record, artifact: Artifact, preset: Preset | None, devices
         model=replace(record.model, parameters=artifact.parameters, macs=artifact.macs),
         optimization=replace(
             record.optimization,
-            element=preset.element if preset else "",
+            element=artifact.element,
             nonzeros=artifact.nonzeros,
             weight_bytes=artifact.weight_bytes,
             effective_macs=artifact.effective_macs,
             dense=is_dense(artifact.effective_macs, macs),
-            expected_speedup=expected(artifact.effective_macs, macs, preset.target) if preset else None,
+            expected_speedup=expected(artifact.effective_macs, macs, Target.from_figures(artifact.target)),
         ),
         algorithm=replace(record.algorithm, primitives=artifact.primitives, layers=layers),
         software=replace(
             record.software,
-            target=preset.target_name if preset else "",
+            target=artifact.target["name"],
             flags=artifact.flags,
             versions=artifact.versions,
             artifact_sha256=artifact.sha256,
@@ -83,7 +83,6 @@ def described(record: Record, artifact: Artifact, preset: Preset | None, devices
 
 def evaluation_record(found: Evaluation, artifact: Artifact, weights: Path | None, threads: int) -> Record:
     """The record of an accuracy: of what `artifact` gives on a dataset, timed by nobody."""
-    preset = load_preset(found.preset, threads=threads)
     record = blank(
         records.Model(name=found.model, dense_macs=found.macs),
         found.preset,
@@ -92,7 +91,7 @@ def evaluation_record(found: Evaluation, artifact: Artifact, weights: Path | Non
     )
     measured = found.artifact
     return replace(
-        described(record, artifact, preset, [resolve(artifact.driver, threads)]),
+        described(record, artifact, [resolve(artifact.driver, threads)]),
         dataset=records.Dataset(name=found.dataset, images=measured.n),
         accuracy=records.Accuracy(
             top1=measured.top1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dlas_mlir.codegen.dot import INSTRUCTIONS
+from dlas_mlir.codegen.dot_instructions import INSTRUCTIONS
 from dlas_mlir.codegen.target import CpuTarget, Target
 
 # Of the multiply-accumulates of a dense model in fp32, as some weights may happen to be zero.

@@ -147,10 +147,15 @@ def use_torch_threads(count: int | None) -> None:
     torch.set_num_threads(count)
 
 
-def check_threads(preset: str, threads: int) -> None:
-    """Fail before anything is compiled. Raises DlasError, which says how many there may be."""
-    from dlas_mlir.compiler.presets import load_preset
+def check_threads(preset: str, threads: int, *models: str) -> None:
+    """Fail before anything is compiled; `models` that are all compiled say themselves what device they are for. Raises
+    DlasError, which says how many there may be."""
+    from dlas_mlir.compiler.artifact import SUFFIX
     from dlas_mlir.runtime.devices import resolve
+
+    if models and all(model.endswith(SUFFIX) for model in models):
+        return
+    from dlas_mlir.compiler.presets import load_preset
 
     resolve(load_preset(preset, threads=threads).device, threads)
 

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     arguments.use_db(args)
     if args.json:
         check_writable(args.json)
-    check_threads(args.preset, args.threads)
+    check_threads(args.preset, args.threads, args.model)
     with progress() as show:
         artifact = compiled(args, shapes(args), show, batch=args.batch)
         result = api.profile(artifact, threads=args.threads, seconds=args.seconds, progress=show, timeout=args.timeout)

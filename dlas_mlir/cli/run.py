@@ -43,7 +43,6 @@ def run(args: argparse.Namespace) -> int:
     arguments.use_db(args)
     from dlas_mlir import api
     from dlas_mlir.compiler.cache import write_atomically
-    from dlas_mlir.compiler.presets import load_preset
     from dlas_mlir.measure.check import check
     from dlas_mlir.runtime.worker import golden_limits, load_golden, sorted_keys
 
@@ -52,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     files = [Path(text) for text in args.input if text.endswith(".npy")]
     shapes = tuple(text for text in args.input if not text.endswith(".npy"))
     arrays = [_read(path) for path in files]
-    check_threads(args.preset, args.threads)
+    check_threads(args.preset, args.threads, args.model)
     with progress() as show:
         artifact = compiled(args, shapes or None, show)
         show(f"run {artifact.model}")
@@ -71,8 +70,8 @@ def run(args: argparse.Namespace) -> int:
     golden = load_golden(str(artifact.golden))
     expected = [golden[key] for key in sorted_keys(golden, "output_")]
     limits = golden_limits(golden)
-    if element := load_preset(args.preset).element:
-        limits["element"] = element
+    if artifact.element:
+        limits["element"] = artifact.element
     result = check(outputs, expected, **limits)
     if not result.verified:
         raise DlasError(f"{artifact.model} for {artifact.preset}: {result.reason}")

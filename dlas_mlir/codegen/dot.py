@@ -6,13 +6,14 @@ reduction over the `width` elements that are summed, which are neighbours in the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from iree.compiler import ir
 from iree.compiler.dialects import arith
 
 from dlas_mlir.codegen import build
+from dlas_mlir.codegen.dot_instructions import INSTRUCTIONS, Instruction
 from dlas_mlir.ir import affine, attributes
 from dlas_mlir.ir.strides import Span, offsets
 from dlas_mlir.opt.base import PassError
@@ -20,39 +21,6 @@ from dlas_mlir.opt.base import PassError
 ATTRIBUTE = "dlas.dot"
 # How many elements of the data are read by the last step of the summed loop and not its own, if they may be infinite.
 FILLER = "dlas.dot_filler"
-
-
-@dataclass(frozen=True, eq=False)
-class Instruction:
-    """One dot product: `width` elements of `operand` bits from either operand for each lane of the sum's 32 bits.
-
-    `intrinsics` are LLVM's names of it by the bits of the vector. `accumulates`: it adds to its first operand.
-    Integer elements that are narrower than `operand` bits are extended when they are loaded.
-    """
-
-    width: int
-    operand: int
-    intrinsics: Mapping[int, str]
-    accumulates: bool
-    floating: bool = False
-
-
-_BITS = (128, 256, 512)
-INSTRUCTIONS = {
-    "vpdpbusd": Instruction(4, 8, {bits: f"llvm.x86.avx512.vpdpbusd.{bits}" for bits in _BITS}, True),
-    "vpmaddwd": Instruction(
-        2,
-        16,
-        {128: "llvm.x86.sse2.pmadd.wd", 256: "llvm.x86.avx2.pmadd.wd", 512: "llvm.x86.avx512.pmaddw.d.512"},
-        False,
-    ),
-    "smull": Instruction(1, 16, {128: "llvm.aarch64.neon.smull.v4i32"}, False),
-    "usdot": Instruction(4, 8, {128: "llvm.aarch64.neon.usdot.v4i32.v16i8"}, True),
-    "vdpbf16ps": Instruction(
-        2, 16, {bits: f"llvm.x86.avx512bf16.dpbf16ps.{bits}" for bits in _BITS}, True, floating=True
-    ),
-    "bfdot": Instruction(2, 16, {128: "llvm.aarch64.neon.bfdot.v4f32.v8bf16"}, True, floating=True),
-}
 
 
 def instruction_of(op: ir.Operation) -> Instruction | None:

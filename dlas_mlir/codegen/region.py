@@ -7,7 +7,8 @@ from typing import TypeAlias
 
 from iree.compiler import ir
 
-from dlas_mlir.codegen.dot import Instruction, Rest
+from dlas_mlir.codegen.dot import Rest
+from dlas_mlir.codegen.dot_instructions import Instruction
 from dlas_mlir.codegen.schedule import ATTRIBUTE
 from dlas_mlir.ir.linalg import indexing_maps, iterators, loop_extents, out_loops, scalar_constant, shape_of
 from dlas_mlir.opt.base import PassError

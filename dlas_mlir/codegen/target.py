@@ -2,7 +2,7 @@
 
 A target is a plain value, and declared here once: its file in pipelines/, `dlas-set-target`, the module attribute
 `dlas.target` and JSON are all read by `Target.from_figures`. What they leave out has the value of
-pipelines/figures.toml. No figure of a machine stands in code.
+pipelines/figures.toml. No figure of a machine stands in code. All but the attribute works without a compiler.
 """
 
 from __future__ import annotations
@@ -12,16 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal
-
-from iree.compiler import ir
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from dlas_mlir import pipelines, toml
 from dlas_mlir.codegen import figures as tables
-from dlas_mlir.codegen.dot import INSTRUCTIONS
+from dlas_mlir.codegen.dot_instructions import INSTRUCTIONS
 from dlas_mlir.codegen.figures import FigureError, Table, figure
-from dlas_mlir.ir import attributes
-from dlas_mlir.opt.base import PassError
+
+if TYPE_CHECKING:
+    from iree.compiler import ir
 
 __all__ = ["AnyTarget", "CpuCost", "CpuTarget", "FigureError", "GpuCost", "GpuTarget", "Target"]
 
@@ -75,6 +74,9 @@ class Target:
     @staticmethod
     def of(module: ir.Module) -> AnyTarget:
         """The target written on `module`. Raises PassError when there is none, or it is wrong."""
+        from dlas_mlir.ir import attributes
+        from dlas_mlir.opt.base import PassError
+
         marks = module.operation.attributes
         if ATTRIBUTE not in marks:
             message = f"the module has no `{ATTRIBUTE}` attribute: run dlas-set-target{{target=...}} first"
@@ -102,6 +104,8 @@ class Target:
 
     def to_attr(self) -> ir.Attribute:
         """The dictionary attribute that stands on the module."""
+        from dlas_mlir.ir import attributes
+
         return attributes.from_plain(self.figures())
 
 

@@ -29,7 +29,8 @@ class Artifact:
     outputs (None when there is no PyTorch model), `primitives` the number of layers by primitive, `layers` one dict
     per convolution or linear layer (layer, primitive, options, shape, macs), `dispatches` what a call runs, with the
     layer it comes from (name, layer), `seconds` the time of each stage when it was compiled. `unchecked` says why
-    `golden` is None.
+    `golden` is None. `target` are the figures of what it was compiled for (`Target.from_figures` reads them), `element`
+    the type that the preset rounds operands to, empty where it rounds none.
     """
 
     vmfb: Path
@@ -37,6 +38,8 @@ class Artifact:
     model: str
     preset: str
     driver: str
+    target: dict[str, Any]
+    element: str
     macs: int = 0
     parameters: int = 0
     nonzeros: int = 0
@@ -80,6 +83,8 @@ def load_file(vmfb: Path) -> Artifact:
     if not vmfb.is_file():
         raise DlasError(f"there is no file {vmfb}")
     values = read_record(facts_file(vmfb))
+    if values is not None and not _is_whole(values):
+        raise DlasError(f"{facts_file(vmfb)} was written by another version of dlas; compile {vmfb.name} again")
     if values is None:
         if (facts := facts_file(vmfb)).exists():
             raise DlasError(f"{facts} is damaged, or was not written by `dlas compile -o`; compile {vmfb.name} again")
@@ -97,6 +102,12 @@ def load_file(vmfb: Path) -> Artifact:
     return artifact
 
 
+def _is_whole(values: dict[str, Any]) -> bool:
+    """Whether a record has what is known of an artifact, as this version knows it."""
+    fields = {field.name for field in dataclasses.fields(Artifact)} - {*_LOCAL}
+    return values.keys() - {"file", GOLDEN} == fields
+
+
 def _artifact(values: dict[str, Any], vmfb: Path, golden: Path | None, unchecked: str) -> Artifact:
     for name in ("layers", "dispatches", "flags"):
         values[name] = tuple(values[name])
@@ -106,7 +117,7 @@ def _artifact(values: dict[str, Any], vmfb: Path, golden: Path | None, unchecked
 def load_artifact(record: Path, golden: Path | None, unchecked: str = "") -> Artifact | None:
     """The artifact that stands in the cache beside its `record`, or None when it is not there whole."""
     values = read_record(record)
-    if values is None:
+    if values is None or not _is_whole(values):
         return None
     vmfb = record.with_name(values.pop("file"))
     artifact = _artifact(values, vmfb, golden, unchecked)

@@ -94,6 +94,8 @@ def compile_imported(
         model=imported.name,
         preset=preset.name,
         driver="local" if preset.device.startswith("local") else preset.device,
+        target=preset.target.figures(),
+        element=preset.element,
         macs=imported.macs,
         parameters=imported.parameters,
         nonzeros=imported.nonzeros,

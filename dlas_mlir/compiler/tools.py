@@ -10,7 +10,10 @@ from dlas_mlir.errors import DlasError
 
 def iree_compile() -> str:
     """The path of the iree-compile binary, found without importing the compiler."""
-    spec = importlib.util.find_spec("iree.compiler")
+    try:
+        spec = importlib.util.find_spec("iree.compiler")
+    except ModuleNotFoundError:  # not even `iree`
+        spec = None
     for folder in (spec.submodule_search_locations or []) if spec else []:
         binary = Path(folder) / "_mlir_libs" / "iree-compile"
         if binary.exists():

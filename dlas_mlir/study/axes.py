@@ -34,24 +34,21 @@ class Axis:
     name: str
     layer: int
     default: Level | None
-    help: str
     choices: tuple[str, ...] = ()
     number: bool = False
 
 
 AXES = (
-    Axis("dataset", 1, datasets.DEFAULT, f"{', '.join(datasets.NAMES)}, or `{NO_DATASET}`: speed alone"),
-    Axis("model", 2, None, "a name of the zoo, package.module:factory, or a file"),
-    Axis("compression", 3, NO_COMPRESSION, f"`{NO_COMPRESSION}`, prune-N, channels-N (N in percent), or a recipe file"),
-    Axis(
-        "primitive", 4, "auto", "how convolutions are computed, a recipe of the target: direct, gemm, spatial-pack .."
-    ),
-    Axis("format", 4, "dense", "how weights are kept", ("dense", "sparse")),
-    Axis("schedule", 5, "rule", "where schedules come from", ("naive", "rule", "tuned", "transferred")),
-    Axis("element", 3, "f32", "what layers compute in", ("f32", "f16", "bf16", "int8")),
-    Axis("threads", 5, 1, "CPU threads", number=True),
-    Axis("batch", 5, 1, "images in a call", number=True),
-    Axis("device", 6, "host", "one of [devices]"),
+    Axis("dataset", 1, datasets.DEFAULT),
+    Axis("model", 2, None),
+    Axis("compression", 3, NO_COMPRESSION),
+    Axis("primitive", 4, "auto"),
+    Axis("format", 4, "dense", ("dense", "sparse")),
+    Axis("schedule", 5, "rule", ("naive", "rule", "tuned", "transferred")),
+    Axis("element", 3, "f32", ("f32", "f16", "bf16", "int8")),
+    Axis("threads", 5, 1, number=True),
+    Axis("batch", 5, 1, number=True),
+    Axis("device", 6, "host"),
 )
 NAMES = tuple(axis.name for axis in AXES)
 AXIS = {axis.name: axis for axis in AXES}

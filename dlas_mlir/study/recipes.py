@@ -18,12 +18,11 @@ _FAMILIES = "prune-N, channels-N (N percent, 1 to 99)"
 @dataclass(frozen=True)
 class Recipe:
     """The tables [[step]] of a recipe. `zeros` says whether it leaves weights that are zero, `element` what it leaves
-    them in (empty: f32), `trains` whether it needs images to train on."""
+    them in (empty: f32)."""
 
     steps: tuple[dict[str, Any], ...] = ()
     zeros: bool = False
     element: str = ""
-    trains: bool = False
 
 
 def recipe_of(name: str, training: Training, folder: Path) -> Recipe:
@@ -47,7 +46,7 @@ def _family(kind: str, share: float, training: Training) -> Recipe:
         step = {"kind": "prune", "sparsity": share, "skip": ["first", "last"], **more}
     else:
         step = {"kind": "channel-prune", "ratio": share, **more}
-    return Recipe((step,), zeros=kind == "prune", trains=training.fine_tune > 0)
+    return Recipe((step,), zeros=kind == "prune")
 
 
 def _of_file(path: Path) -> Recipe:
@@ -68,5 +67,4 @@ def _of_file(path: Path) -> Recipe:
         tuple(data["step"]),
         zeros="prune" in kinds,
         element=element,
-        trains=any(step.epochs_needed for step in steps),
     )

@@ -9,6 +9,7 @@ import pytest
 import dlas_mlir as dlas
 from dlas_mlir import api
 from dlas_mlir.cli.dlas import main
+from dlas_mlir.compiler import cache
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.rounds import Protocol
 
@@ -53,6 +54,10 @@ def test_without_the_right_outputs_it_is_not_checked(compiled, capsys):
         (
             lambda path: path.with_name("net.vmfb.json").write_text(json.dumps({"sha256": ""})),
             "net.vmfb.json is damaged",
+        ),
+        (
+            lambda path: cache.write_record(path.with_name("net.vmfb.json"), {"sha256": "", "model": "net"}),
+            "net.vmfb.json was written by another version of dlas; compile net.vmfb again",
         ),
         (lambda path: path.unlink(), "there is no file"),
     ],

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
+from dlas_mlir.cli.dlas import main
 from dlas_mlir.study.cluster import OwnCluster
 
 PATIENCE = 120.0
@@ -39,6 +41,19 @@ def test_a_worker_joins_and_leaves_when_it_is_told_to() -> None:
         worker.terminate()
         assert worker.wait(PATIENCE) == 0
     cluster.close()
+
+
+def test_what_is_compiled_is_run_timed_and_profiled(tmp_path, monkeypatch) -> None:
+    """Also where the type that operands are rounded to decides what is right."""
+    monkeypatch.chdir(Path(__file__).parent)
+    vmfb = tmp_path / "net.vmfb"
+    assert main(["compile", "imported_model:small", "--preset", "host/bf16-direct", "-o", str(vmfb)]) == 0
+    for action in ("run", "bench", "profile"):
+        more = ["--rounds", "1", "--starts", "1", "--min-time", "0.01"] if action == "bench" else []
+        command = [sys.executable, "-c", COMMAND, action, str(vmfb), *more]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+        assert ended.returncode == 0, ended.stderr
+        assert "dlas-mlir[compiler]" not in ended.stderr
 
 
 def test_what_needs_a_compiler_says_what_to_install(tmp_path) -> None:

@@ -161,18 +161,16 @@ def test_levels_of_compression_are_steps() -> None:
     training = Training(fine_tune=2, iterations=3)
     prune = recipe_of("prune-80", training, Path())
     assert prune.zeros
-    assert prune.trains
     assert prune.steps[0] | {"sparsity": 0.8, "epochs": 2, "iterations": 3} == prune.steps[0]
     channels = recipe_of("channels-50", Training(fine_tune=0), Path())
     assert not channels.zeros
-    assert not channels.trains
     assert re.match("channel", channels.steps[0]["kind"])
 
 
 def test_a_file_of_steps_says_what_it_leaves(tmp_path: Path) -> None:
     (tmp_path / "half.toml").write_text('[[step]]\nkind = "prune"\nsparsity = 0.5\n[[step]]\nkind = "half"\n')
     recipe = recipe_of("half.toml", Training(), tmp_path)
-    assert (recipe.zeros, recipe.element, recipe.trains) == (True, "f16", False)
+    assert (recipe.zeros, recipe.element) == (True, "f16")
     (tmp_path / "bad.toml").write_text('[[step]]\nkind = "prun"\n')
     with pytest.raises(Exception, match=r"bad.toml: step 1 \(prun\): unknown kind `prun`"):
         recipe_of("bad.toml", Training(), tmp_path)
