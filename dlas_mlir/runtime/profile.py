@@ -68,7 +68,7 @@ def profile_dispatches(
             np.save(f"{scratch}/{i}.npy", array)
             arguments.append(f"--input=@{scratch}/{i}.npy")
         command = [
-            _tool("iree-benchmark-module"),
+            tool("iree-benchmark-module"),
             f"--module={artifact}",
             f"--function={function}",
             *device.tool_flags(),
@@ -81,7 +81,7 @@ def profile_dispatches(
             pinned = ",".join(map(str, device.cpus)) if device.driver == "local-sync" else ""
             command = [sys.executable, "-c", _START, pinned, *command]
         _run(command, timeout)
-        listing = [_tool("iree-profile"), "dispatch", "--format=jsonl", "--dispatch_events", str(capture)]
+        listing = [tool("iree-profile"), "dispatch", "--format=jsonl", "--dispatch_events", str(capture)]
         events = _run(listing, timeout)
     return read_dispatches(events, calls)
 
@@ -113,7 +113,8 @@ def read_dispatches(jsonl: str, calls: int) -> list[DispatchTime]:
     ]
 
 
-def _tool(name: str) -> str:
+def tool(name: str) -> str:
+    """The path of one of the runtime's programs. Raises DlasError where it is not there."""
     spec = importlib.util.find_spec("iree.runtime")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         binary = Path(folder).parent / "_runtime_libs" / name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,8 @@ import numpy as np
 from dlas_mlir.errors import DlasError
 from dlas_mlir.runtime.devices import LOCAL_DRIVERS, Device, open_device, without_preemption
 
+# The scope of parameters that an artifact has not in itself.
+PARAMETERS = "model"
 _DTYPES = {
     "f16": "float16",
     "bf16": "bfloat16",
@@ -29,10 +31,11 @@ _DTYPES = {
     "ui8": "uint8",
     "si8": "int8",
 }
-# One argument in the declaration of a function; `encoding` is there where its integers are unsigned.
-_ARGUMENT = re.compile(
-    r"%\w+: tensor<(?P<type>[^<>]*)>(?: \{[^{}]*iree\.abi\.encoding = tensor<(?P<encoding>[^<>]*)>[^{}]*\})?"
-)
+# One argument in the declaration of a function, with its attributes.
+_ARGUMENT = re.compile(r"%\w+: tensor<(?P<type>[^<>]*)>(?: \{(?P<marks>(?:[^{}<>]|<[^<>]*>)*)\})?")
+# Among those: its type where its integers are unsigned, and which result it is the storage of.
+_ENCODING = re.compile(r"iree\.abi\.encoding = tensor<([^<>]*)>")
+_STORAGE = re.compile(r"iree\.abi\.output = (\d+)")
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,23 @@ class TensorType:
 
 
 class Session:
-    """One artifact on one device. Calling it takes and returns numpy arrays."""
+    """One artifact on one device. Calling it takes and returns numpy arrays.
 
-    def __init__(self, artifact: Path, device: Device, *, function: str = "main", pin: bool = False) -> None:
-        """Load `artifact`, a .vmfb file. Raises DlasError when it cannot be loaded or lacks `function`."""
+    What is compiled for a GPU may take the storage of its results, which is then the same in every call: what `invoke`
+    returned last is overwritten. Its calls may be queued: each waits for the last on the device, not for the caller.
+    """
+
+    def __init__(
+        self,
+        artifact: Path,
+        device: Device,
+        *,
+        function: str = "main",
+        pin: bool = False,
+        parameters: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        """Load `artifact`, a .vmfb file, with the `parameters` that it has not in itself, by name. Raises DlasError
+        when it cannot be loaded or lacks `function`."""
         import iree.runtime as rt
 
         if not artifact.is_file():
@@ -64,7 +80,10 @@ class Session:
         instance = rt.VmInstance()
         try:
             module = rt.VmModule.copy_buffer(instance, artifact.read_bytes())
-            context = rt.VmContext(instance, [rt.create_hal_module(instance, hal_device), module])
+            needed = [rt.create_hal_module(instance, hal_device)]
+            if parameters is not None:
+                needed.insert(0, rt.create_io_parameters_module(instance, _provider(parameters)))
+            context = rt.VmContext(instance, [*needed, module])
         except (ValueError, RuntimeError) as error:
             why = "it is compiled for another kind of machine" if "INCOMPATIBLE" in str(error) else error
             raise DlasError(f"`{artifact}` cannot be loaded on {device.driver}: {why}") from error
@@ -72,31 +91,34 @@ class Session:
         if main is None:
             raise DlasError(f"`{artifact}` has no function `{function}`; it has {', '.join(module.function_names)}")
         self._handles: dict[str, Any] = {
-            "main": main,
-            "context": context,
             "device": hal_device,
+            "context": context,
+            "main": main,
         }
+        self._arguments, storage = _arguments_of(main.reflection.get("iree.abi.declaration", ""))
+        self._handles["storage"] = [self._on_device(np.zeros(one.shape, _numpy(one.dtype))) for one in storage]
+        self.can_queue = main.reflection.get("iree.abi.model") == "coarse-fences"
+        if self.can_queue:
+            self._handles["done"] = hal_device.create_semaphore(0)
+            self._handles["pending"] = []
+        self._queued = 0
         # The runtime crashes when its objects are torn down in arbitrary order at interpreter exit.
-        weakref.finalize(self, self._handles.clear)
+        self._release = weakref.finalize(self, _release, self._handles)
 
     def close(self) -> None:
         """Release the device and the module; the session cannot be called any more."""
-        self._handles.clear()
+        self._release()
 
     @property
     def inputs(self) -> list[TensorType]:
-        """The types of the arguments. Raises DlasError for a dynamic shape."""
-        declaration = self._handles["main"].reflection.get("iree.abi.declaration", "")
-        arguments = declaration.partition("->")[0]
-        return [_tensor_type(found["encoding"] or found["type"]) for found in _ARGUMENT.finditer(arguments)]
+        """The types of the arguments, without the storage of results. Raises DlasError for a dynamic shape."""
+        return [_tensor_type(text) for text in self._arguments]
 
     def prepare(self, arrays: Sequence[np.ndarray]) -> Any:
         """Arguments in device memory, for `invoke`. Raises DlasError when the function takes others.
 
         float32 is rounded where the function takes bfloat16, which numpy itself has not.
         """
-        import iree.runtime as rt
-
         expected = self.inputs
         given = [TensorType(array.shape, str(array.dtype)) for array in arrays]
         if len(expected) == len(arrays):
@@ -104,20 +126,47 @@ class Session:
         got = [TensorType(array.shape, str(array.dtype)) for array in arrays]
         if expected and got != expected:
             raise DlasError(f"the function takes {_describe(expected)}, not {_describe(given)}")
-        packed = rt.VmVariantList(len(arrays))
-        for array in arrays:
-            on_device = rt.asdevicearray(self._handles["device"], array)
-            packed.push_ref(on_device._buffer_view.ref)
-        return packed
+        views = [*map(self._on_device, arrays), *self._handles["storage"]]
+        # Those of a call that is queued have what it waits for behind them.
+        return views if self.can_queue else _packed(views)
 
     def invoke(self, arguments: Any) -> Any:
         """Call with what `prepare` gave, wait, and return the results in device memory."""
+        if self.can_queue:
+            results = self.queue(arguments)
+            self.wait()
+            return results
         import iree.runtime as rt
 
         results = rt.VmVariantList(1)
         with without_preemption(self._device):
             self._handles["context"].invoke(self._handles["main"], arguments, results)
         return results
+
+    def queue(self, arguments: Any) -> Any:
+        """The same without waiting, where the session `can_queue`: the results are there once `wait` returns."""
+        import iree.runtime as rt
+
+        packed, results = _packed(arguments), rt.VmVariantList(1)
+        for value in (self._queued, self._queued + 1):
+            packed.push_ref(rt.HalFence.create_at(self._handles["done"], value).ref)
+        self._handles["context"].invoke(self._handles["main"], packed, results)
+        self._queued += 1
+        # Whoever drops results that are not there yet takes their memory away.
+        self._handles["pending"].append(results)
+        return results
+
+    def wait(self) -> None:
+        """Wait for all calls that were queued. Raises RuntimeError where one failed on the device."""
+        import iree.runtime as rt
+
+        rt.HalFence.create_at(self._handles["done"], self._queued).wait()
+        self._handles["pending"].clear()
+
+    def _on_device(self, array: np.ndarray) -> Any:
+        import iree.runtime as rt
+
+        return rt.asdevicearray(self._handles["device"], array)._buffer_view
 
     def fetch(self, results: Any) -> list[np.ndarray]:
         """The results of `invoke` as numpy arrays that own their memory."""
@@ -158,6 +207,48 @@ class Session:
 
     def __call__(self, *arrays: np.ndarray) -> list[np.ndarray]:
         return self.fetch(self.invoke(self.prepare(arrays)))
+
+
+def _release(handles: dict[str, Any]) -> None:
+    """The last first: a semaphore, or a buffer, is not to outlive its device."""
+    while handles:
+        handles.popitem()
+
+
+def _packed(views: Sequence[Any]) -> Any:
+    import iree.runtime as rt
+
+    packed = rt.VmVariantList(len(views))
+    for view in views:
+        packed.push_ref(view.ref)
+    return packed
+
+
+def _provider(parameters: Mapping[str, np.ndarray]) -> Any:
+    import iree.runtime as rt
+
+    index = rt.ParameterIndex()
+    for name, array in parameters.items():
+        index.add_buffer(name, np.ascontiguousarray(array).view(np.uint8))
+    return index.create_provider(scope=PARAMETERS)
+
+
+def _arguments_of(declaration: str) -> tuple[list[str], list[TensorType]]:
+    """The types of what a function takes, as its declaration has them, and of the storage of its results."""
+    arguments: list[str] = []
+    storage: list[TensorType] = []
+    for found in _ARGUMENT.finditer(declaration.partition("->")[0]):
+        marks = found["marks"] or ""
+        encoding = _ENCODING.search(marks)
+        if _STORAGE.search(marks):
+            storage.append(_tensor_type(found["type"]))
+        else:
+            arguments.append(encoding[1] if encoding else found["type"])
+    return arguments, storage
+
+
+def _numpy(dtype: str) -> np.dtype:
+    return np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
 
 
 def _tensor_type(text: str) -> TensorType:

@@ -34,6 +34,8 @@ from dlas_mlir.passes.schedule.attach_schedules import SCHEDULES, AttachSchedule
 
 HOST = "host"
 _FRAGMENTS = "fragments.toml"
+# A GPU's caller says what to wait for and is told when it is done: so several calls can be on their way.
+_CALLS = {"cpu": (), "gpu": ("--iree-execution-model=async-external",)}
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def load_preset(name: str, *, threads: int = 1) -> Preset:
         target_name=file.target.name,
         recipe=recipe_name,
         pipeline=str(pipeline),
-        iree_flags=(*file.iree_flags, *recipe.iree_flags),
+        iree_flags=(*file.iree_flags, *recipe.iree_flags, *_CALLS[target.kind]),
         device=_device(file.device, threads),
         description=recipe.description,
         element=recipe.element,

@@ -1,0 +1,188 @@
+"""What an artifact launches on a GPU in one call, read from the .vmfb alone: kernels, workgroups and buffers.
+
+A .vmfb is a ZIP file with the executables in it. The host's program records all launches of a call in command buffers
+when it is loaded; `iree-dump-module` prints it, and its instructions for that are straight code with constants.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dlas_mlir.errors import DlasError
+from dlas_mlir.runtime.flatbuffer import Table
+from dlas_mlir.runtime.profile import tool
+
+# Before the flatbuffer of an executable.
+_HEADER = 64
+_FORMATS = {b"CDA1": "cuda-nvptx-fb", b"VKE1": "vulkan-spirv-fb"}
+_NAME = re.compile(r"vm\.rodata\[(\d+)\] = ((?:[0-9A-F]{2})+)$")
+_CONSTANT = re.compile(r"%([ir]\d+)(?::\d+)? = vm\.const\.(?:i32|i64|ref)(?:\.(zero|rodata))?(?: (-?\d+))?")
+_GLOBAL = re.compile(r"%(r\d+) = vm\.global\.load\.ref \.refs\[(\d+)\] : !hal\.buffer")
+_LOOKUP = re.compile(r"%(i\d+)\S* = vm\.call @hal\.executable\.lookup\.function\(%[rR]\d+, %[rR](\d+)\)")
+_DISPATCH = re.compile(r"@hal\.command_buffer\.dispatch segments\[([\d, ]+)\]\(([^)]*)\)")
+_FILL = re.compile(r"vm\.call @hal\.command_buffer\.(fill|copy)_buffer\(")
+_GIVEN = re.compile(r"%(r\d+): !vm\.ref")
+_ASSIGNED = re.compile(r"%([ir]\d+)(?::\d+)?(?:, %\w+)* = ")
+# Of an executable's name, not of weights.
+_LONGEST_NAME = 512
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A part of a buffer that a kernel is given: `buffer` names the whole, sizes are in bytes."""
+
+    buffer: str
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One kernel launched: its name, the file in the .vmfb and its number there, workgroups, and what it is given."""
+
+    name: str
+    file: str
+    ordinal: int
+    workgroups: tuple[int, int, int]
+    constants: tuple[int, ...]
+    bindings: tuple[Binding, ...]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel for CUDA: its PTX, threads of a workgroup and bytes of the memory that those share."""
+
+    name: str
+    ptx: str
+    threads: tuple[int, int, int]
+    shared_bytes: int
+
+
+@dataclass(frozen=True)
+class Program:
+    """What one call of an artifact launches, in order, and the number of buffers that it fills or copies meanwhile.
+
+    `format` is that of the executables, as IREE calls it.
+    """
+
+    vmfb: Path
+    format: str
+    launches: tuple[Launch, ...]
+    fills: int
+
+    def executable(self, file: str) -> bytes:
+        """One of its executables."""
+        with zipfile.ZipFile(self.vmfb) as archive:
+            return archive.read(file)
+
+    def kernel(self, launch: Launch) -> Kernel:
+        """The kernel of `launch`, for CUDA."""
+        root = Table.root(self.executable(launch.file)[_HEADER:])
+        export = root.tables(0)[launch.ordinal]
+        x, y, z = export.words(2, 3)
+        return Kernel(export.text(1), root.tables(1)[export.u32(0)].text(0), (x, y, z), export.u32(3))
+
+
+def read_program(vmfb: Path) -> Program:
+    """The launches of one call of `vmfb`. Raises DlasError where they cannot be told: sizes that depend on inputs."""
+    found, places = {}, {}
+    with zipfile.ZipFile(vmfb) as archive:
+        for entry in archive.namelist():
+            with archive.open(entry) as file:
+                magic = file.read(4)
+            if magic in _FORMATS:
+                found[entry] = _FORMATS[magic]
+                names = _entry_points(archive.read(entry), magic)
+                places |= {name: (entry, ordinal) for ordinal, name in enumerate(names)}
+    if not found:
+        raise DlasError(f"{vmfb} has no kernels for CUDA or Vulkan in it")
+    listing = subprocess.Popen(
+        [tool("iree-dump-module"), "--output=disassembly", str(vmfb)], stdout=subprocess.PIPE, text=True
+    )
+    assert listing.stdout is not None
+    with listing:
+        reader = _Reader(places)
+        for line in listing.stdout:
+            reader.read(line)
+    if listing.returncode:
+        raise DlasError(f"iree-dump-module cannot read {vmfb}")
+    return Program(vmfb, next(iter(found.values())), tuple(reader.launches), reader.fills)
+
+
+def _entry_points(executable: bytes, magic: bytes) -> Iterator[str]:
+    for export in Table.root(executable[_HEADER:]).tables(0):
+        yield export.text(1)
+
+
+@dataclass
+class _Reader:
+    """The listing, line by line: what registers hold, as far as it is constant, and the launches."""
+
+    places: dict[str, tuple[str, int]]
+    names: dict[int, str] = field(default_factory=dict)
+    registers: dict[str, int | str] = field(default_factory=dict)
+    launches: list[Launch] = field(default_factory=list)
+    fills: int = 0
+
+    def read(self, line: str) -> None:
+        line = line.strip()
+        if line.startswith("vm.rodata"):
+            if len(line) < 2 * _LONGEST_NAME and (name := _NAME.match(line)):
+                self.names[int(name[1])] = bytes.fromhex(name[2]).decode(errors="replace")
+        elif line.startswith(("vm.func", "^bb")) and not line.startswith("^bb0"):
+            # Whatever comes from elsewhere is not known, but a buffer is one all the same.
+            self.registers = {name: f"given {name}" for name in _GIVEN.findall(line)}
+        elif dispatch := _DISPATCH.search(line):
+            self.launches.append(self._launch(dispatch[1], dispatch[2]))
+        elif _FILL.match(line):
+            self.fills += 1
+        elif found := _LOOKUP.match(line):
+            self.registers[found[1]] = self._value(f"r{found[2]}")
+        elif found := _GLOBAL.match(line):
+            self.registers[found[1]] = f"global {found[2]}"
+        elif found := _CONSTANT.match(line):
+            register, kind, value = found.groups()
+            name = self.names.get(int(value), "") if kind == "rodata" else "zero"
+            self.registers[register] = name if register[0] == "r" else int(value or 0)
+        elif found := _ASSIGNED.match(line):
+            self.registers.pop(found[1], None)
+
+    def _launch(self, segments: str, operands: str) -> Launch:
+        *_, constants, _ = (int(size) for size in segments.split(","))
+        names = [word.strip().lstrip("%").lower() for word in operands.split(",")]
+        name = self._value(names[2])
+        if name not in self.places:
+            raise DlasError(f"what is launched cannot be told: no executable has the kernel `{name}`")
+        file, ordinal = self.places[str(name)]
+        x, y, z = (self._number(one) for one in names[3:6])
+        first = 7 + constants
+        parts = [names[place : place + 5] for place in range(first, len(names), 5)]
+        return Launch(
+            str(name),
+            file,
+            ordinal,
+            (x, y, z),
+            tuple(self._number(one) for one in names[7:first]),
+            tuple(self._binding(*part[1:]) for part in parts),
+        )
+
+    def _binding(self, slot: str, buffer: str, offset: str, length: str) -> Binding:
+        whole = self._value(buffer)
+        named = f"slot {self._number(slot)}" if whole == "zero" else str(whole)
+        return Binding(named, self._number(offset), self._number(length))
+
+    def _value(self, register: str) -> int | str:
+        if register not in self.registers:
+            raise DlasError("what is launched cannot be told: its sizes depend on more than its code")
+        return self.registers[register]
+
+    def _number(self, register: str) -> int:
+        value = self._value(register)
+        if not isinstance(value, int):
+            raise DlasError(f"what is launched cannot be told: {value} where a number should be")
+        return value
