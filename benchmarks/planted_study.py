@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -15,6 +16,14 @@ from dlas_mlir.study.values import Point
 
 # The true milliseconds of a point; None: it fails.
 Truth = Callable[[Mapping[str, Level]], float | None]
+
+
+class Timer(Protocol):
+    """Where times come from."""
+
+    def sample(self, source: np.random.Generator, true: np.ndarray, rounds: int, starts: int) -> np.ndarray:
+        """Milliseconds [members, starts, rounds of a start] of a block with these true times."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,7 @@ def study(
     axes: Mapping[str, Sequence[Level]],
     truth: Truth,
     *,
-    machine: Machine | None = None,
+    machine: Timer | None = None,
     rounds: int = 10,
     starts: int = 2,
     seed: int = 0,
@@ -104,7 +113,7 @@ def _measure(
     points: Sequence[Mapping[str, Level]],
     true: np.ndarray,
     compare: Sequence[str],
-    machine: Machine,
+    machine: Timer,
     rounds: int,
     starts: int,
     source: np.random.Generator,

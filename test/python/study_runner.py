@@ -2,6 +2,7 @@
 
 `DLAS_TEST_STUDY` is JSON: `log`, a file that gets a line for each job that is begun; `seconds` that each kind takes;
 `poison`, `hang` and `wrong`: presets, of which a block's process dies, hangs, or whose outputs are wrong.
+What the JSON file `more` has goes before: it can be changed while processes that were started with the variable live.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from dlas_mlir.study.entry import StepError
 def run(payload: str) -> str:
     """As `dlas_mlir.study.entry.run`."""
     request, settings = json.loads(payload), json.loads(os.environ.get("DLAS_TEST_STUDY", "{}"))
+    if (more := Path(settings.get("more", "none"))).is_file():
+        settings |= json.loads(more.read_text())
     _log(settings, f"{request['kind']} {request['key']}")
     time.sleep(settings.get("seconds", {}).get(request["kind"], 0))
     try:

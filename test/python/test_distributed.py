@@ -179,6 +179,16 @@ def test_a_device_that_nobody_offers_is_told_at_once(cluster):
         Distributed(cluster.address, [DEVICE, "gpu"], grace=0.5, cluster=_Kept(cluster))
 
 
+def test_a_worker_of_another_version_is_told_by_the_run(cluster, executor):
+    """`executor` has found the worker, which is of its own version."""
+    others = {**distributed.versions(), "iree-base-runtime": "2.0.0"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distributed, "versions", lambda: others)
+        with pytest.raises(DlasError, match=r"has iree-base-runtime \d.* where this run has 2\.0\.0"):
+            Distributed(cluster.address, [DEVICE], grace=0.5, cluster=_Kept(cluster))
+    connect(cluster).close()  # the scheduler is told which version workers are to have
+
+
 def test_a_device_that_does_not_come_back_is_given_up(cluster, monkeypatch):
     made = connect(cluster, patience=0.5)
     monkeypatch.setattr(distributed, "_LOOK_SECONDS", 0.0)

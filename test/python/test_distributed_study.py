@@ -47,7 +47,7 @@ class Study:
     """Runs of one specification, each in a folder of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self.root, self.log = folder, folder / "log"
+        self.root, self.log, self.more = folder, folder / "log", folder / "more.json"
         self.spec = folder / "s.toml"
         self.spec.write_text(SPEC.replace("BATCHES", str(list(range(1, 1 + BATCHES)))))
 
@@ -97,7 +97,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Study, Own
         patch.setenv("DLAS_CACHE", str(folder / "cache"))
         patch.setenv("DLAS_STUDY_ENTRY", "study_runner:run")
         seconds = dict.fromkeys(("train", "compress", "compile", "block"), 0.02)
-        patch.setenv("DLAS_TEST_STUDY", json.dumps({"log": str(made.log), "seconds": seconds}))
+        settings = {"log": str(made.log), "seconds": seconds, "more": str(made.more)}
+        patch.setenv("DLAS_TEST_STUDY", json.dumps(settings))
         patch.syspath_prepend(str(Path(__file__).parent))
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         cluster = OwnCluster(["board"], 2)
@@ -141,6 +142,34 @@ def test_kill_9_of_the_run_at_any_moment(study, expected):
     # Of each kill, at most one block was lost, for there is one device.
     blocks = [count for name, count in made.jobs().items() if name.startswith("block")]
     assert sum(blocks) - len(blocks) <= KILLS
+
+
+def test_what_kills_its_process_or_hangs_is_told_and_all_others_finish(study):
+    made, cluster = study
+    made.more.write_text(json.dumps({"poison": "host/gemm:naive", "hang": "host/spatial-pack:naive"}))
+    made.spec.write_text(
+        made.spec.read_text().replace("timeout = 30", "timeout = 3").replace("members = 3", "members = 2")
+    )
+    process = made.start("poisoned", cluster)
+    while process.poll() is None:
+        cluster.keep_alive()
+        time.sleep(0.05)
+    made.more.unlink()
+    assert process.returncode == 1
+    with StudyStore(made.root / "poisoned" / STORE, create=False) as store:
+        blocks = {block.key: block for block in store.blocks()}
+        tries = {key: [attempt.state for attempt in store.attempts(key)] for key in blocks}
+        presets = {row.id: f"{row.point.primitive}:{row.point.schedule}" for row in store.points()}
+        states = {presets[row.id]: row.state for row in store.points()}
+        reasons = {row.state: row.reason for row in store.points()}
+    late = [block for block in blocks.values() if block.state == "timeout"]
+    broken = [key for key, block in blocks.items() if block.state == "crash"]
+    assert len(blocks) == 5 * BATCHES
+    assert (states.pop("gemm:naive"), states.pop("spatial-pack:naive")) == ("crash", "timeout")
+    assert set(states.values()) == {"ok"}
+    assert [tries[key] for key in broken] == [["crash", "crash"]] * BATCHES
+    assert "was killed by SIGSEGV" in reasons["crash"]
+    assert all(3 <= block.seconds < 8 for block in late)
 
 
 def test_kill_9_of_workers_and_of_the_scheduler(study, expected):

@@ -292,6 +292,45 @@ def test_one_run_at_a_time(study: Study, capsys: pytest.CaptureFixture[str]) -> 
     assert f"another run is at work on it (process {os.getpid()})" in capsys.readouterr().err
 
 
+def test_a_full_disk_ends_a_run_and_loses_nothing(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    prepare = StudyStore._prepare
+
+    def small(store: StudyStore, create: bool) -> None:
+        prepare(store, create)
+        store._connection.execute(f"PRAGMA max_page_count = {store._one('PRAGMA page_count') + 12}")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StudyStore, "_prepare", small)
+        assert study.run() == 1
+    assert re.search(r"study.db: the disk is full; what was recorded before is safe", capsys.readouterr().err)
+    with study.store() as store:
+        done = {row.key for row in store.steps()}
+    assert done
+    before = study.jobs()
+    assert study.run() == 0
+    again = {line for line, count in study.jobs().items() if count > before[line] and line.split()[1] in done}
+    assert not again
+    assert study.states() == {"ok": POINTS, "not-applicable": 12}
+
+
+def test_a_folder_on_a_network_disk_is_refused(
+    study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mounts = f"server:/x {study.folder.parent} nfs4 rw 0 0\nroot / ext4 rw 0 0\n"
+    read = Path.read_text
+    monkeypatch.setattr(
+        Path,
+        "read_text",
+        lambda path, *more, **named: mounts if str(path) == "/proc/mounts" else read(path, *more, **named),
+    )
+    assert study.run() == 1
+    assert (
+        "study.db: SQLite's locks do not work on nfs4; keep a store of a study on a local disk"
+        in capsys.readouterr().err
+    )
+    assert not study.jobs()
+
+
 def test_a_folder_belongs_to_one_study(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
     study.run("--limit", "1")
     study.write(SPEC.replace('name = "s"', 'name = "t"'))
