@@ -177,12 +177,14 @@ class _Bench:
         return [f"{presets[0].rpartition('/')[0]}/auto", *presets] if self.request.dense else presets
 
     def _chosen(self, name: str, threads: int) -> Preset | DlasError:
-        """The preset, if it is right and its device has that many threads."""
+        """The preset, if it is right, its device has that many threads, and its GPU is here."""
         from dlas_mlir.compiler.presets import load_preset
+        from dlas_mlir.compiler.presets.here import gpu_of
 
         try:
             preset = load_preset(name, threads=threads)
             resolve_streams(preset.device, threads, self.request.streams)
+            gpu_of(preset, name)
         except DlasError as error:
             return error
         return preset

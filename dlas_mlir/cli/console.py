@@ -147,17 +147,23 @@ def use_torch_threads(count: int | None) -> None:
     torch.set_num_threads(count)
 
 
-def check_threads(preset: str, threads: int, *models: str) -> None:
-    """Fail before anything is compiled; `models` that are all compiled say themselves what device they are for. Raises
-    DlasError, which says how many there may be."""
+def check_machine(preset: str, threads: int, *models: str) -> None:
+    """Fail before anything is compiled, where this machine has fewer CPUs than `threads`, or no GPU for `preset`.
+
+    `models` that are all compiled say themselves what device they are for. Raises DlasError, which says how many there
+    may be, or what is missing.
+    """
     from dlas_mlir.compiler.artifact import SUFFIX
     from dlas_mlir.runtime.devices import resolve
 
     if models and all(model.endswith(SUFFIX) for model in models):
         return
     from dlas_mlir.compiler.presets import load_preset
+    from dlas_mlir.compiler.presets.here import gpu_of
 
-    resolve(load_preset(preset, threads=threads).device, threads)
+    chosen = load_preset(preset, threads=threads)
+    resolve(chosen.device, threads)
+    gpu_of(chosen, preset)
 
 
 def shapes(args: argparse.Namespace) -> tuple[str, ...] | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlas_mlir.cli import arguments
 from dlas_mlir.cli.arguments import positive_int
-from dlas_mlir.cli.console import check_writable, print_table, progress, use_torch_threads, write_json
+from dlas_mlir.cli.console import check_machine, check_writable, print_table, progress, use_torch_threads, write_json
 
 if TYPE_CHECKING:
     from dlas_mlir.compression.accuracy import Accuracy, Evaluation
@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
         check_writable(args.json)
     # Threads of PyTorch that wait for a core that others hold do so by spinning, for many times the work.
     use_torch_threads(args.threads)
+    check_machine(args.preset, args.threads)
 
     from dlas_mlir import datasets
     from dlas_mlir.benchmark.description import evaluation_record

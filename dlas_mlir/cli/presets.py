@@ -13,6 +13,7 @@ from dlas_mlir.errors import DlasError
 
 if TYPE_CHECKING:
     from dlas_mlir.compiler.presets import Listed
+    from dlas_mlir.compiler.presets.here import Here
 
 
 def add_parser(subparsers: Any) -> None:
@@ -20,9 +21,10 @@ def add_parser(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "presets",
         help="list the presets, TARGET/RECIPE",
-        description="List the presets. Behind a recipe stands where schedules come from, as in host/auto:naive: naive, "
-        "rule (the default) or tuned. Your own target files are looked for in $DLAS_PRESETS and in "
-        "~/.config/dlas_mlir/presets, before the ones that are built in.",
+        description="List the presets, and whether this machine can run them: the others compile here and run "
+        "elsewhere. Behind a recipe stands where schedules come from, as in host/auto:naive: naive, rule (the default) "
+        "or tuned. The target host is this machine's CPU, host-gpu its GPU. Your own target files are looked for in "
+        "$DLAS_PRESETS and in ~/.config/dlas_mlir/presets, before the ones that are built in.",
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--show", metavar="TARGET/RECIPE", help="print the whole pipeline of a preset, and its flags")
@@ -50,14 +52,36 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(presets: list[Listed], as_json: bool) -> None:
+    from dlas_mlir.compiler.presets.here import here
+
     if as_json:
-        print(json.dumps([dataclasses.asdict(preset) for preset in presets], indent=2))
+        print(json.dumps([{**dataclasses.asdict(one), **dataclasses.asdict(here(one))} for one in presets], indent=2))
         return
     width = max((len(preset.name) for preset in presets), default=0)
-    for (target, file), group in groupby(presets, lambda preset: (preset.target, preset.file)):
-        print(f"{target} ({file})")
+    for (target, file), same in groupby(presets, lambda preset: (preset.target, preset.file)):
+        group = list(same)
+        print(f"{target} ({file})\n  {_told(here(group[0]))}")
         for preset in group:
             print(f"  {preset.name:<{width}}  {preset.description}")
+    print(_of_gpu())
+
+
+def _told(found: Here) -> str:
+    """Whether a target runs on this machine, in a line."""
+    if not found.runs:
+        return f"- cannot run here: {found.reason}"
+    return f"+ runs here, on {found.on}" + (f" ({found.reason})" if found.reason else "")
+
+
+def _of_gpu() -> str:
+    """What the target host-gpu is on this machine."""
+    from dlas_mlir.compiler.presets import host_gpu
+
+    try:
+        name, gpu = host_gpu.find()
+    except DlasError as error:
+        return f"host-gpu: {error}"
+    return f"host-gpu is {name} with the figures of {gpu}"
 
 
 def _show(name: str, as_json: bool) -> int:

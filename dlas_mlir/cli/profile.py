@@ -8,7 +8,7 @@ from typing import Any
 from dlas_mlir.cli import arguments
 from dlas_mlir.cli.arguments import positive_float
 from dlas_mlir.cli.console import (
-    check_threads,
+    check_machine,
     check_writable,
     compiled,
     in_any_case,
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     arguments.use_db(args)
     if args.json:
         check_writable(args.json)
-    check_threads(args.preset, args.threads, args.model)
+    check_machine(args.preset, args.threads, args.model)
     with progress() as show:
         artifact = compiled(args, shapes(args), show, batch=args.batch)
         result = api.profile(artifact, threads=args.threads, seconds=args.seconds, progress=show, timeout=args.timeout)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dlas_mlir.cli import arguments
-from dlas_mlir.cli.console import check_threads, check_writable, compiled, progress
+from dlas_mlir.cli.console import check_machine, check_writable, compiled, progress
 from dlas_mlir.errors import DlasError
 
 
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     files = [Path(text) for text in args.input if text.endswith(".npy")]
     shapes = tuple(text for text in args.input if not text.endswith(".npy"))
     arrays = [_read(path) for path in files]
-    check_threads(args.preset, args.threads, args.model)
+    check_machine(args.preset, args.threads, args.model)
     with progress() as show:
         artifact = compiled(args, shapes or None, show)
         show(f"run {artifact.model}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlas_mlir.cli import arguments, tune_primitives
-from dlas_mlir.cli.console import check_threads, check_writable, print_table, shapes
+from dlas_mlir.cli.console import check_machine, check_writable, print_table, shapes
 from dlas_mlir.cli.tune_models import Outcomes
 from dlas_mlir.errors import DlasError
 
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         check_writable(args.json)
     if args.pool and not args.transfer_from:
         raise DlasError("--pool mixes what --transfer-from names, and there is none")
-    check_threads(args.preset, args.threads)
+    check_machine(args.preset, args.threads)
     outcomes = Outcomes(args.json)
     if args.primitives:
         code = tune_primitives.run(args, outcomes)

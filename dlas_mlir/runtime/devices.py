@@ -6,10 +6,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from dlas_mlir.errors import DlasError
+from dlas_mlir.runtime.failures import explained
+from dlas_mlir.runtime.gpu_query import answer
+from dlas_mlir.runtime.gpus import Gpu, told
 
 LOCAL_DRIVERS = ("local", "local-sync", "local-task")
 
@@ -80,10 +84,12 @@ def open_device(device: Device, *, pin: bool) -> Any:
     """An iree.runtime HalDevice. With `pin`, the calling thread (local-sync) stays on the device's CPU.
 
     The caching allocator is decisive: without it each call's fresh pages fault (0.115 against 1.40 ms
-    measured on one binary). Raises DlasError when the driver is absent or finds no device.
+    measured on one binary). Raises DlasError when the driver is absent or finds no device, and says what is missing.
     """
     from iree.runtime import _binding, flags
 
+    if device.driver not in LOCAL_DRIVERS:
+        own_gpu(device.driver)
     if device.driver == "local-task":
         flags.parse_flags(f"--task_topology_cpu_ids={','.join(map(str, device.cpus))}")
     elif pin and device.cpus:
@@ -95,7 +101,14 @@ def open_device(device: Device, *, pin: bool) -> Any:
         with without_preemption(device):
             return create(device.driver).create_device_by_uri(device.driver, allocators)
     except (ValueError, RuntimeError) as error:
-        raise DlasError(f"device `{device.driver}` cannot be opened: {_first_line(error)}") from error
+        raise DlasError(f"device `{device.driver}` cannot be opened: {explained(error)}") from error
+
+
+@cache
+def own_gpu(driver: str) -> Gpu:
+    """The GPU that `driver` opens, asked in this process: of a worker, whose driver it is. Others ask `gpus`. Raises
+    NoGpu."""
+    return told(driver, answer(driver))[0]
 
 
 @contextmanager
@@ -139,7 +152,3 @@ def _cpuinfo() -> dict[str, str]:
     first = path.read_text().split("\n\n")[0] if path.exists() else ""
     pairs = (line.partition(":") for line in first.splitlines())
     return {key.strip(): value.strip() for key, _, value in pairs}
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0]

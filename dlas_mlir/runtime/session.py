@@ -14,7 +14,9 @@ import ml_dtypes
 import numpy as np
 
 from dlas_mlir.errors import DlasError
-from dlas_mlir.runtime.devices import LOCAL_DRIVERS, Device, open_device, without_preemption
+from dlas_mlir.runtime.devices import LOCAL_DRIVERS, Device, open_device, own_gpu, without_preemption
+from dlas_mlir.runtime.failures import explained
+from dlas_mlir.runtime.needs import check
 
 # The scope of parameters that an artifact has not in itself.
 PARAMETERS = "model"
@@ -76,6 +78,8 @@ class Session:
         if not artifact.is_file():
             raise DlasError(f"no artifact `{artifact}`")
         hal_device = open_device(device, pin=pin)
+        if device.driver not in LOCAL_DRIVERS:
+            check(artifact, own_gpu(device.driver))
         self._device = device
         instance = rt.VmInstance()
         try:
@@ -86,6 +90,8 @@ class Session:
             context = rt.VmContext(instance, [*needed, module])
         except (ValueError, RuntimeError) as error:
             why = "it is compiled for another kind of machine" if "INCOMPATIBLE" in str(error) else error
+            if device.driver not in LOCAL_DRIVERS:
+                why = explained(why)
             raise DlasError(f"`{artifact}` cannot be loaded on {device.driver}: {why}") from error
         main = module.lookup_function(function)
         if main is None:

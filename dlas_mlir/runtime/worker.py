@@ -20,8 +20,9 @@ from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.check import check
 from dlas_mlir.measure.turn import take_turn
 from dlas_mlir.process import die_with_parent
-from dlas_mlir.runtime.devices import Device
+from dlas_mlir.runtime.devices import LOCAL_DRIVERS, Device
 from dlas_mlir.runtime.exchange import Exchange
+from dlas_mlir.runtime.failures import explained
 from dlas_mlir.runtime.session import Session
 
 
@@ -34,6 +35,7 @@ class _Server:
     inputs: list[np.ndarray]
     arguments: Any
     threads: int
+    local: bool = True
 
     def load(
         self, artifact: str, driver: str, threads: int, cpus: list[int], golden: str | None, exchange: int
@@ -41,6 +43,7 @@ class _Server:
         self.exchange = Exchange(exchange)
         device = Device(driver, threads, tuple(cpus))
         self.threads = threads
+        self.local = driver in LOCAL_DRIVERS
         self.session = Session(Path(artifact), device, pin=True)
         self.golden = golden
         if golden is None:
@@ -138,8 +141,11 @@ def main() -> None:
         request = json.loads(line)
         try:
             reply = getattr(server, request.pop("op"))(**request)
-        except (DlasError, ValueError, RuntimeError, OSError, MemoryError) as error:
-            reply = {"error": str(error) or type(error).__name__}
+        except DlasError as error:
+            reply = {"error": str(error)}
+        except (ValueError, RuntimeError, OSError, MemoryError) as error:
+            said = str(error) if server.local else explained(error)
+            reply = {"error": said or type(error).__name__}
         print(json.dumps(reply), file=replies, flush=True)
     # The runtime's thread pools do not always survive the interpreter's own shutdown.
     os._exit(0)

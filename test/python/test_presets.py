@@ -197,7 +197,7 @@ def test_directories_are_searched_in_order(own_directory: Path, monkeypatch: pyt
         (
             "= 64",
             "= 64\nthreads = 2",
-            "unknown key `target.threads`; known are description, triple",
+            "unknown key `target.threads`; known are description, needs, triple",
         ),
         ("= 64", "= 64\nname = 'other'", "unknown key `target.name`; known are"),
         ("= 64", '= 64\nkind = "gpu"', 'target.kind: a target whose iree.device is "local" is a cpu'),

@@ -26,7 +26,13 @@ _FILE = {"target": (dict, True), "iree": (dict, True), "recipes_from": (str, Fal
 _RECIPES_FILE = {"recipes": (dict, True)}
 _FRAGMENTS_FILE = {"fragments": (dict, True)}
 # Beside the figures, which dlas_mlir/codegen/target.py knows.
-_TARGET = {"description": (str, True), "triple": (str, False), "cpu": (str, False), "features": (list, False)}
+_TARGET = {
+    "description": (str, True),
+    "needs": (list, False),
+    "triple": (str, False),
+    "cpu": (str, False),
+    "features": (list, False),
+}
 # These a CPU's file has to say: with those of any CPU it would be slow, and nobody could see why.
 _OWN = ("vector_bits", "vector_registers")
 _IREE = {"device": (str, True), "flags": (list, True)}
@@ -67,6 +73,8 @@ class Fragment:
 class TargetFile:
     """A target file. `device` is `local` for a CPU; `iree_flags` are those of all its recipes.
 
+    `needs` is what a machine has to have for it: of a CPU flags as the kernel gives them, of a GPU words of
+    `runtime/needs.py`. `machine` is that of its triple, empty where it has none.
     `recipes` are its own; the name in `recipes_from` is that of a file with more (None: there are no more). A target
     that names neither has the recipes of its kind, those of cpu.toml or gpu.toml.
     """
@@ -78,6 +86,8 @@ class TargetFile:
     iree_flags: tuple[str, ...]
     recipes: dict[str, Recipe]
     recipes_from: str | None = None
+    needs: tuple[str, ...] = ()
+    machine: str = ""
 
 
 def is_target(path: Path) -> bool:
@@ -134,6 +144,8 @@ def read(path: Path) -> TargetFile:
         iree_flags=(*_flags(path, "iree.flags", iree_table["flags"]), *_cpu_flags(target)),
         recipes=_recipes(table, data, text),
         recipes_from=data.get("recipes_from", None if "recipes" in data else figures.kind),
+        needs=tuple(target.get("needs", ())),
+        machine=target.get("triple", "").partition("-")[0],
     )
 
 

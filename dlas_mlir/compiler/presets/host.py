@@ -4,38 +4,45 @@ from __future__ import annotations
 
 import platform
 from pathlib import Path
+from typing import Any
 
+from dlas_mlir import pipelines, toml
 from dlas_mlir.errors import DlasError
 
-_AVX512 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
-_VNNI = {"avx512_vnni"}
-_BF16 = {"avx512_bf16"}
-_ZEN5 = {"avx512_vp2intersect", "avx_vnni"}  # With BF16: no other CPU has all of them.
-_SAPPHIRE_RAPIDS = {"avx512_fp16", "amx_tile"}  # With BF16: it and its successors.
-_AVX2 = {"avx2", "fma"}
+# Targets of which the first is taken whose `needs` this CPU has.
+_ORDER = (
+    "x86-64-zen5",
+    "x86-64-sapphirerapids",
+    "x86-64-avx512-bf16",
+    "x86-64-avx512-vnni",
+    "x86-64-avx512",
+    "x86-64-avx2",
+    "aarch64-i8mm",
+    "aarch64-neon",
+)
+_SAME = {"amd64": "x86_64", "arm64": "aarch64"}
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
 def target_name() -> str:
     """The name of the target file for this CPU. Raises DlasError when none fits."""
-    machine = platform.machine().lower()
-    if machine in ("aarch64", "arm64"):
-        return "aarch64-i8mm" if cpu_features() >= {"i8mm", "bf16"} else "aarch64-neon"
-    if machine in ("x86_64", "amd64"):
-        features = cpu_features()
-        if features >= _AVX512 | _VNNI | _BF16 | _ZEN5:
-            return "x86-64-zen5"
-        if features >= _AVX512 | _VNNI | _BF16 | _SAPPHIRE_RAPIDS:
-            return "x86-64-sapphirerapids"
-        if features >= _AVX512 | _VNNI | _BF16:
-            return "x86-64-avx512-bf16"
-        if features >= _AVX512 | _VNNI:
-            return "x86-64-avx512-vnni"
-        if features >= _AVX512:
-            return "x86-64-avx512"
-        if features >= _AVX2:
-            return "x86-64-avx2"
-    raise DlasError(f"no target is known for this CPU ({machine}): name one in place of `host`, see `dlas presets`")
+    features = cpu_features()
+    for name in _ORDER:
+        target = shipped(name)["target"]
+        if target["triple"].startswith(f"{machine()}-") and features >= set(target.get("needs", ())):
+            return name
+    raise DlasError(f"no target is known for this CPU ({machine()}): name one in place of `host`, see `dlas presets`")
+
+
+def machine() -> str:
+    """The machine as the first part of triples names it."""
+    name = platform.machine().lower()
+    return _SAME.get(name, name)
+
+
+def shipped(name: str) -> dict[str, Any]:
+    """The tables of a target's file of the package: a user's own of that name does not say what is recognised."""
+    return toml.read(Path(pipelines.__path__[0]) / f"{name}.toml")[1]
 
 
 def cpu_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:

@@ -5,8 +5,9 @@ Behind a colon stands where the schedules of kernels come from, as in `host/auto
 
 A target is one TOML file, in the user's directories ($DLAS_PRESETS, a list of directories as in $PATH, then
 `dlas_mlir/presets` in the configuration directory) or in `dlas_mlir.pipelines`; the first found is taken.
-The target `host` is the file that fits this machine, compiled for exactly its CPU. Targets can share recipes: those of
-the file named by `recipes_from`, which is looked for in the same directories, and stands for no target itself.
+The target `host` is the file that fits this machine, compiled for exactly its CPU, `host-gpu` that which fits its GPU.
+Targets can share recipes: those of the file named by `recipes_from`, which is looked for in the same directories, and
+stands for no target itself.
 Pipelines are made of fragments, those of `fragments.toml` in all these directories: of one name the first is taken. The
 fragment `@primitives` is in no file: it lowers to every primitive that there is.
 """
@@ -20,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dlas_mlir import pipelines
-from dlas_mlir.codegen.target import AnyTarget, CpuTarget
+from dlas_mlir.codegen.target import AnyTarget, CpuTarget, GpuTarget
 from dlas_mlir.compiler.presets import file as preset_file
-from dlas_mlir.compiler.presets import host
+from dlas_mlir.compiler.presets import host, host_gpu
 from dlas_mlir.compiler.presets.file import Fragment, Recipe, TargetFile
 from dlas_mlir.errors import DlasError
 from dlas_mlir.opt.options import closest
@@ -32,7 +33,7 @@ from dlas_mlir.passes import primitives
 from dlas_mlir.passes.clean.set_target import SetTargetPass
 from dlas_mlir.passes.schedule.attach_schedules import SCHEDULES, AttachSchedulesPass
 
-HOST = "host"
+HOST, HOST_GPU = "host", "host-gpu"
 _FRAGMENTS = "fragments.toml"
 # A GPU's caller says what to wait for and is told when it is done: so several calls can be on their way.
 _CALLS = {"cpu": (), "gpu": ("--iree-execution-model=async-external",)}
@@ -45,7 +46,8 @@ class Preset:
     `name` is what was asked for (`host/auto`), `target_name` the target file it came to; `schedule` is where schedules
     come from, empty where the recipe attaches none. `pipeline` is text that `parse_pipeline` takes; `iree_flags` is all
     that iree-compile is given; `device` is the runtime's;
-    `element` is the type that operands are rounded to, empty where the model's own types stay.
+    `element` is the type that operands are rounded to, empty where the model's own types stay. `needs` and `machine`
+    are the target file's: what a machine has to have for it.
     """
 
     name: str
@@ -58,6 +60,8 @@ class Preset:
     description: str
     element: str = ""
     schedule: str = ""
+    needs: tuple[str, ...] = ()
+    machine: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,8 @@ class Listed:
     target: str
     device: str
     file: str
+    machine: str = ""
+    needs: tuple[str, ...] = ()
 
 
 def load_preset(name: str, *, threads: int = 1) -> Preset:
@@ -112,11 +118,13 @@ def load_preset(name: str, *, threads: int = 1) -> Preset:
         description=recipe.description,
         element=recipe.element,
         schedule=attached,
+        needs=file.needs,
+        machine=file.machine,
     )
 
 
 def list_presets(wrong: list[DlasError] | None = None) -> list[Listed]:
-    """All presets, `host` first; pipelines are not looked into.
+    """All presets, `host` first; pipelines are not looked into, and no GPU is looked for: `host-gpu` is not among them.
 
     For a target whose file is wrong there is an error in `wrong`, once for each file; without `wrong` it is raised.
     """
@@ -138,7 +146,8 @@ def list_presets(wrong: list[DlasError] | None = None) -> list[Listed]:
         device = _device(file.device, 1)
         for recipe in file.recipes.values():
             label = f"{name}/{recipe.name}"
-            listed.append(Listed(label, recipe.description, file.description, device, str(file.path)))
+            of_file = (file.description, device, str(file.path), file.machine, file.needs)
+            listed.append(Listed(label, recipe.description, *of_file))
     return listed
 
 
@@ -179,7 +188,10 @@ def _read(target: str) -> TargetFile:
         raise DlasError(f"{path}: `{target}` is no target, only what targets share")
     if target == HOST:
         return _for_host(_read(host.target_name()))
-    known = _targets() | {HOST}
+    if target == HOST_GPU:
+        name, gpu = host_gpu.find()
+        return _for_gpu(_read(name), host_gpu.figures(gpu))
+    known = _targets() | {HOST, HOST_GPU}
     hint = closest(target, known)
     raise DlasError(f"there is no target `{target}`{hint}; there are {', '.join(sorted(known))}")
 
@@ -206,6 +218,13 @@ def _for_host(file: TargetFile) -> TargetFile:
     replaced = ("--iree-llvmcpu-target-",)
     flags = tuple(flag for flag in file.iree_flags if not flag.startswith(replaced))
     return dataclasses.replace(file, target=target, iree_flags=(*flags, "--iree-llvmcpu-target-cpu=host"))
+
+
+def _for_gpu(file: TargetFile, figures: dict[str, int]) -> TargetFile:
+    """`file` for exactly this GPU: with its own figures."""
+    if not isinstance(file.target, GpuTarget):
+        raise DlasError(f"{file.path}: `{HOST_GPU}` is this GPU, and this target is a CPU")
+    return dataclasses.replace(file, target=dataclasses.replace(file.target, **figures))
 
 
 def _device(device: str, threads: int) -> str:
