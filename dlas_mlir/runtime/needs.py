@@ -97,7 +97,8 @@ def _missing(need: str, gpu: Gpu) -> tuple[str, str] | None:
         own, wanted = gpu.number("maxSubgroupSize"), int(need.removeprefix("subgroup-"))
         if own is None or own >= wanted:
             return None
-        return f"its subgroups have {own} threads, and kernels are for {wanted}", "the target `vulkan`, which is for any"
+        instead = "the target `vulkan`, which is for any"
+        return f"its subgroups have {own} threads, and kernels are for {wanted}", instead
     if gpu.facts.get(need) != "no":
         return None  # it has it, or the driver does not say
     what, instead = _WORDS.get(need, (need, "another target"))
