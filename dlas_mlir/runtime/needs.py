@@ -36,6 +36,7 @@ _SPIRV = {
 _MAGIC = struct.pack("<I", 0x07230203)
 _CAPABILITY = 17
 _TARGET = re.compile(rb"\.version (\d+)\.(\d+)\s+\.target (sm_\d+a?)")
+_PORTABLE = "the target `vulkan`, which is for any device"
 # What a feature is, and which presets do without it.
 _WORDS = {
     "shaderFloat16": ("arithmetic in f16", "a recipe in float32, such as vulkan/auto"),
@@ -44,7 +45,7 @@ _WORDS = {
     "storageBuffer8BitAccess": ("8-bit elements in memory", "a recipe in float32, such as vulkan/auto"),
     "shaderBFloat16Type": ("bf16", "a recipe in float32, such as vulkan/auto"),
     "shaderIntegerDotProduct": ("dot products of integers", "a recipe in float32, such as vulkan/auto"),
-    "cooperativeMatrix": ("cooperative matrices", "the target `vulkan`, whose kernels do without"),
+    "cooperativeMatrix": ("cooperative matrices", _PORTABLE),
 }
 
 
@@ -97,8 +98,7 @@ def _missing(need: str, gpu: Gpu) -> tuple[str, str] | None:
         own, wanted = gpu.number("maxSubgroupSize"), int(need.removeprefix("subgroup-"))
         if own is None or own >= wanted:
             return None
-        instead = "the target `vulkan`, which is for any"
-        return f"its subgroups have {own} threads, and kernels are for {wanted}", instead
+        return f"its subgroups have {own} threads, and kernels are for {wanted}", _PORTABLE
     if gpu.facts.get(need) != "no":
         return None  # it has it, or the driver does not say
     what, instead = _WORDS.get(need, (need, "another target"))

@@ -111,7 +111,7 @@ def test_what_an_nvidia_gpu_has_not(wanted: str, told: dict[str, str], message: 
             PHONE,
             "it has no arithmetic in f16 (shaderFloat16), it has no 16-bit elements in memory "
             "(storageBuffer16BitAccess), it has no cooperative matrices (cooperativeMatrix); choose a recipe in "
-            "float32, such as vulkan/auto or the target `vulkan`, whose kernels do without",
+            "float32, such as vulkan/auto or the target `vulkan`, which is for any device",
         ),
         ("sm_80", RTX, "its kernels are for cuda, not for vulkan"),
         ("subgroup-32", PHONE, "its subgroups have 8 threads, and kernels are for 32; choose the target `vulkan`"),

@@ -11,7 +11,9 @@ from dlas_mlir import api, pipelines
 from dlas_mlir.compiler.artifact import Artifact
 from dlas_mlir.compiler.driver import compile_model
 from dlas_mlir.compiler.presets.host import cpu_features
-from dlas_mlir.measure.check import check
+from dlas_mlir.measure.check import check, tolerance_of
+from dlas_mlir.runtime.gpus import gpus
+from dlas_mlir.runtime.needs import missing, needs_of
 from dlas_mlir.runtime.worker import load_golden, sorted_keys
 
 HERE = Path(__file__).parent
@@ -40,9 +42,9 @@ def _surroundings(shared_cache, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(HERE))
 
 
-def assert_numbers_are_right(artifact: Artifact) -> None:
+def assert_numbers_are_right(artifact: Artifact, tolerance: float | None = None) -> None:
     golden = load_golden(str(artifact.golden))
-    result = check(api.run(artifact), [golden[key] for key in sorted_keys(golden, "output_")])
+    result = check(api.run(artifact), [golden[key] for key in sorted_keys(golden, "output_")], tolerance)
     assert result.verified, result.reason
 
 
@@ -93,6 +95,32 @@ def test_resnet18_on_vulkan(recipe):
 @pytest.mark.parametrize("recipe", ["direct", "gemm", "auto"])
 def test_every_kind_of_convolution_on_vulkan(recipe):
     assert_numbers_are_right(compile_model(MODEL, f"vulkan/{recipe}"))
+
+
+@pytest.mark.parametrize("target", ["rocm-gfx942", "metal", "vulkan-ada"])
+def test_other_gpus_compile(target):
+    """Nobody here has one: it compiles, into kernels of ours, and says what it needs."""
+    artifact = compile_model(MODEL, f"{target}/f16-auto")
+    assert {layer["schedule"]["kind"] for layer in artifact.layers} == {"simt"}
+    wanted = {"rocm-gfx942": "gfx942", "metal": "metal", "vulkan-ada": "shaderFloat16"}[target]
+    assert wanted in needs_of(artifact.vmfb)
+
+
+def test_cooperative_matrices_are_used_where_sizes_allow():
+    artifact = compile_model("resnet18-cifar", "vulkan-ada/f16-matrix")
+    assert {"cooperativeMatrix", "subgroup-32"} <= set(needs_of(artifact.vmfb))
+    # The channels of a small network are no multiples of 16: plain kernels, that any device with f16 runs.
+    assert "cooperativeMatrix" not in needs_of(compile_model(MODEL, "vulkan-ada/f16-matrix").vmfb)
+
+
+@pytest.mark.usefixtures("vulkan")
+@pytest.mark.parametrize("model", [MODEL, "resnet18-cifar"])
+def test_half_precision_on_vulkan(model):
+    """Kernels of threads do without cooperative matrices: whatever computes in f16 runs them."""
+    artifact = compile_model(model, "vulkan-ada/f16-auto")
+    if said := missing(needs_of(artifact.vmfb), gpus("vulkan")[0]):
+        pytest.skip(said)
+    assert_numbers_are_right(artifact, tolerance_of("float16"))
 
 
 @pytest.mark.parametrize("recipe", CPU_RECIPES)
