@@ -67,6 +67,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--pool", action="store_true", help="mix the schedules of all --transfer-from")
     parser.add_argument("--jobs", type=arguments.positive_int, metavar="N", help="compilers at a time (default: CPUs)")
     arguments.add_shapes(parser)
+    arguments.add_batch(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what is printed, and more, as JSON")
     arguments.add_timeout(parser)
     parser.set_defaults(run=run)
@@ -112,6 +113,7 @@ def _schedules(args: argparse.Namespace, outcomes: Outcomes) -> int:
             db=args.db,
             inputs=shapes(args),
             weights=args.weights,
+            batch=args.batch,
             transfer=transfer,
             say=show,
         )

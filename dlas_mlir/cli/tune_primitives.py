@@ -44,6 +44,7 @@ def run(args: argparse.Namespace, outcomes: Outcomes) -> int:
             db=args.db,
             inputs=shapes(args),
             weights=args.weights,
+            batch=args.batch,
             jobs=args.jobs or 0,
             timeout=args.timeout,
             say=show,

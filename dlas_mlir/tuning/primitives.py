@@ -52,6 +52,7 @@ def tune_primitives(
     db: Path | str | None = None,
     inputs: tuple[str, ...] | None = None,
     weights: Path | str | None = None,
+    batch: int | None = None,
     jobs: int = 0,
     timeout: float | None = LIMIT,
     say: Say = lambda _: None,
@@ -64,7 +65,10 @@ def tune_primitives(
     file = Path(db) if db is not None else tuned.database()
     open_trials(file).close()  # before the work: it may be no data base
     with cache.workspace() as folder:
-        return _Chooser(model, preset, threads, inputs, weights, jobs, timeout, say, folder).run(file)
+        chooser = _Chooser(
+            model, preset, threads, jobs, timeout, say, folder, inputs=inputs, weights=weights, batch=batch
+        )
+        return chooser.run(file)
 
 
 @dataclass(frozen=True)
@@ -79,19 +83,21 @@ class _Chooser:
         model: str,
         preset: str,
         threads: int,
-        inputs: tuple[str, ...] | None,
-        weights: Path | str | None,
         jobs: int,
         timeout: float | None,
         say: Say,
         folder: Path,
+        *,
+        inputs: tuple[str, ...] | None,
+        weights: Path | str | None,
+        batch: int | None,
     ) -> None:
         self.model, self.threads, self.timeout, self.say = model, threads, timeout, say
         self.began = time.monotonic()
         self.preset = load_preset(preset, threads=threads)
         choices.Split.of(self.preset)  # before the work: it may choose none
         with Clock(say).stage(f"import {model}", "import"):
-            self.imported = import_model(model, inputs=inputs, weights=weights, timeout=timeout)
+            self.imported = import_model(model, inputs=inputs, weights=weights, batch=batch, timeout=timeout)
         self.graph: LayerGraph = layer_graph(self.imported, self.preset, timeout=timeout)
         self.costs = LayerCosts(self.graph)
         device = resolve(self.preset.device, threads)

@@ -215,7 +215,7 @@ def test_the_fastest_assignment_is_kept_and_reported(tmp_path, monkeypatch, caps
     monkeypatch.setattr(_Chooser, "_profile", profile)
     monkeypatch.setattr(_Chooser, "_timed", timed)
     file = tmp_path / "out.json"
-    assert dlas.main(["tune", MODEL, "--primitives", "--json", str(file)]) == 0
+    assert dlas.main(["tune", MODEL, "--primitives", "--batch", "2", "--json", str(file)]) == 0
     (report,) = json.loads(file.read_text())
     assert report["kind"] == "primitives"
     changed = [one for one in report["layers"] if one["chosen"] != one["rule"]]
@@ -235,7 +235,8 @@ def test_the_fastest_assignment_is_kept_and_reported(tmp_path, monkeypatch, caps
     assert kept["off"] == pytest.approx(0)
     assert "without direct: iree-compile was killed by SIGSEGV" in capsys.readouterr().out
     with Choices(tuned.database(), create=False) as known:
-        (choice,) = known.chosen(choices.place_of(import_model(MODEL), load_preset("host/auto"), 1))
+        assert not known.chosen(choices.place_of(import_model(MODEL), load_preset("host/auto"), 1))
+        (choice,) = known.chosen(choices.place_of(import_model(MODEL, batch=2), load_preset("host/auto"), 1))
     assert choice.primitives == {one["layer"]: one["chosen"] for one in report["layers"]}
 
 
