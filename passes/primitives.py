@@ -20,7 +20,8 @@ from iree.compiler import ir
 from iree.compiler.dialects import arith
 
 from dlas_mlir.codegen.read_workload import ROUNDED
-from dlas_mlir.codegen.target import CpuTarget, Target
+from dlas_mlir.codegen.target import CpuTarget, GpuTarget, Target
+from dlas_mlir.codegen.workload import element_bits
 from dlas_mlir.errors import DlasError
 from dlas_mlir.ir import attributes, build, conv
 from dlas_mlir.ir.shape import ConvShape
@@ -270,6 +271,17 @@ def check_lowered(op: ir.Operation) -> None:
 def block_of(given: int, target: Target) -> int | None:
     """Channels in a block: as many as are `given`, else the lanes of a CPU's vectors, None for a GPU."""
     return given or (target.lanes() if isinstance(target, CpuTarget) else None)
+
+
+def packed_block(given: int, shape: ConvShape, target: Target) -> int:
+    """Channels in a block of a packed layout: as many as are `given`, else the lanes of a CPU's vectors, or what a
+    thread of a GPU loads at once."""
+    if given:
+        return given
+    if isinstance(target, CpuTarget):
+        return target.lanes()
+    assert isinstance(target, GpuTarget)
+    return min(target.lanes, target.load_bytes * 8 // element_bits(shape.element))
 
 
 def initial(convolution: conv.Convolution, shape: list[int], laid_out: Callable[[ir.Value], ir.Value]) -> ir.Value:

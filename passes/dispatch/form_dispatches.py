@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -39,7 +39,8 @@ class FormDispatchesPass(Pass):
     of the group that is read outside is a result of the region.
 
     With `padding=read` no region writes padding: what reads a padded tensor gets the padding in its region, and reads
-    zeros where there is nothing.
+    zeros where there is nothing. Only sparse contractions, which know of places and not of rows, get it written: by the
+    sparse contraction before, or by a copy.
 
     Before:
     ```mlir
@@ -68,8 +69,10 @@ class FormDispatchesPass(Pass):
     def run(self, module: ir.Module) -> None:
         for block in build.functions(module):
             if self.padding == WRITE:
-                _copy_lone_padding(block)
+                _copy_lone_padding(block, lambda padding: not _is_computed(padding.source))
             _FormDispatches(block, self.bindings, self.padding).run()
+            if self.padding == READ and _copy_lone_padding(block, lambda padding: _has_sparse_readers(padding.op)):
+                _FormDispatches(block, self.bindings, WRITE).run()
         build.erase_dead(module)
 
 
@@ -104,18 +107,19 @@ class _Group:
         return reads, uses
 
 
-def _copy_lone_padding(block: ir.Block) -> None:
-    """Padding of what no kernel computes (a network's input) becomes a copy that is padded."""
+def _copy_lone_padding(block: ir.Block, wanted: Callable[[Padding], bool]) -> bool:
+    """Padding that is `wanted` of what no kernel computes (a network's input) becomes a copy that is padded. Returns
+    whether there is any."""
+    found = False
     for op in list(block.operations):
         op = op.operation
         padding = Padding.of(op)
-        if padding is None or padding.cuts:
+        if padding is None or padding.cuts or not wanted(padding):
             continue
         source = op.operands[0]
-        if not isinstance(source.owner, ir.Block) and source.owner.operation.name == "linalg.generic":
-            continue
         if not ir.RankedTensorType(source.type).has_static_shape:
             continue
+        found = True
         with ir.InsertionPoint(op), op.location:
             shape = ir.RankedTensorType(source.type).shape
             identity = [affine.dim(i) for i in range(len(shape))]
@@ -127,6 +131,12 @@ def _copy_lone_padding(block: ir.Block) -> None:
                 lambda value, _: value,
             )
             op.operands[0] = copy.results[0]
+    return found
+
+
+def _is_computed(value: ir.Value) -> bool:
+    maker = build.defining(value)
+    return maker is not None and maker.name == "linalg.generic"
 
 
 class _FormDispatches:
@@ -181,7 +191,8 @@ class _FormDispatches:
         for."""
         if op.name == "tensor.pad":
             padding = Padding.of(op)
-            return self.padding == WRITE and padding is not None and not padding.cuts
+            wanted = self.padding == WRITE or (SPARSE in group.root.attributes and _has_sparse_readers(op))
+            return wanted and padding is not None and not padding.cuts
         if op.name != "tensor.insert_slice" or op.operands[0] != member.results[0]:
             return False
         if group.bindings() >= self.bindings:
@@ -310,7 +321,8 @@ def _form(group: _Group, order: dict[int, int], padding: str) -> None:
             for op in inner:
                 for operand in op.operands:
                     # What is inserted into is updated in place, unless it is new.
-                    if (op.name != "tensor.insert_slice" or _is_new(operand)) and not _is_read_as_tensor(op, operand):
+                    updated = op.name == "tensor.insert_slice" and not _is_new(operand)
+                    if not updated and not _is_read_as_tensor(op, operand, padding):
                         _copy_source(operand, copied, padding)
                 _clone(op, copied)
             flow.return_([copied[op.results[0]] for op in escaping])
@@ -332,11 +344,21 @@ def _copy_source(value: ir.Value, copied: dict[ir.Value, ir.Value], padding: str
     _clone(op, copied)
 
 
-def _is_read_as_tensor(op: ir.Operation, operand: ir.Value) -> bool:
-    """Whether `op` loads its `operand`, be it filled with one value: so do sparse contractions and dot products."""
+def _has_sparse_readers(op: ir.Operation) -> bool:
+    """Whether a sparse contraction reads the result of `op`."""
+    return any(SPARSE in reader.attributes for reader in build.users(op.results[0]))
+
+
+def _is_read_as_tensor(op: ir.Operation, operand: ir.Value, padding: str) -> bool:
+    """Whether `op` loads its `operand`, be it filled with one value: so do sparse contractions and dot products.
+    The former do so with padding, too."""
     source = build.defining(_viewed(operand))
     loads = any(name in op.attributes for name in (SPARSE, DOT)) and operand in list(op.operands)[:2]
-    return loads and source is not None and source.name in ("linalg.fill", "tensor.empty")
+    return (
+        loads
+        and source is not None
+        and (source.name in ("linalg.fill", "tensor.empty") or (padding == READ and _is_padding(source)))
+    )
 
 
 def _is_read_through(op: ir.Operation) -> bool:

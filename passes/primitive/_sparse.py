@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from iree.compiler import ir
 
+from dlas_mlir.codegen.simt import nonzeros
 from dlas_mlir.codegen.sparse.attribute import count_blocks, set_sparsity
-from dlas_mlir.codegen.target import CpuTarget, Target
+from dlas_mlir.codegen.target import CpuTarget, GpuTarget, Target
 from dlas_mlir.codegen.workload import Sparsity
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.constants import Constants
@@ -25,8 +26,6 @@ class SparsePrimitive(Primitive):
     def applies(self, shape: ConvShape, target: Target) -> SparsePrimitive | str:
         if shape.encoding is None:
             return "its weights have no sparsity encoding that is known"
-        if not isinstance(target, CpuTarget):
-            return "the target has no CPU vectors"
         if shape.element != "f32" or shape.accumulator != "f32":
             return f"weights of {shape.element} have no sparse kernel"
         if shape.depthwise:
@@ -38,12 +37,19 @@ class SparsePrimitive(Primitive):
     def estimate(self, shape: ConvShape, target: Target) -> Estimate | None:
         """The share of the weights that is stored, at the speed at which it is as fast as a dense kernel at the
         target's break-even point; None where nobody has counted the zeros."""
-        if shape.encoding is None or shape.zeros is None or not isinstance(target, CpuTarget):
+        if shape.encoding is None or shape.zeros is None:
             return None
-        least = target.break_even(shape.encoding.block)
+        least = _break_even(shape, shape.encoding.block, target)
         stored, even = 1 - shape.zeros, 1 - least
         work = shape.macs * stored / even if even else math.inf if stored else 0.0
         return Estimate(work, f"{shape.zeros:.0%} zeros, {shape.encoding.describe()} pays off from {least:.0%} on")
+
+
+def _break_even(shape: ConvShape, block: int, target: Target) -> float:
+    if isinstance(target, GpuTarget):
+        return nonzeros.break_even(block, shape.element, target)
+    assert isinstance(target, CpuTarget)
+    return target.break_even(block)
 
 
 def group_channel(convolution: Convolution, k: ir.AffineExpr, c: ir.AffineExpr, taps: int = 1) -> ir.AffineExpr:

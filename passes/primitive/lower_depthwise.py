@@ -13,7 +13,7 @@ from dlas_mlir.ir.conv import Convolution
 from dlas_mlir.ir.shape import ConvShape
 from dlas_mlir.opt.base import option
 from dlas_mlir.passes.primitive._packed import KB, Channels, K, packed_convolution
-from dlas_mlir.passes.primitives import NO_BLOCK, Primitive, block_of
+from dlas_mlir.passes.primitives import Primitive, packed_block
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,12 @@ class Depthwise(Primitive):
 
     name: ClassVar[str] = "depthwise"
 
-    block: int = option(0, "channels in a block; 0: the lanes of the target's vectors", minimum=0)
+    block: int = option(0, "channels in a block; 0: what the target loads as one vector", minimum=0)
 
     def applies(self, shape: ConvShape, target: Target) -> Depthwise | str:
         if not shape.depthwise:
             return "it is not depthwise"
-        block, multiplier = block_of(self.block, target), shape.group_out
-        if block is None:
-            return NO_BLOCK
+        block, multiplier = packed_block(self.block, shape, target), shape.group_out
         if block % multiplier:
             return f"its channel multiplier {multiplier} does not divide {block}"
         return replace(self, block=block)

@@ -12,6 +12,7 @@ from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.conv import Convolution
 from dlas_mlir.ir.shape import ConvShape
 from dlas_mlir.opt.base import option
+from dlas_mlir.passes.primitive._matrices import last_in_chunks, linear_by_rows, multiplies_matrices, whole_chunks
 from dlas_mlir.passes.primitives import Primitive, block_of, initial, mark
 
 
@@ -19,8 +20,9 @@ from dlas_mlir.passes.primitives import Primitive, block_of, initial, mark
 class Gemm(Primitive):
     """Lower convolutions marked `gemm` to a matrix multiplication [M, D] x [D, K], M = N*OH*OW pixels and
     D = R*S*C/G, one per group. The matrix of the pixels is written out by an im2col operation; a 1x1 convolution with
-    unit strides, and a linear layer, reads its input as it is. Weights are packed in panels [K/k, D, k]; on a target
-    without CPU vectors one panel holds them all, and iree-compile tiles the product.
+    unit strides, and a linear layer, reads its input as it is. Weights are packed in panels [K/k, D, k]; on a GPU one
+    panel holds them all. Where it has products of small matrices, weights are rows [K, D], so that both factors have
+    neighbours in what is summed over, and channels are filled up with zeros to 16 bytes, which are copied at once.
 
     im2col after Chellapilla et al., "High Performance Convolutional Neural Networks for Document Processing" (2006).
 
@@ -56,9 +58,15 @@ class Gemm(Primitive):
         return "nhwc"
 
     def lower(self, convolution: Convolution, target: Target) -> ir.Value:
-        return self._linear(convolution) if convolution.shape.linear else self._convolution(convolution, target)
+        if convolution.shape.linear:
+            return self._linear(convolution, target)
+        if multiplies_matrices(convolution.shape, target):
+            return _product_of_rows(convolution)
+        return self._convolution(convolution, target)
 
-    def _linear(self, convolution: Convolution) -> ir.Value:
+    def _linear(self, convolution: Convolution, target: Target) -> ir.Value:
+        if multiplies_matrices(convolution.shape, target):
+            return linear_by_rows(convolution)
         n, k = convolution.shape.batch, convolution.shape.out_channels
         c = _matmul(convolution, convolution.input, self.panel, grouped=False)
         flat = build.unpack(c, [1], [n, k])
@@ -89,6 +97,33 @@ class Gemm(Primitive):
 
 
 LowerGemmPass = Gemm.as_pass()
+
+
+def _product_of_rows(convolution: Convolution) -> ir.Value:
+    """[N, 1, OH, OW, D] x [K, D], and one product for each group; D in the order R, S, C of im2col. Pixels stay rows
+    and columns, so that what follows is fused."""
+    shape = convolution.shape
+    channels = whole_chunks(shape) if shape.groups == 1 else shape.in_channels
+    a = build.pack(convolution.input_nchw(), [1], [channels], unread=channels == shape.in_channels)
+    if not _reads_input_as_it_is(convolution):
+        grouped = shape.groups > 1
+        columns = _im2col(convolution, a, channels // shape.groups)
+        flat = build.collapse(columns, [[0], [1], [2], [3, 4, 5, 6] if grouped else [3, 4, 5]])
+        a = build.expand(flat, [[0], [1, 2], [3], [4]], [shape.batch, 1, *_shape(flat)[1:]])
+    weights = build.collapse(last_in_chunks(convolution, channels), [[0], [1, 2, 3]])
+    n, kb, oh, ow, k, d = (affine.dim(i) for i in range(6))
+    first = ir.AffineExpr.get_floor_div(k, shape.group_out) * _shape(weights)[1]
+    result = [shape.batch, 1, *shape.out_size, shape.out_channels]
+    generic = build.generic(
+        [a, weights],
+        initial(convolution, result, lambda value: build.pack(value, [1], [shape.out_channels], unread=True)),
+        [[n, kb, oh, ow, d if shape.groups == 1 else first + d], [k, d], [n, kb, oh, ow, k]],
+        ["parallel"] * 5 + ["reduction"],
+        convolution.multiply_accumulate,
+        ("n", "kb", "oh", "ow", "k", "rsc"),
+    )
+    mark(generic, convolution)
+    return build.unpack(generic.results[0], [1], [shape.batch, shape.out_channels, *shape.out_size])
 
 
 def _first_channels(value: ir.Value, count: int) -> ir.Value:

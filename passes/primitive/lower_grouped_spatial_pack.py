@@ -15,7 +15,7 @@ from dlas_mlir.ir.conv import Convolution
 from dlas_mlir.ir.shape import ConvShape
 from dlas_mlir.opt.base import option
 from dlas_mlir.passes.primitive._packed import CI, KB, C, Channels, K, packed_convolution
-from dlas_mlir.passes.primitives import NO_BLOCK, Primitive, block_of
+from dlas_mlir.passes.primitives import Primitive, packed_block
 
 _floor = ir.AffineExpr.get_floor_div
 
@@ -48,14 +48,12 @@ class GroupedSpatialPack(Primitive):
 
     name: ClassVar[str] = "grouped-spatial-pack"
 
-    block: int = option(0, "channels in a block; 0: the lanes of the target's vectors", minimum=0)
+    block: int = option(0, "channels in a block; 0: what the target loads as one vector", minimum=0)
 
     def applies(self, shape: ConvShape, target: Target) -> GroupedSpatialPack | str:
         if shape.groups == 1:
             return "it has no groups"
-        block = block_of(self.block, target)
-        if block is None:
-            return NO_BLOCK
+        block = packed_block(self.block, shape, target)
         if not _fits(shape, block):
             if not shape.integer:
                 return f"groups of {shape.group_in}->{shape.group_out} channels straddle blocks of {block}"

@@ -7,13 +7,18 @@ from typing import ClassVar
 
 from iree.compiler import ir
 
-from dlas_mlir.codegen.gpu.instructions import INSTRUCTIONS
-from dlas_mlir.codegen.gpu.product import BYTES, CHUNK
 from dlas_mlir.codegen.gpu.rule import LEAST_COLUMNS
 from dlas_mlir.codegen.target import GpuTarget, Target
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.conv import Convolution
 from dlas_mlir.ir.shape import ConvShape
+from dlas_mlir.passes.primitive._matrices import (
+    WIDTHS,
+    last_in_chunks,
+    linear_by_rows,
+    multiplies_matrices,
+    whole_chunks,
+)
 from dlas_mlir.passes.primitives import Primitive, initial, mark
 
 
@@ -55,70 +60,37 @@ class ImplicitGemm(Primitive):
 
     def lower(self, convolution: Convolution, target: Target) -> ir.Value:
         if convolution.shape.linear:
-            return _linear(convolution)
-        return _convolution(convolution, _whole_chunks(convolution) if isinstance(target, GpuTarget) else 1)
+            return linear_by_rows(convolution)
+        channels = whole_chunks(convolution.shape) if isinstance(target, GpuTarget) else convolution.shape.in_channels
+        return _convolution(convolution, channels)
 
 
 LowerImplicitGemmPass = ImplicitGemm.as_pass()
-
-
-# How many elements are copied at once, of what instructions multiply.
-_WIDTHS = {unit.operand: CHUNK // BYTES[unit.operand] for unit in INSTRUCTIONS.values()}
 
 
 def _groups_refusal(shape: ConvShape, target: Target) -> str | None:
     """Why groups are not done as products of matrices, one for each, or None."""
     if not isinstance(target, GpuTarget):
         return "it has groups (see direct, grouped-spatial-pack and depthwise)"
-    known = [INSTRUCTIONS[name] for name in target.matrix_instructions if name in INSTRUCTIONS]
-    if not any(unit.operand == shape.element for unit in known):
+    if not multiplies_matrices(shape, target):
         return f"it has groups, and {target.name} has no products of small matrices of {shape.element}"
-    if shape.group_in % _WIDTHS[shape.element]:
+    if shape.group_in % WIDTHS[shape.element]:
         return f"groups of {shape.group_in} input channels are no whole 16 bytes"
     if shape.group_out % LEAST_COLUMNS:
         return f"groups of {shape.group_out} output channels are no multiple of {LEAST_COLUMNS}"
     return None
 
 
-def _linear(convolution: Convolution) -> ir.Value:
-    """[N, C] x [K, C]."""
-    shape = convolution.shape
-    n, k, c = (affine.dim(i) for i in range(3))
-    weights = build.collapse(convolution.weights_oihw(), [[0], [1, 2, 3]])
-    result = [shape.batch, shape.out_channels]
-    start = initial(convolution, result, lambda value: build.collapse(value, [[0], [1, 2, 3]]))
-    product = build.generic(
-        [convolution.input, weights],
-        start,
-        [[n, c], [k, c], [n, k]],
-        ["parallel", "parallel", "reduction"],
-        convolution.multiply_accumulate,
-        ("n", "k", "c"),
-    )
-    mark(product, convolution)
-    return build.expand(product.results[0], [[0], [1, 2, 3]], [*result, 1, 1])
-
-
-def _whole_chunks(convolution: Convolution) -> int:
-    """What a GPU's kernels want channels to be a multiple of: they copy 16 bytes at once."""
-    return _WIDTHS.get(str(convolution.element), 1)
-
-
-def _convolution(convolution: Convolution, multiple: int) -> ir.Value:
+def _convolution(convolution: Convolution, channels: int) -> ir.Value:
     """[N, 1, H, W, C] x [K, R, S, C] to [N, 1, OH, OW, K]."""
     shape = convolution.shape
-    channels = -(-shape.in_channels // multiple) * multiple
     n, kb, oh, ow, k, r, s, c = (affine.dim(i) for i in range(8))
     (sh, sw), (dh, dw) = shape.strides, shape.dilations
     first = ir.AffineExpr.get_floor_div(k, shape.group_out) * shape.group_in
     channel = c if shape.groups == 1 else first + c
     # Zeros in both factors fill channels up: they are multiplied.
     data = build.pack(convolution.input_nchw(), [1], [channels], unread=channels == shape.in_channels)
-    if channels == shape.in_channels:
-        weights = build.transpose(convolution.weights_oihw(), [0, 2, 3, 1])
-    else:
-        packed = build.pack(convolution.weights_oihw(), [1], [channels])
-        weights = build.collapse(packed, [[0, 1], [2], [3], [4]])
+    weights = last_in_chunks(convolution, channels)
     result = [shape.batch, 1, *shape.out_size, shape.out_channels]
     start = initial(convolution, result, lambda value: build.pack(value, [1], [shape.out_channels], unread=True))
     product = build.generic(

@@ -15,6 +15,8 @@ from dlas_mlir.opt.base import option
 from dlas_mlir.passes.primitive._sparse import SparsePrimitive, contraction, group_channel, padded_to, start_nchw
 from dlas_mlir.passes.primitives import NOT_SPATIAL
 
+# On a GPU a tile's rows are those that threads have at least.
+_THREAD_ROWS = 8
 _floor = ir.AffineExpr.get_floor_div
 
 
@@ -24,8 +26,9 @@ class SparseSpatialPack(SparsePrimitive):
     halo that its taps read, [N, OH/v, C, V, W], and a contraction that reads each tile of v rows of the output from one
     contiguous piece of memory. With a column stride s, columns of the same remainder by s lie beside each other in it.
 
-    v is the largest divisor of the output's rows with which a tile takes half of the second-level cache, or the option
-    `rows`. The layout is that of the spatial pack of TVM for Arm CPUs, of which the DLAS study had a sparse variant.
+    v is the largest divisor of the output's rows with which a tile takes half of the second-level cache (on a GPU the
+    least of 8 and more), or the option `rows`. The layout is that of the spatial pack of TVM for Arm CPUs, of which the
+    DLAS study had a sparse variant.
 
     Before:
     ```mlir
@@ -87,10 +90,11 @@ def _halo(shape: ConvShape, rows: int) -> int:
 
 
 def _rows(shape: ConvShape, target: Target) -> int:
-    assert isinstance(target, CpuTarget)
-    row_bytes = shape.in_channels * shape.in_size[1] * 4
     height = shape.out_size[0]
     fitting = [rows for rows in range(1, height + 1) if height % rows == 0]
+    if not isinstance(target, CpuTarget):
+        return min((rows for rows in fitting if rows >= _THREAD_ROWS), default=height)
+    row_bytes = shape.in_channels * shape.in_size[1] * 4
     most = target.cost.resident_share * target.l2_bytes
     return max((rows for rows in fitting if _halo(shape, rows) * row_bytes <= most), default=fitting[0])
 

@@ -13,7 +13,7 @@ from dlas_mlir.ir.conv import Convolution
 from dlas_mlir.ir.shape import ConvShape
 from dlas_mlir.opt.base import option
 from dlas_mlir.passes.primitive._packed import dense_channels, packed_convolution, unpacked_input_convolution
-from dlas_mlir.passes.primitives import NO_BLOCK, NOT_SPATIAL, Primitive, block_of
+from dlas_mlir.passes.primitives import NOT_SPATIAL, Primitive, packed_block
 
 _FEW_CHANNELS = 4
 
@@ -41,15 +41,15 @@ class SpatialPack(Primitive):
 
     name: ClassVar[str] = "spatial-pack"
 
-    block: int = option(0, "channels in a block; 0: the lanes of the target's vectors", minimum=0)
+    block: int = option(0, "channels in a block; 0: what the target loads as one vector", minimum=0)
 
     def applies(self, shape: ConvShape, target: Target) -> SpatialPack | str:
         if shape.linear:
             return NOT_SPATIAL
         if shape.groups > 1:
             return "it has groups (see grouped-spatial-pack and depthwise)"
-        block = block_of(self.block, target)
-        return NO_BLOCK if block is None else replace(self, block=block)
+        block = packed_block(self.block, shape, target)
+        return replace(self, block=block)
 
     def lower(self, convolution: Convolution, target: Target) -> ir.Value:
         if convolution.shape.in_channels <= _FEW_CHANNELS:

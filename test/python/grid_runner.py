@@ -56,9 +56,7 @@ def preset_for(
 ) -> Preset:
     """The `auto` recipe, but each case's own convolution is done by the primitive that the case names. `name` is that
     of the layer in its case."""
-    choices = folder / "choices.json"
-    names = {f"cases.{i}.{name(case)}": _CHOICES.get(case.primitive, case.primitive) for i, case in enumerate(cases)}
-    choices.write_text(json.dumps(names))
+    choices = write_choices(cases, folder, name)
     # So little that images are split in tiles.
     small = {"l2_bytes": 16 * 1024} if any(case.primitive == "sparse-spatial-pack" for case in cases) else {}
     target = figures.target(threads, **small)
@@ -75,6 +73,26 @@ def preset_for(
         pipeline=with_options(preset.pipeline, options),
         iree_flags=(*flags, "--iree-llvmcpu-target-cpu=host"),
     )
+
+
+def gpu_preset_for(cases: Sequence[Case], preset: str, folder: Path) -> Preset:
+    """A preset of a GPU, where each case's own convolution is done by the primitive that the case names."""
+    found = load_preset(preset)
+    choices = {"dlas-select-primitive": {"choices": str(write_choices(cases, folder))}}
+    pipeline = found.pipeline
+    if "dlas-encode-sparsity" not in pipeline:
+        pipeline = pipeline.replace(
+            "dlas-select-primitive", "dlas-encode-sparsity{threshold=0.3},dlas-select-primitive", 1
+        )
+    return dataclasses.replace(found, name="grid", pipeline=with_options(pipeline, choices))
+
+
+def write_choices(cases: Sequence[Case], folder: Path, name: Callable[[Case], str] = lambda case: "conv") -> Path:
+    """A file of choices: the primitive of each case for the layer `name` in it."""
+    choices = folder / "choices.json"
+    names = {f"cases.{i}.{name(case)}": _CHOICES.get(case.primitive, case.primitive) for i, case in enumerate(cases)}
+    choices.write_text(json.dumps(names))
+    return choices
 
 
 def with_options(text: str, options: dict[str, dict[str, Any]]) -> str:
@@ -107,9 +125,14 @@ def check_choices(artifact: Artifact, folder: Path) -> None:
 
 def run_cases(cases: Sequence[Case], figures: Figures, folder: Path, threads: int = 1) -> Result:
     """Compile `cases` as one module in `folder`, run it, and compare with PyTorch in double precision."""
+    return run_preset(cases, preset_for(cases, figures, folder, threads), folder, threads=threads)
+
+
+def run_preset(cases: Sequence[Case], preset: Preset, folder: Path, device: str = "local", threads: int = 1) -> Result:
+    """The same for a preset, on a device that its code runs on."""
     module = Cases(tuple(cases)).eval()
-    artifact = compiled(module, module.example_inputs, preset_for(cases, figures, folder, threads), folder)
-    session = Session(artifact.vmfb, resolve("local", threads))
+    artifact = compiled(module, module.example_inputs, preset, folder)
+    session = Session(artifact.vmfb, resolve(device, threads))
     outputs = session(*[tensor.numpy() for tensor in module.example_inputs])
     session.close()
     with torch.no_grad():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import subprocess
@@ -93,7 +94,7 @@ def test_what_applies_decides_every_option(name: str, target) -> None:
         assert found.applies(shape, target) == found
         assert primitives.parse(str(found)) == found
         assert all(getattr(found, spec.field) not in (0, "auto") for spec in specs_of(type(found)))
-    assert applied or target is GPU
+    assert applied or (target is GPU and name in ("winograd", "implicit-gemm"))
 
 
 def test_winograd_is_for_large_images_and_many_channels() -> None:
@@ -112,11 +113,27 @@ def test_winograd_is_for_large_images_and_many_channels() -> None:
     assert min(share(512, 7), share(256, 14), share(16, 256), share(32, 128)) > 1
 
 
+@pytest.mark.parametrize(
+    ("name", "zeros", "sparse"), [("cuda-sm90", 0.5, False), ("cuda-sm90", 0.9, True), ("vulkan", 0.5, True)]
+)
+def test_a_gpu_does_blocks_of_non_zeros_where_that_is_estimated_to_be_faster(
+    name: str, zeros: float, sparse: bool
+) -> None:
+    target = load_preset(f"{name}/auto").target
+    shape = dataclasses.replace(DENSE, encoding=Encoding("bsr", block=4), zeros=zeros)
+    found = primitives.parse("sparse-direct").applies(shape, target)
+    assert isinstance(found, primitives.Primitive)
+    estimate = found.estimate(shape, target)
+    assert estimate is not None
+    assert (estimate.work < shape.macs) == sparse
+
+
 def test_options_are_part_of_the_question() -> None:
     thirds = ConvShape(6, 12, groups=6, in_size=(4, 4), out_size=(4, 4))
     assert isinstance(primitives.parse("depthwise").applies(thirds, CPU), primitives.Primitive)
     assert primitives.parse("depthwise{block=9}").applies(thirds, CPU) == "its channel multiplier 2 does not divide 9"
-    assert isinstance(primitives.parse("spatial-pack").applies(DENSE, GPU), str)
+    assert isinstance(primitives.parse("winograd").applies(DENSE, GPU), str)
+    assert str(primitives.parse("spatial-pack").applies(DENSE, GPU)) == "spatial-pack{block=4}"
     assert str(primitives.parse("spatial-pack{block=8}").applies(DENSE, GPU)) == "spatial-pack{block=8}"
 
 

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from iree.compiler import ir
 
 from dlas_mlir.codegen.backend import Backend
 from dlas_mlir.codegen.nest import Nest
 from dlas_mlir.codegen.region import Region
-from dlas_mlir.codegen.simt import layout, resources, schedule, space
+from dlas_mlir.codegen.schedule import ScheduleError
+from dlas_mlir.codegen.simt import layout, nonzeros, resources, schedule, space
+from dlas_mlir.codegen.workload import Workload
 
 
 def _emit(region: Region, nest: Nest) -> ir.Operation:
     from dlas_mlir.codegen.simt import kernel
 
-    return kernel.emit(region, nest)
+    sparse = nest.workload.sparsity is not None
+    return kernel.emit_nonzeros(region, nest) if sparse else kernel.emit(region, nest)
+
+
+def _nest(workload: Workload, chosen: schedule.SimtSchedule) -> Nest:
+    sparse = workload.sparsity is not None
+    return nonzeros.nest_of(workload, chosen) if sparse else Nest.of(workload, chosen)
+
+
+def _read(value: Any, workload: Workload) -> schedule.SimtSchedule:
+    found = schedule.read(value, workload)
+    if workload.sparsity is not None and (why := nonzeros.problem(workload, found)) is not None:
+        raise ScheduleError(why)
+    return found
 
 
 BACKEND = Backend(
@@ -28,5 +45,6 @@ BACKEND = Backend(
     problem=resources.problem,
     excess=resources.excess,
     emit=_emit,
-    schedule=schedule.read,
+    schedule=_read,
+    nest=_nest,
 )

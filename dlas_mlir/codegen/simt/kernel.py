@@ -10,6 +10,7 @@ from dlas_mlir.codegen.region import Region
 from dlas_mlir.codegen.register_tile import RegisterTile, points_of
 from dlas_mlir.codegen.simt.schedule import SimtSchedule
 from dlas_mlir.codegen.simt.threads import ByThreads
+from dlas_mlir.codegen.sparse import kernel as sparse
 from dlas_mlir.codegen.stages import Stages
 from dlas_mlir.codegen.vector.guarded import GuardedReader
 from dlas_mlir.codegen.vector.lanes import Vectors
@@ -26,3 +27,12 @@ def emit(region: Region, nest: Nest) -> ir.Operation:
         return RegisterTile(nest, Stages(region, thread, reader), points, ()).computed(thread.place, tiles)
 
     return emit_frame(region, nest, captured(region), fill, sharing=ByThreads(schedule.threads), outside=True)
+
+
+def emit_nonzeros(region: Region, nest: Nest) -> ir.Operation:
+    """The kernel of `region`, whose weights are sparse: a thread's loop over the non-zeros of a block."""
+    schedule = nest.schedule
+    assert isinstance(schedule, SimtSchedule)
+    together = schedule.tile_of(nest.workload.reductions[0])
+    # Not every device reads 16 bits.
+    return sparse.emit(region, nest, sharing=ByThreads(schedule.threads), together=together, narrow=False)

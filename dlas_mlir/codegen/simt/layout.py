@@ -18,8 +18,8 @@ _WIDEST = 16
 
 def refusal(workload: Workload) -> str | None:
     """Why no thread computes `workload`, or None."""
-    if workload.sparsity is not None:
-        return "its weights are sparse"
+    if workload.sparsity is not None and (kinds := {tensor.element for tensor in workload.tensors}) != {"f32"}:
+        return f"its weights are sparse, and it reads {', '.join(sorted(kinds))}"
     if workload.root.dot is not None:
         return f"its instruction `{workload.root.dot}` is a CPU's"
     return None

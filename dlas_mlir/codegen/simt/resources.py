@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from dlas_mlir.codegen.simt import layout
+from dlas_mlir.codegen.simt import layout, nonzeros
 from dlas_mlir.codegen.simt.schedule import SimtSchedule
 from dlas_mlir.codegen.target import GpuTarget
 from dlas_mlir.codegen.workload import Access, Workload, element_bits
@@ -23,6 +23,8 @@ def refusal(workload: Workload, target: GpuTarget) -> str | None:
 def excess(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> str | None:
     """Why no kernel of `schedule` runs on `target`, or None."""
     if (why := refusal(workload, target) or schedule.problem(workload)) is not None:
+        return why
+    if workload.sparsity is not None and (why := nonzeros.problem(workload, schedule)) is not None:
         return why
     if schedule.threads > target.workgroup_threads:
         return f"threads: {schedule.threads}; {target.name} has {target.workgroup_threads} in a workgroup"
@@ -48,6 +50,8 @@ def problem(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> st
 
 def registers(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> int:
     """About how many registers of 32 bits a thread needs: its results, and what it has loaded and not used up."""
+    if workload.sparsity is not None:
+        return nonzeros.registers(workload, schedule, target)
     points = schedule.points(workload)
     across = {loop: schedule.tile_of(loop) for loop in workload.parallel}
     loaded = 0

@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Iterator
 
-from dlas_mlir.codegen.simt import layout
+from dlas_mlir.codegen.simt import layout, nonzeros
 from dlas_mlir.codegen.simt.resources import problem, widest_bytes
 from dlas_mlir.codegen.simt.schedule import SimtSchedule
 from dlas_mlir.codegen.target import GpuTarget
@@ -27,6 +27,8 @@ def rule(workload: Workload, target: GpuTarget) -> SimtSchedule:
 
 def naive(workload: Workload, target: GpuTarget) -> SimtSchedule:
     """One result for each thread, nothing unrolled: what a compiler does that knows threads only."""
+    if workload.sparsity is not None:
+        return nonzeros.naive(workload, target)
     order = (*workload.parallel, *workload.reductions)
     threads = min(target.subgroup_size, target.workgroup_threads)
     vector = layout.vector_of(workload)
@@ -35,6 +37,9 @@ def naive(workload: Workload, target: GpuTarget) -> SimtSchedule:
 
 def regular(workload: Workload, target: GpuTarget) -> Iterator[SimtSchedule]:
     """Tiles of some vectors, columns and rows, of which a thread has one."""
+    if workload.sparsity is not None:
+        yield from (one for one in nonzeros.regular(workload, target) if problem(workload, one, target) is None)
+        return
     vector = layout.vector_of(workload)
     most = min(layout.widest(workload, vector), target.lanes, max(1, target.load_bytes // widest_bytes(workload)))
     inner = [x for x in workload.out if x is not None and x != vector and workload.extents[x] > 1][-2:]
@@ -69,6 +74,8 @@ def _some(workload: Workload, target: GpuTarget) -> list[SimtSchedule]:
 
 def cost(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> float:
     """What a schedule costs, in cycles, relative to others of the workload."""
+    if workload.sparsity is not None:
+        return nonzeros.cost(workload, schedule, target)
     weights, parts = target.cost, schedule.parts(workload)
     steps = math.prod(workload.extents[x] for x in workload.reductions)
     straight = math.prod(schedule.tile_of(x) for x in workload.reductions)

@@ -45,9 +45,9 @@ class Contraction:
         """In how many parts the outermost reduction is done, one after the other."""
         return math.prod(axis.count for axis in self.nest.chunk)
 
-    def rows(self) -> Rows:
-        """The non-zeros. Raises PassError where the weights are not constant, or the activations are not at constant
-        distances."""
+    def rows(self, narrow: bool = True) -> Rows:
+        """The non-zeros; with `narrow` their places have 16 bits where that is enough. Raises PassError where
+        the weights are not constant, or the activations are not at constant distances."""
         extents, reductions = self.nest.extents, [axis.dim for axis in self.nest.reduce]
         array = Constants(self.region.op).read(self.weights.view.source)
         if array is None or any(self.weights.view.offsets):
@@ -60,7 +60,7 @@ class Contraction:
         shape = (extents[self.channel], taps.shape[1])
         matrix = array[tuple(np.broadcast_to(affine.evaluate(expr, loops), shape) for expr in self.weights.exprs)]
         self.places.check()
-        return compress(matrix, np.broadcast_to(self.places.at(loops), shape), self.block, self.chunks)
+        return compress(matrix, np.broadcast_to(self.places.at(loops), shape), self.block, self.chunks, narrow)
 
     def points(self) -> list[Point]:
         """The vectors of a register tile: each of pixels, for all channels of the block. Vectors overlap where they do

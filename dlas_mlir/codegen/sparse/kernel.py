@@ -20,15 +20,16 @@ any kernel is sparse and direct, as in Park et al., "Faster CNNs with Direct Spa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from iree.compiler import ir
 from iree.compiler.dialects import arith
 
 from dlas_mlir.codegen import build
-from dlas_mlir.codegen.frame import Workgroup, captured, emit_frame
+from dlas_mlir.codegen.frame import Sharing, Workgroup, captured, emit_frame
 from dlas_mlir.codegen.loops import over_tiles
 from dlas_mlir.codegen.nest import Nest
 from dlas_mlir.codegen.position import Place, Position
@@ -42,21 +43,24 @@ from dlas_mlir.ir import affine
 from dlas_mlir.ir.constants import constant
 
 
-def emit(region: Region, nest: Nest) -> ir.Operation:
-    """The kernel of `region`, whose root carries `dlas.sparse`, at the insertion point."""
+def emit(
+    region: Region, nest: Nest, *, sharing: Sharing | None = None, together: int = 1, narrow: bool = True
+) -> ir.Operation:
+    """The kernel of `region`, whose root carries `dlas.sparse`, at the insertion point. `sharing` says how parts are
+    shared out, `together` how many non-zeros are loaded at the same time, `narrow` whether places may have 16 bits."""
     work = Contraction.of(region, nest)
     reads = captured(region)
-    rows = work.rows()
+    rows = work.rows(narrow)
     constants = tuple(constant(array.reshape(-1), "sparse") for array in (rows.starts, rows.offsets, rows.values))
     reads = [value for value in reads if value != work.weights.view.source] + list(constants)
 
     def fill(workgroup: Workgroup, tiles: list[ir.Value]) -> list[ir.Value]:
         vectors = Vectors(nest.lane.dim, nest.lanes, nest.lane.extent)
         reader = Reader(workgroup.tensors, vectors, nest.spans)
-        kernel = _Kernel(work, rows, constants, Stages(region, workgroup, reader), work.points())
+        kernel = _Kernel(work, rows, constants, Stages(region, workgroup, reader), work.points(), together)
         return over_tiles(nest.cache[:-1], workgroup.place, tiles, kernel.pixels)
 
-    return emit_frame(region, nest, reads, fill)
+    return emit_frame(region, nest, reads, fill, sharing=sharing)
 
 
 @dataclass(frozen=True)
@@ -70,14 +74,15 @@ class _Chunk:
 
 @dataclass(frozen=True)
 class _Kernel:
-    """Computes tiles of registers, a vector of pixels for each of `points`. `constants` are what is captured of
-    `rows`."""
+    """Computes tiles of registers, a vector of pixels for each of `points`, `together` non-zeros at a time. `constants`
+    are what is captured of `rows`."""
 
     work: Contraction
     rows: Rows
     constants: tuple[ir.Value, ...]
     stages: Stages
     points: list[Point]
+    together: int = 1
 
     def pixels(self, place: Place, tiles: list[ir.Value]) -> list[ir.Value]:
         """All output channels of a tile of pixels, chunk by chunk; the first and the last chunk are not in the loop."""
@@ -113,26 +118,48 @@ class _Kernel:
 
     def _nonzeros(self, number: ir.Value | int, here: Position, start: list[ir.Value]) -> list[ir.Value]:
         """The sums over the non-zeros of a block in a chunk."""
-        starts, offsets, values = (self.stages.reader.tensors[value] for value in self.constants)
-        data = self.stages.reader.flat(self.work.places.data.view.source)
         number = build.index(number) if isinstance(number, int) else number
-        low, high = self._bounds(starts, number, here)
+        low, high = self._bounds(self.stages.reader.tensors[self.constants[0]], number, here)
         base = self._base(number, here)
+        if self.together == 1:
+            return build.for_range(low, high, build.index(1), start, lambda at, sums: self._step([at], base, sums))
 
-        def step(nonzero: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
-            signed = self.rows.offsets.dtype == np.int32
-            at = arith.addi(build.index_of(build.extract(offsets, [nonzero]), signed), base)
-            weights = [self._weight(values, nonzero, channel) for channel in range(self.work.block)]
-            vectors: dict[int, ir.Value] = {}
-            added = []
-            for point, value in zip(self.points, sums, strict=True):
-                distance = self.work.places.distance(point)
-                if distance not in vectors:
-                    vectors[distance] = build.read_vector(data, [build.plus(at, distance)], self.work.nest.lanes)
-                added.append(build.fma(weights[point[self.work.channel]], vectors[distance], value))
-            return added
+        def several(first: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+            return self._step([build.plus(first, place) for place in range(self.together)], base, sums)
 
-        return build.for_range(low, high, build.index(1), start, step)
+        count = affine.dim(1) - affine.dim(0)
+        middle = build.apply(affine.dim(1) - count % self.together, [low, high])
+        sums = build.for_range(low, middle, build.index(self.together), start, several)
+        return build.for_range(middle, high, build.index(1), sums, lambda at, sums: self._step([at], base, sums))
+
+    def _step(self, nonzeros: list[ir.Value], base: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+        """The sums with some non-zeros. Of several, all is loaded before the first is used."""
+        distances = [self.work.places.distance(point) for point in self.points]
+        factors = [(self._pixels(nonzero, base), self._weights(nonzero)) for nonzero in nonzeros]
+        if len(factors) > 1:
+            for pixels, _ in factors:
+                for distance in distances:
+                    pixels(distance)
+        for pixels, weights in factors:
+            sums = [
+                build.fma(weights[point[self.work.channel]], pixels(distance), value)
+                for point, distance, value in zip(self.points, distances, sums, strict=True)
+            ]
+        return sums
+
+    def _weights(self, nonzero: ir.Value) -> list[ir.Value]:
+        """The values of a block."""
+        values = self.stages.reader.tensors[self.constants[2]]
+        return [self._weight(values, nonzero, channel) for channel in range(self.work.block)]
+
+    def _pixels(self, nonzero: ir.Value, base: ir.Value) -> Callable[[int], ir.Value]:
+        """What reads the vectors of pixels that a non-zero is multiplied by, by their distance from the first, each
+        once."""
+        offsets = self.stages.reader.tensors[self.constants[1]]
+        data = self.stages.reader.flat(self.work.places.data.view.source)
+        signed = self.rows.offsets.dtype == np.int32
+        at = arith.addi(build.index_of(build.extract(offsets, [nonzero]), signed), base)
+        return cache(lambda distance: build.read_vector(data, [build.plus(at, distance)], self.work.nest.lanes))
 
     def _bounds(self, starts: ir.Value, number: ir.Value, here: Position) -> list[ir.Value]:
         """The first non-zero of a chunk's block of output channels, and that of the next."""

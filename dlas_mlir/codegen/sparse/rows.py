@@ -21,9 +21,10 @@ class Rows:
     stride: int
 
 
-def compress(matrix: np.ndarray, places: np.ndarray, block: int, chunks: int) -> Rows:
+def compress(matrix: np.ndarray, places: np.ndarray, block: int, chunks: int, narrow: bool = True) -> Rows:
     """The rows of `matrix` [output channels, taps] in blocks of `block`; `places`, of the same shape, are those of the
-    activations. Raises PassError where the rows of a block read different ones."""
+    activations, with 16 bits if `narrow` and they fit. Raises PassError where the rows of a block read different ones.
+    """
     channels, taps = matrix.shape
     if channels % block or np.any(places.reshape(-1, block, taps)[:, :1] != places.reshape(-1, block, taps)):
         raise PassError(f"blocks of {block} do not divide the output channels of a group")
@@ -34,8 +35,8 @@ def compress(matrix: np.ndarray, places: np.ndarray, block: int, chunks: int) ->
     starts = np.concatenate([[0], np.cumsum(mask.sum(axis=-1).reshape(-1))]).astype(np.int32)
     offsets = places[::block].reshape(blocks, chunks, chunk_taps).transpose(1, 0, 2)
     offsets = (offsets - stride * np.arange(chunks)[:, None, None])[mask]
-    narrow = offsets.size == 0 or (offsets.min() >= 0 and offsets.max() < 1 << 16)
+    narrow = narrow and (offsets.size == 0 or (offsets.min() >= 0 and offsets.max() < 1 << 16))
     offsets = offsets.astype(np.uint16).view(np.int16) if narrow else offsets.astype(np.int32)
     if not offsets.size:
-        return Rows(starts, np.zeros(1, np.int16), np.zeros(block, matrix.dtype), blocks, stride)
+        return Rows(starts, np.zeros(1, offsets.dtype), np.zeros(block, matrix.dtype), blocks, stride)
     return Rows(starts, offsets, by_chunk[mask], blocks, stride)

@@ -124,3 +124,39 @@ func.func @groups_without_vectors(%x: tensor<1x2x3x4x4xf32>, %w: tensor<2x5x3x3x
   return %y : tensor<1x2x5x2x2xf32>
 }
 }
+
+// -----
+
+// A GPU with products of small matrices: channels filled up to 16 bytes, weights [K, R*S*C], and pixels stay rows and
+// columns. A 1x1 convolution reads its input as it is, groups and linear layers likewise.
+// CHECK-LABEL: func.func @matrices
+// CHECK-DAG: linalg.pack %arg0 {{.*}} inner_tiles = [8] {{.*}} tensor<1x3x6x6xf16> -> tensor<1x1x6x6x8xf16>
+// CHECK: linalg.generic {{.*}}dlas.im2col
+// CHECK: tensor.expand_shape {{.*}} into tensor<1x1x4x4x72xf16>
+// CHECK: tensor.collapse_shape {{.*}} tensor<32x3x3x8xf16> into tensor<32x72xf16>
+// CHECK: linalg.generic
+// CHECK-SAME: (d0, d1, d2, d3, d5)>, affine_map<{{.*}} -> (d4, d5)>, affine_map<{{.*}} -> (d0, d1, d2, d3, d4)>
+// CHECK-SAME: dlas.loops = ["n", "kb", "oh", "ow", "k", "rsc"]
+// CHECK-LABEL: func.func @groups
+// CHECK-NOT: dlas.im2col
+// CHECK: linalg.generic
+// CHECK-SAME: (d0, d1, d2, d3, (d4 floordiv 32) * 8 + d5)>
+// CHECK-LABEL: func.func @linear
+// CHECK: linalg.generic
+// CHECK-SAME: -> (d0, d2)>, affine_map<{{.*}} -> (d1, d2)>, affine_map<{{.*}} -> (d0, d1)>
+module attributes {dlas.target = {name = "gpu", kind = "gpu", matrix_instructions = ["m16n8k16.f16.f32"]}} {
+func.func @matrices(%x: tensor<1x3x6x6xf16>, %w: tensor<32x3x3x3xf16>, %start: tensor<1x32x4x4xf32>) -> tensor<1x32x4x4xf32> {
+  %y = linalg.conv_2d_nchw_fchw {dlas.primitive = "gemm"}
+      ins(%x, %w : tensor<1x3x6x6xf16>, tensor<32x3x3x3xf16>) outs(%start : tensor<1x32x4x4xf32>) -> tensor<1x32x4x4xf32>
+  return %y : tensor<1x32x4x4xf32>
+}
+func.func @groups(%x: tensor<1x2x8x5x5xf16>, %w: tensor<2x32x8x1x1xf16>, %start: tensor<1x2x32x5x5xf32>) -> tensor<1x2x32x5x5xf32> {
+  %y = linalg.conv_2d_ngchw_gfchw {dlas.primitive = "gemm"}
+      ins(%x, %w : tensor<1x2x8x5x5xf16>, tensor<2x32x8x1x1xf16>) outs(%start : tensor<1x2x32x5x5xf32>) -> tensor<1x2x32x5x5xf32>
+  return %y : tensor<1x2x32x5x5xf32>
+}
+func.func @linear(%x: tensor<3x16xf16>, %w: tensor<16x40xf16>, %start: tensor<3x40xf32>) -> tensor<3x40xf32> {
+  %y = linalg.matmul {dlas.primitive = "gemm"} ins(%x, %w : tensor<3x16xf16>, tensor<16x40xf16>) outs(%start : tensor<3x40xf32>) -> tensor<3x40xf32>
+  return %y : tensor<3x40xf32>
+}
+}

@@ -102,17 +102,6 @@ func.func @f(%x: tensor<1x4x1x3x3xf32>, %w: tensor<4x3x1x2x2xf32>, %start: tenso
 
 module attributes {dlas.target = {name = "gpu", kind = "gpu"}} {
 func.func @f(%x: tensor<1x4x3x3xf32>, %w: tensor<4x4x2x2xf32>, %start: tensor<1x4x2x2xf32>) -> tensor<1x4x2x2xf32> {
-  // expected-error@+1 {{'spatial-pack' cannot do 2x2 4->4 @2x2: the target has no CPU vectors and no block is given}}
-  %y = linalg.conv_2d_nchw_fchw {dlas.primitive = "spatial-pack"}
-      ins(%x, %w : tensor<1x4x3x3xf32>, tensor<4x4x2x2xf32>) outs(%start : tensor<1x4x2x2xf32>) -> tensor<1x4x2x2xf32>
-  return %y : tensor<1x4x2x2xf32>
-}
-}
-
-// -----
-
-module attributes {dlas.target = {name = "gpu", kind = "gpu"}} {
-func.func @f(%x: tensor<1x4x3x3xf32>, %w: tensor<4x4x2x2xf32>, %start: tensor<1x4x2x2xf32>) -> tensor<1x4x2x2xf32> {
   // expected-error@+1 {{'implicit-gemm' cannot do 2x2 4->4 @2x2: gpu has no products of small matrices (see direct and gemm)}}
   %y = linalg.conv_2d_nchw_fchw {dlas.primitive = "implicit-gemm"}
       ins(%x, %w : tensor<1x4x3x3xf32>, tensor<4x4x2x2xf32>) outs(%start : tensor<1x4x2x2xf32>) -> tensor<1x4x2x2xf32>

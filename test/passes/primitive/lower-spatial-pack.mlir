@@ -118,3 +118,20 @@ func.func @half(%x: tensor<1x4x2x2xbf16>, %w: tensor<4x4x1x1xbf16>) -> tensor<1x
   return %y : tensor<1x4x2x2xf32>
 }
 }
+
+// -----
+
+// A block of a GPU is what one of its threads loads at once: 16 bytes.
+// CHECK-LABEL: func.func @threads
+// CHECK: linalg.pack %arg0 inner_dims_pos = [1] inner_tiles = [4] {{.*}} -> tensor<1x2x2x2x4xf32>
+// CHECK: linalg.generic {{.*}}dlas.options = {block = 4 : i64}
+module attributes {dlas.target = {name = "gpu", kind = "gpu"}} {
+func.func @threads(%x: tensor<1x8x2x2xf32>, %w: tensor<4x8x1x1xf32>) -> tensor<1x4x2x2xf32> {
+  %zero = arith.constant 0.0 : f32
+  %empty = tensor.empty() : tensor<1x4x2x2xf32>
+  %zeros = linalg.fill ins(%zero : f32) outs(%empty : tensor<1x4x2x2xf32>) -> tensor<1x4x2x2xf32>
+  %y = linalg.conv_2d_nchw_fchw {dlas.primitive = "spatial-pack"}
+      ins(%x, %w : tensor<1x8x2x2xf32>, tensor<4x8x1x1xf32>) outs(%zeros : tensor<1x4x2x2xf32>) -> tensor<1x4x2x2xf32>
+  return %y : tensor<1x4x2x2xf32>
+}
+}

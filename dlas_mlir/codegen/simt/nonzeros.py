@@ -1,0 +1,137 @@
+"""Sparse weights on the threads of a GPU: which schedules there are, what one costs, and the loops that follow.
+
+A thread has the pixels of a few rows in one column, for the output channels of a block. Neighbours among threads have
+neighbouring columns, so that they read neighbouring pixels, and the same non-zeros: a warp works on one block.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from dlas_mlir.codegen.gpu.instructions import INSTRUCTIONS, hardware
+from dlas_mlir.codegen.nest import Axis, Nest
+from dlas_mlir.codegen.simt.schedule import SimtSchedule
+from dlas_mlir.codegen.sparse.roles import SparseRoles
+from dlas_mlir.codegen.target import GpuTarget
+from dlas_mlir.codegen.workload import Workload, element_bits
+
+# Rows of pixels in a thread, non-zeros that are loaded at the same time, threads of a workgroup.
+_ROWS = (1, 2, 4, 8)
+_TOGETHER = (1, 2, 4, 8)
+_THREADS = (32, 64, 128)
+# Of a thread's tile, as far as that is not known.
+_PIXELS = 4
+
+
+def problem(workload: Workload, schedule: SimtSchedule) -> str | None:
+    """Why a schedule of threads is none for the sparse `workload`, or None."""
+    work = SparseRoles(workload)
+    if schedule.vector not in work.pixels:
+        return f"vector: `{schedule.vector}` is no loop over pixels, `{'`, `'.join(work.pixels)}`"
+    if schedule.lanes != 1:
+        return f"lanes: {schedule.lanes}; pixels of non-zeros are not aligned: 1"
+    if schedule.tile_of(work.channel) != work.sparsity.block:
+        return f"tile: {schedule.tile_of(work.channel)} of `{work.channel}`; a block has {work.sparsity.block}"
+    for loop, tile in schedule.tile:
+        if loop in workload.reductions[1:]:
+            return (
+                f"tile: {tile} of `{loop}`; non-zeros that are loaded together are those of `{workload.reductions[0]}`"
+            )
+        if loop == work.row and tile > 1 and tile != work.period and work.period % tile:
+            return f"tile: {tile} rows of `{loop}`, of which {work.period} are equally far from each other"
+        if loop in work.pixels and loop != work.row and tile > 1:
+            return f"tile: {tile} of `{loop}`; a thread has one column"
+    return None
+
+
+def regular(workload: Workload, target: GpuTarget) -> Iterator[SimtSchedule]:
+    """Rows in a thread, and non-zeros that wait for memory together."""
+    work = SparseRoles(workload)
+    channels = workload.reductions[0]
+    order = (work.channel, *work.pixels, *workload.reductions)
+    for rows in _ROWS:
+        if rows > work.height or work.period % rows:
+            continue
+        for together in _TOGETHER:
+            if workload.extents[channels] % together:
+                continue
+            tile = {work.channel: work.sparsity.block, channels: together}
+            if work.row is not None:
+                tile[work.row] = rows
+            for threads in _THREADS:
+                if threads <= target.workgroup_threads:
+                    yield SimtSchedule.of(
+                        workload, vector=work.vector, lanes=1, tile=tile, order=order, threads=threads
+                    )
+
+
+def naive(workload: Workload, target: GpuTarget) -> SimtSchedule:
+    """One pixel and one non-zero at a time."""
+    work = SparseRoles(workload)
+    order = (work.channel, *work.pixels, *workload.reductions)
+    threads, tile = min(target.subgroup_size, target.workgroup_threads), {work.channel: work.sparsity.block}
+    return SimtSchedule.of(workload, vector=work.vector, lanes=1, tile=tile, order=order, threads=threads)
+
+
+def registers(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> int:
+    """About how many registers of 32 bits a thread needs: its results, and what non-zeros have loaded."""
+    block, points = SparseRoles(workload).sparsity.block, schedule.points(workload)
+    return points + _together(workload, schedule) * (block + points // block + 2) + target.cost.scratch_registers
+
+
+def cost(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> float:
+    """Cycles, as those of dense kernels of threads (space.cost)."""
+    work, weights = SparseRoles(workload), target.cost
+    block, points, together = work.sparsity.block, schedule.points(workload), _together(workload, schedule)
+    blocks = workload.extents[work.channel] // block
+    nonzeros = work.sparsity.nonzeros / blocks
+    issued = nonzeros / steps_per_cycle(block, points // block, target)
+    groups = -(-schedule.parts(workload) // schedule.threads)
+    rounds = -(-groups // target.compute_units)
+    all_threads = rounds * schedule.threads * issued
+    # The place of a pixel is loaded before the pixel; what is left over goes one by one.
+    waits = nonzeros // together + (0 if together == 1 else (together - 1) / 2)
+    return weights.start_cycles + max(all_threads, waits * weights.copy_cycles / 2)
+
+
+def steps_per_cycle(block: int, pixels: int, target: GpuTarget) -> float:
+    """How many threads do one non-zero block of `block` output channels for `pixels` pixels each, in a cycle."""
+    weights = target.cost
+    loads = pixels + 1 + -(-4 * block // target.load_bytes)
+    return 1 / (block * pixels / weights.thread_sums + loads / weights.thread_loads)
+
+
+def _together(workload: Workload, schedule: SimtSchedule) -> int:
+    return schedule.tile_of(workload.reductions[0])
+
+
+def nest_of(workload: Workload, schedule: SimtSchedule) -> Nest:
+    """The nest of a schedule that fits. Non-zeros follow each other as the loops do."""
+    dense, channel = Nest.of(workload, schedule), SparseRoles(workload).channel
+    numbers = {name: number for number, name in enumerate(workload.names)}
+    reduce = tuple(Axis(x, numbers[x], "reduce", workload.extents[x], 1) for x in workload.reductions)
+    cache = sorted(dense.cache, key=lambda axis: axis.loop == channel)
+    return dataclasses.replace(dense, cache=tuple(cache), chunk=(), reduce=reduce, unroll=())
+
+
+def break_even(block: int, element: str, target: GpuTarget) -> float:
+    """The share of zero blocks of `block` output channels from which on a kernel of non-zeros is estimated to be faster
+    than the fastest dense one, where both have work for all threads."""
+    rate = block * _PIXELS * steps_per_cycle(block, _PIXELS, target)
+    return max(0.0, 1 - rate / _dense_rate(element, target))
+
+
+def _dense_rate(element: str, target: GpuTarget) -> float:
+    """The multiply-adds of a multiprocessor in a cycle in dense kernels of `element`."""
+    weights = target.cost
+    rates = [
+        weights.products_per_cycle * (1.0 if unit.kind == "wgmma" else weights.warp_share) * 2 / size / unit.products
+        for name, unit in INSTRUCTIONS.items()
+        if hardware(name) in target.matrix_instructions and unit.operand == element and not unit.rounding
+        for size in [element_bits(element) // 8]
+    ]
+    # Threads without instructions: some vectors of weights and of pixels, and all products of them.
+    lanes = target.load_bytes // 4
+    threads = lanes * _PIXELS / (lanes * _PIXELS / weights.thread_sums + (1 + _PIXELS) / weights.thread_loads)
+    return max([*rates, threads])
