@@ -95,6 +95,10 @@ class Coordinator:
         """How many points have ended in each state."""
         return Counter(self._outcome.values())
 
+    def left(self, todo: Sequence[str]) -> list[str]:
+        """Those of `todo` that this run has not come to."""
+        return [name for name in todo if name not in self._outcome]
+
     def drain(self, why: str) -> None:
         """Begin nothing more."""
         self.draining = self.draining or why

@@ -225,7 +225,7 @@ def _deadline(spec: Spec, options: Options) -> float | None:
 
 def _measure(plan: Plan, store: StudyStore, coordinator: Coordinator, options: Options, folder: Path) -> None:
     if plan.spec.search == "grid":
-        coordinator.run(todo_of(plan, store, options))
+        _run(coordinator, store, todo_of(plan, store, options))
         return
     search: Searching = searching(plan, store, folder)
     left = options.limit
@@ -237,8 +237,15 @@ def _measure(plan: Plan, store: StudyStore, coordinator: Coordinator, options: O
         todo = [name for name in names if name in waiting and holds(options.where, plan.by_id[name].as_dict())]
         todo = todo[:left]
         left = None if left is None else left - len(todo)
-        coordinator.run(todo)
+        _run(coordinator, store, todo)
         search.tell(store)
+
+
+def _run(coordinator: Coordinator, store: StudyStore, todo: list[str]) -> None:
+    """Measure these points; those that an early end leaves have its reason."""
+    coordinator.run(todo)
+    if why := coordinator.draining:
+        store.end_points({name: ("planned", f"not measured yet: {why}") for name in coordinator.left(todo)})
 
 
 def todo_of(plan: Plan, store: StudyStore, options: Options) -> list[str]:

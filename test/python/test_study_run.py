@@ -225,6 +225,18 @@ def _start(study: Study) -> subprocess.Popen[bytes]:
     return subprocess.Popen([*command, "--jobs", "2"], env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
+def test_what_a_budget_leaves_has_a_reason(study: Study) -> None:
+    study.runner(seconds={"compile": 0.5})
+    assert study.run("--budget", "1.5") == 0
+    with study.store() as store:
+        reasons = {row.reason for row in store.points("state = 'planned'")}
+    assert reasons == {"not measured yet: the budget is used up"}
+    study.runner()
+    assert study.run() == 0
+    with study.store() as store:
+        assert {row.reason for row in store.points("state = 'ok'")} == {""}
+
+
 def test_kill_9_at_any_moment_changes_nothing_of_what_is_found(study: Study, tmp_path: Path) -> None:
     study.run()
     expected = study.found()
