@@ -245,7 +245,7 @@ def _run(coordinator: Coordinator, store: StudyStore, todo: list[str]) -> None:
     """Measure these points; those that an early end leaves have its reason."""
     coordinator.run(todo)
     if why := coordinator.draining:
-        store.end_points({name: ("planned", f"not measured yet: {why}") for name in coordinator.left(todo)})
+        store.end_points(dict.fromkeys(coordinator.left(todo), ("planned", f"not measured yet: {why}")))
 
 
 def todo_of(plan: Plan, store: StudyStore, options: Options) -> list[str]:
