@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,7 +107,7 @@ def _lines(found: Progress) -> list[str]:
     if found.running:
         left = "" if found.left_seconds is None else f"; some {words(found.left_seconds)} left"
         lines.append(f"a run is at work{left}{f'; stopping: {found.draining}' if found.draining else ''}")
-        lines += [f"  {title}" for title in found.now]
+        lines += [f"  {title}{f' ({count} times)' if count > 1 else ''}" for title, count in Counter(found.now).items()]
     else:
         lines.append("no run is at work")
     for device, noise in found.noise.items():
