@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv test lint lit pytest docs demo peers clean
+.PHONY: help venv test lint lit pytest docs demo peers gpu-check clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || \
@@ -43,6 +43,9 @@ docs: venv ## write the generated pages again
 
 peers: venv ## add the runtimes that benchmarks/ compares with
 	$(BIN)/pip install --quiet --editable '.[peers]'
+
+gpu-check: venv ## compile what a machine with a GPU checks and times, without one: a folder to carry there
+	$(BIN)/python -m benchmarks.gpu build build/gpu-check
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache build *.egg-info

@@ -1,0 +1,332 @@
+"""Making the bundle: artifacts compiled without the device, the outputs that are right, this script and the runtime."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.gpu import cases, weights
+from benchmarks.gpu.cases import Layer
+from dlas_mlir import process
+from dlas_mlir.codegen import backends
+from dlas_mlir.codegen.workload import Workload
+from dlas_mlir.codegen.workload_file import write_file
+from dlas_mlir.compiler.frontend.importer import Imported, import_model
+from dlas_mlir.compiler.job import Job
+from dlas_mlir.compiler.network import network_of
+from dlas_mlir.compiler.presets import Preset, load_preset
+from dlas_mlir.errors import DlasError
+
+ROOT = Path(__file__).resolve().parents[2]
+NETWORKS = "benchmarks.gpu.networks"
+# What travels of the package: no compiler, no command.
+_CODE = ("errors.py", "process", "runtime", "measure", "models")
+_LIMIT = 64 << 20
+# Of the outputs of a layer, those that are compared.
+_SAMPLED = 4096
+_PARAMETER = re.compile(r"__constant_tensor_((?:\d+x)+)(\w+?)(?:_\d+)?$")
+
+Say = Callable[[str], None]
+
+
+def build(folder: Path, options: argparse.Namespace, say: Say) -> int:
+    """Write the bundle; the number of cases that could not be made. What is there already is kept: it goes on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = folder / "files"
+    files.mkdir(exist_ok=True)
+    manifest: dict[str, Any] = {"target": options.target, "device": "", "cases": []}
+    failed = 0
+    for one in wanted(options):
+        record = files / f"{one['id']}.json"
+        if not record.is_file():
+            say(one["id"])
+            try:
+                facts = _MAKERS[one["part"]](one, options.target, files)
+            except DlasError as error:
+                facts = {"error": str(error).splitlines()[0]}
+                say(f"  {facts['error'][:300]}")
+            record.write_text(json.dumps(one | facts))
+        found = cases.read_json(record)
+        failed += "error" in found
+        manifest["cases"].append(found)
+    manifest["device"] = load_preset(f"{options.target}/auto").device
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    _copy_code(folder)
+    if options.python:
+        _fetch_runtime(folder, options.python, say)
+    _tell_size(folder, say)
+    return failed
+
+
+def wanted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The cases in the order in which they are measured."""
+    from benchmarks.gpu import networks
+
+    for number in range(networks.grid_modules() if options.grid is None else options.grid):
+        for element in options.elements:
+            if element != "int8":
+                yield _case("grid", f"grid_{number}", element)
+    named = None if options.layers is None else map(Layer.of, options.layers)
+    for layer in cases.layers(options.batches) if named is None else named:
+        for element in options.elements:
+            if element in cases.LAYER_ELEMENTS:
+                yield _case("layers", layer.name, element)
+    for model in options.models:
+        for batch in options.batches:
+            for element in options.elements:
+                if element in cases.MODEL_ELEMENTS:
+                    yield _case("models", f"{model}_n{batch}", element)
+
+
+def _case(part: str, name: str, element: str) -> dict[str, Any]:
+    return {"part": part, "case": name, "element": element, "id": f"{name}-{element}"}
+
+
+def _make_grid(one: dict[str, Any], target: str, files: Path) -> dict[str, Any]:
+    """A module of several convolutions, whole; golden inputs and outputs are shared by all types."""
+    preset, imported = _preset(one, target), import_model(_spec(one["case"]))
+    made = _compiled(imported, preset, files / f"{one['id']}.vmfb")
+    golden = files / f"{one['case']}.npz"
+    assert imported.golden is not None
+    with np.load(imported.golden) as arrays:
+        _save(golden, {key: arrays[key] for key in arrays.files})
+    return made | {"golden": golden.name}
+
+
+def _make_model(one: dict[str, Any], target: str, files: Path) -> dict[str, Any]:
+    """A network without its weights: recipes for them, and PyTorch's outputs for seeded images."""
+    from benchmarks.gpu import networks
+
+    preset, imported = _preset(one, target), import_model(_spec(one["case"]))
+    vmfb = files / f"{one['id']}.vmfb"
+    archive = vmfb.with_suffix(".irpa")
+    made = _compiled(imported, preset, vmfb, archive)
+    name, _, batch = one["case"].rpartition("_n")
+    module = networks.folded(name)
+    scales = networks.fill(module, networks.images(name, 1))
+    layers = [
+        {"name": key, "shape": list(part.weight.shape), "scale": scales[key], "bias": part.bias is not None}
+        for key, part in networks.weighted(module)
+    ]
+    carried = _recipes(archive, weights.seeded(layers), files / f"{one['id']}.npz")
+    archive.unlink()
+    golden = files / f"{one['case']}.npz"
+    assert imported.golden is not None
+    with np.load(imported.golden) as arrays:
+        np.savez_compressed(golden, output_0=arrays["output_0"])
+    return made | {"golden": golden.name, "batch": int(batch), "weights": layers, "macs": imported.macs, **carried}
+
+
+def _recipes(archive: Path, model: dict[str, np.ndarray], raw: Path) -> dict[str, Any]:
+    """A recipe for each parameter in `archive`; those without one are written to the file `raw`."""
+    from iree.runtime import ParameterIndex
+
+    index = ParameterIndex()
+    index.load(str(archive))
+    recipes: dict[str, Any] = {}
+    left: dict[str, np.ndarray] = {}
+    for name, entry in index.items():
+        content, found = _content(entry), _PARAMETER.match(name)
+        how = None
+        if found:
+            shape = tuple(int(size) for size in found[1].split("x")[:-1])
+            how = weights.recipe(content, shape, found[2], model)
+        if how is None:
+            left[name] = np.frombuffer(content, np.uint8)
+        else:
+            recipes[name] = how
+    if left:
+        _save(raw, left)
+    return {"recipes": recipes, "raw": raw.name if left else "", "raw_bytes": sum(one.nbytes for one in left.values())}
+
+
+def _save(file: Path, arrays: dict[str, np.ndarray]) -> None:
+    with file.open("wb") as opened:
+        np.savez_compressed(opened, allow_pickle=False, **arrays)  # pyright: ignore[reportArgumentType]
+
+
+def _content(entry: Any) -> bytes:
+    from iree.runtime import parameter_index_entry_as_numpy_flat_ndarray
+
+    return parameter_index_entry_as_numpy_flat_ndarray(entry).tobytes()
+
+
+def _make_layer(one: dict[str, Any], target: str, files: Path) -> dict[str, Any]:
+    """The kernel of a layer alone: its operands are arguments, laid out as it takes them."""
+    layer, preset = Layer.of(one["case"]), _preset(one, target)
+    workload, schedule = _kernel(layer, preset, one["element"], files)
+    file = files / f"{one['id']}.workload.json"
+    write_file(file, workload, backends.read_schedule(schedule, workload, preset.target))
+    module = files / f"{one['id']}.mlirbc"
+    _linalg(file, module, as_region=True)
+    vmfb = files / f"{one['id']}.vmfb"
+    # A region with a schedule: the passes for networks in other types have nothing to do, and some would say so.
+    made = _compiled_module(one["id"], module, load_preset(f"{target}/auto"), vmfb)
+    module.unlink()
+    single = workload
+    if layer.batch > 1:
+        single, _ = _kernel(dataclasses.replace(layer, batch=1), preset, one["element"], files)
+    expected = files / f"{one['id']}.npz"
+    _save(expected, _expected(layer, single, files))
+    file.unlink()
+    return made | {"golden": expected.name, "batch": layer.batch, "macs": layer.macs, "schedule": schedule}
+
+
+def _kernel(layer: Layer, preset: Preset, element: str, files: Path) -> tuple[Workload, dict[str, Any]]:
+    spec, checkpoint = _spec(layer.name), None
+    if element == "int8":
+        checkpoint = files / f"{layer.name}.safetensors"
+        _quantize(spec, checkpoint)
+    network = network_of(import_model(spec, weights=checkpoint), preset)
+    if checkpoint:
+        checkpoint.unlink()
+    layers = [kernel for kernel in network.kernels if kernel.layer]
+    if not layers:
+        raise DlasError(f"{preset.name} has no kernel of its own for {layer.name}")
+    chosen = max(layers, key=lambda kernel: kernel.workload.macs)
+    return chosen.workload, chosen.rule
+
+
+def _quantize(spec: str, checkpoint: Path) -> None:
+    from dlas_mlir.compression.compress import compress
+    from dlas_mlir.compression.quantize import Quantize
+
+    compress(spec, [Quantize(calibration="random", count=4, seed=cases.SEED)]).save(checkpoint)
+
+
+def _linalg(file: Path, module: Path, *, as_region: bool) -> None:
+    from dlas_mlir.compiler.frontend.workload_import import write_linalg
+
+    write_linalg(file, module, as_region=as_region)
+
+
+def _expected(layer: Layer, single: Workload, files: Path) -> dict[str, np.ndarray]:
+    """What iree-compile's own code for CPUs gives for some images of the batch: some values, by their places."""
+    from dlas_mlir.runtime.devices import resolve
+    from dlas_mlir.runtime.session import Session
+
+    file, module, vmfb = (files / f"plain.{kind}" for kind in ("json", "mlirbc", "vmfb"))
+    write_file(file, single)
+    _linalg(file, module, as_region=False)
+    flags = ["--iree-opt-level=O3", "--iree-hal-target-backends=llvm-cpu", "--iree-llvmcpu-target-cpu=host"]
+    done = process.run([_compiler(), str(module), *flags, "-o", str(vmfb)])
+    if done.code:
+        raise DlasError(f"iree-compile by itself has no code for {layer.name}: {done.how()}{done.tail()[:300]}")
+    session = Session(vmfb, resolve("local"))
+    types = session.inputs
+    images = sorted({0, layer.batch // 2, layer.batch - 1})
+    first, *rest = [cases.argument((layer.batch, *types[0].shape[1:]), types[0].dtype, 0)] + [
+        cases.argument(kind.shape, kind.dtype, number) for number, kind in enumerate(types) if number
+    ]
+    outputs = [np.asarray(session(first[image : image + 1], *rest)[0]) for image in images]
+    session.close()
+    for path in (file, module, vmfb):
+        path.unlink()
+    size = outputs[0].size
+    places = np.sort(np.random.default_rng(cases.SEED).choice(size, min(size, _SAMPLED), replace=False))
+    values = np.stack([output.reshape(-1)[places].astype(np.float32) for output in outputs])
+    return {"images": np.array(images), "places": places, "values": values}
+
+
+def _spec(name: str) -> str:
+    """The factory of a network."""
+    return f"{NETWORKS}:{name.replace('-', '_')}"
+
+
+def _preset(one: dict[str, Any], target: str) -> Preset:
+    return load_preset(f"{target}/{cases.RECIPES[one['element']]}")
+
+
+def _compiled(imported: Imported, preset: Preset, vmfb: Path, archive: Path | None = None) -> dict[str, Any]:
+    """The artifact of a whole model; its weights go to `archive`, if there is one."""
+    return _compiled_module(imported.name, imported.path, preset, vmfb, archive)
+
+
+def _compiled_module(
+    name: str, source: Path, preset: Preset, vmfb: Path, archive: Path | None = None
+) -> dict[str, Any]:
+    pipeline, flags = preset.pipeline, preset.iree_flags
+    if archive is not None:
+        pipeline = f"{pipeline.removesuffix(')')},iree-flow-outline-constants)"
+        flags += (f"--iree-parameter-export=model={archive}", "--iree-parameter-export-minimum-size=1024")
+    job = Job(f"{name} for {preset.name}", source, pipeline, flags, process.LIMIT)
+    module = vmfb.with_suffix(".module.mlirbc")
+    report = job.run_pipeline(module, None)
+    dispatches = job.iree_compile(module, vmfb)
+    module.unlink()
+    kinds: dict[str, int] = {}
+    for layer in report["layers"]:
+        kinds[layer["primitive"]] = kinds.get(layer["primitive"], 0) + 1
+    return {"vmfb": vmfb.name, "dispatches": dispatches, "primitives": kinds, "layers": _known(report["layers"])}
+
+
+def _known(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    kept = ("layer", "primitive", "macs", "schedule")
+    return [{key: layer.get(key) for key in kept} for layer in layers]
+
+
+def _compiler() -> str:
+    from dlas_mlir.compiler import tools
+
+    return tools.iree_compile()
+
+
+_MAKERS = {"grid": _make_grid, "layers": _make_layer, "models": _make_model}
+
+
+def _copy_code(folder: Path) -> None:
+    """This script and what it needs of the package, and how to start it."""
+    for name in ("benchmarks", "dlas_mlir"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    hidden = shutil.ignore_patterns("__pycache__", "build.py")
+    shutil.copytree(ROOT / "benchmarks" / "gpu", folder / "benchmarks" / "gpu", ignore=hidden)
+    (folder / "benchmarks" / "__init__.py").write_text("")
+    (folder / "dlas_mlir").mkdir()
+    (folder / "dlas_mlir" / "__init__.py").write_text("")
+    for name in _CODE:
+        source, target = ROOT / "dlas_mlir" / name, folder / "dlas_mlir" / name
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=hidden)
+        else:
+            shutil.copyfile(source, target)
+    shutil.copyfile(ROOT / "benchmarks" / "gpu" / "run.sh", folder / "run.sh")
+
+
+def _fetch_runtime(folder: Path, python: str, say: Say) -> None:
+    """The wheel of IREE's runtime for another machine's Python."""
+    wheels = folder / "wheels"
+    if any(wheels.glob("iree_base_runtime-*.whl")):
+        return
+    from importlib.metadata import version
+
+    say(f"the runtime for Python {python}")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    command += ["--implementation", "cp", "--python-version", python]
+    for platform in ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux2014_x86_64"):
+        command += ["--platform", platform]
+    command += ["-d", str(wheels), f"iree-base-runtime=={version('iree-base-runtime')}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise DlasError(f"pip cannot fetch IREE's runtime for Python {python}: {done.stderr.strip()[-300:]}")
+
+
+def _tell_size(folder: Path, say: Say) -> None:
+    by_kind: dict[str, int] = {}
+    for path in folder.rglob("*"):
+        if path.is_file():
+            kind = "wheels" if path.suffix == ".whl" else path.suffix.lstrip(".")
+            by_kind[kind] = by_kind.get(kind, 0) + path.stat().st_size
+    total = sum(by_kind.values())
+    parts = ", ".join(f"{kind} {size / 1e6:.1f}" for kind, size in sorted(by_kind.items(), key=lambda x: -x[1]))
+    over = f"; MORE than {_LIMIT >> 20} MiB" if total > _LIMIT else ""
+    say(f"{folder}: {total / 2**20:.1f} MiB{over} ({parts} MB)")

@@ -1,0 +1,125 @@
+"""What is measured, by names that say all of it; and what is required of it. Needs no PyTorch and no compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SEED = 7
+BATCHES = (1, 32)
+# Types by the recipe that computes in them.
+RECIPES = {"f16": "f16-auto", "f32": "auto", "int8": "int8-auto", "bf16": "bf16-auto", "tf32": "tf32-auto"}
+# What rounding may do, over the largest value.
+TOLERANCES = {"f16": 2e-2, "f32": 1e-4, "int8": 2e-2, "bf16": 5e-2, "tf32": 2e-2}
+MODELS = ("resnet50", "mobilenetv2", "resnet18", "efficientnetb0", "mobilenetv1")
+LAYER_ELEMENTS = ("f16", "f32", "int8")
+MODEL_ELEMENTS = ("f16", "f32")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution with bias and ReLU, on square images, padded so that stride 1 keeps their size."""
+
+    channels: int
+    size: int
+    filters: int
+    kernel: int = 3
+    stride: int = 1
+    groups: int = 1
+    batch: int = 1
+
+    @property
+    def name(self) -> str:
+        """All of it: `conv_64x56_64_k3_s1_g1_n32`."""
+        shape = f"conv_{self.channels}x{self.size}_{self.filters}"
+        return f"{shape}_k{self.kernel}_s{self.stride}_g{self.groups}_n{self.batch}"
+
+    @staticmethod
+    def of(name: str) -> Layer:
+        """The layer of a name."""
+        _, image, filters, *rest = name.split("_")
+        channels, size = map(int, image.split("x"))
+        return Layer(channels, size, int(filters), *(int(part[1:]) for part in rest))
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of a call."""
+        out = (self.size - 1) // self.stride + 1
+        return self.batch * out**2 * self.filters * self.channels // self.groups * self.kernel**2
+
+    @property
+    def title(self) -> str:
+        """What tables call it, without the batch."""
+        kind = " depthwise" if self.groups > 1 else ""
+        stride = f" s{self.stride}" if self.stride > 1 else ""
+        return f"{self.kernel}x{self.kernel}{kind}{stride} {self.channels}-{self.filters}@{self.size}"
+
+
+_LAYERS = (
+    Layer(64, 56, 64),
+    Layer(128, 28, 128),
+    Layer(256, 14, 256),
+    Layer(512, 7, 512),
+    Layer(128, 56, 128, stride=2),
+    Layer(256, 56, 64, kernel=1),
+    Layer(64, 56, 256, kernel=1),
+    Layer(1024, 14, 256, kernel=1),
+    Layer(512, 7, 2048, kernel=1),
+    Layer(144, 56, 144, groups=144),
+    Layer(384, 14, 384, groups=384),
+    Layer(960, 7, 960, groups=960),
+)
+LAYERS = tuple(layer.name.rpartition("_n")[0] for layer in _LAYERS)
+
+
+def layers(batches: tuple[int, ...] = BATCHES) -> Iterator[Layer]:
+    """Those of the nets, at each batch."""
+    for batch in batches:
+        for name in LAYERS:
+            yield Layer.of(f"{name}_n{batch}")
+
+
+def noise(shape: tuple[int, ...], *seeds: int) -> np.ndarray:
+    """Numbers of a normal distribution, the same everywhere."""
+    return np.random.default_rng([SEED, *seeds]).standard_normal(shape, dtype=np.float32)
+
+
+def argument(shape: tuple[int, ...], dtype: str, number: int) -> np.ndarray:
+    """An argument of a kernel alone; the first is a batch, each image of which has a seed of its own."""
+    if number:
+        return _as(noise(shape, number), dtype)
+    return np.stack([_as(noise(shape[1:], number, image), dtype) for image in range(shape[0])])
+
+
+def _as(values: np.ndarray, dtype: str) -> np.ndarray:
+    if dtype == "int8":
+        return np.clip(np.round(values * 32), -127, 127).astype(np.int8)
+    if dtype == "uint8":
+        return np.clip(np.round(values * 32) + 128, 0, 255).astype(np.uint8)
+    if dtype == "bfloat16":
+        import ml_dtypes
+
+        return values.astype(ml_dtypes.bfloat16)
+    return values.astype(dtype)
+
+
+# The best that an H100 or H200 must be, as a share of what it is beside: in `us` or `ms` of the same kind of time.
+REQUIRED: tuple[dict[str, Any], ...] = (
+    {"part": "layers", "element": "f16", "of": "cudnn", "geomean": 1.0, "worst": 1.2},
+    {"part": "layers", "element": "f32", "of": "cudnn", "geomean": 0.667},
+    {"part": "layers", "element": "int8", "of": "ours f16", "geomean": 1.0},
+    {"part": "models", "element": "f16", "batch": 1, "of": "inductor", "each": 0.8},
+    {"part": "models", "element": "f16", "batch": 32, "of": "best", "each": 1.0},
+    {"part": "models", "element": "f32", "of": "best", "each": 0.7},
+)
+
+
+def read_json(path: Path) -> Any:
+    """A file of JSON."""
+    import json
+
+    return json.loads(path.read_text())

@@ -1,0 +1,165 @@
+"""The part of the script that runs artifacts: in a process of its own, case after case, a row for each.
+
+Each case is compared with what is right first; a wrong one is not timed. Three times are told apart:
+- `call_us`: a call and the wait for it, inputs and results on the device;
+- `queued_us`: one of many calls on their way, which wait for each other on the device alone;
+- `device_us`: what the device takes for all kernels of a call as one CUDA graph, by its events; for a layer, for its
+  kernel, from 64 launches in a graph. Vulkan has none.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.gpu import cases, weights
+from dlas_mlir.errors import DlasError
+from dlas_mlir.measure.check import check, relative_error
+from dlas_mlir.measure.turn import sample
+from dlas_mlir.runtime import cuda_driver
+from dlas_mlir.runtime.devices import resolve
+from dlas_mlir.runtime.launches import read_program
+from dlas_mlir.runtime.session import Session
+
+IN_FLIGHT = 16
+Row = dict[str, Any]
+
+
+def measured(one: Row, bundle: Path, device: str, seconds: float) -> Row:
+    """The row of a case: `case`, `element`, `who`, and times or an `error`."""
+    return _PARTS[one["part"]](one, bundle / "files", device, seconds)
+
+
+def _grid(one: Row, files: Path, device: str, seconds: float) -> Row:
+    """The numbers of a module of several convolutions: which are wrong."""
+    session = Session(files / one["vmfb"], resolve(device))
+    with np.load(files / one["golden"]) as arrays:
+        inputs = [arrays[key] for key in _numbered(arrays.files, "input_")]
+        expected = [arrays[key] for key in _numbered(arrays.files, "output_")]
+    outputs = session(*inputs)
+    session.close()
+    tolerance = cases.TOLERANCES[one["element"]]
+    checks = [check([a], [b], tolerance) for a, b in zip(outputs, expected, strict=True)]
+    wrong = [f"{i}: {found.reason}" for i, found in enumerate(checks) if not found.verified]
+    worst = max((found.max_rel_error or 0.0) for found in checks)
+    return {"right": len(checks) - len(wrong), "of": len(checks), "wrong": wrong, "error_of_max": worst}
+
+
+def _layer(one: Row, files: Path, device: str, seconds: float) -> Row:
+    session = Session(files / one["vmfb"], resolve(device))
+    kinds = session.inputs
+    inputs = [cases.argument(kind.shape, kind.dtype, number) for number, kind in enumerate(kinds)]
+    arguments = session.prepare(inputs)
+    (output,) = session.fetch(session.invoke(arguments))
+    with np.load(files / one["golden"]) as golden:
+        images, places, values = golden["images"], golden["places"], golden["values"]
+    found = np.stack([np.asarray(output[image]).reshape(-1)[places].astype(np.float64) for image in images])
+    row = _compared(relative_error(found, values.astype(np.float64)), one)
+    if "error" not in row:
+        row |= _called(session, arguments, seconds) | _on_device(files / one["vmfb"], device, alone=True)
+    session.close()
+    return row
+
+
+def _model(one: Row, files: Path, device: str, seconds: float) -> Row:
+    parameters, wrong = _parameters(one, files)
+    session = Session(files / one["vmfb"], resolve(device), parameters=parameters)
+    arguments = session.prepare([cases.argument(kind.shape, kind.dtype, 0) for kind in session.inputs])
+    (output,) = session.fetch(session.invoke(arguments))
+    with np.load(files / one["golden"]) as golden:
+        expected = golden["output_0"]
+    if wrong:
+        row: Row = {"unchecked": f"NumPy makes other weights here: {wrong}"}
+    else:
+        row = _compared(relative_error(np.asarray(output), expected), one)
+    if "error" not in row:
+        row |= _called(session, arguments, seconds) | _on_device(files / one["vmfb"], device, alone=False)
+        row["dispatches"] = len(one["dispatches"])
+    session.close()
+    return row
+
+
+def _parameters(one: Row, files: Path) -> tuple[dict[str, np.ndarray], str]:
+    """The weights that an artifact takes, and the name of one that is not what it was compiled with."""
+    model = weights.seeded(one["weights"])
+    found = {name: weights.made(how, model) for name, how in one["recipes"].items()}
+    wrong = next((name for name, how in one["recipes"].items() if not weights.is_right(how, found[name])), "")
+    if one["raw"]:
+        with np.load(files / one["raw"]) as arrays:
+            found |= {name: arrays[name] for name in arrays.files}
+    return found, wrong
+
+
+def _compared(error: float, one: Row) -> Row:
+    row: Row = {"error_of_max": error}
+    if not error <= cases.TOLERANCES[one["element"]]:
+        row["error"] = f"wrong output, not timed: off by {error:.1e} of the largest value"
+    return row
+
+
+def _called(session: Session, arguments: Any, seconds: float) -> Row:
+    """A call that is waited for, and calls on their way."""
+    alone = sample(lambda: session.invoke(arguments), min_seconds=seconds, min_count=2, warmup=1)
+    row: Row = {"call_us": statistics.median(alone) / 1e3, "calls": len(alone)}
+    if not session.can_queue:
+        return row
+    batches = []
+    in_flight = max(2, min(IN_FLIGHT, int(1e6 / row["call_us"])))
+    end = time.perf_counter() + seconds
+    while not batches or time.perf_counter() < end:
+        start = time.perf_counter_ns()
+        for _ in range(in_flight):
+            session.queue(arguments)
+        session.wait()
+        batches.append((time.perf_counter_ns() - start) / in_flight)
+    return row | {"queued_us": statistics.median(batches) / 1e3, "in_flight": in_flight}
+
+
+def _on_device(vmfb: Path, device: str, *, alone: bool) -> Row:
+    """The device's own time: what is wrong with it does not matter to the rest."""
+    if device != "cuda":
+        return {}
+    try:
+        program = read_program(vmfb)
+        found = cuda_driver.replayed(cuda_driver.Cuda(), program, alone=alone)
+    except DlasError as error:
+        return {"device_error": str(error)}
+    if alone:
+        return {"device_us": sum(one["us"] for one in found["launches"]), "launches": found["launches"]}
+    return {"device_us": found["device_us"], "fills": program.fills}
+
+
+def _numbered(keys: list[str], prefix: str) -> list[str]:
+    return sorted((key for key in keys if key.startswith(prefix)), key=lambda key: int(key.removeprefix(prefix)))
+
+
+def calls(one: Row, bundle: Path, device: str) -> Iterator[Row]:
+    """What a call consists of: with all CPUs, one and two, and what handing it over takes, without waiting."""
+    import os
+
+    files = bundle / "files"
+    parameters, _ = _parameters(one, files)
+    session = Session(files / one["vmfb"], resolve(device), parameters=parameters)
+    arguments = session.prepare([cases.argument(kind.shape, kind.dtype, 0) for kind in session.inputs])
+    every = os.sched_getaffinity(0)
+    for name, cpus in (("all CPUs", every), ("one CPU", {min(every)}), ("two CPUs", set(sorted(every)[:2]))):
+        os.sched_setaffinity(0, cpus)
+        row = _called(session, arguments, 0.3)
+        hand_over = sample(lambda: session.queue(arguments), min_seconds=0.0, min_count=IN_FLIGHT)
+        session.wait()
+        yield {
+            "case": f"{one['case']}, {name}",
+            "who": "ours",
+            **row,
+            "queueing_us": statistics.median(hand_over) / 1e3,
+        }
+    os.sched_setaffinity(0, every)
+    session.close()
+
+
+_PARTS: dict[str, Callable[[Row, Path, str, float], Row]] = {"grid": _grid, "layers": _layer, "models": _model}

@@ -1,0 +1,152 @@
+"""The parts of a run, each a process that goes through its cases and prints a row for each, as one line of JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gpu import cases
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    """`rows` gives those of one case of the part of the bundle that is called `of` (empty: there is one case). It may
+    take `seconds` in all and `case_seconds` for each; `jobs` processes share the cases; `torch`: PyTorch is needed."""
+
+    rows: Callable[[Row, Path, str, float], Iterator[Row]]
+    of: str
+    seconds: float
+    case_seconds: float = 20.0
+    jobs: int = 1
+    torch: bool = False
+
+
+def _facts(one: Row, bundle: Path, device: str, turn: float) -> Iterator[Row]:
+    from iree.runtime import _binding, version
+
+    driver = _binding.create_hal_driver(device)  # pyright: ignore[reportAttributeAccessIssue]
+    found = driver.query_available_devices()
+    text = driver.dump_device_info(found[0]["device_id"]) if found else ""
+    yield {
+        "who": found[0]["name"] if found else "",
+        "software": "llvmpipe" in text or "SwiftShader" in text,
+        "facts": text,
+        "runtime": version.VERSION,
+        "python": platform.python_version(),
+        "cpus": len(os.sched_getaffinity(0)),
+    }
+    try:
+        import torch
+
+        yield {"who": "torch", "version": torch.__version__, "cuda": torch.cuda.is_available()}
+    except ImportError:
+        yield {"who": "torch", "missing": "there is no PyTorch here: nothing to compare with"}
+
+
+def _peaks(one: Row, bundle: Path, device: str, turn: float) -> Iterator[Row]:
+    from dlas_mlir.runtime import cuda_driver, cuda_peaks
+
+    if device == "cuda":
+        yield {"who": "peaks", **cuda_peaks.measure(cuda_driver.Cuda())}
+
+
+def _ours(one: Row, bundle: Path, device: str, turn: float) -> Iterator[Row]:
+    from benchmarks.gpu import measuring
+
+    yield {"who": "ours", **measuring.measured(one, bundle, device, turn)}
+
+
+def _calls(one: Row, bundle: Path, device: str, turn: float) -> Iterator[Row]:
+    from benchmarks.gpu import measuring
+
+    if one["case"].endswith("_n1") and one["element"] == "f16":
+        yield from measuring.calls(one, bundle, device)
+
+
+def _layer_peers(one: Row, bundle: Path, device: str, turn: float) -> Iterator[Row]:
+    from benchmarks.gpu import peers
+
+    yield from peers.layer(one)
+
+
+def _model_peers(one: Row, bundle: Path, device: str, turn: float) -> Iterator[Row]:
+    from benchmarks.gpu import peers
+
+    yield from peers.model(one)
+
+
+def _inductor(one: Row, bundle: Path, device: str, turn: float) -> Iterator[Row]:
+    from benchmarks.gpu import peers
+
+    yield from peers.inductor(one, "reduce-overhead")
+
+
+def _autotuned(one: Row, bundle: Path, device: str, turn: float) -> Iterator[Row]:
+    from benchmarks.gpu import peers
+
+    yield from peers.inductor(one, "max-autotune")
+
+
+PARTS: dict[str, Part] = {
+    "facts": Part(_facts, "", 30),
+    "peaks": Part(_peaks, "", 30),
+    "grid": Part(_ours, "grid", 75, jobs=6),
+    "layers": Part(_ours, "layers", 75),
+    "layers-torch": Part(_layer_peers, "layers", 45, torch=True),
+    "models": Part(_ours, "models", 75),
+    "models-torch": Part(_model_peers, "models", 60, torch=True),
+    "calls": Part(_calls, "models", 15),
+    "inductor": Part(_inductor, "models", 110, 60, torch=True),
+    "inductor-autotuned": Part(_autotuned, "models", 200, 90, torch=True),
+}
+
+
+def cases_of(name: str, manifest: Row) -> list[Row]:
+    """The cases of a part in a bundle."""
+    of = PARTS[name].of
+    if not of:
+        return [{"part": name, "case": name, "element": "", "id": name}]
+    return [one for one in manifest["cases"] if one["part"] == of]
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Print the rows of a part, from its case `first`, every `step`th. What native code prints goes to stderr."""
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    manifest = cases.read_json(options.bundle / "manifest.json")
+    part = PARTS[options.part]
+    known = cases_of(options.part, manifest)
+    for number in range(options.first, len(known), options.step):
+        one = known[number]
+        names = {"part": options.part, "case": one["case"], "element": one["element"], "number": number}
+        print(json.dumps({"begin": number}), file=replies, flush=True)
+        for row in _rows(part, one, options, manifest["device"]):
+            print(json.dumps({**names, **row}), file=replies, flush=True)
+    replies.close()
+    os._exit(0)  # drivers do not all survive the interpreter's own shutdown
+
+
+def _rows(part: Part, one: Row, options: argparse.Namespace, device: str) -> Iterator[Row]:
+    if "error" in one:
+        yield (
+            {"who": "ours", "error": f"not compiled: {one['error']}"}
+            if not part.torch
+            else {"who": "torch", "skipped": True}
+        )
+        return
+    try:
+        yield from part.rows(one, options.bundle, device, options.turn)
+    except Exception as error:  # whatever PyTorch or a driver raises is this case's result
+        traceback.print_exc(file=sys.stderr)
+        text = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+        yield {"who": "torch" if part.torch else "ours", "error": text[:400]}

@@ -1,0 +1,199 @@
+"""NVIDIA's driver, without IREE's runtime: kernels of an artifact in a CUDA graph, timed by the device's own events.
+
+`python -m dlas_mlir.runtime.cuda_driver FILE.vmfb` prints, as one JSON object, what `replayed` gives.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import json
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlas_mlir.errors import DlasError
+from dlas_mlir.runtime.launches import Launch, Program, read_program
+
+_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+_MORE_THAN_ALWAYS = 48 * 1024
+_RELAXED = 2  # CU_STREAM_CAPTURE_MODE_RELAXED
+# Launches of one kernel in a graph, so that what it takes to start a graph does not count.
+COPIES = 64
+_REPLAYS = 12
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A kernel with all that its launch takes."""
+
+    function: int
+    grid: tuple[int, int, int]
+    threads: tuple[int, int, int]
+    shared_bytes: int
+    pointers: tuple[int, ...]
+    constants: tuple[int, ...] = ()
+
+
+class Cuda:
+    """The driver on its first device. Each method raises DlasError with the driver's name for what is wrong."""
+
+    def __init__(self, library: Any = None) -> None:
+        try:
+            self._library = library or ctypes.CDLL("libcuda.so.1")
+        except OSError as error:
+            raise DlasError(f"NVIDIA's driver is not installed: {error}") from None
+        self.call("cuInit", 0)
+        device, context, self._stream = ctypes.c_int(), ctypes.c_void_p(), ctypes.c_void_p()
+        self.call("cuDeviceGet", ctypes.byref(device), 0)
+        self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
+        self.call("cuCtxSetCurrent", context)
+        self.call("cuStreamCreate", ctypes.byref(self._stream), 1)
+
+    def call(self, name: str, *arguments: Any) -> None:
+        """Call a function of the driver."""
+        code = getattr(self._library, name)(*arguments)
+        if code:
+            text = ctypes.c_char_p()
+            self._library.cuGetErrorName(code, ctypes.byref(text))
+            raise DlasError(f"{name}: {text.value.decode() if text.value else code}")
+
+    def module(self, ptx: str) -> ctypes.c_void_p:
+        """PTX, compiled and loaded."""
+        found = ctypes.c_void_p()
+        self.call("cuModuleLoadData", ctypes.byref(found), ptx.encode() + b"\0")
+        return found
+
+    def function(self, module: ctypes.c_void_p, name: str, shared_bytes: int = 0) -> int:
+        """A kernel of a module, allowed that many bytes of shared memory."""
+        found = ctypes.c_void_p()
+        self.call("cuModuleGetFunction", ctypes.byref(found), module, name.encode())
+        if shared_bytes > _MORE_THAN_ALWAYS:
+            self.call("cuFuncSetAttribute", found, _DYNAMIC_SHARED, shared_bytes)
+        assert found.value is not None
+        return found.value
+
+    def memory(self, size: int, *, noise: bool = True) -> int:
+        """Device memory of `size` bytes: random float16 from -1 to 1, since kernels are faster on zeros; or zeros."""
+        found = ctypes.c_uint64()
+        self.call("cuMemAlloc_v2", ctypes.byref(found), ctypes.c_size_t(size))
+        data = np.random.default_rng(size).uniform(-1, 1, size // 2 + 1).astype(np.float16) if noise else None
+        content = data.tobytes()[:size] if data is not None else bytes(size)
+        self.call("cuMemcpyHtoD_v2", found, content, ctypes.c_size_t(size))
+        return found.value
+
+    def launch(self, ready: Ready) -> None:
+        """Launch on the stream."""
+        values: list[Any] = [ctypes.c_uint64(one) for one in ready.pointers]
+        values += [ctypes.c_uint32(one) for one in ready.constants]
+        places = (ctypes.c_void_p * len(values))(*[ctypes.addressof(value) for value in values])
+        shared, function = ctypes.c_uint(ready.shared_bytes), ctypes.c_void_p(ready.function)
+        sizes = [ctypes.c_uint(size) for size in (*ready.grid, *ready.threads)]
+        self.call("cuLaunchKernel", function, *sizes, shared, self._stream, places, None)
+
+    def copy(self, target: int, source: int, size: int) -> None:
+        """Copy between device memory, on the stream."""
+        places = ctypes.c_uint64(target), ctypes.c_uint64(source), ctypes.c_size_t(size)
+        self.call("cuMemcpyDtoDAsync_v2", *places, self._stream)
+
+    def graph_us(self, record: Callable[[], None], replays: int = _REPLAYS) -> float:
+        """Microseconds that the device takes for what `record` puts on the stream, as a graph: the median by events."""
+        record()  # what is loaded lazily is loaded outside of a capture
+        self.call("cuStreamSynchronize", self._stream)
+        graph, made = ctypes.c_void_p(), ctypes.c_void_p()
+        self.call("cuStreamBeginCapture_v2", self._stream, _RELAXED)
+        record()
+        self.call("cuStreamEndCapture", self._stream, ctypes.byref(graph))
+        self.call("cuGraphInstantiateWithFlags", ctypes.byref(made), graph, ctypes.c_ulonglong(0))
+        events = [ctypes.c_void_p() for _ in range(replays + 1)]
+        for event in events:
+            self.call("cuEventCreate", ctypes.byref(event), 0)
+        for _ in range(2):
+            self.call("cuGraphLaunch", made, self._stream)
+        self.call("cuEventRecord", events[0], self._stream)
+        for event in events[1:]:
+            self.call("cuGraphLaunch", made, self._stream)
+            self.call("cuEventRecord", event, self._stream)
+        self.call("cuStreamSynchronize", self._stream)
+        spans = [self._between(*pair) for pair in itertools.pairwise(events)]
+        for event in events:
+            self.call("cuEventDestroy_v2", event)
+        self.call("cuGraphExecDestroy", made)
+        self.call("cuGraphDestroy", graph)
+        return statistics.median(spans)
+
+    def _between(self, start: ctypes.c_void_p, end: ctypes.c_void_p) -> float:
+        milliseconds = ctypes.c_float()
+        self.call("cuEventElapsedTime", ctypes.byref(milliseconds), start, end)
+        return milliseconds.value * 1e3
+
+
+def prepare(cuda: Cuda, program: Program) -> list[Ready]:
+    """The launches of one call, with memory of their own: buffers are as large as they are read and written."""
+    sizes: dict[str, int] = {}
+    for launch in program.launches:
+        for one in launch.bindings:
+            sizes[one.buffer] = max(sizes.get(one.buffer, 0), one.offset + one.length)
+    memory = {name: cuda.memory(size) for name, size in sizes.items()}
+    modules: dict[str, Any] = {}
+    functions: dict[str, tuple[int, Any]] = {}
+    ready = []
+    for launch in program.launches:
+        if launch.name not in functions:
+            kernel = program.kernel(launch)
+            if launch.file not in modules:
+                modules[launch.file] = cuda.module(kernel.ptx)
+            functions[launch.name] = cuda.function(modules[launch.file], kernel.name, kernel.shared_bytes), kernel
+        function, kernel = functions[launch.name]
+        pointers = tuple(memory[one.buffer] + one.offset for one in launch.bindings)
+        place = (function, launch.workgroups, kernel.threads, kernel.shared_bytes)
+        ready.append(Ready(*place, pointers, launch.constants))
+    return ready
+
+
+def replayed(cuda: Cuda, program: Program, *, alone: bool = True) -> dict[str, Any]:
+    """The device's time for one call of a program as one CUDA graph, `device_us`, and, if each is wanted `alone`,
+    `launches`: `name` and `us` of each kernel, from 64 launches of it in a graph, on the same buffers."""
+    ready = prepare(cuda, program)
+
+    def all_of_them() -> None:
+        for one in ready:
+            cuda.launch(one)
+
+    found: dict[str, Any] = {"device_us": cuda.graph_us(all_of_them), "launches": []}
+    if alone:
+        found["launches"] = _alone(cuda, program.launches, ready)
+    return found
+
+
+def _alone(cuda: Cuda, launches: Sequence[Launch], ready: Sequence[Ready]) -> list[dict[str, Any]]:
+    known: dict[tuple[Any, ...], float] = {}
+    for launch, one in zip(launches, ready, strict=True):
+        key = (launch.name, launch.workgroups, launch.constants)
+        if key not in known:
+            known[key] = cuda.graph_us(lambda one=one: _many(cuda, one)) / COPIES
+    keys = [(launch.name, launch.workgroups, launch.constants) for launch in launches]
+    return [{"name": key[0], "us": known[key]} for key in keys]
+
+
+def _many(cuda: Cuda, ready: Ready) -> None:
+    for _ in range(COPIES):
+        cuda.launch(ready)
+
+
+def main() -> None:
+    """Print the times of the artifact that the first argument names, or what is wrong."""
+    try:
+        found = replayed(Cuda(), read_program(Path(sys.argv[1])), alone="--whole" not in sys.argv[2:])
+    except DlasError as error:
+        found = {"error": str(error)}
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""The bundle for a machine with a GPU: built, and run on a Vulkan device, which may be the CPU; weights and tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.gpu import cases, report, running, weights
+from benchmarks.gpu.cases import Layer
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def start(where: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`python -m benchmarks.gpu`, with what is in `where` alone."""
+    environment = os.environ | {"PYTHONPATH": str(where)}
+    command = [sys.executable, "-m", "benchmarks.gpu", *arguments]
+    return subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True, timeout=500)
+
+
+def test_bundle(vulkan, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("DLAS_CACHE", str(tmp_path / "cache"))
+    bundle, results = tmp_path / "bundle", tmp_path / "results"
+    layer, model = "conv_144x7_144_k3_s1_g144_n1", "tiny"
+    some = ["--elements", "f32", "--models", model, "--layers", layer, "--batches", "1", "--grid", "0", "--python", ""]
+    done = start(ROOT, "build", str(bundle), "--target", "vulkan", *some)
+    assert done.returncode == 0, done.stderr
+    assert " MiB (" in done.stdout
+    manifest = cases.read_json(bundle / "manifest.json")
+    assert [one["id"] for one in manifest["cases"]] == [f"{layer}-f32", f"{model}_n1-f32"]
+    of_model = manifest["cases"][1]
+    # All large weights are made again from their seeds, none are carried.
+    assert {"0.weight", "2.weight", "6.weight"} == {how["of"] for how in of_model["recipes"].values()}
+    assert not of_model["raw"]
+    # What nobody could compile is a row, and the end of nothing.
+    manifest["cases"].insert(0, {"part": "layers", "case": layer, "element": "f16", "id": "x", "error": "no kernel"})
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    chosen = ["--parts", "facts", "layers", "models", "--patience", "10", "--turn", "0.01"]
+    done = start(bundle, "run", "--bundle", str(bundle), "--output", str(results), *chosen)
+    assert done.returncode == 1
+    rows = running.read_rows(results / "rows.jsonl")
+    assert [row["error"] for row in rows if "error" in row] == ["not compiled: no kernel"]
+    for name in (layer, f"{model}_n1"):
+        (row,) = (row for row in rows if row.get("case") == name and "call_us" in row)
+        assert row["error_of_max"] < 1e-5
+        assert row["queued_us"] > 0
+    assert "| 3x3 depthwise 144-144@7 | 1 | f32 |" in done.stdout
+    software = next(row["software"] for row in rows if "software" in row)
+    assert (report.FUNCTION_ONLY in done.stdout) == software
+
+
+def test_a_folder_that_is_no_bundle(tmp_path) -> None:
+    done = start(ROOT, "run", "--bundle", str(tmp_path), "--output", str(tmp_path / "results"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: {tmp_path} is no bundle")
+
+
+def test_weights_are_made_as_passes_lay_them_out() -> None:
+    model = weights.seeded(
+        [
+            {"name": "a", "shape": [16, 3, 5, 7], "scale": 0.5, "bias": True},
+            {"name": "b", "shape": [24, 1, 3, 3], "scale": 0.25, "bias": False},
+        ]
+    )
+    assert list(model) == ["a.weight", "a.bias", "b.weight"]
+    packed = np.zeros((16, 5, 7, 8), np.float16)
+    packed[..., :3] = model["a.weight"].transpose(0, 2, 3, 1)
+    rows = np.ascontiguousarray(model["b.weight"].transpose(1, 2, 3, 0))
+    for wanted, of, shape, dtype in (
+        (packed, "a.weight", (16, 5, 7, 8), "f16"),
+        (rows, "b.weight", (1, 3, 3, 24), "f32"),
+        (model["a.bias"].reshape(1, 16), "a.bias", (1, 16), "f32"),
+    ):
+        how = weights.recipe(wanted.tobytes(), shape, dtype, model)
+        assert how is not None
+        assert how["of"] == of
+        np.testing.assert_array_equal(weights.made(how, model), wanted)
+        assert weights.is_right(how, wanted)
+        assert not weights.is_right(how, wanted + 1)
+    assert weights.recipe((packed + 1).tobytes(), packed.shape, "f16", model) is None
+
+
+def test_names_of_layers_say_all_of_them() -> None:
+    for layer in cases.layers():
+        assert Layer.of(layer.name) == layer
+    assert Layer.of("conv_128x56_128_k3_s2_g1_n32").title == "3x3 s2 128-128@56"
+    assert Layer.of("conv_128x56_128_k3_s2_g1_n32").macs == 32 * 28 * 28 * 128 * 128 * 9
+
+
+def _row(part: str, case: str, element: str, who: str, **times: float) -> dict:
+    return {"part": part, "case": case, "element": element, "who": who, **times}
+
+
+def test_what_is_required_beside_what_was_measured() -> None:
+    one, other = "conv_64x56_64_k3_s1_g1_n1", "conv_512x7_512_k3_s1_g1_n1"
+    rows = [
+        _row("layers", one, "f16", "ours", device_us=3.0),
+        _row("layers", other, "f16", "ours", device_us=13.0),
+        _row("layers-torch", one, "f16", "cudnn", device_us=6.0),
+        _row("layers-torch", other, "f16", "cudnn", device_us=10.0),
+        _row("models", "resnet18_n1", "f16", "ours", call_us=200.0),
+        _row("inductor", "resnet18_n1", "f16", "inductor reduce-overhead", call_us=290.0),
+        _row("inductor-autotuned", "resnet18_n1", "f16", "inductor max-autotune", call_us=280.0),
+    ]
+    text = report.tables(rows)
+    # 0.5 and 1.3: the mean is met, the worst is not.
+    assert f"mean 0.81 of 2, worst 1.30 ({other}) | NO |" in text
+    assert "| models f16 batch 1 over inductor | each <= 0.8 | mean 0.71 of 1, worst 0.71 (resnet18_n1) | yes |" in text
+    assert "| layers f32 over cudnn | mean <= 0.667 | nothing | - |" in text
+
+
+def test_rows_of_a_run_that_was_cut_off(tmp_path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"part": "facts", "who": "run", "seconds": 1}\n{"part": "lay')
+    assert running.read_rows(tmp_path / "rows.jsonl") == [{"part": "facts", "who": "run", "seconds": 1}]
