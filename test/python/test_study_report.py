@@ -282,6 +282,31 @@ def test_other_levels_are_drawn_when_they_are_chosen(window, file):
     assert window.errors == []
 
 
+TICKS = "[...document.querySelectorAll('#front-figure .{}tick text')].map((each) => each.textContent)"
+
+
+@needs_browser
+def test_ticks_tell_values_apart_and_nothing_empty_is_offered(window, tmp_path):
+    """Accuracies that lie close together, times of less than two powers of ten, one model and one device."""
+    few = small(model=["vgg16-cifar"], compression=["none", "prune-80"], device=["server"])
+    close = {**few.metrics, "accuracy": 0.955 + np.arange(len(few)) / len(few) / 1000}
+    file = tmp_path / "few.html"
+    file.write_text(html_report(Analysis(replace(few, metrics=close))), encoding="utf-8")
+    window.open(file)
+    window.wait(READY)
+    scroll_through(window)
+    for axis in "xy":
+        ticks = window.evaluate(TICKS.format(axis))
+        assert len(ticks) > 2
+        assert len(set(ticks)) == len(ticks)
+    assert [float(tick) for tick in window.evaluate(TICKS.format("x"))] == sorted(
+        float(tick) for tick in window.evaluate(TICKS.format("x"))
+    )
+    offered = "[...document.querySelectorAll('select')].filter((s) => s.options.length < 2 && s.offsetParent).length"
+    assert window.evaluate(offered) == 0
+    assert window.errors == []
+
+
 @needs_browser
 def test_names_run_nothing(window, tmp_path):
     file = tmp_path / "evil.html"

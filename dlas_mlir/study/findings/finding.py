@@ -14,7 +14,7 @@ from dlas_mlir.study.contrasts import REASONS
 Verdict = Literal["confirmed", "tie", "untestable"]
 # Rows that are shown of what may be thousands.
 MOST_ROWS = 12
-PAPER = "DLAS, the abstract (ACM TACO 2024)"
+PAPER = "the abstract of DLAS, ACM TACO 2024"
 OURS = "not asked in the paper"
 
 

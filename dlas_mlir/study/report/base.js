@@ -63,6 +63,7 @@ function number(value) {
 }
 // Plotly takes its texts for a little HTML.
 const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+const many = (amount, what) => `${amount.toLocaleString("en")} ${what}${amount === 1 ? "" : "s"}`;
 const short = (text, most = 34) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
 function element(tag, properties = {}, ...children) {
@@ -92,6 +93,30 @@ function look() {
 function axis(title, more = {}) {
   const { ink, line } = look();
   return { title: { text: title, standoff: 8 }, gridcolor: line, zerolinecolor: line, linecolor: line, tickcolor: line, color: ink, automargin: true, showspikes: false, ...more };
+}
+
+function ends(values) {
+  let low = Infinity, high = -Infinity;
+  for (const value of values) if (Number.isFinite(value)) [low, high] = [Math.min(low, value), Math.max(high, value)];
+  return [low, high];
+}
+
+// Of an axis of times, sizes or ratios. Each tick has its whole number: Plotly writes the first digit of most.
+function logarithmic(values) {
+  const [low, high] = ends(values);
+  if (!(low > 0)) return { type: "log" };
+  const ratio = high / low;
+  const steps = ratio > 1e4 ? [1] : ratio > 30 ? [1, 2, 5] : ratio > 2.5 ? [1, 1.5, 2, 3, 4, 5, 7] : Array.from({ length: 45 }, (_, k) => (10 + 2 * k) / 10);
+  const ticks = [];
+  for (let power = Math.floor(Math.log10(low)) - 1; power <= Math.log10(high) + 1; power++) ticks.push(...steps.map((step) => step * 10 ** power));
+  return { type: "log", tickvals: ticks, ticktext: ticks.map(number) };
+}
+
+// Of an axis of accuracies: as many digits as tell its ticks apart.
+function percents(values) {
+  const [low, high] = ends(values);
+  const digits = high > low ? Math.ceil(0.9 - Math.log10(100 * (high - low))) : 1;
+  return { tickformat: `.${Math.min(Math.max(digits, 1), 4)}%` };
 }
 
 function layout(more = {}) {

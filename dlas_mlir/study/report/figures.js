@@ -57,8 +57,9 @@ const frontFigure = {
       type: "scatter", mode: "lines+markers", name: "front", x: this.line.map((i) => metrics[x][i]), y: this.line.map((i) => metrics[y][i]),
       line: { shape: "hv", color: look().ink, width: 1.5 }, marker: { size: 11, symbol: "circle-open", color: look().ink, line: { width: 2 } }, hoverinfo: "skip",
     });
-    const vertical = METRIC[y].high ? { tickformat: ".1%" } : { type: "log" };
-    await show(this.id, traces, layout({ xaxis: axis(METRIC[x].name, { type: "log", dtick: "D2" }), yaxis: axis(METRIC[y].name, vertical) }));
+    const shown = groups.flat();
+    const vertical = METRIC[y].high ? percents(shown.map((i) => metrics[y][i])) : logarithmic(shown.map((i) => metrics[y][i]));
+    await show(this.id, traces, layout({ xaxis: axis(METRIC[x].name, logarithmic(shown.map((i) => metrics[x][i]))), yaxis: axis(METRIC[y].name, vertical) }));
     const place = byId(this.id);
     if (!this.listening) {
       this.listening = true;
@@ -89,7 +90,7 @@ const frontFigure = {
       return element("tr", {}, element("td", {}, name), element("td", { className: "n", textContent: METRIC[x].format(metrics[x][i]) }), element("td", { className: "n", textContent: METRIC[y].format(metrics[y][i]) }), element("td", {}, element("code", { textContent: command(i) })));
     });
     byId("front-rows").replaceChildren(...rows);
-    byId("front-count").textContent = this.line.length > 40 ? `the first 40 of ${this.line.length}` : `${this.line.length}`;
+    byId("front-count").textContent = `${this.line.length > 40 ? "the first 40 of " : ""}${many(this.line.length, "point")}`;
   },
 };
 
@@ -152,7 +153,7 @@ const levelsFigure = {
     const lines = data.levels.filter((line) => JSON.stringify(line.where) === this.where.value);
     if (!lines.length) return ["levels-time", "levels-accuracy"].forEach((id) => nothing(id, "No technique was measured at several levels."));
     this.one("levels-time", lines, "median_ms", "low_ms", "high_ms", { title: "least time, ms", more: { rangemode: "tozero" } });
-    this.one("levels-accuracy", lines, "accuracy", "low", "high", { title: "accuracy", more: { tickformat: ".1%" } });
+    this.one("levels-accuracy", lines, "accuracy", "low", "high", { title: "accuracy", more: percents(lines.flatMap((line) => [...line.points, line.base || {}]).flatMap((point) => [point.accuracy, point.low, point.high])) });
   },
   one(id, lines, name, low, high, { title, more }) {
     if (!lines.some((line) => line.points.some((point) => point[name] != null))) return nothing(id, `No ${name === "accuracy" ? "accuracy" : "time"} is known.`);
@@ -190,9 +191,9 @@ const barsFigure = {
     ].map((trace) => ({ type: "bar", orientation: "h", y: names, text: trace.x.map((v) => (v == null ? "" : `${v.toFixed(2)}x`)), textposition: "outside", cliponaxis: false, textfont: { color: look().ink }, hovertemplate: "%{y}: %{x:.3f}<extra></extra>", ...trace }));
     const shapes = [{ type: "line", x0: 1, x1: 1, yref: "paper", y0: 0, y1: 1, line: { color: look().soft, dash: "dot" } }];
     byId(this.id).style.height = `${Math.max(16, 4 + 3 * names.length)}rem`;
-    show(this.id, traces, layout({ barmode: "group", xaxis: axis("times faster"), yaxis: axis("", { autorange: "reversed" }), shapes, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" } }));
+    show(this.id, traces, layout({ barmode: "group", xaxis: axis("times faster", { range: [0, 1.16 * Math.max(1, ends(traces.flatMap((trace) => trace.x))[1])] }), yaxis: axis("", { autorange: "reversed" }), shapes, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" } }));
     const cells = each.bars.length ? each.bars[0].n : 0;
-    byId("bars-of").textContent = `Geometric means over the same ${cells} cells of ${each.models.length} models: ${each.models.join(", ")}.` + (each.left.length ? ` Left out, for they share no cell with the others: ${each.left.join(", ")}.` : "");
+    byId("bars-of").textContent = `Geometric means over the same ${many(cells, "cell")} of ${many(each.models.length, "model")}: ${each.models.join(", ")}.` + (each.left.length ? ` Left out, for they share no cell with the others: ${each.left.join(", ")}.` : "");
   },
 };
 
@@ -222,7 +223,7 @@ const slopesFigure = {
         hovertemplate: "%{text}, %{y:.3f}<extra></extra>", line: { color: mark(group).color, width: 1.3 }, marker: { ...mark(group), size: 7 }, opacity: 0.75,
       };
     });
-    show(this.id, traces, layout({ xaxis: axis("", { type: "category", categoryorder: "array", categoryarray: data.slopes.levels }), yaxis: axis("time over that of the first", { type: "log" }) }));
+    show(this.id, traces, layout({ xaxis: axis("", { type: "category", categoryorder: "array", categoryarray: data.slopes.levels }), yaxis: axis("time over that of the first", logarithmic(traces.flatMap((trace) => trace.y))) }));
     byId("slopes-of").textContent = `${lines.length} of ${data.slopes.of} shown, each from the left to the right.`;
   },
 };
@@ -255,9 +256,8 @@ const betweenFigure = {
       hovertemplate: `%{text}<br>${one}: %{x:.3f}, ${other}: %{y:.3f}<extra></extra>`,
     }));
     const all = [...chosen.map((k) => this.x[k]), ...chosen.map((k) => this.y[k])];
-    const ends = [all.reduce((a, b) => Math.min(a, b)), all.reduce((a, b) => Math.max(a, b))];
-    traces.push({ type: "scatter", mode: "lines", x: ends, y: ends, name: "equal", line: { color: look().soft, dash: "dot" }, hoverinfo: "skip" });
-    show(this.id, traces, layout({ xaxis: axis(`speed-up on ${one}`, { type: "log" }), yaxis: axis(`speed-up on ${other}`, { type: "log" }) }));
+    traces.push({ type: "scatter", mode: "lines", x: ends(all), y: ends(all), name: "equal", line: { color: look().soft, dash: "dot" }, hoverinfo: "skip" });
+    show(this.id, traces, layout({ xaxis: axis(`speed-up on ${one}`, logarithmic(all)), yaxis: axis(`speed-up on ${other}`, logarithmic(all)) }));
   },
 };
 
@@ -279,10 +279,10 @@ const parallelFigure = {
     Object.keys(METRIC).forEach((name) => {
       const values = chosen.map((i) => metrics[name][i]);
       if (!values.every(Number.isFinite)) return;
-      if (!METRIC[name].log) return dimensions.push({ label: METRIC[name].name, values, tickformat: ".1%" });
+      if (!METRIC[name].log) return dimensions.push({ label: METRIC[name].name, values, ...percents(values) });
       const logs = values.map(Math.log10);
-      const ends = [logs.reduce((a, b) => Math.min(a, b)), logs.reduce((a, b) => Math.max(a, b))];
-      const ticks = [0, 1, 2, 3, 4].map((k) => ends[0] + ((ends[1] - ends[0]) * k) / 4);
+      const [low, high] = ends(logs);
+      const ticks = [0, 1, 2, 3, 4].map((k) => low + ((high - low) * k) / 4);
       dimensions.push({ label: METRIC[name].name, values: logs, tickvals: ticks, ticktext: ticks.map((tick) => number(10 ** tick)) });
     });
     const time = chosen.map((i) => Math.log10(metrics.median_ms[i]));
@@ -311,9 +311,8 @@ const comparisonFigure = {
       };
     }).filter((trace) => trace.x.length);
     const all = [...this.x, ...this.y];
-    const ends = [all.reduce((a, b) => Math.min(a, b)), all.reduce((a, b) => Math.max(a, b))];
-    traces.push({ type: "scatter", mode: "lines", x: ends, y: ends, name: "equal", line: { color: look().soft, dash: "dot" }, hoverinfo: "skip" });
-    return show(this.id, traces, layout({ xaxis: axis("A, ms", { type: "log" }), yaxis: axis("B, ms", { type: "log" }) }));
+    traces.push({ type: "scatter", mode: "lines", x: ends(all), y: ends(all), name: "equal", line: { color: look().soft, dash: "dot" }, hoverinfo: "skip" });
+    return show(this.id, traces, layout({ xaxis: axis("A, ms", logarithmic(all)), yaxis: axis("B, ms", logarithmic(all)) }));
   },
 };
 

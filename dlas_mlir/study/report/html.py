@@ -138,7 +138,7 @@ def _figure(figure: Figure) -> str:
         below = (
             f'<div class="chosen" id="{name}-chosen" aria-live="polite"><p class="soft">A point that is pointed at, or '
             "reached with the arrow keys, is told here, with the command that measures it again.</p></div>"
-            f'<details><summary>The front as it is shown: <span id="{name}-count"></span> points</summary>'
+            f'<details><summary>The front as it is shown: <span id="{name}-count"></span></summary>'
             f'<div class="wide"><table><tbody id="{name}-rows"></tbody></table></div></details>'
         )
     return f"{controls}{drawings}{below}"
