@@ -17,8 +17,8 @@ _REGION = "flow.dispatch.region"
 @dataclass(frozen=True)
 class NarrowResultsPass(Pass):
     """Store float32 results of dispatch regions that only other regions read, as inputs of a linalg.generic, in 16
-    bits: rounded where they are computed, extended where they are read. What a function returns, and what something
-    else than a region reads, stays as it is.
+    bits: rounded where they are computed, extended where they are read. What a function returns, what something else
+    than a region reads, and parts of a tensor that several regions fill up stay as they are.
 
     Convolutions whose operands are of 16 bits (dlas-demote-contractions) round them anyway; with this pass the
     residual that skips them is no second copy in 32 bits, which takes twice the bandwidth of a GPU's memory.
@@ -47,12 +47,16 @@ class NarrowResultsPass(Pass):
 
 
 def _narrow(region: ir.Operation, element: ir.Type) -> None:
-    chosen = [place for place, result in enumerate(region.results) if _may_be_narrow(result)]
-    if not chosen:
-        return
     block = region.regions[0].blocks[0]
     end = list(block.operations)[-1].operation
     returned = list(end.operands)
+    chosen = [
+        place
+        for place, (result, value) in enumerate(zip(region.results, returned, strict=True))
+        if _may_be_narrow(result) and not _updates(value)
+    ]
+    if not chosen:
+        return
     values = [_rounded(value, element, end) if place in chosen else value for place, value in enumerate(returned)]
     # What was returned in 16 bits already is one result.
     distinct = list(dict.fromkeys(values))
@@ -84,6 +88,12 @@ def _may_be_narrow(result: ir.Value) -> bool:
         if not inside or op.name != "linalg.generic" or use.operand_number == len(op.operands) - 1:
             return False
     return True
+
+
+def _updates(value: ir.Value) -> bool:
+    """Whether `value` is a part of a tensor that other regions fill up, too."""
+    op = build.defining(value)
+    return op is not None and op.name == "tensor.insert_slice"
 
 
 def _rounded(value: ir.Value, element: ir.Type, end: ir.Operation) -> ir.Value:

@@ -23,8 +23,9 @@ from dlas_mlir.passes.primitives import check_lowered
 @dataclass(frozen=True)
 class PropagateLayoutsPass(Pass):
     """Move linalg.unpack of channels down, through element-wise operations and reductions of other dimensions (any
-    linalg.generic in which channels are a parallel loop), pooling, padding, concatenation of whole blocks and the
-    flattening of 1x1 images, until it meets a linalg.pack that it cancels, or the end.
+    linalg.generic in which channels are a parallel loop), pooling, padding, concatenation of whole blocks (values that
+    are one block each, as on a GPU, become one block) and the flattening of 1x1 images, until it meets a linalg.pack
+    that it cancels, or the end.
 
     Pooling in NCHW that stays where it is becomes a linalg.generic too, which can be a kernel of ours: iree-compile
     refuses the named form where it makes one row and does not read the last row of its input.
@@ -279,6 +280,10 @@ def _concat(op: ir.Operation) -> ir.Value | None:
     dim = ir.IntegerAttr(op.attributes["dim"]).value
     parts = [_packed(value) for value in op.operands]
     tiles = {part.tile for part in parts if part is not None and part.dim == dim}
+    if _is_one_block(op, dim, parts):
+        sources = [_as_packed(value, dim, _shape(value)[dim]) for value in op.operands]
+        total = build.concat(sources, ir.RankedTensorType(sources[0].type).rank - 1)
+        return build.unpack(total, [dim], _shape(op.results[0]))
     if len(tiles) != 1:
         return None
     tile = tiles.pop()
@@ -286,6 +291,27 @@ def _concat(op: ir.Operation) -> ir.Value | None:
         return None
     sources = [_as_packed(value, dim, tile) for value in op.operands]
     return build.unpack(build.concat(sources, dim), [dim], _shape(op.results[0]))
+
+
+def _is_one_block(op: ir.Operation, dim: int, parts: list[_Packed | None]) -> bool:
+    """Whether parts that are one block of all their channels each are to be one block together: because they have
+    different ones, or because who reads them wants it."""
+    known = [part for part in parts if part is not None]
+    if not known or any(part.dim != dim or part.tile != part.shape[dim] for part in known):
+        return False
+    total = _shape(op.results[0])[dim]
+    return len({part.tile for part in known}) > 1 or total in _wanted_tiles(op.results[0], dim)
+
+
+def _wanted_tiles(value: ir.Value, dim: int) -> set[int]:
+    """In which blocks along `dim` the readers of `value` pack it, element-wise operations and padding left out."""
+    found: set[int] = set()
+    for user in build.users(value):
+        if user.name == "linalg.pack" and inner_dims(user) == [dim]:
+            found |= set(ir.DenseI64ArrayAttr(user.attributes["static_inner_tiles"]))
+        elif user.name == "tensor.pad" or (user.name == "linalg.generic" and "reduction" not in iterators(user)):
+            found |= _wanted_tiles(user.results[0], dim)
+    return found
 
 
 def _collapse(op: ir.Operation) -> ir.Value | None:

@@ -62,3 +62,32 @@ func.func @residual(%x: tensor<16xf32>) -> tensor<16xf32> {
   }
   return %3 : tensor<16xf32>
 }
+
+// A tensor that several regions fill up stays as it is, though only a region reads it.
+// CHECK-LABEL: func.func @parts
+// CHECK: flow.dispatch.region -> (tensor<32xf32>)
+// CHECK: tensor.insert_slice
+// CHECK-NOT: arith.truncf
+// CHECK: flow.return
+func.func @parts(%x: tensor<16xf32>, %b: tensor<32xf32>) -> tensor<32xf32> {
+  %e = tensor.empty() : tensor<16xf32>
+  %e2 = tensor.empty() : tensor<32xf32>
+  %1 = flow.dispatch.region -> (tensor<32xf32>) {
+    %a = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel"]} ins(%x : tensor<16xf32>) outs(%e : tensor<16xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %n = arith.negf %p : f32
+      linalg.yield %n : f32
+    } -> tensor<16xf32>
+    %i = tensor.insert_slice %a into %b[16] [16] [1] : tensor<16xf32> into tensor<32xf32>
+    flow.return %i : tensor<32xf32>
+  }
+  %2 = flow.dispatch.region -> (tensor<32xf32>) {
+    %a = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel"]} ins(%1 : tensor<32xf32>) outs(%e2 : tensor<32xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %n = arith.negf %p : f32
+      linalg.yield %n : f32
+    } -> tensor<32xf32>
+    flow.return %a : tensor<32xf32>
+  }
+  return %2 : tensor<32xf32>
+}

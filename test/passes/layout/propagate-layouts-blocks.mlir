@@ -105,3 +105,24 @@ func.func @channels_last(%x: tensor<1x30x5x7xf32>, %z: tensor<1x1x5x7x32xf32>)
   %u = linalg.unpack %z inner_dims_pos = [1] inner_tiles = [32] into %e : tensor<1x1x5x7x32xf32> -> tensor<1x30x5x7xf32>
   return %p, %u : tensor<1x1x5x7x32xf32>, tensor<1x30x5x7xf32>
 }
+
+// -----
+
+// Parts that are one block each, of different sizes or where who reads them wants it, are one block together.
+// CHECK-LABEL: func.func @channels_last
+// CHECK: %[[C:.*]] = tensor.concat dim(4) %arg0, %arg1 : (tensor<1x1x2x2x4xf32>, tensor<1x1x2x2x8xf32>) -> tensor<1x1x2x2x12xf32>
+// CHECK: %[[D:.*]] = tensor.concat dim(4) %arg0, %arg0
+// CHECK: return %[[C]], %[[D]]
+func.func @channels_last(%x: tensor<1x1x2x2x4xf32>, %y: tensor<1x1x2x2x8xf32>) -> (tensor<1x1x2x2x12xf32>, tensor<1x1x2x2x8xf32>) {
+  %e = tensor.empty() : tensor<1x4x2x2xf32>
+  %u = linalg.unpack %x inner_dims_pos = [1] inner_tiles = [4] into %e : tensor<1x1x2x2x4xf32> -> tensor<1x4x2x2xf32>
+  %f = tensor.empty() : tensor<1x8x2x2xf32>
+  %v = linalg.unpack %y inner_dims_pos = [1] inner_tiles = [8] into %f : tensor<1x1x2x2x8xf32> -> tensor<1x8x2x2xf32>
+  %c = tensor.concat dim(1) %u, %v : (tensor<1x4x2x2xf32>, tensor<1x8x2x2xf32>) -> tensor<1x12x2x2xf32>
+  %d = tensor.concat dim(1) %u, %u : (tensor<1x4x2x2xf32>, tensor<1x4x2x2xf32>) -> tensor<1x8x2x2xf32>
+  %g = tensor.empty() : tensor<1x1x2x2x12xf32>
+  %p = linalg.pack %c inner_dims_pos = [1] inner_tiles = [12] into %g : tensor<1x12x2x2xf32> -> tensor<1x1x2x2x12xf32>
+  %h = tensor.empty() : tensor<1x1x2x2x8xf32>
+  %q = linalg.pack %d inner_dims_pos = [1] inner_tiles = [8] into %h : tensor<1x8x2x2xf32> -> tensor<1x1x2x2x8xf32>
+  return %p, %q : tensor<1x1x2x2x12xf32>, tensor<1x1x2x2x8xf32>
+}
