@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from iree.compiler import ir
 
@@ -19,6 +20,23 @@ from dlas_mlir.codegen.sums import Sums
 from dlas_mlir.codegen.taps import Border
 from dlas_mlir.codegen.vector.body import BodyEmitter
 from dlas_mlir.ir import affine
+
+
+class Joins(Protocol):
+    """How the parts of a sum that several threads have become one."""
+
+    def start(self, here: Position) -> Position:
+        """Where this thread's part begins."""
+        ...
+
+    def neutral(self, initial: Sequence[ir.Value]) -> list[ir.Value]:
+        """What a part starts from."""
+        ...
+
+    def joined(self, initial: list[ir.Value], parts: list[ir.Value]) -> list[ir.Value]:
+        """The whole, of which this thread has `parts`."""
+        ...
+
 
 # Does, in each step of a tile's sum, what is to be done beside it; it gets where the step stands.
 Beside = Callable[[Position], None]
@@ -53,19 +71,25 @@ def offsets(axes: Sequence[Axis], loops: int) -> list[Point]:
 @dataclass(frozen=True)
 class RegisterTile:
     """Computes tiles of registers: a vector for each of `points`. Products with zeros of `borders` are left out.
-    `beside` is done in each step of the sum."""
+    `beside` is done in each step of the sum. With `joining`, this is a part of the sum."""
 
     nest: Nest
     stages: Stages
     points: list[Point]
     borders: tuple[Border, ...]
     beside: Beside | None = None
+    joining: Joins | None = None
 
     def computed(self, place: Place, tiles: list[ir.Value]) -> list[ir.Value]:
         """`tiles` with what the kernel gives at `place` written."""
         reader, root = self.stages.reader, self.stages.region.root
         outer = reader.forget()
-        values = self._contract(place.here, self.stages.initial(root, place.here, self.points))
+        start = self.stages.initial(root, place.here, self.points)
+        if self.joining is None:
+            values = self._contract(place.here, start)
+        else:
+            own = self._contract(self.joining.start(place.here), self.joining.neutral(start))
+            values = self.joining.joined(start, own)
         tiles = self.stages.finish(place, self.points, values, tiles)
         reader.restore(outer)
         return tiles

@@ -68,7 +68,7 @@ class Sums:
         low, high = self._bounds(run, axis, rest, here, points)
 
         def iteration(iv: ir.Value, carried: Values) -> Values:
-            return self.over(rest, here.moved(axis.dim, iv), points, carried)
+            return self.over(rest, here.advanced(axis.dim, iv), points, carried)
 
         return build.for_range(low, high, build.index(axis.step), sums, iteration)
 

@@ -46,7 +46,8 @@ def parse_dispatches(dump: str, function: str = "main") -> list[dict[str, str]]:
     inside = False
     for line in dump.splitlines():
         if symbol := _SYMBOL.match(line):
-            inside = (symbol.group(1) or "").split("$")[0] == function
+            # Where results are passed in as storage, what is called is a shell around `_main`.
+            inside = (symbol.group(1) or "").split("$")[0] in (function, f"_{function}")
         if inside and (dispatch := _DISPATCH.search(line)):
             layer = next(_names(line.rpartition(" loc(")[2], aliases), "")
             key = _KEY.search(line)

@@ -190,6 +190,10 @@ KERNELS = [
     pool("max_pool_odd", "maximum", 5, 2, 2, 0),
     pool("sum_pool", "sum", 16, 3, 1, 1),
     Kernel("mean", {"n": 2, "k": 12, "r": 7, "s": 9}, ("r", "s"), (Read((2, 7, 9, 12), ("n", "r", "s", "k")),), "sum"),
+    # Of these a workgroup's threads have parts, which they combine.
+    Kernel("image", {"k": 8, "r": 16, "s": 24}, ("r", "s"), (Read((16, 24, 8), ("r", "s", "k")),), "sum"),
+    Kernel("maxima", {"n": 3, "c": 96}, ("c",), (Read((3, 96), ("n", "c")),), "maximum"),
+    Kernel("total", {"n": 1, "c": 1000}, ("c",), (Read((1, 1000), ("n", "c")),), "sum", residual=True),
     Kernel("rows", {"n": 5, "c": 100}, ("c",), (Read((5, 100), ("n", "c")),), "sum"),
     Kernel("elements", {"n": 3, "h": 5, "k": 20}, (), (Read((3, 5, 20), ("n", "h", "k")),), "copy", residual=True),
     Kernel("vector", {"k": 1001}, (), (Read((1001,), ("k",)),), "copy"),

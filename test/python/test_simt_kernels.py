@@ -12,7 +12,7 @@ import pytest
 from iree.compiler import ir
 from kernel_cases import run_cases
 from ptx import assemble, ptxas, text_of
-from simt_cases import KERNELS, Kernel, depthwise, direct, pool
+from simt_cases import KERNELS, Kernel, Read, depthwise, direct, pool
 from test_kernels import CASES
 
 from dlas_mlir.codegen import backends
@@ -142,6 +142,47 @@ def test_ptxas(tmp_path) -> None:
         number = int("".join(char for char in one.name.partition("dispatch")[0] if char.isdigit()))
         assert (one.stack, one.spilled) == (0, 0), one
         assert one.registers <= 2 * most[number], one
+
+
+def mean(name: str, channels: int, size: int) -> Kernel:
+    """The sum of an image, [H, W, C]."""
+    image = Read((size, size, channels), ("r", "s", "k"))
+    return Kernel(name, {"k": channels, "r": size, "s": size}, ("r", "s"), (image,), "sum")
+
+
+def test_a_long_reduction_is_shared_by_threads_where_there_are_few_results(tmp_path) -> None:
+    """As a mean over an image: its sum goes through shared memory, with one barrier."""
+    cuda = target("cuda-sm80")
+    few, many = mean("few", 32, 112).workload(), mean("many", 1 << 18, 8).workload()
+    chosen = space.rule(few, cuda)
+    assert chosen.joined >= 16
+    assert space.rule(many, cuda).joined == 1
+    text = text_of([(few, chosen)], cuda, tmp_path)
+    assert text.count("bar.sync") == 1
+    assert "st.shared.v4" in text
+    assert "ld.shared.v4" in text
+    assert ".local" not in text
+
+
+def _across(across: dict[str, int], threads: int) -> dict:
+    value = space.naive(mean("m", 8, 16).workload(), target("vulkan")).to_value()
+    return {**value, "across": across, "threads": threads}
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (_across({"k": 2}, 32), "across: `k` is no reduction"),
+        (_across({"r": 3}, 33), "across: 3 threads do not divide the 16 iterations of `r` into whole tiles"),
+        (_across({"r": 16}, 40), "threads: 40; a multiple of the 16 that have a result together (across)"),
+        (_across({"q": 2}, 32), "across: there is no loop `q`"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_wrong_parts_of_a_reduction_name_the_key(value: dict, message: str) -> None:
+    with pytest.raises(ScheduleError) as error:
+        backends.read_schedule(value, mean("m", 8, 16).workload(), target("vulkan"))
+    assert message in str(error.value)
 
 
 def _changed(**changes) -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from iree.compiler import ir
@@ -23,7 +24,11 @@ def _emit(region: Region, nest: Nest) -> ir.Operation:
 
 def _nest(workload: Workload, chosen: schedule.SimtSchedule) -> Nest:
     sparse = workload.sparsity is not None
-    return nonzeros.nest_of(workload, chosen) if sparse else Nest.of(workload, chosen)
+    if sparse:
+        return nonzeros.nest_of(workload, chosen)
+    whole, across = Nest.of(workload, chosen), dict(chosen.across)
+    parts = (dataclasses.replace(axis, extent=axis.extent // across.get(axis.loop, 1)) for axis in whole.reduce)
+    return dataclasses.replace(whole, reduce=tuple(parts))
 
 
 def _read(value: Any, workload: Workload) -> schedule.SimtSchedule:

@@ -8,6 +8,8 @@ from dlas_mlir.codegen.frame import Workgroup, captured, emit_frame
 from dlas_mlir.codegen.nest import Nest
 from dlas_mlir.codegen.region import Region
 from dlas_mlir.codegen.register_tile import RegisterTile, points_of
+from dlas_mlir.codegen.simt import layout
+from dlas_mlir.codegen.simt.joining import Joining
 from dlas_mlir.codegen.simt.schedule import SimtSchedule
 from dlas_mlir.codegen.simt.threads import ByThreads
 from dlas_mlir.codegen.sparse import kernel as sparse
@@ -21,12 +23,18 @@ def emit(region: Region, nest: Nest) -> ir.Operation:
     schedule = nest.schedule
     assert isinstance(schedule, SimtSchedule)
 
+    beside = schedule.joined > 1 and layout.reads_along(nest.workload, schedule.across[-1][0])
+    sharing = ByThreads(schedule.threads, schedule.joined, beside)
+    joining = Joining(nest.workload, schedule.across, sharing) if schedule.across else None
+
     def fill(thread: Workgroup, tiles: list[ir.Value]) -> list[ir.Value]:
+        sharing.thread()
         reader = GuardedReader(thread.tensors, Vectors.full(nest.lane.dim, nest.lanes), nest.spans)
         points = points_of(region, nest, thread.place)
-        return RegisterTile(nest, Stages(region, thread, reader), points, ()).computed(thread.place, tiles)
+        tile = RegisterTile(nest, Stages(region, thread, reader), points, (), joining=joining)
+        return tile.computed(thread.place, tiles)
 
-    return emit_frame(region, nest, captured(region), fill, sharing=ByThreads(schedule.threads), outside=True)
+    return emit_frame(region, nest, captured(region), fill, sharing=sharing, outside=True)
 
 
 def emit_nonzeros(region: Region, nest: Nest) -> ir.Operation:

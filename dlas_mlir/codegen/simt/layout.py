@@ -25,10 +25,38 @@ def refusal(workload: Workload) -> str | None:
     return None
 
 
+# What a result is combined of, and whether it starts from zero: else from anything, as often as one likes.
+_COMBINERS = {"arith.addf": True, "arith.addi": True} | dict.fromkeys(
+    (f"arith.{name}" for name in ("maximumf", "minimumf", "maxnumf", "minnumf", "maxsi", "minsi", "maxui", "minui")),
+    False,
+)
+
+
+def combiner(workload: Workload) -> str | None:
+    """The operation by which the root combines its last argument, used for nothing else, with each of its iterations,
+    in any order; None where there is none."""
+    root = workload.root
+    if not root.body or root.yields != f"%{len(root.body) - 1}" or root.body[-1].op not in _COMBINERS:
+        return None
+    uses = sum(step.operands.count("init") for step in root.body)
+    return root.body[-1].op if uses == 1 and "init" in root.body[-1].operands else None
+
+
+def neutral(workload: Workload) -> float | None:
+    """What the combiner leaves everything as it is with; None where that is what it starts from."""
+    return 0.0 if _COMBINERS[combiner(workload) or ""] else None
+
+
 def vector_of(workload: Workload) -> str:
     """The usual choice: the innermost loop of the result that has several iterations."""
     out = [loop for loop in workload.out if loop is not None]
     return next((loop for loop in reversed(out) if workload.extents[loop] > 1), out[-1])
+
+
+def reads_along(workload: Workload, loop: str) -> bool:
+    """Whether neighbours in memory of the first operand lie along `loop`."""
+    first = next(item for item in workload.root.inputs if isinstance(item, Access))
+    return bool(first.index) and workload.names.index(loop) in workload.forms(first)[-1].dims()
 
 
 @lru_cache(maxsize=1024)

@@ -28,6 +28,8 @@ def excess(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> str
         return why
     if schedule.threads > target.workgroup_threads:
         return f"threads: {schedule.threads}; {target.name} has {target.workgroup_threads} in a workgroup"
+    if (size := shared_bytes(workload, schedule)) > target.shared_bytes:
+        return f"across: {size} bytes of shared memory; {target.name} has {target.shared_bytes} in a workgroup"
     if schedule.lanes > target.lanes:
         return f"lanes: {schedule.lanes}; {target.name} has vectors of {target.lanes}"
     if (size := schedule.lanes * widest_bytes(workload)) > max(target.load_bytes, widest_bytes(workload)):
@@ -46,6 +48,12 @@ def problem(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> st
     if (steps := unrolled * schedule.points(workload) // schedule.lanes) > target.cost.unrolled_steps:
         return f"tile: {steps} operations on vectors in straight code; at most {target.cost.unrolled_steps}"
     return None
+
+
+def shared_bytes(workload: Workload, schedule: SimtSchedule) -> int:
+    """The bytes that a workgroup shares."""
+    size = element_bits(workload.root.element) // 8
+    return schedule.threads * schedule.points(workload) * size if schedule.across else 0
 
 
 def registers(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> int:

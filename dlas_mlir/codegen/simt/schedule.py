@@ -30,6 +30,7 @@ class _Written(msgspec.Struct, forbid_unknown_fields=True):
     threads: int
     order: tuple[str, ...] = ()
     tile: dict[str, int] = {}
+    across: dict[str, int] = {}
     kind: str = KIND
 
 
@@ -45,6 +46,8 @@ class SimtSchedule:
     order: the loops, parallel ones before reductions; loops of one iteration are left out. Threads are numbered with
         the last parallel one fastest.
     threads: of a workgroup.
+    across: among how many threads the iterations of a reduction are shared out (default: one has them all), which
+        combine what each of them has in memory that the workgroup shares.
     """
 
     vector: str
@@ -52,15 +55,23 @@ class SimtSchedule:
     tile: tuple[tuple[str, int], ...]
     order: tuple[str, ...]
     threads: int
+    across: tuple[tuple[str, int], ...] = ()
     kind: str = KIND
 
     @staticmethod
     def of(
-        workload: Workload, *, vector: str, lanes: int, tile: Mapping[str, int], order: tuple[str, ...], threads: int
+        workload: Workload,
+        *,
+        vector: str,
+        lanes: int,
+        tile: Mapping[str, int],
+        order: tuple[str, ...],
+        threads: int,
+        across: Mapping[str, int] | None = None,
     ) -> SimtSchedule:
         """The canonical schedule: what is a default is left out. Raises ScheduleError for one that does not fit."""
-        extents = workload.extents
-        check_loops(workload, {"vector": (vector,), "tile": tile, "order": order})
+        extents, shared = workload.extents, across or {}
+        check_loops(workload, {"vector": (vector,), "tile": tile, "order": order, "across": shared})
         tiles = {vector: lanes, **tile}
         found = SimtSchedule(
             vector,
@@ -68,6 +79,7 @@ class SimtSchedule:
             tuple((loop, tiles[loop]) for loop in workload.names if tiles.get(loop, 1) != 1),
             tuple(loop for loop in order if extents[loop] > 1),
             threads,
+            tuple((loop, shared[loop]) for loop in workload.names if shared.get(loop, 1) != 1),
         )
         if (why := found.problem(workload)) is not None:
             raise ScheduleError(why)
@@ -82,6 +94,11 @@ class SimtSchedule:
     def prefetch(self) -> bool:
         """Other threads run while one waits for memory."""
         return False
+
+    @property
+    def joined(self) -> int:
+        """How many threads have a result together."""
+        return math.prod(count for _, count in self.across)
 
     def tile_of(self, loop: str) -> int:
         """The iterations of `loop` that are unrolled."""
@@ -100,6 +117,7 @@ class SimtSchedule:
             "tile": dict(self.tile),
             "order": list(self.order),
             "threads": self.threads,
+            **({"across": dict(self.across)} if self.across else {}),
         }
 
     def to_json(self) -> str:
@@ -113,7 +131,21 @@ class SimtSchedule:
             or order_problem(self.order, workload)
             or vector_problem(self.vector, workload)
             or self._tile_problem(workload)
+            or self._across_problem(workload)
         )
+
+    def _across_problem(self, workload: Workload) -> str | None:
+        if self.across and layout.combiner(workload) is None:
+            return "across: what it computes is not combined in any order"
+        for loop, count in self.across:
+            extent = workload.extents[loop]
+            if loop not in workload.reductions:
+                return f"across: `{loop}` is no reduction"
+            if count < 1 or extent % count or extent // count % self.tile_of(loop):
+                return f"across: {count} threads do not divide the {extent} iterations of `{loop}` into whole tiles"
+        if self.threads % self.joined:
+            return f"threads: {self.threads}; a multiple of the {self.joined} that have a result together (across)"
+        return None
 
     def _tile_problem(self, workload: Workload) -> str | None:
         if self.threads < 1:
@@ -133,7 +165,7 @@ class SimtSchedule:
         return None
 
     def parts(self, workload: Workload) -> int:
-        """How many threads have something to compute."""
+        """How many threads, or groups of those that have a result together, have something to compute."""
         return math.prod(-(-workload.extents[loop] // self.tile_of(loop)) for loop in workload.parallel)
 
     def points(self, workload: Workload) -> int:

@@ -18,6 +18,10 @@ from dlas_mlir.codegen.workload import Access, Workload
 
 _SIZES = (1, 2, 4, 8)
 _THREADS = (32, 64, 128, 256)
+# Reductions that several threads share have as many iterations at least, and as many results at most for each
+# multiprocessor; threads that have one together, and results that a workgroup has.
+_SECTOR = 32  # bytes that are read together
+_SHARED_STEPS, _BUSY, _MOST, _BESIDE = 32, 256, 64, (1, 2, 4, 8, 16, 32)
 
 
 def rule(workload: Workload, target: GpuTarget) -> SimtSchedule:
@@ -54,6 +58,28 @@ def regular(workload: Workload, target: GpuTarget) -> Iterator[SimtSchedule]:
             found = SimtSchedule.of(workload, vector=vector, lanes=most, tile=tile, order=order, threads=threads)
             if problem(workload, found, target) is None:
                 yield found
+    least = {vector: most, **unrolled}
+    for across, threads in _shares(workload, least, target):
+        found = SimtSchedule.of(
+            workload, vector=vector, lanes=most, tile=least, order=order, threads=threads, across=across
+        )
+        if problem(workload, found, target) is None:
+            yield found
+
+
+def _shares(workload: Workload, tile: dict[str, int], target: GpuTarget) -> Iterator[tuple[dict[str, int], int]]:
+    """Among how many threads a reduction is shared out, and the threads of a workgroup: where there are long ones, and
+    too few results for all threads."""
+    steps = math.prod(workload.extents[x] for x in workload.reductions)
+    results = math.prod(-(-workload.extents[x] // tile.get(x, 1)) for x in workload.parallel)
+    if steps < _SHARED_STEPS or layout.combiner(workload) is None or results > _BUSY * target.compute_units:
+        return
+    for loop in workload.reductions:
+        rounds = workload.extents[loop] // tile.get(loop, 1)
+        for count in (count for count in range(2, min(rounds, _MOST) + 1) if rounds % count == 0):
+            for beside in _BESIDE:
+                if _THREADS[0] <= count * beside <= min(target.workgroup_threads, _THREADS[-1]):
+                    yield {loop: count}, count * beside
 
 
 def _unrolled(workload: Workload, most: int) -> dict[str, int]:
@@ -79,15 +105,24 @@ def cost(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> float
     weights, parts = target.cost, schedule.parts(workload)
     steps = math.prod(workload.extents[x] for x in workload.reductions)
     straight = math.prod(schedule.tile_of(x) for x in workload.reductions)
-    sums = schedule.points(workload) * steps
     loads = sum(_loads(workload, item, schedule) for item in workload.root.inputs if isinstance(item, Access))
-    groups = -(-parts // schedule.threads)
+    steps = steps // schedule.joined
+    groups = -(-parts * schedule.joined // schedule.threads)
     busy = groups / (-(-groups // target.compute_units) * target.compute_units)
-    issued = sums / weights.thread_sums + loads * steps / straight / weights.thread_loads
+    issued = schedule.points(workload) * steps / weights.thread_sums + loads * steps / straight / weights.thread_loads
     all_threads = groups * schedule.threads / (target.compute_units * busy) * issued
     warps = -(-schedule.threads // target.subgroup_size)
     alone = steps / straight * weights.copy_cycles + issued * target.subgroup_size * warps
-    return weights.start_cycles + max(all_threads, alone)
+    if not schedule.across:
+        return weights.start_cycles + max(all_threads, alone)
+    # Few workgroups are bound by what one multiprocessor reads; parts that are far from each other waste some of it.
+    neighbours = schedule.lanes * widest_bytes(workload)
+    if not layout.reads_along(workload, schedule.across[-1][0]):
+        neighbours *= schedule.threads // schedule.joined
+    read = loads * steps / straight * schedule.threads * schedule.lanes * widest_bytes(workload)
+    read *= max(1, _SECTOR / neighbours) * -(-groups // target.compute_units)
+    joined = weights.step_cycles * (1 + schedule.joined / 2)
+    return weights.start_cycles + max(all_threads, alone, read / weights.far_bytes) + joined
 
 
 def _loads(workload: Workload, item: Access, schedule: SimtSchedule) -> float:
