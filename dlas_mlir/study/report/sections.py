@@ -193,8 +193,8 @@ def _provenance(analysis: Analysis) -> Iterator[Block]:
     yield Heading("Provenance", "provenance")
     yield Table("", ("what", ""), [*results.provenance.items(), ("results", results.source)])
     yield Text(
-        f"{len(results.turns):,} turns were timed, in {len(np.unique(results.turns.block)):,} blocks. "
-        "How it is decided what is a difference: docs/studies-statistics.md."
+        f"{len(results.turns):,} turns were timed; blocks of points that take turns with each other: "
+        f"{len(np.unique(results.turns.block)):,}. How it is decided what is a difference: docs/studies-statistics.md."
     )
     if results.spec:
         yield Code("The study's file", results.spec)
