@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlas_mlir.benchmark import on_gpu
 from dlas_mlir.benchmark.description import blank, described
 from dlas_mlir.benchmark.peak import peak_kernel
 from dlas_mlir.benchmark.speedup import add_actual
@@ -21,6 +22,8 @@ from dlas_mlir.measure import rows
 from dlas_mlir.measure.check import Check, tolerance_of
 from dlas_mlir.measure.record import Record
 from dlas_mlir.measure.rounds import Protocol, Rounds
+from dlas_mlir.measure.stats import Timing
+from dlas_mlir.measure.turn import Turn
 from dlas_mlir.process import LIMIT
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import Device, resolve, resolve_streams
@@ -58,6 +61,7 @@ class _Entry:
     source: Imported | Artifact | DlasError
     preset: Preset | DlasError | None
     runner: Worker | Streams | None = None
+    artifact: Artifact | None = None
 
     def fail(self, stage: Any, error: Exception | str) -> None:
         self.record = replace(self.record, failure=records.Failure(stage=stage, message=str(error)))
@@ -110,6 +114,7 @@ class _Bench:
     progress: Progress
     run: str = field(default_factory=lambda: secrets.token_hex(8))
     peaks: dict[int, float | None] = field(default_factory=dict)
+    gpu_peaks: dict[str, on_gpu.Peaks] = field(default_factory=dict)
 
     def check(self) -> None:
         """What makes no sense for any preset is said before anything is compiled."""
@@ -133,6 +138,9 @@ class _Bench:
             rounds = Rounds(running, self.protocol, lambda text: self.progress(f"time {model_name}, {text}"))
             if running:
                 rounds.run()
+            for name, entry in zip(names, entries, strict=True):
+                if name in running and name not in rounds.errors:
+                    self._measure_on_gpu(entry, rounds.turns[name])
         for name, entry in zip(names, entries, strict=True):
             if name in running:
                 entry.record = replace(entry.record, turns=tuple(rounds.turns[name]), noise=rounds.noise)
@@ -241,6 +249,7 @@ class _Bench:
 
                 assert preset is not None
                 artifact = compile_imported(source, preset, clock=Clock(self.progress), timeout=self.request.timeout)
+            entry.artifact = artifact
             stage = "load"
             devices = resolve_streams(artifact.driver, hardware.threads, hardware.streams)
             entry.record = described(entry.record, artifact, devices)
@@ -264,6 +273,27 @@ class _Bench:
         entry.record = replace(record, check=check)
         if not check.verified:
             entry.fail("check", f"wrong output, not timed: {check.reason}")
+
+    def _measure_on_gpu(self, entry: _Entry, turns: Sequence[Turn]) -> None:
+        """What is measured on a GPU beside the turns, of one caller."""
+        runner, artifact = entry.runner, entry.artifact
+        if artifact is None or artifact.driver == "local" or not isinstance(runner, Worker):
+            return
+        preset = None if isinstance(entry.preset, DlasError) else entry.preset
+        if artifact.driver not in self.gpu_peaks:
+            self.gpu_peaks[artifact.driver] = on_gpu.peaks_of(artifact.driver, preset, self.progress)
+        self.progress(f"time {entry.record.model.name} on the device")
+        found = on_gpu.measured(
+            runner,
+            artifact,
+            entry.source if isinstance(entry.source, Imported) else None,
+            preset,
+            self.gpu_peaks[artifact.driver],
+            call_ns=Timing.of(turns).median_ms * 1e6,
+            say=self.progress,
+            timeout=self.request.timeout,
+        )
+        entry.record = replace(entry.record, gpu=found)
 
     def _finished(self, entry: _Entry) -> Record:
         record = entry.record

@@ -6,15 +6,22 @@ import math
 import re
 import statistics
 from collections import defaultdict
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
+from dlas_mlir.benchmark import on_gpu
 from dlas_mlir.benchmark.bench import peak_gflops
 from dlas_mlir.compiler.artifact import Artifact
+from dlas_mlir.errors import DlasError
 from dlas_mlir.process import LIMIT
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import resolve
+from dlas_mlir.runtime.gpus import gpus
+from dlas_mlir.runtime.launches import read_program
 from dlas_mlir.runtime.profile import DispatchTime, profile_dispatches
+
+if TYPE_CHECKING:
+    from dlas_mlir.compiler.presets import Preset
 
 # IREE names a contraction's dispatch by the sizes of its loops, so their product is its multiply-accumulates.
 _CONTRACTION = re.compile(r"_(?:\w*conv\w*|\w*mat(?:mul|vec)\w*|vecmat\w*|contract\w*)_(\d+(?:x\d+)+)_")
@@ -35,6 +42,8 @@ def profile_artifact(
     `gflops`, `percent_of_peak`, `dispatches`, and the `workload` and `schedule` of a layer that is a kernel of ours.
     Raises DlasError.
     """
+    if artifact.driver != "local":
+        return _on_gpu(artifact, progress, timeout)
     device = resolve(artifact.driver, threads)
     progress(f"time {artifact.model}")
     with Worker(artifact.vmfb, device, artifact.golden, timeout=timeout) as worker:
@@ -43,7 +52,7 @@ def profile_artifact(
     calls = max(5, min(500, int(seconds * 1e3 / call_ms)))
     progress(f"profile {artifact.model}, {calls} calls")
     times = profile_dispatches(artifact.vmfb, device, inputs, calls=calls, timeout=timeout)
-    peak = peak_gflops(threads) if artifact.driver == "local" else None
+    peak = peak_gflops(threads)
     return {
         "model": artifact.model,
         "preset": artifact.preset,
@@ -52,12 +61,71 @@ def profile_artifact(
         "call_ms": call_ms,
         "dispatches_ms": sum(time.ms for time in times),
         "peak_gflops": peak,
-        "layers": layer_times(times, artifact, peak),
+        "layers": layer_times(times, artifact, lambda _: peak),
     }
 
 
-def layer_times(times: list[DispatchTime], artifact: Artifact, peak: float | None) -> list[dict[str, Any]]:
-    """Dispatches gathered by the layer they come from, in order of first execution."""
+def _on_gpu(artifact: Artifact, progress: Callable[[str], None], timeout: float | None) -> dict[str, Any]:
+    """The same where IREE records no times of dispatches: each kernel alone, on buffers of its own.
+
+    Beside the times are `queued_ms`, `device_ms` (of the whole call; null where it is not known), `device_name`,
+    `function_only`, `ms_by` (how kernels were timed), `bandwidth_gbs` and `peaks_by`; `peak_gflops` is by type, and
+    layers have `gbs` and `percent_of_bandwidth`.
+    """
+    progress(f"time {artifact.model}")
+    with Worker(artifact.vmfb, resolve(artifact.driver), artifact.golden, timeout=timeout) as worker:
+        call_ns = statistics.median(worker.turn(min_seconds=0.3, min_count=2).ns)
+        queued, _ = on_gpu.queued_ms(worker, call_ns, 0.3)
+    progress(f"profile {artifact.model}, each kernel alone")
+    times, own, how = on_gpu.launch_times(artifact, progress, timeout)
+    peaks = on_gpu.peaks_of(artifact.driver, _preset_of(artifact), progress)
+    gpu = gpus(artifact.driver)[0]
+    rows = layer_times(times, artifact, peaks.of)
+    _add_bandwidth(rows, artifact, peaks)
+    return {
+        "model": artifact.model,
+        "preset": artifact.preset,
+        "threads": 1,
+        "device": artifact.driver,
+        "device_name": gpu.name,
+        "function_only": gpu.software,
+        "call_ms": call_ns / 1e6,
+        "queued_ms": queued,
+        "device_ms": own,
+        "dispatches_ms": sum(time.ms for time in times),
+        "ms_by": how,
+        "peak_gflops": dict(peaks.gflops),
+        "bandwidth_gbs": peaks.bandwidth_gbs,
+        "peaks_by": peaks.how,
+        "layers": rows,
+    }
+
+
+def _preset_of(artifact: Artifact) -> Preset | None:
+    """Its preset, where there is a compiler that has it."""
+    try:
+        from dlas_mlir.compiler.presets import load_preset
+
+        return load_preset(artifact.preset)
+    except (ImportError, DlasError):
+        return None
+
+
+def _add_bandwidth(rows: list[dict[str, Any]], artifact: Artifact, peaks: on_gpu.Peaks) -> None:
+    """Set `gbs`, what kernels read and write over their time, where all kernels of a layer are ours."""
+    sizes = {launch.name: on_gpu.bytes_of(launch, artifact) for launch in read_program(artifact.vmfb).launches}
+    for row in rows:
+        found = [sizes.get(one["name"]) for one in row["dispatches"]]
+        known = all(found) and row["ms"]
+        row["gbs"] = sum(filter(None, found)) / (row["ms"] * 1e6) if known else None
+        share = 100 * row["gbs"] / peaks.bandwidth_gbs if row["gbs"] and peaks.bandwidth_gbs else None
+        row["percent_of_bandwidth"] = share
+
+
+def layer_times(
+    times: list[DispatchTime], artifact: Artifact, peak_of: Callable[[Mapping[str, Any]], float | None]
+) -> list[dict[str, Any]]:
+    """Dispatches gathered by the layer they come from, in order of first execution; `peak_of` a layer is in GFLOP/s."""
     known = {layer["layer"]: layer for layer in artifact.layers}
     total = sum(time.ms for time in times) or 1.0
     groups: dict[str, list[DispatchTime]] = defaultdict(list)
@@ -69,6 +137,7 @@ def layer_times(times: list[DispatchTime], artifact: Artifact, peak: float | Non
         primitive = known[name]["primitive"] if name in known else "stock" if macs else ""
         ms = sum(time.ms for time in group)
         gflops = 2 * macs / (ms * 1e6) if macs and ms else None
+        peak = peak_of(known.get(name, {}))
         rows.append(
             {
                 "layer": name,

@@ -25,8 +25,12 @@ _COLUMNS = {
     "speed-up": "right",
     "expected": "right",
     "actual": "right",
+    "queued ms": "right",
+    "device ms": "right",
+    "kernels": "right",
     "GFLOP/s": "right",
     "% of peak": "right",
+    "% of bandwidth": "right",
     "error vs PyTorch": "left",
     "M params": "right",
     "non-zero": "right",
@@ -35,12 +39,14 @@ _COLUMNS = {
     "layers by primitive": "left",
 }
 _OF_COMPRESSION = ("weights", "expected", "actual", "M params", "non-zero", "MB", "eff. MMACs")
+_OF_GPUS = ("queued ms", "device ms", "kernels", "% of bandwidth")
 _OF_ALL = ("IQR ms", "speed-up", "GFLOP/s", "% of peak")
 # What a narrow terminal goes without first.
 _SPARE = (
     "layers by primitive",
     "IQR ms",
     "GFLOP/s",
+    "kernels",
     "M params",
     "eff. MMACs",
     "weights",
@@ -171,7 +177,10 @@ def _print(rows: list[dict[str, Any]]) -> None:
         title += "; speed-ups are over the dense fp32 model: what MACs and peak let expect, and the actual one"
     elif len({row["preset"] for row in rows}) > 1:
         title += "; speed-up is over the first preset"
+    on_gpus = [row["gpu"] for row in rows if row.get("gpu")]
+    title += "".join(f"; {text}" for text in dict.fromkeys(text for gpu in on_gpus for text in _notes(gpu)))
     hidden = _OF_ALL if compressed else _OF_COMPRESSION
+    hidden += () if on_gpus else _OF_GPUS
     single = ("inputs/s",) if batch == streams == 1 else ()
     shown = [name for name in _COLUMNS if name not in (*hidden, *single)]
     first: dict[tuple[str, int], float] = {}
@@ -188,6 +197,19 @@ def _print(rows: list[dict[str, Any]]) -> None:
     sys.stdout.flush()
     for message in reasons(rows):
         print(message, file=sys.stderr)
+
+
+def _notes(gpu: dict[str, Any]) -> list[str]:
+    """What is to be known of the times on a GPU: the title tells it once."""
+    from dlas_mlir.compiler.presets.here import FUNCTION_ONLY
+
+    notes = [f"{gpu['name']}: median ms is a call that is waited for"]
+    if gpu["queued_ms"] is not None:
+        notes.append(f"queued ms one of {gpu['in_flight']} on their way")
+    notes.append(f"device ms {gpu['device_ms_by']}" if gpu["device_ms"] else f"no device ms: {gpu['device_ms_by']}")
+    if gpu["peaks_by"]:
+        notes.append(f"peaks: {gpu['peaks_by']}")
+    return [*notes, FUNCTION_ONLY] if gpu["function_only"] else notes
 
 
 def reasons(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -209,6 +231,11 @@ def _cells(row: dict[str, Any], baseline: float | None) -> dict[str, str]:
     def number(key: str, digits: int, unit: float = 1, end: str = "") -> str:
         return "-" if row.get(key) is None else f"{row[key] / unit:,.{digits}f}{end}"
 
+    gpu = row.get("gpu") or {}
+
+    def of_gpu(key: str, digits: int) -> str:
+        return "-" if gpu.get(key) is None else f"{gpu[key]:,.{digits}f}"
+
     if row["verified"]:
         checked = f"{row['max_rel_error']:.0e}"
     else:
@@ -225,8 +252,12 @@ def _cells(row: dict[str, Any], baseline: float | None) -> dict[str, str]:
         "speed-up": f"{baseline / row['median_ms']:.2f}x" if baseline and row["median_ms"] else "-",
         "expected": number("expected_speedup", 2, end="x"),
         "actual": number("actual_speedup", 2, end="x"),
+        "queued ms": of_gpu("queued_ms", 3),
+        "device ms": of_gpu("device_ms", 3),
+        "kernels": of_gpu("launches", 0),
         "GFLOP/s": number("gflops", 1),
         "% of peak": number("percent_of_peak", 1),
+        "% of bandwidth": of_gpu("percent_of_bandwidth", 1),
         "error vs PyTorch": checked,
         "M params": number("parameters", 2, 1e6),
         "non-zero": f"{row['nonzeros'] / parameters:.1%}" if parameters else "-",

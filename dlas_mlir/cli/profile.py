@@ -29,6 +29,9 @@ _COLUMNS = [
 ]
 
 
+_OF_GPUS = [*_COLUMNS[:-1], ("GB/s", "right"), ("% of bandwidth", "right"), _COLUMNS[-1]]
+
+
 def add_parser(subparsers: Any) -> None:
     """Add the command to `dlas`."""
     parser: argparse.ArgumentParser = subparsers.add_parser("profile", help="show the time of each layer")
@@ -65,10 +68,34 @@ def run(args: argparse.Namespace) -> int:
         f"{result['dispatches_ms']:.3f} ms of it in dispatches"
     )
 
+    columns = _COLUMNS
+    if "ms_by" in result:
+        title, columns = _title_of_gpu(result), _OF_GPUS
+
     with in_any_case(lambda: write_json(args.json, result)):
-        cells = [cells for row in result["layers"] for cells in _cells(row, args)]
-        print_table(title, _COLUMNS, cells, ("dispatches", "GFLOP/s", "share %"))
+        cells = [_fitted(cells, columns) for row in result["layers"] for cells in _cells(row, args)]
+        print_table(title, columns, cells, ("dispatches", "GFLOP/s", "GB/s", "share %"))
     return 0
+
+
+def _title_of_gpu(result: dict[str, Any]) -> str:
+    """The device, and the times of a call, each by its name."""
+    from dlas_mlir.compiler.presets.here import FUNCTION_ONLY
+
+    times = [("a call that is waited for", "call_ms"), ("one of many on their way", "queued_ms")]
+    times += [("the device's own", "device_ms"), ("the sum of kernels timed alone", "dispatches_ms")]
+    parts = [f"{result[key]:.3f} ms {name}" for name, key in times if result[key] is not None]
+    title = (
+        f"{result['model']} for {result['preset']} on {result['device_name']}: {', '.join(parts)}; {result['ms_by']}"
+    )
+    if result["peaks_by"]:
+        title += f"; peaks: {result['peaks_by']}"
+    return title + (f"; {FUNCTION_ONLY}" if result["function_only"] else "")
+
+
+def _fitted(cells: list[str], columns: list[Any]) -> list[str]:
+    """Cells of a row that says less than there are columns for."""
+    return [*cells, *[""] * (len(columns) - len(cells))]
 
 
 def _cells(row: dict[str, Any], args: argparse.Namespace) -> list[list[str]]:
@@ -83,22 +110,35 @@ def _cells(row: dict[str, Any], args: argparse.Namespace) -> list[list[str]]:
             f"{row['share']:.1f}",
             number(row["gflops"]),
             number(row["percent_of_peak"]),
+            *([number(row["gbs"]), number(row["percent_of_bandwidth"])] if "gbs" in row else []),
             str(len(row["dispatches"])),
         ]
     ]
     if args.schedules and row["schedule"]:
-        cells += [[f"  {line}", *[""] * (len(_COLUMNS) - 1)] for line in _schedule_lines(row["schedule"])]
+        cells += [[f"  {line}", *[""] * (len(_COLUMNS) - 1)] for line in schedule_lines(row["schedule"])]
     if args.dispatches:
         cells += [[f"  {one['name']}", "", f"{one['ms']:.4f}", "", "", "", ""] for one in row["dispatches"]]
     return cells
 
 
-def _schedule_lines(schedule: dict[str, Any]) -> list[str]:
+def schedule_lines(schedule: dict[str, Any]) -> list[str]:
     """A schedule in few words: `oh 7 | oh kb ow k cb r s c | ow 14, kb 2, k 16 of 16 lanes`."""
 
     def sizes(of: dict[str, int]) -> str:
         return ", ".join(f"{loop} {size}" for loop, size in of.items()) or "all"
 
+    kind = schedule.get("kind", "cpu")
+    if kind == "gpu":
+        more = f", split {schedule['split']}" * (schedule["split"] > 1) + ", halo" * schedule["halo"]
+        return [
+            f"{schedule['instruction']}; tile {sizes(schedule['tile'])}; warp {sizes(schedule['warp'])}",
+            f"stages {schedule['stages']}{more}",
+        ]
+    if kind == "simt":
+        return [
+            f"{schedule['threads']} threads; order {' '.join(schedule['order'])}",
+            f"tile {sizes(schedule['tile'])}; {schedule['lanes']} lanes of {schedule['vector']}",
+        ]
     return [
         f"workgroup {sizes(schedule['distribute'])}; order {' '.join(schedule['order'])}",
         f"tile {sizes(schedule['tile'])}; {schedule['lanes']} lanes of {schedule['vector']}",

@@ -108,6 +108,30 @@ class Hardware:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OnGpu:
+    """A GPU, and what was measured there beside the turns, which are calls that are waited for: milliseconds of a call.
+
+    `queued_ms` is with `in_flight` of them on their way, `device_ms` the device's alone, measured by `device_ms_by`;
+    `launches` are the kernels of a call. `percent_of_peak` is what the multiply-adds take at the peaks of their types
+    (`peak_gflops`), `percent_of_bandwidth` what the bytes of our kernels take, both over `device_ms`; `peaks_by` says
+    how peaks are known. `function_only`: the device is a CPU, and its times say nothing of a GPU's.
+    """
+
+    name: str
+    function_only: bool = False
+    queued_ms: float | None = None
+    in_flight: int = 0
+    device_ms: float | None = None
+    device_ms_by: str = ""
+    launches: int = 0
+    percent_of_peak: float | None = None
+    percent_of_bandwidth: float | None = None
+    peak_gflops: dict[str, float] = field(default_factory=dict)
+    bandwidth_gbs: float | None = None
+    peaks_by: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Accuracy:
     """The share of images whose class was right, 0 to 1: `correct` of `images`. `low` and `high` bound the true share
     with 95 % confidence. `reference` is PyTorch's share with the same weights and images, where there is one."""
@@ -145,6 +169,7 @@ class Record:
     check: Check | None = None
     accuracy: Accuracy | None = None
     failure: Failure | None = None
+    gpu: OnGpu | None = None
     run: str = ""  # the same for all that took turns with each other
     date: str = ""
 

@@ -50,6 +50,9 @@ def row(record: Record) -> dict[str, Any]:
         "date": record.date,
         "run": record.run,
     }
+    if record.gpu:
+        # A call that is waited for says nothing of the share of a peak that the device reaches.
+        found |= {"gpu": asdict(record.gpu), "percent_of_peak": record.gpu.percent_of_peak}
     return found | ({"error": record.error} if record.error else {})
 
 

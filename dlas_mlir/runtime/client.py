@@ -75,6 +75,11 @@ class Worker:
         """Time calls, see `take_turn`."""
         return Turn(**self._request("turn", min_seconds=min_seconds, min_count=min_count))
 
+    def queued(self, *, min_seconds: float, in_flight: int) -> list[int]:
+        """Nanoseconds of a call of those that are on their way at the same time, one number for each such batch; none
+        where calls cannot be queued."""
+        return self._request("queued", min_seconds=min_seconds, in_flight=in_flight)["ns"]
+
     def restart(self) -> None:
         """The same artifact in a fresh process."""
         self.close()

@@ -18,7 +18,7 @@ import numpy as np
 
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.check import check
-from dlas_mlir.measure.turn import take_turn
+from dlas_mlir.measure.turn import sample, take_turn
 from dlas_mlir.process import die_with_parent
 from dlas_mlir.runtime.devices import LOCAL_DRIVERS, Device
 from dlas_mlir.runtime.exchange import Exchange
@@ -66,6 +66,20 @@ class _Server:
         call, arguments = self.session.invoke, self.arguments
         turn = take_turn(lambda: call(arguments), threads=self.threads, min_seconds=min_seconds, min_count=min_count)
         return asdict(turn)
+
+    def queued(self, min_seconds: float, in_flight: int) -> dict:
+        """The nanoseconds of a call, over batches of `in_flight` that are on their way at the same time; nothing where
+        the artifact does not say what it waits for."""
+        if not self.session.can_queue:
+            return {"ns": []}
+        queue, wait, arguments = self.session.queue, self.session.wait, self.arguments
+
+        def batch() -> None:
+            for _ in range(in_flight):
+                queue(arguments)
+            wait()
+
+        return {"ns": [ns // in_flight for ns in sample(batch, min_seconds=min_seconds, min_count=2, warmup=1)]}
 
     def examples(self) -> dict:
         """Put the inputs that it was loaded with."""

@@ -1,0 +1,97 @@
+"""What `dlas bench` and `dlas profile` measure on GPUs: on a Vulkan device, and what peaks make of times."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dlas_mlir.benchmark import on_gpu
+from dlas_mlir.benchmark.on_gpu import Peaks
+from dlas_mlir.cli.dlas import main
+from dlas_mlir.cli.profile import schedule_lines
+from dlas_mlir.compiler.artifact import Artifact
+from dlas_mlir.errors import DlasError
+from dlas_mlir.runtime import alone
+from dlas_mlir.runtime.gpus import gpus
+from dlas_mlir.runtime.launches import Binding, Launch
+
+
+@pytest.fixture
+def net(vulkan, tmp_path, monkeypatch):
+    """A small network compiled for Vulkan."""
+    monkeypatch.setenv("DLAS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(Path(__file__).parent)
+    monkeypatch.setattr(alone, "MANY", 3)
+    return "imported_model:small"
+
+
+def test_each_time_has_its_name(net, tmp_path, capsys) -> None:
+    rows, layers = tmp_path / "rows.json", tmp_path / "layers.json"
+    short = ["--rounds", "1", "--starts", "1", "--min-time", "0.01"]
+    assert main(["bench", net, "--preset", "vulkan/auto", *short, "--json", str(rows)]) == 0
+    said = capsys.readouterr().out
+    assert "median ms is a call that is waited for; queued ms one of" in said
+    (row,) = json.loads(rows.read_text())
+    gpu = row["gpu"]
+    assert gpu["queued_ms"] > 0
+    assert gpu["device_ms"] is not None
+    assert gpu["device_ms_by"] == on_gpu.BY_REPEATS
+    assert gpu["launches"] == len(row["primitives"]) or gpu["launches"] >= 2
+    assert ("for function only" in said) == gpu["function_only"] == gpus("vulkan")[0].software
+
+    assert main(["profile", net, "--preset", "vulkan/auto", "--schedules", "--json", str(layers)]) == 0
+    said = capsys.readouterr().out
+    found = json.loads(layers.read_text())
+    assert found["ms_by"] == on_gpu.ALONE
+    assert sum(len(layer["dispatches"]) for layer in found["layers"]) == gpu["launches"]
+    assert {layer["primitive"] for layer in found["layers"]} >= set(row["primitives"])
+    assert all(layer["ms"] > 0 for layer in found["layers"])
+    assert " threads; order " in said
+    of_ours = [layer for layer in found["layers"] if layer["workload"]]
+    assert of_ours
+    assert all(layer["gbs"] > 0 for layer in of_ours)
+
+
+GPU = {"kind": "gpu", "tile": {"rows": 64, "columns": 32}, "warp": {"rows": 32, "columns": 16}, "stages": 3, "split": 2}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "peak"),
+    [
+        ({**GPU, "instruction": "m64k16.f16.f32"}, 900.0),
+        ({**GPU, "instruction": "m16n8k8.tf32x3.f32"}, 150.0),
+        ({**GPU, "instruction": "m16n8k32.s8.s32"}, None),
+        ({"kind": "simt"}, 60.0),
+        (None, 60.0),
+    ],
+)
+def test_a_layer_has_the_peak_of_its_type(schedule, peak) -> None:
+    peaks = Peaks({"f16": 900.0, "tf32": 450.0, "fma": 60.0}, 3000.0, "made up")
+    assert peaks.of({"schedule": schedule}) == peak
+
+
+def test_schedules_of_tensor_cores_are_shown_in_few_words() -> None:
+    lines = schedule_lines({**GPU, "instruction": "m64k16.f16.f32", "halo": True})
+    assert lines == ["m64k16.f16.f32; tile rows 64, columns 32; warp rows 32, columns 16", "stages 3, split 2, halo"]
+
+
+def test_bytes_are_those_of_our_kernels_alone() -> None:
+    dispatches = ({"name": "product", "layer": "a", "workload": "12ab"}, {"name": "copy", "layer": "", "workload": ""})
+    artifact = Artifact(Path("x.vmfb"), "", "net", "cuda-sm90/auto", "cuda", "cuda-sm90", "", dispatches=dispatches)
+    bindings = (Binding("slot 0", 0, 100), Binding("slot 1", 50, 20))
+    assert on_gpu.bytes_of(Launch("product", "a.fb", 0, (1, 1, 1), (), bindings), artifact) == 120
+    assert on_gpu.bytes_of(Launch("copy", "a.fb", 1, (1, 1, 1), (), bindings), artifact) is None
+
+
+def test_the_time_of_one_launch_is_a_difference() -> None:
+    # 50 us to submit, 4 us a launch.
+    assert alone.each_ns(lambda count: (50_000 + 4_000 * count) / count) == 4_000
+    # Too long for a submission to matter.
+    assert alone.each_ns(lambda count: 2e7) == 20_000_000
+
+
+def test_what_the_device_says_is_wrong_is_an_error() -> None:
+    with pytest.raises(DlasError, match="measuring on the device"):
+        on_gpu.json_of("dlas_mlir.no_such_module", [], 60)
