@@ -6,6 +6,7 @@ import pytest
 from gpu_cases import Conv, schedule, varied
 from ptx import assemble, ptxas, text_of
 
+from dlas_mlir.codegen import backends
 from dlas_mlir.codegen.gpu.product import Product
 from dlas_mlir.codegen.gpu.resources import Resources
 from dlas_mlir.codegen.gpu.schedule import GpuSchedule
@@ -33,6 +34,53 @@ KERNELS: dict[str, list[tuple[Conv, GpuSchedule]]] = {
         (varied(size=(20, 20), element="f32", result="f32", rounded="tf32"), schedule(64, 64, 64, 64, 3, TF32)),
     ],
 }  # fmt: skip
+
+# Layers of the zoo, which the rule schedules: wide and deep ones, the stem, 1x1, strides, groups, a linear layer.
+ZOO = [
+    varied(size=(56, 56), residual=True),
+    varied(size=(7, 7), channels=(512, 512)),
+    varied(size=(56, 56), channels=(128, 128), stride=(2, 2), batch=32),
+    varied(size=(14, 14), channels=(1024, 256), kernel=(1, 1), pad=(0,) * 4, element="f32", result="f32"),
+    varied(size=(28, 28), channels=(96, 24), kernel=(1, 1), pad=(0,) * 4),
+    varied(size=(28, 28), channels=(128, 128), groups=4, element="bf16", result="bf16"),
+    varied(size=(14, 14), channels=(256, 256), element="i8", unsigned=True),
+    varied(size=(1, 1), channels=(512, 1000), kernel=(1, 1), pad=(0,) * 4),
+    STEM,
+]
+# By the types of operands: the instruction on devices with wgmma, and on others.
+PRODUCTS = {
+    "f16": ("wgmma.mma_async.sync.aligned", "mma.sync.aligned.m16n8k16.row.col.f32.f16"),
+    "bf16": ("wgmma.mma_async.sync.aligned", "mma.sync.aligned.m16n8k16.row.col.f32.bf16"),
+    "i8": ("wgmma.mma_async.sync.aligned", "mma.sync.aligned.m16n8k32.row.col.s32"),
+    "f32": ("mma.sync.aligned.m16n8k8.row.col.f32.tf32", "mma.sync.aligned.m16n8k8.row.col.f32.tf32"),
+}
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_layers_of_the_zoo(name: str, tmp_path) -> None:
+    """Each by its matrix instruction, copied asynchronously, its sums in registers; assembled where ptxas is there."""
+    target = load_preset(f"{name}/f16-auto").target
+    assert isinstance(target, GpuTarget)
+    chosen = [
+        (conv.workload(), backends.backend_for(conv.workload(), target).rule(conv.workload(), target)) for conv in ZOO
+    ]
+    text = text_of(chosen, target, tmp_path)
+    assert ".local" not in text
+    # Beside them are kernels that add up the parts of sums.
+    entries = [entry for entry in text.split(".visible .entry ")[1:] if "cp.async.cg.shared.global" in entry]
+    assert len(entries) == len(ZOO)
+    for entry in entries:
+        kernel = entry.partition("(")[0]
+        wide, narrow = PRODUCTS[kernel.split("_")[2]]
+        assert narrow in entry or (name == "cuda-sm90" and wide in entry), kernel
+    # wgmma for those whose channels fill 128 bytes, at least.
+    by_four_warps = sum("wgmma.mma_async" in entry for entry in entries)
+    assert by_four_warps >= 4 if name == "cuda-sm90" else by_four_warps == 0
+    if ptxas() is None:
+        return
+    found, said = assemble(text, target.architecture or "sm_80", tmp_path)
+    assert "serialized" not in said
+    assert [kernel for kernel in found if kernel.stack or kernel.spilled] == []
 
 
 @pytest.mark.parametrize("name", KERNELS)
