@@ -81,6 +81,13 @@ function select(into, name, options, change) {
   byId(into).append(shown);
   return chosen;
 }
+// Begin with the levels, one for each of `selects`, that most of `points` have.
+function begin(selects, points, levels) {
+  const counts = new Map();
+  for (const i of points) counts.set(levels(i).join(" "), (counts.get(levels(i).join(" ")) || 0) + 1);
+  const most = [...counts].reduce((best, each) => (each[1] > best[1] ? each : best), ["", 0]);
+  if (most[1]) most[0].split(" ").forEach((value, k) => (selects[k].value = value));
+}
 const present = (axis) => [...new Set(codes[axis])].sort((a, b) => a - b).map((code) => [code, worded(axis, data.axes[axis][code])]);
 
 // ---- looks
@@ -102,14 +109,15 @@ function ends(values) {
 }
 
 // Of an axis of times, sizes or ratios. Each tick has its whole number: Plotly writes the first digit of most.
-function logarithmic(values) {
+function logarithmic(values, across = false) {
   const [low, high] = ends(values);
   if (!(low > 0)) return { type: "log" };
   const ratio = high / low;
-  const steps = ratio > 1e4 ? [1] : ratio > 30 ? [1, 2, 5] : ratio > 2.5 ? [1, 1.5, 2, 3, 4, 5, 7] : Array.from({ length: 45 }, (_, k) => (10 + 2 * k) / 10);
+  const few = ratio > 30 || (across && innerWidth < 600 && ratio > 4);
+  const steps = ratio > 1e4 ? [1] : few ? [1, 2, 5] : ratio > 2.5 ? [1, 1.5, 2, 3, 4, 5, 7] : Array.from({ length: 45 }, (_, k) => (10 + 2 * k) / 10);
   const ticks = [];
   for (let power = Math.floor(Math.log10(low)) - 1; power <= Math.log10(high) + 1; power++) ticks.push(...steps.map((step) => step * 10 ** power));
-  return { type: "log", tickvals: ticks, ticktext: ticks.map(number) };
+  return { type: "log", tickvals: ticks, ticktext: ticks.map(number), tickangle: 0 };
 }
 
 // Of an axis of accuracies: as many digits as tell its ticks apart.

@@ -11,6 +11,8 @@ const frontFigure = {
     this.dataset = select("front-controls", "data set", present("dataset"), again);
     this.x = select("front-controls", "across", named(measures.filter((name) => !METRIC[name].high)), again);
     this.y = select("front-controls", "up", named([...measures].sort((a, b) => (b === "accuracy") - (a === "accuracy")).filter((name) => name !== "median_ms")), again);
+    const accurate = Array.from(front.keys()).filter((i) => Number.isFinite(metrics.accuracy[i]));
+    begin([this.device, this.dataset], accurate, (i) => [codes.device[i], codes.dataset[i]]);
     byId(this.id).addEventListener("keydown", (event) => this.key(event));
   },
   chosen() {
@@ -59,7 +61,7 @@ const frontFigure = {
     });
     const shown = groups.flat();
     const vertical = METRIC[y].high ? percents(shown.map((i) => metrics[y][i])) : logarithmic(shown.map((i) => metrics[y][i]));
-    await show(this.id, traces, layout({ xaxis: axis(METRIC[x].name, logarithmic(shown.map((i) => metrics[x][i]))), yaxis: axis(METRIC[y].name, vertical) }));
+    await show(this.id, traces, layout({ xaxis: axis(METRIC[x].name, logarithmic(shown.map((i) => metrics[x][i]), true)), yaxis: axis(METRIC[y].name, vertical) }));
     const place = byId(this.id);
     if (!this.listening) {
       this.listening = true;
@@ -104,6 +106,7 @@ const heatFigure = {
     this.names = heat.names;
     this.free = data.varied.filter((name) => ![...heat.choice, "model", "compression"].includes(name));
     this.selects = this.free.map((name) => select("heat-controls", name, present(name), () => this.draw()));
+    if (this.free.length) begin(this.selects, this.point, (i) => this.free.map((name) => codes[name][i]));
     const chips = this.names.map((name, i) => element("li", {}, chip(this.colour(i)), name));
     const tied = element("i", { className: "tied" });
     byId("heat-legend").replaceChildren(...chips, element("li", {}, tied, "hatched: another is not shown to be slower"));
@@ -191,7 +194,7 @@ const barsFigure = {
     ].map((trace) => ({ type: "bar", orientation: "h", y: names, text: trace.x.map((v) => (v == null ? "" : `${v.toFixed(2)}x`)), textposition: "outside", cliponaxis: false, textfont: { color: look().ink }, hovertemplate: "%{y}: %{x:.3f}<extra></extra>", ...trace }));
     const shapes = [{ type: "line", x0: 1, x1: 1, yref: "paper", y0: 0, y1: 1, line: { color: look().soft, dash: "dot" } }];
     byId(this.id).style.height = `${Math.max(16, 4 + 3 * names.length)}rem`;
-    show(this.id, traces, layout({ barmode: "group", xaxis: axis("times faster", { range: [0, 1.16 * Math.max(1, ends(traces.flatMap((trace) => trace.x))[1])] }), yaxis: axis("", { autorange: "reversed" }), shapes, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" } }));
+    show(this.id, traces, layout({ barmode: "group", xaxis: axis("times faster", { range: [0, (innerWidth < 600 ? 1.35 : 1.16) * Math.max(1, ends(traces.flatMap((trace) => trace.x))[1])] }), yaxis: axis("", { autorange: "reversed" }), shapes, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" } }));
     const cells = each.bars.length ? each.bars[0].n : 0;
     byId("bars-of").textContent = `Geometric means over the same ${many(cells, "cell")} of ${many(each.models.length, "model")}: ${each.models.join(", ")}.` + (each.left.length ? ` Left out, for they share no cell with the others: ${each.left.join(", ")}.` : "");
   },
@@ -257,7 +260,7 @@ const betweenFigure = {
     }));
     const all = [...chosen.map((k) => this.x[k]), ...chosen.map((k) => this.y[k])];
     traces.push({ type: "scatter", mode: "lines", x: ends(all), y: ends(all), name: "equal", line: { color: look().soft, dash: "dot" }, hoverinfo: "skip" });
-    show(this.id, traces, layout({ xaxis: axis(`speed-up on ${one}`, logarithmic(all)), yaxis: axis(`speed-up on ${other}`, logarithmic(all)) }));
+    show(this.id, traces, layout({ xaxis: axis(`speed-up on ${one}`, logarithmic(all, true)), yaxis: axis(`speed-up on ${other}`, logarithmic(all)) }));
   },
 };
 
@@ -287,6 +290,7 @@ const parallelFigure = {
     });
     const time = chosen.map((i) => Math.log10(metrics.median_ms[i]));
     const { ink } = look();
+    byId(this.id).parentElement.style.minWidth = `${7 * dimensions.length}rem`;
     show(this.id, [{ type: "parcoords", dimensions, line: { color: time, colorscale: "Viridis" }, labelfont: { color: ink }, tickfont: { color: ink, shadow: "none" }, rangefont: { color: ink } }], layout({ margin: { l: 110, r: 60, t: 64, b: 24 } }));
   },
 };
@@ -312,7 +316,7 @@ const comparisonFigure = {
     }).filter((trace) => trace.x.length);
     const all = [...this.x, ...this.y];
     traces.push({ type: "scatter", mode: "lines", x: ends(all), y: ends(all), name: "equal", line: { color: look().soft, dash: "dot" }, hoverinfo: "skip" });
-    return show(this.id, traces, layout({ xaxis: axis("A, ms", logarithmic(all)), yaxis: axis("B, ms", logarithmic(all)) }));
+    return show(this.id, traces, layout({ xaxis: axis("A, ms", logarithmic(all, true)), yaxis: axis("B, ms", logarithmic(all)) }));
   },
 };
 
