@@ -167,16 +167,18 @@ def _schedule(kernel: KernelResult) -> str:
 
 def _changes(rule: dict[str, Any], schedule: dict[str, Any]) -> str:
     """What differs from the rule's schedule, in few words."""
-    words = []
-    for field in ("distribute", "tile"):
-        if rule[field] != schedule[field]:
-            words.append(f"{field} {' '.join(f'{loop} {n}' for loop, n in schedule[field].items()) or 'nothing'}")
-    if rule["order"] != schedule["order"]:
-        words.append("order " + " ".join(schedule["order"]))
-    if rule["lanes"] != schedule["lanes"]:
-        words.append(f"{schedule['lanes']} lanes")
-    if rule.get("peel", []) != schedule.get("peel", []):
-        words.append("peel " + (" ".join(schedule.get("peel", [])) or "nothing"))
-    if rule.get("prefetch", False) != schedule.get("prefetch", False):
-        words.append("prefetch" if schedule.get("prefetch") else "no prefetch")
-    return "; ".join(words)
+    changed = {key: value for key, value in schedule.items() if value != rule.get(key)}
+    dropped = {key: type(value)() for key, value in rule.items() if key not in schedule}
+    return "; ".join(_in_words(key, value) for key, value in {**changed, **dropped}.items())
+
+
+def _in_words(key: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return key if value else f"no {key}"
+    if key == "lanes":
+        return f"{value} lanes"
+    if isinstance(value, dict):
+        return f"{key} {' '.join(f'{name} {size}' for name, size in value.items()) or 'nothing'}"
+    if isinstance(value, list):
+        return f"{key} {' '.join(value) or 'nothing'}"
+    return f"{key} {value}"

@@ -63,7 +63,8 @@ class Cascade:
 
     def total(self, here: Position, depth: int = 0) -> list[ir.Value]:
         """The sums over the loops from `depth` on."""
-        if self._additions(depth) <= 2 * _CHAIN:
+        # What is unrolled, however much, is one chain.
+        if depth == len(self.loops) or self._additions(depth) <= 2 * _CHAIN:
             return self.chain(depth, here, self.zeros)
         iterations = self.loops[depth][1]
         return self._block(depth, here, iterations) if iterations > 1 else self.total(here, depth + 1)

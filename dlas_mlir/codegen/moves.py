@@ -5,16 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 from dlas_mlir.codegen import backends
 from dlas_mlir.codegen.backend import Backend
-from dlas_mlir.codegen.schedule import Schedule, ScheduleError
-from dlas_mlir.codegen.target import CpuTarget
+from dlas_mlir.codegen.gpu import moves as gpu_moves
+from dlas_mlir.codegen.gpu.schedule import GpuSchedule
+from dlas_mlir.codegen.schedule import AnySchedule, Schedule, ScheduleError
+from dlas_mlir.codegen.simt import moves as simt_moves
+from dlas_mlir.codegen.simt.schedule import SimtSchedule
+from dlas_mlir.codegen.target import AnyTarget, CpuTarget
 from dlas_mlir.codegen.workload import Workload
 
-# The decision that a move changes.
-Kind = Literal["tile", "peel", "unroll", "distribute", "order", "reduce", "lanes", "prefetch"]
+# The decision that a move changes: on CPUs, and on GPUs beside some of these.
+Kind = Literal[
+    "tile",
+    "peel",
+    "unroll",
+    "distribute",
+    "order",
+    "reduce",
+    "lanes",
+    "prefetch",
+    "threads",
+    "vector",
+    "warp",
+    "stages",
+    "split",
+    "halo",
+    "instruction",
+]
 # In how many parts a loop is split, at most.
 _PARTS = 16
 
@@ -24,11 +44,12 @@ class Move:
     """A schedule, and which decision was changed to come to it."""
 
     kind: Kind
-    schedule: Schedule
+    schedule: Any
 
 
-def moves(workload: Workload, schedule: Schedule, target: CpuTarget) -> Iterator[Move]:
-    """The legal schedules that differ from `schedule` in one decision, each once.
+def moves(workload: Workload, schedule: AnySchedule, target: AnyTarget) -> Iterator[Move]:
+    """The legal schedules that differ from `schedule` in one decision, each once. What they are on GPUs is told in
+    `simt/moves.py` and `gpu/moves.py`; on CPUs,
 
     `tile` takes the register tile of a regular schedule, or another number of iterations of one parallel loop, and
     `unroll` of one reduction; `peel` peels one parallel loop or stops to; `distribute` shares one or two parallel
@@ -37,6 +58,22 @@ def moves(workload: Workload, schedule: Schedule, target: CpuTarget) -> Iterator
     """
     backend = backends.backend_of(schedule)
     seen = {schedule}
+    for kind, found in _near(workload, schedule, target, backend):
+        if found not in seen and backend.problem(workload, found, target) is None:
+            seen.add(found)
+            yield Move(kind, found)
+
+
+def _near(workload: Workload, schedule: Any, target: Any, backend: Backend) -> Iterator[tuple[Any, AnySchedule]]:
+    """What is one decision away; it need not be legal."""
+    if isinstance(schedule, SimtSchedule):
+        yield from simt_moves.near(workload, schedule, target)
+    elif isinstance(schedule, GpuSchedule):
+        yield from gpu_moves.near(workload, schedule, target)
+    if not isinstance(schedule, Schedule):
+        # What the rule chooses among may be far in several decisions.
+        yield from (("tile", other) for other in backend.regular(workload, target))
+        return
     for kind, fields in _changes(workload, schedule, target, backend):
         try:
             found = Schedule.of(workload, **{**_fields(schedule), **fields})
@@ -44,9 +81,7 @@ def moves(workload: Workload, schedule: Schedule, target: CpuTarget) -> Iterator
             continue
         if kind != "prefetch" and backend.problem(workload, found, target) is not None:
             found = replace(found, prefetch=False)  # what it was to fetch ahead may be gone
-        if found not in seen and backend.problem(workload, found, target) is None:
-            seen.add(found)
-            yield Move(kind, found)
+        yield kind, found
 
 
 def _fields(schedule: Schedule) -> dict:

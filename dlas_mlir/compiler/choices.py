@@ -74,7 +74,7 @@ def with_choices(
         return preset
     if split.selection.choices or not file.is_file():
         return preset
-    here = tuned.environment()
+    here = tuned.environment(preset)
     with Choices(file, create=False) as known:
         found = known.chosen(place_of(imported, preset, threads))
     if not found:

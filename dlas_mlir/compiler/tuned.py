@@ -21,6 +21,7 @@ from dlas_mlir.measure.trials import Environment, Place, Trials, Winner
 from dlas_mlir.measure.winners_file import read_winners
 from dlas_mlir.opt.base import PassError
 from dlas_mlir.runtime.devices import cpu_model
+from dlas_mlir.runtime.gpus import NoGpu, gpus
 
 _VERSIONS = ("iree-base-compiler", "iree-base-runtime")
 
@@ -39,22 +40,31 @@ def place_of(workload: Workload, preset: Preset, threads: int) -> Place:
     return Place(workload.exact, target, preset.target_name, threads)
 
 
-def environment() -> Environment:
-    """That of this machine and this installation."""
+def environment(preset: Preset | None = None) -> Environment:
+    """That of this machine and this installation; for a `preset` of a GPU that of the GPU, which need not be here."""
     package = Path(errors.__file__).parent
     files = sorted(file for part in ("codegen", "ir") for file in (package / part).rglob("*.py"))
     emitter = cache.digest([file.read_text() for file in files])[:16]
-    return Environment(cpu_model(), tuple(sorted(cache.versions(*_VERSIONS).items())), emitter)
+    own = cpu_model() if preset is None or preset.target.kind == "cpu" else _gpu(preset)
+    return Environment(own, tuple(sorted(cache.versions(*_VERSIONS).items())), emitter)
+
+
+def _gpu(preset: Preset) -> str:
+    """The GPU's name; empty where there is none: what was measured elsewhere can be compiled here."""
+    try:
+        return str(gpus(preset.device)[0])
+    except NoGpu:
+        return ""
 
 
 def choose(network: Network, preset: Preset, say: Callable[[str], None] = lambda _: None) -> Chosen:
     """The best known schedule of each workload that has one which beats the rule's, by exact key.
 
     A record counts if what it was measured with is what is installed here, or makes the same kernels of both schedules.
-    Those of another CPU of the same target are taken where there are no others, and it is said; what is out of date is
-    not taken, and it is said. Raises DlasError for a data base that cannot be read.
+    Those of another CPU or GPU of the same target are taken where there are no others, and it is said; what is out of
+    date is not taken, and it is said. Raises DlasError for a data base that cannot be read.
     """
-    here = environment()
+    here = environment(preset)
     kernels = {kernel.workload.exact: kernel for kernel in network.kernels}
     found: dict[str, dict[str, Any]] = {}
     stale: list[Winner] = []
@@ -76,22 +86,17 @@ def choose(network: Network, preset: Preset, say: Callable[[str], None] = lambda
         if winner.schedule is not None:
             found[key] = winner.schedule
             foreign = foreign - {key} if rank[0] else foreign | {key}
-    _tell(len(kernels), found, stale, foreign, say)
+    said = f"{len(found)} of {len(kernels)} kernels have tuned schedules"
+    if foreign:
+        said += f", {len(foreign)} of them measured on another {preset.target.kind.upper()} of this target"
+    old = {winner.place.workload for winner in stale} - set(found)
+    if old:
+        said += f"; records of {len(old)} are out of date ({_reason(stale, here)}): `dlas tune` measures them again"
+    say(said)
     return found
 
 
-def _tell(kernels: int, found: Chosen, stale: list[Winner], foreign: set[str], say: Callable[[str], None]) -> None:
-    said = f"{len(found)} of {kernels} kernels have tuned schedules"
-    if foreign:
-        said += f", {len(foreign)} of them measured on another CPU of this target"
-    old = {winner.place.workload for winner in stale} - set(found)
-    if old:
-        said += f"; records of {len(old)} are out of date ({_reason(stale)}): `dlas tune` measures them again"
-    say(said)
-
-
-def _reason(stale: list[Winner]) -> str:
-    here = environment()
+def _reason(stale: list[Winner], here: Environment) -> str:
     return ", ".join(dict.fromkeys(word for winner in stale for word in here.differences(winner.environment)))
 
 

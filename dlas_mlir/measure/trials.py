@@ -43,7 +43,8 @@ class Place:
 
 @dataclass(frozen=True)
 class Environment:
-    """What a time depends on beside the place: the CPU, versions by distribution, the hash of the emitter's sources."""
+    """What a time depends on beside the place: the CPU (or the GPU, for kernels of one), versions by distribution, the
+    hash of the emitter's sources."""
 
     cpu: str
     versions: tuple[tuple[str, str], ...]
@@ -61,7 +62,7 @@ class Environment:
 
     def differences(self, other: Environment) -> list[str]:
         """What differs, in words."""
-        found = [f"CPU {other.cpu}"] if other.cpu != self.cpu else []
+        found = [f"measured on {other.cpu}"] if other.cpu != self.cpu else []
         mine, theirs = dict(self.versions), dict(other.versions)
         found += [
             f"{name} {theirs.get(name, 'absent')}"

@@ -18,6 +18,7 @@ import numpy as np
 from dlas_mlir.errors import DlasError
 from dlas_mlir.process import LIMIT, run
 from dlas_mlir.runtime.devices import LOCAL_DRIVERS, Device
+from dlas_mlir.runtime.session import storage_of
 
 # As `devices` has it: pinned where the calling thread computes, else not preempted by the workers.
 _START = """
@@ -33,6 +34,8 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
+# How IREE's profiler times dispatches, by driver.
+_MODES = {**dict.fromkeys(LOCAL_DRIVERS, "host-execution"), "vulkan": "dispatch-events"}
 # Of the folders that IREE's tools read and write, with the number of the process behind it.
 PREFIX = "dlas-profile-"
 
@@ -59,7 +62,10 @@ def profile_dispatches(
     function: str = "main",
     timeout: float | None = LIMIT,
 ) -> list[DispatchTime]:
-    """The dispatches of one call of `function`, in order, from `calls` calls. Raises DlasError."""
+    """The dispatches of one call of `function`, in order, from `calls` calls: by the clock of the host on CPUs, by the
+    device's on Vulkan. Raises DlasError, also for a driver that cannot tell."""
+    if device.driver not in _MODES:
+        raise DlasError(f"IREE's profiler has no dispatches of the driver {device.driver}")
     remove_what_is_left()
     with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-") as scratch:
         capture = Path(scratch) / "capture.ireeprof"
@@ -73,8 +79,10 @@ def profile_dispatches(
             f"--function={function}",
             *device.tool_flags(),
             *arguments,
+            # What is compiled for a GPU takes the storage of its results too.
+            *(f"--input={kind}" for kind in storage_of(artifact, function)),
             f"--benchmark_min_time={calls}x",
-            "--device_profiling_mode=host-execution",
+            f"--device_profiling_mode={_MODES[device.driver]}",
             f"--device_profiling_output={capture}",
         ]
         if device.driver in LOCAL_DRIVERS:
@@ -98,7 +106,7 @@ def read_dispatches(jsonl: str, calls: int) -> list[DispatchTime]:
     """The dispatches of one call from the profiler's events of `calls` calls. Raises DlasError for none."""
     rows = (json.loads(line) for line in jsonl.splitlines() if line.strip())
     events = [row for row in rows if row["type"].endswith("dispatch_event")]
-    events.sort(key=lambda row: row.get("start_host_time_ns", 0))
+    events.sort(key=lambda row: row.get("start_host_time_ns", row.get("start_tick", 0)))
     # What the initializers dispatch comes once, before the calls, and is less than one call for each of them.
     each = len(events) // calls
     if not each:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import weakref
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -251,6 +252,19 @@ def _arguments_of(declaration: str) -> tuple[list[str], list[TensorType]]:
         else:
             arguments.append(encoding[1] if encoding else found["type"])
     return arguments, storage
+
+
+def storage_of(artifact: Path, function: str) -> list[str]:
+    """The types (1x10xf32) of the storage of results that `function` of an artifact takes behind its inputs, told
+    without a device. Raises DlasError for no artifact."""
+    try:
+        with zipfile.ZipFile(artifact) as archive:
+            program = archive.read("module.fb")
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise DlasError(f"`{artifact}` is no artifact: {error}") from None
+    declared = re.search(rb"func @%b\(([^\0\n]*)" % re.escape(function.encode()), program)
+    arguments = declared[1].decode().partition("->")[0] if declared else ""
+    return [found["type"] for found in _ARGUMENT.finditer(arguments) if _STORAGE.search(found["marks"] or "")]
 
 
 def _numpy(dtype: str) -> np.dtype:

@@ -12,7 +12,7 @@ from time import perf_counter
 import numpy as np
 
 from dlas_mlir.codegen.chosen import print_chosen
-from dlas_mlir.codegen.schedule import Schedule
+from dlas_mlir.codegen.schedule import AnySchedule
 from dlas_mlir.compiler import cache
 from dlas_mlir.compiler.job import Job
 from dlas_mlir.compiler.network import Network
@@ -29,7 +29,7 @@ from dlas_mlir.tuning.timing import kernel_samples
 _QUICKLY = ("--verify=false",)
 
 # The schedule of each workload that has another than the rule's, by its exact key.
-Assignment = Mapping[str, Schedule]
+Assignment = Mapping[str, AnySchedule]
 
 
 class BuildError(DlasError):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from dlas_mlir.codegen.digest import kernel_digest
-from dlas_mlir.codegen.schedule import Schedule
+from dlas_mlir.codegen.schedule import AnySchedule
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.gate import measuring
 from dlas_mlir.measure.stats import Comparison
@@ -47,7 +47,7 @@ def conclude(tuner: Tuner, interrupted: bool = False) -> Report:
     return _reported(tuner, won, verdicts, network, interrupted, note)
 
 
-def judge(tuner: Tuner, wanted: Sequence[Mapping[str, Schedule]]) -> dict[str, dict[str, Verdict]]:
+def judge(tuner: Tuner, wanted: Sequence[Mapping[str, AnySchedule]]) -> dict[str, dict[str, Verdict]]:
     """By workload and build, each of the schedules beside the rule's, in turns; builds that fail or are wrong are left
     out."""
     builds = _builds(tuner, wanted)
@@ -59,9 +59,9 @@ def _final(tuner: Tuner) -> Final:
     return Final(tuner.builder, tuner.inputs, calls, timeout, tuner.settings.rounds, tuner.say)
 
 
-def _finalists(tuner: Tuner) -> list[dict[str, Schedule]]:
+def _finalists(tuner: Tuner) -> list[dict[str, AnySchedule]]:
     """The best, the second best and so on of each workload whose best looks faster."""
-    wanted: list[dict[str, Schedule]] = [{} for _ in range(tuner.settings.finalists)]
+    wanted: list[dict[str, AnySchedule]] = [{} for _ in range(tuner.settings.finalists)]
     for key, task in tuner.tasks.items():
         better = [schedule for schedule, ratio in task.search.ranked() if ratio < 0.99 and schedule != task.rule]
         for assignment, schedule in zip(wanted, better, strict=False):
@@ -71,7 +71,7 @@ def _finalists(tuner: Tuner) -> list[dict[str, Schedule]]:
     return wanted
 
 
-def _builds(tuner: Tuner, wanted: Sequence[Mapping[str, Schedule]]) -> dict[str, Build]:
+def _builds(tuner: Tuner, wanted: Sequence[Mapping[str, AnySchedule]]) -> dict[str, Build]:
     """Builds with these schedules, each by a name."""
     found = {}
     for number, build in enumerate(tuner.builder.build_all(wanted, tuner.jobs)):

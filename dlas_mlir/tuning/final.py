@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dlas_mlir.codegen.schedule import Schedule
+from dlas_mlir.codegen.schedule import AnySchedule
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.gate import measuring
 from dlas_mlir.measure.rounds import Protocol, Rounds
@@ -30,7 +30,7 @@ class Verdict:
     """A schedule beside the rule's: its time over that, with the 95 % interval over rounds. `noise` is how far the
     rule's schedule is from itself, in the same rounds."""
 
-    schedule: Schedule
+    schedule: AnySchedule
     ratio: float
     low: float
     high: float
@@ -90,7 +90,7 @@ class Final:
 
 def _verdict(
     key: str,
-    schedule: Schedule,
+    schedule: AnySchedule,
     taken: Sequence[Mapping[str, float]],
     rule: Sequence[Mapping[str, float]],
     again: Sequence[Mapping[str, float]],

@@ -17,6 +17,7 @@ from dlas_mlir.compiler.frontend.importer import import_model
 from dlas_mlir.compiler.job import Clock
 from dlas_mlir.compiler.layer_graph import GraphLayer, LayerGraph, layer_graph
 from dlas_mlir.compiler.presets import load_preset
+from dlas_mlir.compiler.presets.here import gpu_of
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.choices import Choice, Choices
 from dlas_mlir.measure.gate import measuring
@@ -96,6 +97,7 @@ class _Chooser:
         self.began = time.monotonic()
         self.preset = load_preset(preset, threads=threads)
         choices.Split.of(self.preset)  # before the work: it may choose none
+        gpu_of(self.preset, preset)  # nor may the GPU be here
         with Clock(say).stage(f"import {model}", "import"):
             self.imported = import_model(model, inputs=inputs, weights=weights, batch=batch, timeout=timeout)
         self.graph: LayerGraph = layer_graph(self.imported, self.preset, timeout=timeout)
@@ -121,7 +123,7 @@ class _Chooser:
             known.choose(
                 Choice(
                     place=choices.place_of(self.imported, self.preset, self.threads),
-                    environment=tuned.environment(),
+                    environment=tuned.environment(self.preset),
                     primitives=kept,
                     ratio=ratio,
                     model=self.model,

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 from dlas_mlir.codegen import backends
 from dlas_mlir.codegen.moves import Kind, moves
-from dlas_mlir.codegen.schedule import Schedule
-from dlas_mlir.codegen.target import CpuTarget
+from dlas_mlir.codegen.schedule import AnySchedule
+from dlas_mlir.codegen.target import AnyTarget
 from dlas_mlir.codegen.workload import Workload
 
 # A schedule is a new centre if it is faster than the last one by this factor: less is noise.
@@ -76,30 +76,30 @@ class Search:
     ratio is known or not; `seeds` are tried first."""
 
     workload: Workload
-    target: CpuTarget
-    start: Schedule
+    target: AnyTarget
+    start: AnySchedule
     start_ratio: float | None = 1.0
-    seeds: tuple[Schedule, ...] = ()
+    seeds: tuple[AnySchedule, ...] = ()
     experience: Experience = field(default_factory=Experience)
     random: random.Random = field(default_factory=lambda: random.Random(0))
 
     def __post_init__(self) -> None:
-        self.results: dict[Schedule, float | None] = {self.start: self.start_ratio}
+        self.results: dict[AnySchedule, float | None] = {self.start: self.start_ratio}
         self._centre = self.start
-        self._proposed: dict[Schedule, tuple[Kind, Schedule] | None] = {self.start: None}
+        self._proposed: dict[AnySchedule, tuple[Kind, AnySchedule] | None] = {self.start: None}
         self._seeds = list(self.seeds)
         self._waiting: dict[Kind, int] = {}
         self._queues = self._moves_of(self.start)
 
-    def _ratio(self, schedule: Schedule) -> float:
+    def _ratio(self, schedule: AnySchedule) -> float:
         return self.results[schedule] or math.inf
 
-    def ranked(self) -> list[tuple[Schedule, float]]:
+    def ranked(self) -> list[tuple[AnySchedule, float]]:
         """All that ran right, the fastest first."""
         found = [(schedule, ratio) for schedule, ratio in self.results.items() if ratio is not None]
         return sorted(found, key=lambda item: item[1])
 
-    def propose(self) -> Schedule | None:
+    def propose(self) -> AnySchedule | None:
         """A schedule that was not proposed before; None where nothing more is found."""
         while self._seeds:
             if (seed := self._seeds.pop(0)) not in self._proposed:
@@ -114,7 +114,7 @@ class Search:
                     return found
         return self._further()
 
-    def tell(self, schedule: Schedule, ratio: float | None) -> None:
+    def tell(self, schedule: AnySchedule, ratio: float | None) -> None:
         """`schedule` takes `ratio` times the start's time; None: it did not come to a time."""
         origin = self._proposed.get(schedule)
         if origin is not None and schedule not in self.results:
@@ -128,22 +128,22 @@ class Search:
             self._centre = schedule
             self._queues = self._moves_of(schedule)
 
-    def known(self, schedule: Schedule, ratio: float | None) -> None:
+    def known(self, schedule: AnySchedule, ratio: float | None) -> None:
         """What was measured before this search; it is not proposed again."""
         self._proposed.setdefault(schedule, None)
         self.tell(schedule, ratio)
 
-    def _moves_of(self, centre: Schedule) -> dict[Kind, list[Schedule]]:
+    def _moves_of(self, centre: AnySchedule) -> dict[Kind, list[AnySchedule]]:
         """By kind, what is estimated to cost least first; between equals those of all loops take turns."""
         cost = backends.backend_of(centre).cost
-        found: dict[Kind, list[Schedule]] = {}
+        found: dict[Kind, list[AnySchedule]] = {}
         for move in moves(self.workload, centre, self.target):
             found.setdefault(move.kind, []).append(move.schedule)
         for schedules in found.values():
             schedules.sort(key=lambda schedule: cost(self.workload, schedule, self.target))
         return found
 
-    def _further(self) -> Schedule | None:
+    def _further(self) -> AnySchedule | None:
         """A schedule two or three moves away from one of the best."""
         parents = [schedule for schedule, _ in self.ranked()[:_PARENTS]]
         for _ in range(_ATTEMPTS):

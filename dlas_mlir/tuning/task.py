@@ -10,8 +10,8 @@ from typing import Protocol
 from dlas_mlir import process
 from dlas_mlir.codegen import backends
 from dlas_mlir.codegen.digest import kernel_digest
-from dlas_mlir.codegen.schedule import Schedule, ScheduleError
-from dlas_mlir.codegen.target import CpuTarget
+from dlas_mlir.codegen.schedule import AnySchedule, ScheduleError
+from dlas_mlir.codegen.target import AnyTarget
 from dlas_mlir.codegen.workload import Workload
 from dlas_mlir.compiler import tuned
 from dlas_mlir.compiler.network import Kernel, Network
@@ -24,16 +24,16 @@ from dlas_mlir.tuning.search import FROM_NAIVE, Experience, Search
 class Searching(Protocol):
     """What proposes schedules: `search.Search` says what each of these does."""
 
-    start: Schedule
-    results: dict[Schedule, float | None]
+    start: AnySchedule
+    results: dict[AnySchedule, float | None]
 
-    def ranked(self) -> list[tuple[Schedule, float]]: ...
+    def ranked(self) -> list[tuple[AnySchedule, float]]: ...
 
-    def propose(self) -> Schedule | None: ...
+    def propose(self) -> AnySchedule | None: ...
 
-    def tell(self, schedule: Schedule, ratio: float | None) -> None: ...
+    def tell(self, schedule: AnySchedule, ratio: float | None) -> None: ...
 
-    def known(self, schedule: Schedule, ratio: float | None) -> None: ...
+    def known(self, schedule: AnySchedule, ratio: float | None) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +67,14 @@ class Task:
     the hash of the kernel that they make, `sources` says of those that were transferred from where."""
 
     workload: Workload
-    rule: Schedule
+    rule: AnySchedule
     layers: tuple[str, ...]
     primitive: str
     place: Place
     search: Searching
     rule_kernel: str
-    kernels: dict[str, Schedule] = field(default_factory=dict)
-    sources: dict[Schedule, str] = field(default_factory=dict)
+    kernels: dict[str, AnySchedule] = field(default_factory=dict)
+    sources: dict[AnySchedule, str] = field(default_factory=dict)
     rule_ns: float = 0.0
     share: float = 0.0
     tried: int = 0
@@ -120,7 +120,6 @@ def _task(
     kernels: list[Kernel], preset: Preset, threads: int, settings: Settings, trials: Trials, experience: Experience
 ) -> Task:
     workload, target = kernels[0].workload, preset.target
-    assert isinstance(target, CpuTarget)
     rule = backends.read_schedule(kernels[0].rule, workload, target)
     place = tuned.place_of(workload, preset, threads)
     if settings.seed:
@@ -133,7 +132,7 @@ def _task(
     return Task(workload, rule, layers, kernels[0].primitive, place, search, digest, {digest: rule})
 
 
-def _seeds(trials: Trials, place: Place, workload: Workload, target: CpuTarget) -> tuple[Schedule, ...]:
+def _seeds(trials: Trials, place: Place, workload: Workload, target: AnyTarget) -> tuple[AnySchedule, ...]:
     """What earlier searches found best here, the latest first, whatever they were measured with."""
     found = []
     for winner in trials.winners("workload = ? AND target = ?", (place.workload, place.target)):

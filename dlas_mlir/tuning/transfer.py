@@ -16,7 +16,7 @@ from typing import Literal
 
 from dlas_mlir.codegen import backends
 from dlas_mlir.codegen.refit import Source, refits
-from dlas_mlir.codegen.schedule import Schedule, ScheduleError
+from dlas_mlir.codegen.schedule import AnySchedule, ScheduleError
 from dlas_mlir.codegen.target import CpuTarget
 from dlas_mlir.codegen.workload import Access, Workload
 from dlas_mlir.compiler.presets import Preset
@@ -70,10 +70,10 @@ class TransferSearch:
     """Proposes what was transferred, best promise first; is told what it came to, as `Search` is. `start` is what there
     is anyway."""
 
-    start: Schedule
+    start: AnySchedule
     start_ratio: float | None
-    candidates: Sequence[Schedule]
-    results: dict[Schedule, float | None] = field(default_factory=dict)
+    candidates: Sequence[AnySchedule]
+    results: dict[AnySchedule, float | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.results[self.start] = self.start_ratio
@@ -81,20 +81,20 @@ class TransferSearch:
         first = [self.start] if self.start_ratio is None else []
         self._left = [*first, *(one for one in self.candidates if one != self.start)]
 
-    def ranked(self) -> list[tuple[Schedule, float]]:
+    def ranked(self) -> list[tuple[AnySchedule, float]]:
         """All that ran right, the fastest first."""
         found = [(schedule, ratio) for schedule, ratio in self.results.items() if ratio is not None]
         return sorted(found, key=lambda item: item[1])
 
-    def propose(self) -> Schedule | None:
+    def propose(self) -> AnySchedule | None:
         """The next; None where none is left."""
         return self._left.pop(0) if self._left else None
 
-    def tell(self, schedule: Schedule, ratio: float | None) -> None:
+    def tell(self, schedule: AnySchedule, ratio: float | None) -> None:
         """`schedule` takes `ratio` times the rule's time; None: it did not come to a time."""
         self.results[schedule] = ratio
 
-    def known(self, schedule: Schedule, ratio: float | None) -> None:
+    def known(self, schedule: AnySchedule, ratio: float | None) -> None:
         """What was measured before; it is not proposed again."""
         self.tell(schedule, ratio)
         self._left = [one for one in self._left if one != schedule]
@@ -217,7 +217,7 @@ def _promise(task: Task, one: Foreign, unknown: float) -> float:
 
 def candidates(
     task: Task, foreign: Sequence[Foreign], target: CpuTarget, transfer: Transfer, *, seed: bool
-) -> dict[Schedule, str]:
+) -> dict[AnySchedule, str]:
     """The schedules to try, each with where it comes from; the best promise first.
 
     With `seed` the rule's schedule is there anyway, and what it could not be beaten by says nothing. Schedules are
@@ -227,7 +227,7 @@ def candidates(
         return dict(_as_they_are(task, foreign, target))
     cost = backends.backend_for(task.workload, target).cost
     usual = cost(task.workload, task.rule, target)
-    ranked: list[tuple[float, Schedule, str]] = []
+    ranked: list[tuple[float, AnySchedule, str]] = []
     for one in foreign:
         promise = _promise(task, one, 0.0 if seed else _UNKNOWN_GAIN)
         if promise <= 0:
@@ -236,14 +236,14 @@ def candidates(
             more = max(1.0, cost(task.workload, schedule, target) / usual) if usual > 0 else 1.0
             ranked.append((promise / more / 2**number, schedule, one.name))
     ranked.sort(key=lambda entry: -entry[0])
-    found: dict[Schedule, str] = {}
+    found: dict[AnySchedule, str] = {}
     for _, schedule, name in ranked:
         if len(found) < transfer.candidates and not (seed and schedule == task.rule):
             found.setdefault(schedule, name)
     return found
 
 
-def _as_they_are(task: Task, foreign: Sequence[Foreign], target: CpuTarget) -> Iterator[tuple[Schedule, str]]:
+def _as_they_are(task: Task, foreign: Sequence[Foreign], target: CpuTarget) -> Iterator[tuple[AnySchedule, str]]:
     """Those that happen to fit."""
     wanted, problem = operations(task.workload), backends.backend_for(task.workload, target).problem
     for one in foreign:

@@ -57,7 +57,10 @@ def tune(
 def _bringing(transfer: Transfer, tuner: Tuner) -> Callable[[], Transferred]:
     """What gives the kernels the schedules of others, once their shares are known."""
     target, seed = tuner.preset.target, tuner.settings.seed
-    assert isinstance(target, CpuTarget)
+    if not isinstance(target, CpuTarget):
+        raise DlasError(
+            f"{tuner.preset.name}: schedules are fitted to other loops on CPUs alone; tune without a source"
+        )
     foreign = foreign_schedules(transfer, tuner.model, tuner.preset, tuner.trials)
     check_families(foreign, tuner.tasks)
     return lambda: prepare(transfer, foreign, tuner.tasks, target, seed=seed, say=tuner.say)

@@ -11,12 +11,13 @@ import numpy as np
 
 from dlas_mlir.codegen import backends
 from dlas_mlir.codegen.digest import kernel_digest
-from dlas_mlir.codegen.schedule import Schedule, ScheduleError
+from dlas_mlir.codegen.schedule import AnySchedule, ScheduleError
 from dlas_mlir.compiler import cache, choices, tuned
 from dlas_mlir.compiler.frontend.importer import import_model
 from dlas_mlir.compiler.job import Clock
 from dlas_mlir.compiler.network import network_of
 from dlas_mlir.compiler.presets import load_preset
+from dlas_mlir.compiler.presets.here import gpu_of
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.check import tolerance_of
 from dlas_mlir.measure.gate import measuring, working
@@ -64,13 +65,14 @@ class Tuner:
         self.run = secrets.token_hex(8)
         self.preset = load_preset(preset, threads=threads)
         self.device = resolve(self.preset.device, threads)
+        gpu_of(self.preset, preset)  # before the work: it may not be here
         clock = Clock(say)
         with clock.stage(f"import {model}", "import"):
             self.imported = import_model(model, timeout=settings.timeout, **source)  # pyright: ignore[reportArgumentType]
         # As a preset with `:tuned` has them: what is tuned is what it compiles.
         self.preset = choices.with_choices(self.imported, self.preset, threads, say, trials.path)
         self.network = network_of(self.imported, self.preset, clock, settings.timeout)
-        self.environment = tuned.environment()
+        self.environment = tuned.environment(self.preset)
         self.tasks = tasks_of(model, self.network, self.preset, threads, settings, trials)
         self.jobs = settings.jobs or max(1, len(usable_cpus()))
         self.failures: dict[str, int] = {}
@@ -168,7 +170,7 @@ class Tuner:
 
     def _next(self) -> Assignment:
         """A candidate for each workload that may have one more."""
-        found: dict[str, Schedule] = {}
+        found: dict[str, AnySchedule] = {}
         for key, task in self.tasks.items():
             used = task.tried + (task.earlier if self.settings.resume else 0)
             if used < self.settings.trials and (schedule := self._candidate(task)) is not None:
@@ -176,7 +178,7 @@ class Tuner:
                 task.tried += 1
         return found
 
-    def _candidate(self, task: Task) -> Schedule | None:
+    def _candidate(self, task: Task) -> AnySchedule | None:
         """The next schedule that makes a kernel unlike those before, and that nobody else tries."""
         while (schedule := task.search.propose()) is not None:
             try:
@@ -258,7 +260,7 @@ class Tuner:
                 Outcome("ok", typical(samples[key]) / typical(rule), (tuple(samples[key]), rule)),
             )
 
-    def _record(self, task: Task, schedule: Schedule, outcome: Outcome) -> None:
+    def _record(self, task: Task, schedule: AnySchedule, outcome: Outcome) -> None:
         task.search.tell(schedule, outcome.ratio)
         if outcome.status != "ok":
             self.failures[outcome.status] = self.failures.get(outcome.status, 0) + 1
@@ -269,7 +271,7 @@ class Tuner:
             )
         )
 
-    def _trial(self, task: Task, schedule: Schedule, outcome: Outcome) -> Trial:
+    def _trial(self, task: Task, schedule: AnySchedule, outcome: Outcome) -> Trial:
         return Trial(
             place=task.place,
             environment=self.environment,

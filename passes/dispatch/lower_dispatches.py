@@ -69,7 +69,8 @@ class LowerDispatchesPass(Pass):
                 dissolve(op)
                 continue
             nest = kernel.nest
-            kernel.op.attributes[workloads.ATTRIBUTE] = ir.StringAttr.get(nest.workload.exact)
+            for made in (*kernel.parts, kernel.op):
+                made.attributes[workloads.ATTRIBUTE] = ir.StringAttr.get(nest.workload.exact)
             if nest.remark:
                 remark(kernel.op, f"`{ATTRIBUTE}`: {nest.remark}")
             if layer is not None:

@@ -168,7 +168,7 @@ def test_what_is_no_data_base_of_trials(tmp_path: Path) -> None:
 
 def test_differences_are_told() -> None:
     other = Environment("Intel", (("iree-base-compiler", "3.14.0"),), "f" * 16)
-    assert HERE.differences(other) == ["CPU Intel", "iree-base-compiler 3.14.0", "another emitter"]
+    assert HERE.differences(other) == ["measured on Intel", "iree-base-compiler 3.14.0", "another emitter"]
     assert HERE.differences(HERE) == []
     assert Environment.from_json(HERE.to_json()) == HERE
     assert json.loads(HERE.to_json())[0] == "AMD EPYC"

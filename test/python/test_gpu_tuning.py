@@ -1,0 +1,162 @@
+"""Tuning for GPUs: moves of both kinds, digests of executables, and a whole search on one that is not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import fake_gpus
+import numpy as np
+import pytest
+from gpu_cases import Conv
+
+from dlas_mlir.cli import dlas
+from dlas_mlir.codegen import backends
+from dlas_mlir.codegen.digest import kernel_digest
+from dlas_mlir.codegen.moves import moves
+from dlas_mlir.compiler import tuned
+from dlas_mlir.compiler.driver import compile_model
+from dlas_mlir.compiler.frontend.importer import import_model
+from dlas_mlir.compiler.network import network_of
+from dlas_mlir.compiler.presets import load_preset
+from dlas_mlir.errors import DlasError
+from dlas_mlir.measure.stats import Comparison
+from dlas_mlir.measure.trials import Trials
+from dlas_mlir.measure.turn import Turn
+from dlas_mlir.tuning import tuner
+from dlas_mlir.tuning.build import Builder
+from dlas_mlir.tuning.final import Final
+from dlas_mlir.tuning.task import Settings
+from dlas_mlir.tuning.transfer import Transfer
+from dlas_mlir.tuning.tune import tune
+
+MODEL, PRESET = "gpu_model:net", "cuda-sm80/f16-auto"
+A100 = fake_gpus.cuda("NVIDIA A100", "8.0", units=108, shared=167936)
+pytestmark = pytest.mark.usefixtures("tuning_surroundings")
+
+
+@pytest.mark.parametrize(
+    ("preset", "kind", "kinds"),
+    [
+        ("cuda-sm80/f16-auto", "gpu", {"tile", "warp", "stages", "split"}),
+        ("cuda-sm90/f16-auto", "gpu", {"tile", "warp", "stages", "split", "halo", "instruction"}),
+        ("vulkan-ada/f16-auto", "simt", {"tile", "unroll", "threads", "lanes", "vector", "order"}),
+    ],
+)
+def test_moves_are_legal_of_all_kinds_and_other_kernels(preset: str, kind: str, kinds: set[str]) -> None:
+    workload, target = Conv(h=8, w=8, c=64, k=64).workload(), load_preset(preset).target
+    backend = backends.backend_for(workload, target)
+    start = backend.rule(workload, target)
+    assert start.kind == kind
+    found = list(moves(workload, start, target))
+    assert len({move.schedule for move in found} | {start}) == len(found) + 1
+    assert [why for move in found if (why := backend.problem(workload, move.schedule, target))] == []
+    assert {move.kind for move in found} == kinds
+    firsts = {move.kind: move.schedule for move in reversed(found)}
+    digests = {kernel_digest(workload, schedule) for schedule in (start, *firsts.values())}
+    assert len(digests) == len(firsts) + 1
+    for schedule in firsts.values():
+        assert backends.read_schedule(schedule.to_value(), workload, target) == schedule
+
+
+class _Worker:
+    """What runs on a GPU that is not there: everything is right, and takes a millisecond."""
+
+    def __init__(
+        self, artifact: Path, device: Any, golden: Path | None = None, *, timeout: float | None = None
+    ) -> None:
+        assert device.driver == "cuda"
+        assert golden is not None
+        with np.load(golden, allow_pickle=False) as arrays:
+            self._arrays = dict(arrays)
+
+    def __enter__(self) -> _Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def check(self, tolerance: float | None = None) -> Any:
+        from dlas_mlir.measure.check import Check
+
+        return Check(verified=True, max_rel_error=0.0)
+
+    def examples(self) -> list[np.ndarray]:
+        return [self._arrays["input_0"]]
+
+    def run(self) -> list[np.ndarray]:
+        return [self._arrays["output_0"]]
+
+    def turn(self, *, min_seconds: float, min_count: int) -> Turn:
+        return Turn(ns=(1_000_000,), cpu_ns=0, waited=0.0)
+
+
+@pytest.fixture
+def _no_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timer that finds every candidate a fifth faster than the rule's schedule."""
+
+    def time(self: Builder, build: Any, inputs: Any, calls: int, timeout: Any) -> dict[str, tuple[int, ...]]:
+        keys = [dispatch["workload"] for dispatch in build.dispatches if dispatch["workload"]]
+        return {key: (800 if key in build.assignment else 1000,) * calls for key in keys}
+
+    fake_gpus.install(monkeypatch, cuda=[A100])
+    monkeypatch.setattr(tuner, "Worker", _Worker)
+    monkeypatch.setattr(Builder, "check", lambda *_: None)
+    monkeypatch.setattr(Builder, "time", time)
+    monkeypatch.setattr(Final, "network", lambda *_: Comparison(0.8, 0.79, 0.81, 0.01))
+
+
+@pytest.mark.usefixtures("_no_device")
+def test_a_search_for_a_gpu_finds_records_that_tuned_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    db = tmp_path / "schedules.db"
+    command = ["tune", MODEL, "--preset", PRESET, "--trials", "1", "--jobs", "1", "--db", str(db)]
+    assert dlas.main(command) == 0
+    said = capsys.readouterr().out
+    assert "0.800 of the time with the rule's schedules" in said
+    preset = load_preset(f"{PRESET}:tuned")
+    network = network_of(import_model(MODEL), preset)
+    with Trials(db) as trials:
+        winners = {winner.place.workload: winner for winner in trials.winners()}
+        assert {trial.status for trial in trials.trials()} == {"ok"}
+    assert winners.keys() == {kernel.workload.exact for kernel in network.kernels}
+    assert {winner.schedule["kind"] for winner in winners.values() if winner.schedule} == {"gpu", "simt"}
+    assert {winner.environment.cpu for winner in winners.values()} == {"NVIDIA A100, compute capability 8.0"}
+
+    assert dlas.main(["compile", MODEL, "--preset", preset.name, "--db", str(db)]) == 0
+    assert tuned.choose(network, preset) == {key: winner.schedule for key, winner in winners.items()}
+    (layer,) = compile_model(MODEL, preset).layers
+    assert layer["schedule"] == winners[layer["workload"]].schedule
+
+
+@pytest.mark.usefixtures("_no_device")
+def test_what_was_measured_on_another_gpu_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    db = tmp_path / "schedules.db"
+    monkeypatch.setenv("DLAS_DB", str(db))
+    tune(MODEL, PRESET, settings=Settings(trials=1, rounds=2, jobs=1), db=db)
+    preset = load_preset(f"{PRESET}:tuned")
+    network = network_of(import_model(MODEL), preset)
+    for found in ({"cuda": [fake_gpus.cuda("NVIDIA L40S", "8.9")]}, {}):
+        fake_gpus.install(monkeypatch, **found)
+        said: list[str] = []
+        assert len(tuned.choose(network, preset, said.append)) == 2
+        assert said == ["2 of 2 kernels have tuned schedules, 2 of them measured on another GPU of this target"]
+
+
+@pytest.mark.usefixtures("_no_device")
+def test_schedules_of_gpus_are_not_transferred(tmp_path: Path) -> None:
+    with pytest.raises(DlasError, match="only CPUs' schedules are fitted to other loops; leave --transfer-from out"):
+        tune(MODEL, PRESET, db=tmp_path / "t.db", transfer=Transfer(sources=("resnet18",)))
+
+
+@pytest.mark.usefixtures("vulkan")
+def test_kernels_are_timed_by_the_device(tmp_path: Path) -> None:
+    """By the clock of a Vulkan device; what it says of a CPU that does as one is of no interest."""
+    from dlas_mlir.runtime.devices import resolve
+    from dlas_mlir.tuning.timing import kernel_samples
+
+    artifact = compile_model(MODEL, "vulkan/auto")
+    assert artifact.golden is not None
+    inputs = [np.load(artifact.golden)["input_0"]]
+    found = kernel_samples(artifact.vmfb, artifact.dispatches, resolve("vulkan"), inputs, calls=3, timeout=100)
+    assert found.keys() == {one["workload"] for one in artifact.dispatches} - {""}
+    assert all(len(ns) == 3 and min(ns) > 0 for ns in found.values())
