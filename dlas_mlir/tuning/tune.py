@@ -58,9 +58,8 @@ def _bringing(transfer: Transfer, tuner: Tuner) -> Callable[[], Transferred]:
     """What gives the kernels the schedules of others, once their shares are known."""
     target, seed = tuner.preset.target, tuner.settings.seed
     if not isinstance(target, CpuTarget):
-        raise DlasError(
-            f"{tuner.preset.name}: schedules are fitted to other loops on CPUs alone; tune without a source"
-        )
+        what = "only schedules of CPUs are fitted to other loops"
+        raise DlasError(f"{tuner.preset.name}: {what}; leave --transfer-from out")
     foreign = foreign_schedules(transfer, tuner.model, tuner.preset, tuner.trials)
     check_families(foreign, tuner.tasks)
     return lambda: prepare(transfer, foreign, tuner.tasks, target, seed=seed, say=tuner.say)

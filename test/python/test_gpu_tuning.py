@@ -32,19 +32,22 @@ from dlas_mlir.tuning.tune import tune
 
 MODEL, PRESET = "gpu_model:net", "cuda-sm80/f16-auto"
 A100 = fake_gpus.cuda("NVIDIA A100", "8.0", units=108, shared=167936)
+SMALL = Conv(size=(14, 14), channels=(64, 64))
+LARGE = Conv(size=(56, 56), channels=(128, 128), batch=8)
 pytestmark = pytest.mark.usefixtures("tuning_surroundings")
 
 
 @pytest.mark.parametrize(
-    ("preset", "kind", "kinds"),
+    ("preset", "conv", "kind", "kinds"),
     [
-        ("cuda-sm80/f16-auto", "gpu", {"tile", "warp", "stages", "split"}),
-        ("cuda-sm90/f16-auto", "gpu", {"tile", "warp", "stages", "split", "halo", "instruction"}),
-        ("vulkan-ada/f16-auto", "simt", {"tile", "unroll", "threads", "lanes", "vector", "order"}),
+        ("cuda-sm80/f16-auto", SMALL, "gpu", {"tile", "warp", "stages", "split"}),
+        ("cuda-sm90/f16-auto", SMALL, "gpu", {"tile", "warp", "stages", "split", "instruction"}),
+        ("cuda-sm90/f16-auto", LARGE, "gpu", {"tile", "warp", "stages", "split", "halo", "instruction"}),
+        ("vulkan-ada/f16-auto", SMALL, "simt", {"tile", "unroll", "threads", "lanes", "vector", "order"}),
     ],
 )
-def test_moves_are_legal_of_all_kinds_and_other_kernels(preset: str, kind: str, kinds: set[str]) -> None:
-    workload, target = Conv(h=8, w=8, c=64, k=64).workload(), load_preset(preset).target
+def test_moves_are_legal_of_all_kinds_and_other_kernels(preset: str, conv: Conv, kind: str, kinds: set[str]) -> None:
+    workload, target = conv.workload(), load_preset(preset).target
     backend = backends.backend_for(workload, target)
     start = backend.rule(workload, target)
     assert start.kind == kind
@@ -138,13 +141,13 @@ def test_what_was_measured_on_another_gpu_is_told(tmp_path: Path, monkeypatch: p
     for found in ({"cuda": [fake_gpus.cuda("NVIDIA L40S", "8.9")]}, {}):
         fake_gpus.install(monkeypatch, **found)
         said: list[str] = []
-        assert len(tuned.choose(network, preset, said.append)) == 2
-        assert said == ["2 of 2 kernels have tuned schedules, 2 of them measured on another GPU of this target"]
+        assert len(tuned.choose(network, preset, said.append)) == 3
+        assert said == ["3 of 3 kernels have tuned schedules, 3 of them measured on another GPU of this target"]
 
 
 @pytest.mark.usefixtures("_no_device")
 def test_schedules_of_gpus_are_not_transferred(tmp_path: Path) -> None:
-    with pytest.raises(DlasError, match="only CPUs' schedules are fitted to other loops; leave --transfer-from out"):
+    with pytest.raises(DlasError, match="only schedules of CPUs are fitted to other loops; leave --tran"):
         tune(MODEL, PRESET, db=tmp_path / "t.db", transfer=Transfer(sources=("resnet18",)))
 
 

@@ -42,8 +42,9 @@ def near(workload: Workload, schedule: GpuSchedule, target: GpuTarget) -> Iterat
     product = Product.of(workload)
     for name, unit in INSTRUCTIONS.items():
         if hardware(name) in target.matrix_instructions and fits(unit, product):
-            other = msgspec.structs.replace(schedule, instruction=name, halo=False)
-            yield "instruction", msgspec.structs.replace(other, warp=_whole(other, tile, _own_warp(other)))
+            own = Block(max(unit.m, tile.rows), tile.columns)
+            other = msgspec.structs.replace(schedule, instruction=name, tile=own, halo=False)
+            yield "instruction", msgspec.structs.replace(other, warp=_own_warp(other))
 
 
 def _whole(schedule: GpuSchedule, tile: Block, warp: Block) -> Block:
