@@ -88,7 +88,8 @@ CREATE TABLE devices (name TEXT PRIMARY KEY, target TEXT NOT NULL, facts TEXT NO
         """
         counts = {"new": 0, "left": 0, "back": 0}
         with self._told(), self._transaction():
-            known = {name: (state, there) for name, state, there in self._all("SELECT id, state, there FROM points")}
+            query = "SELECT id, state, there, reason FROM points"
+            known = {name: (state, there, reason) for name, state, there, reason in self._all(query)}
             number = self._one("SELECT coalesce(max(number), 0) FROM points")
             seen = set()
             for row in rows:
@@ -104,17 +105,16 @@ CREATE TABLE devices (name TEXT PRIMARY KEY, target TEXT NOT NULL, facts TEXT NO
                         (number, row.id, levels, row.state, row.reason),
                     )
                     continue
-                state, there = known[row.id]
+                state, there, reason = known[row.id]
                 if not there:
                     counts["back"] += 1
                     self._connection.execute("UPDATE points SET there = 1 WHERE id = ?", (row.id,))
                 unmeasured = (*OPEN, "excluded", "not-applicable")
-                if state != row.state and state in unmeasured and row.state in unmeasured:
+                changed = (state, reason) != (row.state, row.reason)
+                if changed and state in unmeasured and row.state in unmeasured:
                     self._state(row.id, row.state, row.reason)
-                elif state == "running":
-                    self._state(row.id, "planned", "")
             if whole:
-                gone = [(name,) for name, (_, there) in known.items() if there and name not in seen]
+                gone = [(name,) for name, (_, there, _) in known.items() if there and name not in seen]
                 counts["left"] = len(gone)
                 self._connection.executemany("UPDATE points SET there = 0 WHERE id = ?", gone)
         return counts

@@ -132,6 +132,15 @@ def test_what_is_new_runs_and_what_left_is_kept(study: Study, capsys: pytest.Cap
     assert study.states()["left"] == 16
 
 
+def test_the_reason_of_a_cell_is_that_of_the_specification_now(study: Study) -> None:
+    exclude = '[[exclude]]\nwhen = "primitive == \'gemm\'"\nreason = "{}"\n'
+    for reason in ("too slow", "not asked"):
+        study.write(SPEC + exclude.format(reason))
+        study.run("--limit", "1")
+    with study.store() as store:
+        assert {row.reason for row in store.points("state = 'excluded'")} == {"not asked"}
+
+
 def test_filter_and_limit_and_what_is_left_then(study: Study) -> None:
     assert study.run("--filter", "model == 'vgg16-cifar' and format == 'dense'", "--limit", "5") == 0
     assert study.states() == {"planned": POINTS - 5, "not-applicable": 12, "ok": 5}
