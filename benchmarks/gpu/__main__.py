@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--turn", type=float, default=0.1, help="seconds that each time is measured (default: %(default)s)")
     table = commands.add_parser("table", help="the table of rows that were written, of a run that was cut off too")
     table.set_defaults(start=_table)
-    table.add_argument("output", type=Path)
+    table.add_argument("output", type=Path, nargs="+", help="folders; the tables are written into the first")
     one = commands.add_parser("part", help="what `run` starts: one part, its rows on stdout")
     one.set_defaults(start=parts.serve)
     one.add_argument("part")
@@ -77,8 +77,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _table(options: argparse.Namespace) -> int:
-    rows = running.read_rows(options.output / "rows.jsonl")
-    print(report.write(rows, options.output))
+    rows = [row for folder in options.output for row in running.read_rows(folder / "rows.jsonl")]
+    print(report.write(rows, options.output[0]))
     return 0
 
 

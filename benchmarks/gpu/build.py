@@ -81,10 +81,10 @@ def wanted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         for element in options.elements:
             if element in cases.LAYER_ELEMENTS:
                 yield _case("layers", layer.name, element)
-    for model in options.models:
-        for batch in options.batches:
-            for element in options.elements:
-                if element in cases.MODEL_ELEMENTS:
+    for element in options.elements:
+        if element in cases.MODEL_ELEMENTS:
+            for model in options.models:
+                for batch in options.batches:
                     yield _case("models", f"{model}_n{batch}", element)
 
 

@@ -100,14 +100,14 @@ def _autotuned(one: Row, bundle: Path, device: str, turn: float) -> Iterator[Row
 PARTS: dict[str, Part] = {
     "facts": Part(_facts, "", 30),
     "peaks": Part(_peaks, "", 30),
-    "grid": Part(_ours, "grid", 75, jobs=6),
-    "layers": Part(_ours, "layers", 75),
-    "layers-torch": Part(_layer_peers, "layers", 45, torch=True),
-    "models": Part(_ours, "models", 75),
-    "models-torch": Part(_model_peers, "models", 60, torch=True),
-    "calls": Part(_calls, "models", 15),
-    "inductor": Part(_inductor, "models", 110, 60, torch=True),
-    "inductor-autotuned": Part(_autotuned, "models", 200, 90, torch=True),
+    "grid": Part(_ours, "grid", 60, jobs=6),
+    "layers": Part(_ours, "layers", 70),
+    "layers-torch": Part(_layer_peers, "layers", 40, torch=True),
+    "models": Part(_ours, "models", 75, 40),
+    "models-torch": Part(_model_peers, "models", 40, torch=True),
+    "calls": Part(_calls, "models", 12),
+    "inductor": Part(_inductor, "models", 300, 60, torch=True),
+    "inductor-autotuned": Part(_autotuned, "models", 400, 120, torch=True),
 }
 
 

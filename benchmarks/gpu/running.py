@@ -13,6 +13,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -117,8 +118,7 @@ def _lines(name: str, first: int, step: int, end: float, options: argparse.Names
     """What the process of a part prints; at last `ended`, if it was not by itself and well."""
     command = [sys.executable, "-m", "benchmarks.gpu", "part", name, "--bundle", str(options.bundle)]
     command += ["--turn", str(options.turn), "--first", str(first), "--step", str(step)]
-    log = options.output / f"{name}-{first % step}.log"
-    with log.open("a") as errors:
+    with tempfile.TemporaryFile("w+", errors="replace") as errors:
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=errors, text=True, bufsize=1, start_new_session=True
         )
@@ -136,10 +136,14 @@ def _lines(name: str, first: int, step: int, end: float, options: argparse.Names
                 yield json.loads(line)
             if code := process.wait():
                 how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-                last = (log.read_text(errors="replace").strip().splitlines() or [""])[-1]
+                errors.seek(0)
+                last = (errors.read().strip().splitlines() or [""])[-1]
                 yield {"ended": f"the process ended: {how}: {last[-300:]}"}
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             process.stdout.close()
+            errors.seek(0)
+            with (options.output / "parts.log").open("a") as log:
+                log.write(f"== {name} from {first} by {step}\n{errors.read()}")

@@ -26,6 +26,8 @@ _RELAXED = 2  # CU_STREAM_CAPTURE_MODE_RELAXED
 # Launches of one kernel in a graph, so that what it takes to start a graph does not count.
 COPIES = 64
 _REPLAYS = 12
+# Different numbers of the noise that memory is filled with.
+_NOISE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Cuda:
             self._library = library or ctypes.CDLL("libcuda.so.1")
         except OSError as error:
             raise DlasError(f"NVIDIA's driver is not installed: {error}") from None
+        self._memory: list[int] = []
+        self._modules: list[ctypes.c_void_p] = []
         self.call("cuInit", 0)
         device, context, self._stream = ctypes.c_int(), ctypes.c_void_p(), ctypes.c_void_p()
         self.call("cuDeviceGet", ctypes.byref(device), 0)
@@ -67,6 +71,7 @@ class Cuda:
         """PTX, compiled and loaded."""
         found = ctypes.c_void_p()
         self.call("cuModuleLoadData", ctypes.byref(found), ptx.encode() + b"\0")
+        self._modules.append(found)
         return found
 
     def function(self, module: ctypes.c_void_p, name: str, shared_bytes: int = 0) -> int:
@@ -82,10 +87,22 @@ class Cuda:
         """Device memory of `size` bytes: random float16 from -1 to 1, since kernels are faster on zeros; or zeros."""
         found = ctypes.c_uint64()
         self.call("cuMemAlloc_v2", ctypes.byref(found), ctypes.c_size_t(size))
-        data = np.random.default_rng(size).uniform(-1, 1, size // 2 + 1).astype(np.float16) if noise else None
-        content = data.tobytes()[:size] if data is not None else bytes(size)
-        self.call("cuMemcpyHtoD_v2", found, content, ctypes.c_size_t(size))
+        self._memory.append(found.value)
+        if noise:
+            some = np.random.default_rng(0).uniform(-1, 1, _NOISE).astype(np.float16)
+            content = np.resize(some, size // 2 + 1).tobytes()[:size]
+            self.call("cuMemcpyHtoD_v2", found, content, ctypes.c_size_t(size))
+        else:
+            self.call("cuMemsetD8_v2", found, ctypes.c_ubyte(0), ctypes.c_size_t(size))
         return found.value
+
+    def release(self) -> None:
+        """Give back all memory and modules."""
+        for address in self._memory:
+            self.call("cuMemFree_v2", ctypes.c_uint64(address))
+        for module in self._modules:
+            self.call("cuModuleUnload", module)
+        self._memory, self._modules = [], []
 
     def launch(self, ready: Ready) -> None:
         """Launch on the stream."""
@@ -168,6 +185,7 @@ def replayed(cuda: Cuda, program: Program, *, alone: bool = True) -> dict[str, A
     found: dict[str, Any] = {"device_us": cuda.graph_us(all_of_them), "launches": []}
     if alone:
         found["launches"] = _alone(cuda, program.launches, ready)
+    cuda.release()
     return found
 
 

@@ -119,10 +119,10 @@ def _of_capability(need: str, gpu: Gpu) -> tuple[str, str] | None:
     exact = need.endswith("a")
     number = int(need.removeprefix("sm_").removesuffix("a"))
     wanted = (number // 10, number % 10)
-    if own == wanted or (own is not None and not exact and own > wanted):
-        return None
+    if own is None or own == wanted or (not exact and own > wanted):
+        return None  # it has it, or the driver does not say
     what = f"its code is for compute capability {wanted[0]}.{wanted[1]}" + (" alone" if exact else " or later")
-    if own is not None and own >= (8, 0):
+    if own >= (8, 0):
         return what, "the target cuda-sm80, which runs on 8.0 and all that came after it"
     return what, "a target that is no cuda: those of ours begin at 8.0"
 

@@ -83,6 +83,8 @@ def test_launches_have_their_memory_and_constants() -> None:
     assert [one["name"] for one in found["launches"]] == ["small", "large", "small"]
     assert [one["us"] for one in found["launches"]] == pytest.approx([2, 2, 2])
     assert len(driver.launched) == 2 * (3 + 64 + 64)
+    assert driver.asked.count("cuMemFree_v2") == 3
+    assert driver.asked.count("cuModuleUnload") == 1
 
 
 def test_what_the_driver_says_is_wrong() -> None:
