@@ -119,21 +119,24 @@ def _lines(name: str, first: int, step: int, end: float, options: argparse.Names
     command = [sys.executable, "-m", "benchmarks.gpu", "part", name, "--bundle", str(options.bundle)]
     command += ["--turn", str(options.turn), "--first", str(first), "--step", str(step)]
     with tempfile.TemporaryFile("w+", errors="replace") as errors:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, text=True, bufsize=1, start_new_session=True
-        )
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
         assert process.stdout is not None
         patience = parts.PARTS[name].case_seconds * options.patience
         try:
+            # Read by hand: select knows nothing of lines that a file object has read ahead.
+            pending = b""
             while True:
+                while b"\n" in pending:
+                    line, _, pending = pending.partition(b"\n")
+                    yield json.loads(line)
                 wait = min(patience, end - time.monotonic())
                 if wait <= 0 or not select.select([process.stdout], [], [], wait)[0]:
-                    yield {"ended": f"stopped after {wait if wait > 0 else 0:.0f} s without a row"}
+                    yield {"ended": f"stopped after {max(wait, 0):.0f} s without a row"}
                     return
-                line = process.stdout.readline()
-                if not line:
+                more = os.read(process.stdout.fileno(), 1 << 16)
+                if not more:
                     break
-                yield json.loads(line)
+                pending += more
             if code := process.wait():
                 how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
                 errors.seek(0)

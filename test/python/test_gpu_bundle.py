@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -117,3 +118,40 @@ def test_what_is_required_beside_what_was_measured() -> None:
 def test_rows_of_a_run_that_was_cut_off(tmp_path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"part": "facts", "who": "run", "seconds": 1}\n{"part": "lay')
     assert running.read_rows(tmp_path / "rows.jsonl") == [{"part": "facts", "who": "run", "seconds": 1}]
+
+
+PART = """#!{python}
+import json, os, sys, time
+
+first = int(sys.argv[sys.argv.index("--first") + 1])
+for number in range(first, 4):
+    # Two lines at once: the next case begins as the last one's row is there.
+    print(json.dumps({{"begin": number}}), flush=number != 3)
+    if number == 1:
+        print("it burns", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), 11)
+    if number == 2:
+        time.sleep(60)
+    row = {{"part": "models", "case": f"net{{number}}_n1", "element": "f16", "who": "ours", "call_us": 1.0}}
+    print(json.dumps(row), flush=True)
+"""
+
+
+def test_what_dies_or_hangs_costs_its_case_alone(tmp_path, monkeypatch) -> None:
+    program = tmp_path / "python"
+    program.write_text(PART.format(python=sys.executable))
+    program.chmod(0o755)
+    some = [{"part": "models", "case": f"net{number}_n1", "element": "f16", "id": str(number)} for number in range(4)]
+    (tmp_path / "manifest.json").write_text(json.dumps({"device": "vulkan", "cases": some}))
+    monkeypatch.setattr(sys, "executable", str(program))
+    options = Namespace(
+        bundle=tmp_path, output=tmp_path / "out", turn=0.01, seconds=60.0, patience=0.05, parts=["models"]
+    )
+    rows = running.run(options)
+    assert [row["case"] for row in rows if "call_us" in row] == ["net0_n1", "net3_n1"]
+    died, hung = (row for row in rows if "error" in row and "case" in row)
+    assert (died["case"], died["error"]) == ("net1_n1", "the process ended: SIGSEGV: it burns")
+    assert (hung["case"], hung["error"]) == ("net2_n1", "stopped after 2 s without a row")
+    assert running.read_rows(tmp_path / "out" / "rows.jsonl") == rows
+    assert "it burns" in (tmp_path / "out" / "parts.log").read_text()
+    assert len(list((tmp_path / "out").iterdir())) <= 8
