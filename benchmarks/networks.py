@@ -1,6 +1,7 @@
 """Networks that are not in the zoo: small kernels on large images, and concatenations, which the zoo has little of.
 
-python -m benchmarks.end_to_end --models benchmarks.networks:squeezenet benchmarks.networks:unet
+python -m benchmarks.end_to_end --models benchmarks.networks:squeezenet benchmarks.networks:unet \
+    benchmarks.networks:unet_nearest benchmarks.networks:unet_bilinear
 """
 
 from __future__ import annotations
@@ -40,14 +41,19 @@ def squeezenet() -> nn.Module:
 
 
 class UNet(nn.Module):
-    """Down by max pooling and up by transposed convolutions, with what was there before concatenated; batch norms."""
+    """Down by max pooling and up by transposed convolutions or, with a `mode` of `nn.Upsample`, by that, with what was
+    there before concatenated; batch norms."""
 
-    def __init__(self, width: int, depth: int, classes: int) -> None:
+    def __init__(self, width: int, depth: int, classes: int, mode: str | None = None) -> None:
         super().__init__()
         sizes = [width << level for level in range(depth + 1)]
         self.down = nn.ModuleList(_double(before, after) for before, after in zip([3, *sizes], sizes, strict=False))
-        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * size, size, 2, stride=2) for size in sizes[:-1])
-        self.joined = nn.ModuleList(_double(2 * size, size) for size in sizes[:-1])
+        if mode is None:
+            self.up = nn.ModuleList(nn.ConvTranspose2d(2 * size, size, 2, stride=2) for size in sizes[:-1])
+        else:
+            self.up = nn.ModuleList(nn.Upsample(scale_factor=2, mode=mode) for _ in sizes[:-1])
+        more = 2 if mode is None else 3
+        self.joined = nn.ModuleList(_double(more * size, size) for size in sizes[:-1])
         self.last = nn.Conv2d(width, classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -64,6 +70,16 @@ class UNet(nn.Module):
 def unet() -> nn.Module:
     """A U-Net (Ronneberger et al., arXiv 1505.04597) of 16 to 256 channels, for an image of 256 x 256."""
     return _with_input(UNet(width=16, depth=4, classes=2), 256)
+
+
+def unet_nearest() -> nn.Module:
+    """The same, that repeats pixels for its way up."""
+    return _with_input(UNet(width=16, depth=4, classes=2, mode="nearest"), 256)
+
+
+def unet_bilinear() -> nn.Module:
+    """The same, that interpolates for its way up."""
+    return _with_input(UNet(width=16, depth=4, classes=2, mode="bilinear"), 256)
 
 
 def _double(before: int, after: int) -> nn.Module:

@@ -2,10 +2,12 @@
 
 A region that can become a kernel holds, in this order: views (tensor.extract_slice with unit strides) of what it
 captures, one root linalg.generic on a filled or captured accumulator, element-wise linalg.generics on the root's
-iteration space, and paddings and insertions of results. Whatever else it holds is refused.
+iteration space, paddings of results, and insertions of those or of results. Whatever else it holds is refused.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from iree.compiler import ir
 
@@ -175,27 +177,33 @@ class _Reader:
             if value not in self.computed:
                 raise PassError("a kernel returns nothing but what it computes", self.region.op)
             return Output(value, zeros, zeros, None, kind, zeros)
+        return self._padded(op, kind) if op.name == "tensor.pad" else self._inserted(op, kind)
+
+    def _stage_value(self, op: ir.Operation) -> ir.Value:
+        """What `op` pads or inserts."""
         if op.operands[0] not in self.computed:
             raise PassError("only what a kernel computes can be padded or inserted by it", op)
-        return self._padded(op, kind) if op.name == "tensor.pad" else self._inserted(op, kind)
+        return op.operands[0]
 
     def _padded(self, op: ir.Operation, kind: ir.RankedTensorType) -> Output:
         padding = Padding.of(op)
         if padding is None or padding.cuts:
             raise PassError("only padding with a constant can be part of a kernel", op)
-        return Output(padding.source, padding.low, padding.high, padding.constant, kind, (0,) * kind.rank)
+        return Output(self._stage_value(op), padding.low, padding.high, padding.constant, kind, (0,) * kind.rank)
 
     def _inserted(self, op: ir.Operation, kind: ir.RankedTensorType) -> Output:
         offsets = tuple(ir.DenseI64ArrayAttr(op.attributes["static_offsets"]))
         source, destination = op.operands[0], op.operands[1]
         if not is_plain_insertion(op):
             raise PassError("only an insertion at a constant place with unit strides can be part of a kernel", op)
-        zeros = (0,) * kind.rank
-        if destination in self.fresh:
-            return Output(source, zeros, zeros, None, kind, offsets)
-        if self._is_inside(destination):
+        if destination not in self.fresh and self._is_inside(destination):
             raise PassError("a kernel inserts its results into nothing that it makes itself", op)
-        return Output(source, zeros, zeros, None, kind, offsets, destination)
+        into = None if destination in self.fresh else destination
+        around = self.tails.get(source)
+        if around is not None and around.name == "tensor.pad":
+            return replace(self._padded(around, kind), at=offsets, into=into)
+        zeros = (0,) * kind.rank
+        return Output(self._stage_value(op), zeros, zeros, None, kind, offsets, into)
 
 
 def _dot_operands(

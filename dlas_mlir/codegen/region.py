@@ -64,7 +64,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Output:
-    """One result of the region: the stage value it holds with its padding, or where it is inserted into `into` (None
+    """One result of the region: the stage value it holds with its padding, and where that is inserted into `into` (None
     for a fresh buffer, of which the rest is left unwritten)."""
 
     value: ir.Value

@@ -108,7 +108,7 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One result of the kernel: what `stage` computes, padded by `low` and `high` with `pad`, or inserted `at` a place
+    """One result of the kernel: what `stage` computes, padded by `low` and `high` with `pad`, and inserted `at` a place
     of a tensor of `shape` (of tensor number `into`, which is updated; None: of one that is left unwritten else)."""
 
     stage: int

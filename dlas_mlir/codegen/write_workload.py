@@ -252,14 +252,16 @@ class _Writer:
 
     def _output(self, output: Output) -> str:
         value, element = f"%stage{output.stage}", self.workload.stages[output.stage].element
-        kind, result = _type(self._shape(), element), self._result(output)
+        sizes = zip(output.low, self._shape(), output.high, strict=True)
+        shape = [low + size + high for low, size, high in sizes]
+        kind, result = _type(shape, element), self._result(output)
         if output.pad is not None:
             constant = self._emit(f"arith.constant {output.pad}")
-            return self._pad(value, output.low, output.high, constant, (kind, result))
+            value = self._pad(value, output.low, output.high, constant, (_type(self._shape(), element), kind))
         if output.into is None and kind == result:
             return value
         target = f"%tensor{output.into}" if output.into is not None else self._emit(f"tensor.empty() : {result}")
-        place = f"{list(output.at)} {list(self._shape())} {[1] * len(output.at)}"
+        place = f"{list(output.at)} {shape} {[1] * len(output.at)}"
         return self._emit(f"tensor.insert_slice {value} into {target}{place} : {kind} into {result}")
 
 

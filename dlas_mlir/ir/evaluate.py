@@ -56,7 +56,7 @@ _FUNCTIONS_OF_BITS: dict[str, Callable] = {
     "arith.maxsi": np.logical_and,
     "arith.minsi": np.logical_or,
 }
-_CONVERSIONS = {"arith.truncf", "arith.extf", "arith.fptosi"}
+_CONVERSIONS = {"arith.truncf", "arith.extf", "arith.fptosi", "arith.index_cast"}
 _SIGNED_CONVERSIONS = {"arith.sitofp", "arith.extsi"}
 _UNSIGNED_CONVERSIONS = {"arith.uitofp", "arith.extui"}
 _COMPARISONS = {
@@ -88,6 +88,11 @@ _CMPF = [
 ]
 
 
+# arith.cmpi predicates by number: signed ones before unsigned ones.
+_CMPI = ["eq", "ne", "lt", "le", "gt", "ge", "lt", "le", "gt", "ge"]
+_FIRST_UNSIGNED = 6
+
+
 def _unsigned(array: np.ndarray) -> np.ndarray:
     """Signless integers as unsigned ones."""
     return array if array.dtype == np.bool_ else array.view(f"u{array.dtype.itemsize}")
@@ -102,8 +107,24 @@ class CannotEvaluate(Exception):
     """The body has an operation that the evaluator does not know, or an assertion that fails."""
 
 
-def evaluate_body(block: ir.Block, arguments: Sequence[np.ndarray | None]) -> np.ndarray:
-    """What `block` yields for arrays of one broadcastable shape. Raises CannotEvaluate."""
+def evaluate_body(
+    block: ir.Block, arguments: Sequence[np.ndarray | None], extents: Sequence[int] | None = None
+) -> np.ndarray:
+    """What `block` yields for arrays of one broadcastable shape, of one dimension for each loop where their `extents`
+    are given. Raises CannotEvaluate."""
+    end = list(block.operations)[-1].operation
+    if end.name != "linalg.yield":
+        raise CannotEvaluate("no linalg.yield")
+    return evaluate_values(block, arguments, [end.operands[0]], extents)[0]
+
+
+def evaluate_values(
+    block: ir.Block,
+    arguments: Sequence[np.ndarray | None],
+    wanted: Sequence[ir.Value],
+    extents: Sequence[int] | None = None,
+) -> list[np.ndarray]:
+    """What `wanted` values of `block` are, of which all that they depend on is known. Raises CannotEvaluate."""
     values: dict[ir.Value, np.ndarray] = {
         argument: array for argument, array in zip(block.arguments, arguments, strict=True) if array is not None
     }
@@ -116,20 +137,34 @@ def evaluate_body(block: ir.Block, arguments: Sequence[np.ndarray | None]) -> np
             raise CannotEvaluate(f"{value} is neither an argument nor a constant")
         return np.asarray(attr.value, _dtype(value.type))  # type: ignore[attr-defined]
 
-    for op in block.operations:
-        op = op.operation
-        if op.name == "arith.constant":
+    for op in _needed(block, wanted):
+        if op.name == "linalg.index" and extents is not None:
+            values[op.results[0]] = _numbers(op, extents)
             continue
         inputs = [operand(value) for value in op.operands]
-        if op.name == "linalg.yield":
-            return inputs[0]
         if op.name == "cf.assert":
             if not np.all(inputs[0]):
                 raise CannotEvaluate("an assertion on constants fails")
             continue
         with np.errstate(all="ignore"):
             values[op.results[0]] = _apply(op, inputs)
-    raise CannotEvaluate("no linalg.yield")
+    return [operand(value) for value in wanted]
+
+
+def _needed(block: ir.Block, wanted: Sequence[ir.Value]) -> list[ir.Operation]:
+    """The operations that `wanted` values depend on, and all assertions, in order."""
+    needed, found = set(wanted), []
+    for op in reversed([op.operation for op in block.operations]):
+        if op.name != "arith.constant" and (op.name == "cf.assert" or any(result in needed for result in op.results)):
+            found.append(op)
+            needed.update(op.operands)
+    return found[::-1]
+
+
+def _numbers(op: ir.Operation, extents: Sequence[int]) -> np.ndarray:
+    """The numbers of the loop that a linalg.index is about."""
+    loop = ir.IntegerAttr(op.attributes["dim"]).value
+    return np.arange(extents[loop]).reshape([-1 if i == loop else 1 for i in range(len(extents))])
 
 
 def _dtype(kind: ir.Type) -> np.dtype:
@@ -160,11 +195,25 @@ def _apply(op: ir.Operation, inputs: list[np.ndarray]) -> np.ndarray:
             raise CannotEvaluate(f"arith.cmpf {predicate}")
         compared = _COMPARISONS[predicate[1:]](*inputs)
         return compared | unordered if predicate[0] == "u" else compared & ~unordered
+    if op.name == "arith.cmpi":
+        predicate = ir.IntegerAttr(op.attributes["predicate"]).value
+        sign = _unsigned if predicate >= _FIRST_UNSIGNED else _signed
+        return _COMPARISONS[_CMPI[predicate]](*map(sign, inputs))
+    if op.name == "arith.divsi":
+        return _quotient(*inputs)
     if op.name not in _FUNCTIONS:
         raise CannotEvaluate(op.name)
     if kind == np.bool_ and op.name in _FUNCTIONS_OF_BITS:
         return _FUNCTIONS_OF_BITS[op.name](*inputs)
     return _FUNCTIONS[op.name](*inputs)
+
+
+def _quotient(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Signed integers divided, rounded towards zero."""
+    if a.dtype == np.bool_ or not np.all(b):
+        raise CannotEvaluate("a division by zero, or of truth values")
+    floored = a // b
+    return floored + ((floored < 0) & (floored * b != a))
 
 
 def is_elementwise(op: ir.Operation) -> bool:
@@ -180,17 +229,17 @@ def evaluate_elementwise(op: ir.Operation, arrays: Sequence[np.ndarray | None]) 
     """The result of an element-wise linalg.generic for its input `arrays`. Raises CannotEvaluate."""
     maps = indexing_maps(op)
     extents = loop_extents(op)
-    aligned = [
-        None if array is None else _align(array, map_, len(extents)) for array, map_ in zip(arrays, maps, strict=False)
+    arrays_of_loops = [
+        None if array is None else aligned(array, map_, len(extents)) for array, map_ in zip(arrays, maps, strict=False)
     ]
-    value = evaluate_body(op.regions[0].blocks[0], [*aligned, None])
+    value = evaluate_body(op.regions[0].blocks[0], [*arrays_of_loops, None], extents)
     value = np.broadcast_to(value, extents)
     order = [affine.dim_position(expr) for expr in maps[-1].results]
     kind = ir.RankedTensorType(op.results[0].type)
     return np.asarray(value.transpose(order), order="C").astype(_dtype(kind.element_type), copy=False)
 
 
-def _align(array: np.ndarray, map_: ir.AffineMap, loops: int) -> np.ndarray:
+def aligned(array: np.ndarray, map_: ir.AffineMap, loops: int) -> np.ndarray:
     """`array` with one dimension per loop, size 1 where it does not depend on the loop."""
     index: list = []
     dims: list[int] = []

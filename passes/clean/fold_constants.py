@@ -16,10 +16,14 @@ from dlas_mlir.ir.linalg import scalar_constant
 from dlas_mlir.ir.pads import Padding
 from dlas_mlir.opt.base import Pass
 
+# Elements of a line that depends on nothing.
+_LONGEST_LINE = 65536
+
 
 @dataclass(frozen=True)
 class FoldConstantsPass(Pass):
-    """Evaluate tensor operations on constants: element-wise linalg.generics, linalg.pack, linalg.transpose,
+    """Evaluate tensor operations on constants: element-wise linalg.generics (also those that number the elements of a
+    line), linalg.pack, linalg.transpose,
     linalg.broadcast, tensor.pad, tensor.expand_shape, tensor.collapse_shape and tensor.extract_slice.
 
     Weights are packed and batch-norm statistics are combined here, once, instead of at run time. An assertion on
@@ -76,9 +80,16 @@ def _evaluate_generic(op: ir.Operation, read: Read) -> np.ndarray | None:
         if array is None and list(argument.uses):
             return None
         arrays.append(array)
-    if not any(array is not None for array in arrays):
+    if not any(array is not None for array in arrays) and not _is_short_line(op):
         return None
     return evaluate_elementwise(op, arrays)
+
+
+def _is_short_line(op: ir.Operation) -> bool:
+    """Whether `op` computes a line from nothing, such as the numbers of its elements. What is larger is better computed
+    where it is read."""
+    shape = _result_shape(op)
+    return len(shape) == 1 and shape[0] <= _LONGEST_LINE
 
 
 def _i64s(op: ir.Operation, name: str) -> list[int]:

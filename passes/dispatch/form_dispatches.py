@@ -178,24 +178,35 @@ class _FormDispatches:
                         self.group_of[identity(user)] = group
                         grown = True
         for member in group.members:
-            for user in self._users(member.results[0]):
-                if self._may_end(group, member, user):
-                    group.tails.append(user)
+            self._end(group, member)
         group.tails = [tail for tail in group.tails if not self._is_updated_with_own(group, tail)]
         places = [self.order[identity(op)] for op in (*group.members, *group.tails)]
         group.first, group.last = min(places), max(places)
         self.groups.append(group)
 
+    def _end(self, group: _Group, member: ir.Operation) -> None:
+        """The paddings of `member`, and the insertions of it or of one of them, are tails of the group."""
+        for user in self._users(member.results[0]):
+            if self._may_end(group, member, user):
+                group.tails.append(user)
+                if user.name == "tensor.pad":
+                    self._end(group, user)
+
     def _may_end(self, group: _Group, member: ir.Operation, op: ir.Operation) -> bool:
-        """Whether `op` pads a result of the group, or inserts it into a buffer that the group neither reads nor waits
-        for."""
+        """Whether `op` pads a result of the group, or inserts it, or its padding, into a buffer that the group neither
+        reads nor waits for."""
         if op.name == "tensor.pad":
+            if member.name == "tensor.pad":
+                return False
             padding = Padding.of(op)
             wanted = self.padding == WRITE or (SPARSE in group.root.attributes and _has_sparse_readers(op))
             return wanted and padding is not None and not padding.cuts
         if op.name != "tensor.insert_slice" or op.operands[0] != member.results[0]:
             return False
         if group.bindings() >= self.bindings:
+            return False
+        # Two results of the same elements would be one tensor to iree-compile, and one of them a copy.
+        if member.name == "tensor.pad" and len(self._users(member.results[0])) > 1:
             return False
         if not is_plain_insertion(op) or any(op.operands[1] in tail.operands for tail in group.tails):
             return False
@@ -207,7 +218,7 @@ class _FormDispatches:
         buffer of the other, and a dispatch cannot have one of its results as the place of another."""
         updates = [
             user
-            for member in group.members
+            for member in (*group.members, *group.tails)
             for user in self._users(member.results[0])
             if user.name == "tensor.insert_slice" and user not in group.tails and user.operands[0] == member.results[0]
         ]

@@ -14,7 +14,7 @@ from dlas_mlir.codegen.taps import factors
 from dlas_mlir.codegen.zeros import ATTRIBUTE, Ends, set_zeros
 from dlas_mlir.ir import build
 from dlas_mlir.ir.constants import Constants
-from dlas_mlir.ir.linalg import is_plain_slice, shape_of
+from dlas_mlir.ir.linalg import is_plain_insertion, is_plain_slice, shape_of
 from dlas_mlir.ir.pads import Padding
 from dlas_mlir.opt.base import Pass
 
@@ -72,7 +72,30 @@ def zero_ends(value: ir.Value) -> Ends:
             before = min(size, max(0, low - start))
             ends.append((before, min(size - before, max(0, high - (all_of - start - size)))))
         return tuple(ends)
+    if op is not None and op.name == "tensor.insert_slice":
+        return _ends_of_parts(op)
     return _none(value)
+
+
+def _ends_of_parts(op: ir.Operation) -> Ends:
+    """What all parts have in common that fill a buffer side by side."""
+    shape = shape_of(op.results[0])
+    parts: list[tuple[ir.Value, list[int]]] = []
+    while op is not None and op.name == "tensor.insert_slice" and is_plain_insertion(op):
+        parts.append((op.operands[0], list(ir.DenseI64ArrayAttr(op.attributes["static_offsets"]))))
+        op = build.defining(op.operands[1])
+    split = {dim for part, _ in parts for dim, (a, b) in enumerate(zip(shape_of(part), shape, strict=True)) if a != b}
+    dim = next(iter(split), 0)
+    reached = 0
+    for part, offsets in sorted(parts, key=lambda each: each[1][dim]):
+        reached = reached + shape_of(part)[dim] if offsets[dim] == reached else -1
+    if len(split) > 1 or reached != shape[dim]:
+        return ((0, 0),) * len(shape)
+    ends = zip(*(zero_ends(part) for part, _ in parts), strict=True)
+    return tuple(
+        (0, 0) if place in split else (min(low for low, _ in each), min(high for _, high in each))
+        for place, each in enumerate(ends)
+    )
 
 
 def _none(value: ir.Value) -> Ends:

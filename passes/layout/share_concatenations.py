@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from iree.compiler import ir
+from iree.compiler.dialects import arith
 
 from dlas_mlir.ir import build
+from dlas_mlir.ir.pads import Padding
 from dlas_mlir.opt.base import Pass
 
 
@@ -17,7 +19,8 @@ class ShareConcatenationsPass(Pass):
     one before (the layers of a dense block) share the buffer of the longest, and read a slice of it.
 
     dlas-form-dispatches then fuses each insertion into the producer of its part, and the slices into the readers, so
-    that concatenating copies nothing.
+    that concatenating copies nothing. Where nobody reads a concatenation but its padding in other dimensions, the parts
+    are padded instead, for their producers write padding too.
 
     Before:
     ```mlir
@@ -39,6 +42,9 @@ class ShareConcatenationsPass(Pass):
     name: ClassVar[str] = "dlas-share-concatenations"
 
     def run(self, module: ir.Module) -> None:
+        for op in build.operations(module):
+            if op.name == "tensor.concat" and build.is_static(op):
+                _pad_parts(op)
         concatenations = [op for op in build.operations(module) if op.name == "tensor.concat" and build.is_static(op)]
         order = {build.identity(op): i for i, op in enumerate(concatenations)}
         chains: list[list[ir.Operation]] = []
@@ -53,6 +59,22 @@ class ShareConcatenationsPass(Pass):
         for chain in chains:
             _share(chain[::-1])
         build.erase_dead(module)
+
+
+def _pad_parts(op: ir.Operation) -> None:
+    """The padding of a concatenation as a concatenation of padded parts."""
+    users = build.users(op.results[0])
+    padding = Padding.of(users[0]) if len(users) == 1 else None
+    dim = ir.IntegerAttr(op.attributes["dim"]).value
+    if padding is None or padding.cuts or padding.low[dim] or padding.high[dim]:
+        return
+    with ir.InsertionPoint(padding.op), padding.op.location:
+        filler = arith.constant(build.element_type(op.results[0]), padding.constant)
+        # Each part once, for one that is concatenated twice is padded once.
+        padded = {part: build.pad(part, padding.low, padding.high, filler) for part in dict.fromkeys(op.operands)}
+        padding.result.replace_all_uses_with(build.concat([padded[part] for part in op.operands], dim))
+    padding.op.erase()
+    op.erase()
 
 
 def _begins(short: ir.Operation, long: ir.Operation) -> bool:

@@ -16,7 +16,8 @@ from dlas_mlir.opt.base import Pass
 @dataclass(frozen=True)
 class SharePaddingPass(Pass):
     """Give each computed value that is padded with one constant a single tensor.pad, right behind it, which covers
-    all the paddings wanted of it; what reads the value, or less padding, reads a slice of that.
+    all the paddings wanted of it; what reads the value, or less padding, reads a slice of that (the value itself, where
+    the padding is but inserted somewhere, as the part of a concatenation is).
 
     dlas-form-dispatches then fuses the padding into the producer and the slices into the consumers, so that padding
     is never a copy of its own.
@@ -64,7 +65,9 @@ def _merge(op: ir.Operation, pads: list[Padding], slice_others: bool) -> None:
     shape = ir.RankedTensorType(value.type).shape
     low = tuple(max(sizes) for sizes in zip(*(pad.low for pad in pads), strict=True))
     high = tuple(max(sizes) for sizes in zip(*(pad.high for pad in pads), strict=True))
-    readers = [user for user in build.users(value) if user.name == "linalg.generic"] if slice_others else []
+    # What is padded to be inserted somewhere is written there; its readers have the bare value.
+    read = any(user.name != "tensor.insert_slice" for pad in pads for user in build.users(pad.result))
+    readers = [user for user in build.users(value) if user.name == "linalg.generic"] if slice_others and read else []
     constant = pads[0].constant
     with ir.InsertionPoint.after(op), op.location:
         filler = arith.constant(build.element_type(value), constant)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch_mlir.extras.fx_decomp_util import get_decomposition_table
 
-from dlas_mlir.compiler.frontend import number_decompositions
+from dlas_mlir.compiler.frontend import number_decompositions, resampling
 
 _aten = torch.ops.aten
 # Numbers that are added one after the other.
@@ -51,10 +51,22 @@ def table() -> dict[Any, Callable[..., Any]]:
     found[_aten._linalg_det.default] = determinant
     found[_aten.cumsum.default] = cumulative_sum
     found[_aten.convolution.default] = convolution
+    for operation, ours in resampling.DECOMPOSITIONS.items():
+        found[operation] = _first_of(ours, found.get(operation))
     for operation, rank in _BATCHED.items():
         found[operation] = _with_batch(operation, rank, found.get(operation))
     number_decompositions.add(found)
     return found
+
+
+def _first_of(ours: Callable[..., Any], otherwise: Callable[..., Any] | None) -> Callable[..., Any]:
+    """`ours`, and what there was before where that does not know the form."""
+
+    def decomposed(*arguments: Any, **keywords: Any) -> Any:
+        found = ours(*arguments, **keywords)
+        return otherwise(*arguments, **keywords) if found is NotImplemented and otherwise is not None else found
+
+    return decomposed
 
 
 def roll(x: Tensor, shifts: Sequence[int], dims: Sequence[int] = ()) -> Tensor:

@@ -369,3 +369,38 @@ func.func @dot_of_a_fill(%w: tensor<16x4xi8>) -> tensor<16xi32> {
   } -> tensor<16xi32>
   return %1 : tensor<16xi32>
 }
+
+// What is padded to be inserted is padded in the buffer, unless the padding is read elsewhere too.
+// CHECK-LABEL: func.func @padded_insertion(
+// CHECK: flow.dispatch.region -> (tensor<4x4xf32>, tensor<6x12xf32>)
+// CHECK: %[[P:.*]] = tensor.pad
+// CHECK: %[[I:.*]] = tensor.insert_slice %[[P]]
+// CHECK: flow.return %{{.*}}, %[[I]]
+// CHECK: %[[Q:.*]] = flow.dispatch.region -> (tensor<6x6xf32>)
+// CHECK: tensor.insert_slice %[[Q]]
+func.func @padded_insertion(%x: tensor<4x4xf32>) -> (tensor<6x12xf32>, tensor<4x4xf32>, tensor<6x12xf32>, tensor<6x6xf32>) {
+  %zero = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<4x4xf32>
+  %b = tensor.empty() : tensor<6x12xf32>
+  %y = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x4xf32>) outs(%e : tensor<4x4xf32>) {
+  ^bb0(%p: f32, %o: f32):
+    %s = arith.negf %p : f32
+    linalg.yield %s : f32
+  } -> tensor<4x4xf32>
+  %p = tensor.pad %y low[1, 1] high[1, 1] {
+  ^bb0(%i: index, %j: index):
+    tensor.yield %zero : f32
+  } : tensor<4x4xf32> to tensor<6x6xf32>
+  %1 = tensor.insert_slice %p into %b[0, 6] [6, 6] [1, 1] : tensor<6x6xf32> into tensor<6x12xf32>
+  %z = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x4xf32>) outs(%e : tensor<4x4xf32>) {
+  ^bb0(%c: f32, %o: f32):
+    %s = arith.addf %c, %c : f32
+    linalg.yield %s : f32
+  } -> tensor<4x4xf32>
+  %q = tensor.pad %z low[1, 1] high[1, 1] {
+  ^bb0(%i: index, %j: index):
+    tensor.yield %zero : f32
+  } : tensor<4x4xf32> to tensor<6x6xf32>
+  %2 = tensor.insert_slice %q into %b[0, 0] [6, 6] [1, 1] : tensor<6x6xf32> into tensor<6x12xf32>
+  return %1, %y, %2, %q : tensor<6x12xf32>, tensor<4x4xf32>, tensor<6x12xf32>, tensor<6x6xf32>
+}

@@ -121,3 +121,37 @@ func.func @by_hand(%x: tensor<4x4xf32>, %start: tensor<4x4x8xf32>) -> tensor<4x4
   } -> tensor<4x4x8xf32>
   return %y : tensor<4x4x8xf32>
 }
+
+// Parts side by side in one buffer have the zeros that all of them have; where a part is missing, nothing is known.
+// CHECK-LABEL: func.func @parts
+// CHECK: linalg.generic {{.*}} attrs = {dlas.zeros = {in0 = {high = [0, 2], low = [0, 0]}}}
+// CHECK: linalg.generic
+// CHECK-NOT: dlas.zeros
+func.func @parts(%a: tensor<3x4xf32>, %b: tensor<2x4xf32>, %start: tensor<4x4x8xf32>) -> (tensor<4x4x8xf32>, tensor<4x4x8xf32>) {
+  %zero = arith.constant 0.0 : f32
+  %w = arith.constant dense<2.0> : tensor<3x3x8xf32>
+  %p = tensor.pad %a low[1, 0] high[0, 2] {
+  ^bb0(%i: index, %j: index):
+    tensor.yield %zero : f32
+  } : tensor<3x4xf32> to tensor<4x6xf32>
+  %q = tensor.pad %b low[0, 0] high[0, 2] {
+  ^bb0(%i: index, %j: index):
+    tensor.yield %zero : f32
+  } : tensor<2x4xf32> to tensor<2x6xf32>
+  %e = tensor.empty() : tensor<6x6xf32>
+  %1 = tensor.insert_slice %p into %e[0, 0] [4, 6] [1, 1] : tensor<4x6xf32> into tensor<6x6xf32>
+  %2 = tensor.insert_slice %q into %1[4, 0] [2, 6] [1, 1] : tensor<2x6xf32> into tensor<6x6xf32>
+  %y = linalg.generic {indexing_maps = [#data, #weights, #out], iterator_types = ["parallel", "parallel", "parallel", "reduction", "reduction"]} ins(%2, %w : tensor<6x6xf32>, tensor<3x3x8xf32>) outs(%start : tensor<4x4x8xf32>) {
+  ^bb0(%l: f32, %m: f32, %o: f32):
+    %n = arith.mulf %l, %m : f32
+    %s = arith.addf %o, %n : f32
+    linalg.yield %s : f32
+  } -> tensor<4x4x8xf32>
+  %z = linalg.generic {indexing_maps = [#data, #weights, #out], iterator_types = ["parallel", "parallel", "parallel", "reduction", "reduction"]} ins(%1, %w : tensor<6x6xf32>, tensor<3x3x8xf32>) outs(%start : tensor<4x4x8xf32>) {
+  ^bb0(%l: f32, %m: f32, %o: f32):
+    %n = arith.mulf %l, %m : f32
+    %s = arith.addf %o, %n : f32
+    linalg.yield %s : f32
+  } -> tensor<4x4x8xf32>
+  return %y, %z : tensor<4x4x8xf32>, tensor<4x4x8xf32>
+}

@@ -49,3 +49,43 @@ func.func @dynamic(%x: tensor<1x?x2xf32>) -> tensor<1x?x2xf32> {
   %c = tensor.concat dim(1) %x, %x : (tensor<1x?x2xf32>, tensor<1x?x2xf32>) -> tensor<1x?x2xf32>
   return %c : tensor<1x?x2xf32>
 }
+
+// Where nobody reads a concatenation but its padding in other dimensions, the parts are padded, each once.
+// CHECK-LABEL: func.func @padded
+// CHECK: %[[A:.*]] = tensor.pad %arg0 low[0, 0, 1, 0] high[0, 0, 1, 0]
+// CHECK: %[[B:.*]] = tensor.pad %arg1 low[0, 0, 1, 0] high[0, 0, 1, 0]
+// CHECK-NOT: tensor.pad
+// CHECK: tensor.empty() : tensor<1x8x4x2xf32>
+// CHECK: tensor.insert_slice %[[A]] into %{{.*}}[0, 0, 0, 0]
+// CHECK: tensor.insert_slice %[[B]] into %{{.*}}[0, 4, 0, 0]
+// CHECK: tensor.insert_slice %[[B]] into %{{.*}}[0, 6, 0, 0]
+func.func @padded(%a: tensor<1x4x2x2xf32>, %b: tensor<1x2x2x2xf32>) -> tensor<1x8x4x2xf32> {
+  %zero = arith.constant 0.0 : f32
+  %c = tensor.concat dim(1) %a, %b, %b : (tensor<1x4x2x2xf32>, tensor<1x2x2x2xf32>, tensor<1x2x2x2xf32>) -> tensor<1x8x2x2xf32>
+  %p = tensor.pad %c low[0, 0, 1, 0] high[0, 0, 1, 0] {
+  ^bb0(%i: index, %j: index, %k: index, %l: index):
+    tensor.yield %zero : f32
+  } : tensor<1x8x2x2xf32> to tensor<1x8x4x2xf32>
+  return %p : tensor<1x8x4x2xf32>
+}
+
+// Padding of what is concatenated along that dimension, and of what somebody reads as it is, stays behind it.
+// CHECK-LABEL: func.func @padded_behind
+// CHECK-COUNT-2: tensor.insert_slice
+// CHECK: tensor.pad {{.*}} low[0, 1, 0]
+// CHECK-COUNT-2: tensor.insert_slice
+// CHECK: tensor.pad {{.*}} low[0, 0, 1]
+func.func @padded_behind(%a: tensor<1x4x2xf32>) -> (tensor<1x9x2xf32>, tensor<1x8x3xf32>, tensor<1x8x2xf32>) {
+  %zero = arith.constant 0.0 : f32
+  %c = tensor.concat dim(1) %a, %a : (tensor<1x4x2xf32>, tensor<1x4x2xf32>) -> tensor<1x8x2xf32>
+  %p = tensor.pad %c low[0, 1, 0] high[0, 0, 0] {
+  ^bb0(%i: index, %j: index, %k: index):
+    tensor.yield %zero : f32
+  } : tensor<1x8x2xf32> to tensor<1x9x2xf32>
+  %d = tensor.concat dim(1) %a, %a : (tensor<1x4x2xf32>, tensor<1x4x2xf32>) -> tensor<1x8x2xf32>
+  %q = tensor.pad %d low[0, 0, 1] high[0, 0, 0] {
+  ^bb0(%i: index, %j: index, %k: index):
+    tensor.yield %zero : f32
+  } : tensor<1x8x2xf32> to tensor<1x8x3xf32>
+  return %p, %q, %d : tensor<1x9x2xf32>, tensor<1x8x3xf32>, tensor<1x8x2xf32>
+}

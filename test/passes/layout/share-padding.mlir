@@ -119,3 +119,31 @@ func.func @left_alone(%x: tensor<2x?xf32>, %y: tensor<2x4xf32>) -> (tensor<2x?xf
   } : tensor<2x4xf32> to tensor<2x6xf32>
   return %p, %q : tensor<2x?xf32>, tensor<2x6xf32>
 }
+
+// What reads a value that is padded to be inserted somewhere, and for nobody else, reads the value.
+// CHECK-LABEL: func.func @inserted
+// CHECK: %[[Y:.*]] = linalg.generic
+// CHECK: %[[P:.*]] = tensor.pad %[[Y]]
+// CHECK-NOT: tensor.extract_slice
+// CHECK: linalg.generic {{.*}} ins(%[[Y]]
+func.func @inserted(%x: tensor<2x4xf32>) -> (tensor<4x6xf32>, tensor<2x4xf32>) {
+  %zero = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<2x4xf32>
+  %b = tensor.empty() : tensor<4x6xf32>
+  %y = linalg.generic {indexing_maps = [#plain, #plain], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<2x4xf32>) outs(%e : tensor<2x4xf32>) {
+  ^bb0(%v: f32, %o: f32):
+    %q = arith.negf %v : f32
+    linalg.yield %q : f32
+  } -> tensor<2x4xf32>
+  %p = tensor.pad %y low[0, 1] high[0, 1] {
+  ^bb0(%i: index, %j: index):
+    tensor.yield %zero : f32
+  } : tensor<2x4xf32> to tensor<2x6xf32>
+  %1 = tensor.insert_slice %p into %b[2, 0] [2, 6] [1, 1] : tensor<2x6xf32> into tensor<4x6xf32>
+  %z = linalg.generic {indexing_maps = [#plain, #plain], iterator_types = ["parallel", "parallel"]} ins(%y : tensor<2x4xf32>) outs(%e : tensor<2x4xf32>) {
+  ^bb0(%v: f32, %o: f32):
+    %q = arith.negf %v : f32
+    linalg.yield %q : f32
+  } -> tensor<2x4xf32>
+  return %1, %z : tensor<4x6xf32>, tensor<2x4xf32>
+}
