@@ -9,9 +9,12 @@ Each case is compared with what is right first; a wrong one is not timed. Three 
 
 from __future__ import annotations
 
+import gzip
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +35,22 @@ Row = dict[str, Any]
 
 def measured(one: Row, bundle: Path, device: str, seconds: float) -> Row:
     """The row of a case: `case`, `element`, `who`, and times or an `error`."""
-    return _PARTS[one["part"]](one, bundle / "files", device, seconds)
+    with _unpacked(one, bundle / "files") as vmfb:
+        return _PARTS[one["part"]](one, vmfb, bundle / "files", device, seconds)
 
 
-def _grid(one: Row, files: Path, device: str, seconds: float) -> Row:
+@contextmanager
+def _unpacked(one: Row, files: Path) -> Iterator[Path]:
+    """The artifact of a case."""
+    with tempfile.TemporaryDirectory(prefix="gpu-check-") as scratch:
+        vmfb = Path(scratch) / one["vmfb"]
+        vmfb.write_bytes(gzip.decompress((files / f"{one['vmfb']}.gz").read_bytes()))
+        yield vmfb
+
+
+def _grid(one: Row, vmfb: Path, files: Path, device: str, seconds: float) -> Row:
     """The numbers of a module of several convolutions: which are wrong."""
-    session = Session(files / one["vmfb"], resolve(device))
+    session = Session(vmfb, resolve(device))
     with np.load(files / one["golden"]) as arrays:
         inputs = [arrays[key] for key in _numbered(arrays.files, "input_")]
         expected = [arrays[key] for key in _numbered(arrays.files, "output_")]
@@ -50,8 +63,8 @@ def _grid(one: Row, files: Path, device: str, seconds: float) -> Row:
     return {"right": len(checks) - len(wrong), "of": len(checks), "wrong": wrong, "error_of_max": worst}
 
 
-def _layer(one: Row, files: Path, device: str, seconds: float) -> Row:
-    session = Session(files / one["vmfb"], resolve(device))
+def _layer(one: Row, vmfb: Path, files: Path, device: str, seconds: float) -> Row:
+    session = Session(vmfb, resolve(device))
     kinds = session.inputs
     inputs = [cases.argument(kind.shape, kind.dtype, number) for number, kind in enumerate(kinds)]
     arguments = session.prepare(inputs)
@@ -61,14 +74,14 @@ def _layer(one: Row, files: Path, device: str, seconds: float) -> Row:
     found = np.stack([np.asarray(output[image]).reshape(-1)[places].astype(np.float64) for image in images])
     row = _compared(relative_error(found, values.astype(np.float64)), one)
     if "error" not in row:
-        row |= _called(session, arguments, seconds) | _on_device(files / one["vmfb"], device, alone=True)
+        row |= _called(session, arguments, seconds) | _on_device(vmfb, device, alone=True)
     session.close()
     return row
 
 
-def _model(one: Row, files: Path, device: str, seconds: float) -> Row:
+def _model(one: Row, vmfb: Path, files: Path, device: str, seconds: float) -> Row:
     parameters, wrong = _parameters(one, files)
-    session = Session(files / one["vmfb"], resolve(device), parameters=parameters)
+    session = Session(vmfb, resolve(device), parameters=parameters)
     arguments = session.prepare([cases.argument(kind.shape, kind.dtype, 0) for kind in session.inputs])
     (output,) = session.fetch(session.invoke(arguments))
     with np.load(files / one["golden"]) as golden:
@@ -78,7 +91,7 @@ def _model(one: Row, files: Path, device: str, seconds: float) -> Row:
     else:
         row = _compared(relative_error(np.asarray(output), expected), one)
     if "error" not in row:
-        row |= _called(session, arguments, seconds) | _on_device(files / one["vmfb"], device, alone=False)
+        row |= _called(session, arguments, seconds) | _on_device(vmfb, device, alone=False)
         row["dispatches"] = len(one["dispatches"])
     session.close()
     return row
@@ -144,7 +157,8 @@ def calls(one: Row, bundle: Path, device: str) -> Iterator[Row]:
 
     files = bundle / "files"
     parameters, _ = _parameters(one, files)
-    session = Session(files / one["vmfb"], resolve(device), parameters=parameters)
+    with _unpacked(one, files) as vmfb:
+        session = Session(vmfb, resolve(device), parameters=parameters)
     arguments = session.prepare([cases.argument(kind.shape, kind.dtype, 0) for kind in session.inputs])
     every = os.sched_getaffinity(0)
     for name, cpus in (("all CPUs", every), ("one CPU", {min(every)}), ("two CPUs", set(sorted(every)[:2]))):
@@ -162,4 +176,4 @@ def calls(one: Row, bundle: Path, device: str) -> Iterator[Row]:
     session.close()
 
 
-_PARTS: dict[str, Callable[[Row, Path, str, float], Row]] = {"grid": _grid, "layers": _layer, "models": _model}
+_PARTS: dict[str, Callable[[Row, Path, Path, str, float], Row]] = {"grid": _grid, "layers": _layer, "models": _model}

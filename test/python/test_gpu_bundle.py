@@ -38,6 +38,7 @@ def test_bundle(vulkan, tmp_path, monkeypatch) -> None:
     # All large weights are made again from their seeds, none are carried.
     assert {"0.weight", "2.weight", "6.weight"} == {how["of"] for how in of_model["recipes"].values()}
     assert not of_model["raw"]
+    assert (bundle / "files" / f"{of_model['vmfb']}.gz").stat().st_size < 100_000
     # What nobody could compile is a row, and the end of nothing.
     manifest["cases"].insert(0, {"part": "layers", "case": layer, "element": "f16", "id": "x", "error": "no kernel"})
     (bundle / "manifest.json").write_text(json.dumps(manifest))
