@@ -101,8 +101,8 @@ class Applicable:
             return "a GPU shares out its work by itself: threads is 1"
         if schedule != "rule" and not preset.schedule:
             return f"{spec.target}/{name} makes no kernels of its own, so there are no schedules to choose"
-        if schedule in ("tuned", "transferred") and preset.target.kind == "gpu":
-            return "schedules of a GPU are not searched for"
+        if schedule == "transferred" and preset.target.kind == "gpu":
+            return "only schedules of CPUs are fitted to the loops of other models"
         if schedule == "transferred" and self._models < 2:
             return "schedules are transferred from other models, and the axis has none"
         return None

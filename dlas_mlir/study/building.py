@@ -16,6 +16,7 @@ from dlas_mlir.compiler.driver import Clock, compile_imported
 from dlas_mlir.compiler.frontend.importer import Imported, import_model
 from dlas_mlir.compiler.network import Cut, network_of
 from dlas_mlir.compiler.presets import Preset, load_preset
+from dlas_mlir.compiler.presets.here import gpu_of
 from dlas_mlir.errors import DlasError
 from dlas_mlir.study.artifacts import Artifacts
 from dlas_mlir.study.axes import HALF, NO_DATASET
@@ -124,6 +125,9 @@ def tune(request: Request, say: Say) -> dict[str, Any]:
     from dlas_mlir.tuning.tune import tune as search
 
     wanted = request["parameters"]
+    gpu = gpu_of(load_preset(wanted["preset"], threads=wanted["threads"]), wanted["preset"])
+    if gpu is not None and gpu.software:
+        raise StepError("not-applicable", f"{gpu} is a CPU: nothing is timed there, so no schedules are searched for")
     artifacts = Artifacts(request["artifacts"])
     db = _part_folder(request) / "schedules.db"
     sources = tuple(

@@ -312,27 +312,28 @@ class Coordinator:
             ended = state, reason
             if result is not None:
                 error = result["errors"].get(name)
-                ended = (error["state"], error["reason"]) if error else ("ok", "")
-            if ended[0] == "ok":
-                assert result is not None
-                turns[name] = tuple(Turn(**{**turn, "ns": tuple(turn["ns"])}) for turn in result["turns"][name])
+                ended = (error["state"], error["reason"]) if error else ("ok", result.get("untimed", ""))
+                if ended[0] == "ok" and (taken := result["turns"].get(name)):
+                    turns[name] = tuple(Turn(**{**turn, "ns": tuple(turn["ns"])}) for turn in taken)
             if name in open_.todo and self._outcome.get(name) != "ok":
                 points.append(self._ended_point(name, block, *ended))
                 if ended[0] == "ok":
                     chain = self.plan.chain(name)
                     done_steps = {kind: self.results[step.key] for kind, step in chain.own.items()}
-                    metrics[name] = figures_of(turns[name], done_steps)
+                    metrics[name] = figures_of(turns.get(name, ()), done_steps)
                     if accuracy := done_steps.get("accuracy"):
                         hits[name] = Hits(accuracy["images"], base64.b64decode(accuracy["hits"]))
         if result is not None:
             device = self.plan.spec.devices[block.device]
-            self.store.see_device(block.device, device.target, {**result["device"], "where": done.where})
+            facts = {**result["device"], "description": device.description, "where": done.where}
+            self.store.see_device(block.device, device.target, facts)
         self.store.end_block(block, outcome, turns, points, metrics, done.where, hits)
         for row in points:
             self._count(row.id, row.state, row.reason)
         model = self.plan.by_id[block.points[0]].model
         self.estimate.done("measure", model, done.seconds, len(points))
-        self.say(f"measured {len(turns)} variants of {model}: {words(done.seconds)}{self._left()}")
+        what = f"measured {len(turns)}" if turns or not metrics else f"verified {len(metrics)}, and timed none,"
+        self.say(f"{what} variants of {model}: {words(done.seconds)}{self._left()}")
 
     def _left(self) -> str:
         """What is left, for those who read along."""

@@ -16,8 +16,8 @@ _OF_ARTIFACTS = ("weight_bytes", "parameters", "macs", "effective_macs", "expect
 
 
 def figures_of(turns: Sequence[Turn], steps: Mapping[str, Mapping[str, Any]]) -> list[Metric]:
-    """Metrics of a point that was timed; `steps` are the results of its steps by kind."""
-    return [*_times(turns), *_accuracy(steps.get("accuracy")), *_artifact(steps["compile"])]
+    """Metrics of a point, of its times where it has `turns`; `steps` are the results of its steps by kind."""
+    return [*(_times(turns) if turns else ()), *_accuracy(steps.get("accuracy")), *_artifact(steps["compile"])]
 
 
 def _times(turns: Sequence[Turn]) -> Iterator[Metric]:

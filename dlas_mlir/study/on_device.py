@@ -16,10 +16,14 @@ from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.check import tolerance_of
 from dlas_mlir.measure.rounds import Protocol, Rounds
 from dlas_mlir.runtime.client import Worker
-from dlas_mlir.runtime.devices import cpu_model, resolve
+from dlas_mlir.runtime.devices import LOCAL_DRIVERS, cpu_model, resolve
+from dlas_mlir.runtime.gpus import NoGpu, gpus
 from dlas_mlir.study.artifacts import Artifacts
 from dlas_mlir.study.entry import Say, StepError
 from dlas_mlir.study.images import read_images
+
+# What is said of points that are verified on such a device.
+ONLY = "function only"
 
 
 def verify(request: Mapping[str, Any], say: Say) -> dict[str, Any]:
@@ -62,9 +66,13 @@ def accuracy(request: Mapping[str, Any], say: Say) -> dict[str, Any]:
 def block(request: Mapping[str, Any], say: Say) -> dict[str, Any]:
     """Measure the members of a block in turns. Each is timed, or has an error of its own.
 
-    Members with one and the same artifact are timed once.
+    Members with one and the same artifact are timed once. On a device that is no GPU but does as one nothing is timed:
+    `untimed` says why.
     """
     members: Sequence[Mapping[str, Any]] = request["members"]
+    device, untimed = device_of(members[0]["compiled"]["driver"])
+    if untimed:
+        return {"turns": {}, "errors": {}, "noise": None, "device": device, "untimed": untimed}
     protocol = Protocol(**request["protocol"])
     errors: dict[str, dict[str, str]] = {}
     names: dict[str, str] = {}  # of the runner, by member
@@ -86,7 +94,19 @@ def block(request: Mapping[str, Any], say: Say) -> dict[str, Any]:
             errors[point] = {"state": how(rounds.errors[name]), "reason": rounds.errors[name]}
             del names[point]
     turns = {point: [asdict(turn) for turn in rounds.turns[name]] for point, name in names.items()}
-    return {"turns": turns, "errors": errors, "noise": rounds.noise, "device": {"cpu": cpu_model()}}
+    return {"turns": turns, "errors": errors, "noise": rounds.noise, "device": device}
+
+
+def device_of(driver: str) -> tuple[dict[str, str], str]:
+    """What the device of a driver is, and why it is not timed (empty: it is)."""
+    if driver in LOCAL_DRIVERS:
+        return {"cpu": cpu_model()}, ""
+    try:
+        gpu = gpus(driver)[0]
+    except NoGpu:
+        return {"cpu": cpu_model()}, ""  # each member has that for its error
+    facts = {"gpu": str(gpu), "cpu": cpu_model()}
+    return (facts | {"only": ONLY}, f"{ONLY}: {gpu} is a CPU") if gpu.software else (facts, "")
 
 
 def _worker(request: Mapping[str, Any], compiled: Mapping[str, Any], threads: int) -> Worker:

@@ -104,8 +104,12 @@ def _hits(store: StudyStore, place: Mapping[str, int]) -> Hits | None:
 
 
 def _devices(found: Mapping[str, Mapping[str, Any]]) -> tuple[Device, ...]:
+    """In the words of the specification, where it has some, and with what each said of itself."""
+    keys = ("description", "gpu", "cpu", "target", "where", "only")
     return tuple(
-        Device(name, ", ".join(str(facts[key]) for key in ("cpu", "target", "where") if facts.get(key)))
+        Device(
+            name, ", ".join(str(facts[key]) for key in keys if facts.get(key) and not (key == "cpu" and "gpu" in facts))
+        )
         for name, facts in found.items()
     )
 

@@ -1,7 +1,8 @@
 """An entry point of studies that builds and measures nothing: what it answers follows from what it is asked.
 
 `DLAS_TEST_STUDY` is JSON: `log`, a file that gets a line for each job that is begun; `seconds` that each kind takes;
-`poison`, `hang` and `wrong`: presets, of which a block's process dies, hangs, or whose outputs are wrong.
+`poison`, `hang` and `wrong`: presets, of which a block's process dies, hangs, or whose outputs are wrong; `untimed`:
+why no block is timed.
 What the JSON file `more` has goes before: it can be changed while processes that were started with the variable live.
 """
 
@@ -77,6 +78,8 @@ def _accuracy(request: dict[str, Any], settings: dict[str, Any]) -> dict[str, An
 
 def _block(request: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     turns = {}
+    if untimed := settings.get("untimed"):
+        return {"turns": {}, "errors": {}, "noise": None, "device": {"gpu": "llvmpipe", "cpu": "x"}, "untimed": untimed}
     for member in request["members"]:
         artifact = member["compiled"]["vmfb"]
         if settings.get("poison") and settings["poison"] in artifact:
