@@ -28,6 +28,7 @@ Kind = Literal[
     "lanes",
     "prefetch",
     "threads",
+    "across",
     "vector",
     "warp",
     "stages",

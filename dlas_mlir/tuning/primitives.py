@@ -25,12 +25,11 @@ from dlas_mlir.measure.rounds import Protocol, Rounds
 from dlas_mlir.measure.stats import Comparison, Timing
 from dlas_mlir.process import LIMIT
 from dlas_mlir.runtime.devices import resolve, usable_cpus
-from dlas_mlir.runtime.profile import profile_dispatches
 from dlas_mlir.tuning.assignments import RULE, Build, Builder
 from dlas_mlir.tuning.layer_costs import LayerCosts, Primitives
 from dlas_mlir.tuning.paired import compared
 from dlas_mlir.tuning.primitives_report import LayerChoice, PrimitivesReport, TimedChoice, reason
-from dlas_mlir.tuning.timing import typical
+from dlas_mlir.tuning.timing import dispatch_times, typical
 from dlas_mlir.tuning.tuner import Say
 
 _SECONDS = 0.4
@@ -162,7 +161,7 @@ class _Chooser:
         primitive that is done in several pays for that too."""
         builder = self.builder
         try:
-            times = profile_dispatches(build.vmfb, builder.device, builder.inputs, calls=calls, timeout=self.timeout)
+            times = dispatch_times(build.vmfb, builder.device, builder.inputs, calls=calls, timeout=self.timeout)
             with builder.worker(build) as worker:
                 call = typical(worker.turn(min_seconds=_SECONDS / 2, min_count=_CALLS[0]).ns)
         except DlasError as error:

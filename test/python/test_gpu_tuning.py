@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,8 @@ from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.stats import Comparison
 from dlas_mlir.measure.trials import Trials
 from dlas_mlir.measure.turn import Turn
-from dlas_mlir.tuning import tuner
+from dlas_mlir.runtime.devices import resolve
+from dlas_mlir.tuning import timing, tuner
 from dlas_mlir.tuning.build import Builder
 from dlas_mlir.tuning.final import Final
 from dlas_mlir.tuning.task import Settings
@@ -43,7 +46,7 @@ pytestmark = pytest.mark.usefixtures("tuning_surroundings")
         ("cuda-sm80/f16-auto", SMALL, "gpu", {"tile", "warp", "stages", "split"}),
         ("cuda-sm90/f16-auto", SMALL, "gpu", {"tile", "warp", "stages", "split", "instruction"}),
         ("cuda-sm90/f16-auto", LARGE, "gpu", {"tile", "warp", "stages", "split", "halo", "instruction"}),
-        ("vulkan-ada/f16-auto", SMALL, "simt", {"tile", "unroll", "threads", "lanes", "vector", "order"}),
+        ("vulkan-ada/f16-auto", SMALL, "simt", {"tile", "unroll", "threads", "lanes", "vector", "order", "across"}),
     ],
 )
 def test_moves_are_legal_of_all_kinds_and_other_kernels(preset: str, conv: Conv, kind: str, kinds: set[str]) -> None:
@@ -151,15 +154,61 @@ def test_schedules_of_gpus_are_not_transferred(tmp_path: Path) -> None:
         tune(MODEL, PRESET, db=tmp_path / "t.db", transfer=Transfer(sources=("resnet18",)))
 
 
+def test_a_mean_is_shared_out_otherwise() -> None:
+    preset = load_preset("vulkan/auto")
+    network = network_of(import_model("imported_model:kinds"), preset)
+    kernel = next(kernel for kernel in network.kernels if kernel.rule.get("across"))
+    start = backends.read_schedule(kernel.rule, kernel.workload, preset.target)
+    found = list(moves(kernel.workload, start, preset.target))
+    (shared,) = {len(move.schedule.across) for move in found if move.kind == "threads"}
+    assert shared == len(start.across) == 1
+    assert {move.schedule.joined for move in found if move.kind == "across"} - {start.joined}
+
+
+def test_a_long_sum_that_is_unrolled_wholly_is_one_chain() -> None:
+    """Of more additions than a block has: there was no loop left to be a block."""
+    preset = load_preset("vulkan/auto")
+    network = network_of(import_model("imported_model:kinds"), preset)
+    kernel = next(kernel for kernel in network.kernels if kernel.rule.get("across"))
+    unrolled = {loop: kernel.workload.extents[loop] for loop in kernel.workload.reductions}
+    assert math.prod(unrolled.values()) > 64
+    value = {**kernel.rule, "across": {}, "tile": {**kernel.rule["tile"], **unrolled}}
+    kernel_digest(kernel.workload, backends.read_schedule(value, kernel.workload, preset.target))
+
+
+def test_in_a_bench_a_gpu_that_cannot_is_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_gpus.install(monkeypatch, cuda=[A100])
+    file = tmp_path / "rows.json"
+    command = ["bench", MODEL, "--preset", "cuda-sm90/auto", "host/auto", "--rounds", "1", "--starts", "1"]
+    assert dlas.main([*command, "--max-rounds", "1", "--min-time", "0.01", "--json", str(file)]) == 1
+    gpu, cpu = json.loads(file.read_text())
+    assert "cuda-sm90/auto cannot run on NVIDIA A100, compute capability 8.0" in gpu["error"]
+    assert "choose the target cuda-sm80" in gpu["error"]
+    assert (cpu["verified"], cpu["median_ms"] > 0, "error" in cpu) == (True, True, False)
+
+
+def test_kernels_of_cuda_are_timed_by_its_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, list[str]]] = []
+
+    def json_of(module: str, arguments: list[str], limit: float | None) -> dict[str, Any]:
+        asked.append((module, arguments))
+        return {"device_us": 9.0, "launches": [{"name": "a", "us": 2.5}, {"name": "b", "us": 4.0}]}
+
+    monkeypatch.setattr(timing, "json_of", json_of)
+    dispatches = [{"name": "a", "workload": "x"}, {"name": "b", "workload": "x"}]
+    found = timing.kernel_samples(tmp_path, dispatches, resolve("cuda"), [], calls=3, timeout=10)
+    assert found == {"x": (6500,)}  # the parts of a split sum, and what joins them
+    assert asked == [("dlas_mlir.runtime.cuda_driver", [str(tmp_path)])]
+
+
 @pytest.mark.usefixtures("vulkan")
 def test_kernels_are_timed_by_the_device(tmp_path: Path) -> None:
     """By the clock of a Vulkan device; what it says of a CPU that does as one is of no interest."""
-    from dlas_mlir.runtime.devices import resolve
-    from dlas_mlir.tuning.timing import kernel_samples
-
     artifact = compile_model(MODEL, "vulkan/auto")
     assert artifact.golden is not None
     inputs = [np.load(artifact.golden)["input_0"]]
-    found = kernel_samples(artifact.vmfb, artifact.dispatches, resolve("vulkan"), inputs, calls=3, timeout=100)
+    found = timing.kernel_samples(artifact.vmfb, artifact.dispatches, resolve("vulkan"), inputs, calls=3, timeout=100)
     assert found.keys() == {one["workload"] for one in artifact.dispatches} - {""}
     assert all(len(ns) == 3 and min(ns) > 0 for ns in found.values())

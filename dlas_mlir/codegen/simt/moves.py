@@ -18,7 +18,7 @@ def near(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> Itera
 
     `tile` gives a thread another number of iterations of one parallel loop, `unroll` of one reduction; `threads` is of
     a workgroup; `lanes` halves or doubles the vectors, and `vector` has them along another loop; `order` numbers the
-    threads otherwise.
+    threads otherwise; `across` shares one reduction out over more or fewer threads.
     """
     for kind, fields in _changes(workload, schedule, target):
         try:
@@ -34,6 +34,7 @@ def _fields(schedule: SimtSchedule) -> dict[str, Any]:
         "tile": dict(schedule.tile),
         "order": schedule.order,
         "threads": schedule.threads,
+        "across": dict(schedule.across),
     }
 
 
@@ -47,10 +48,12 @@ def _changes(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> I
         for size in range(1, min(extents[loop], target.cost.unrolled_reduction) + 1):
             if extents[loop] % size == 0:
                 yield "unroll", {"tile": {**tile, loop: size}}
-    threads = target.subgroup_size
+    # Those that have a result together are in one workgroup.
+    least = max(1, target.subgroup_size // schedule.joined) * schedule.joined
+    threads = least
     while threads <= target.workgroup_threads:
         yield "threads", {"threads": threads}
-        threads *= 2
+        threads += least if threads < 4 * least else threads
     for lanes in (schedule.lanes // 2, schedule.lanes * 2):
         if lanes >= 1:
             yield (
@@ -62,8 +65,24 @@ def _changes(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> I
             lanes = min(layout.widest(workload, loop), target.lanes)
             sizes = {**tile, schedule.vector: 1, loop: lanes}
             yield "vector", {"vector": loop, "lanes": lanes, "tile": sizes}
+    yield from (("across", fields) for fields in _shares(workload, schedule, target.workgroup_threads))
     for order in _orders(schedule, workload):
         yield "order", {"order": order}
+
+
+def _shares(workload: Workload, schedule: SimtSchedule, most: int) -> Iterator[Mapping[str, Any]]:
+    """One reduction shared out over another number of threads, in workgroups of as many results as before, and with a
+    tile that divides what each has of it."""
+    now, tile = dict(schedule.across), dict(schedule.tile)
+    for loop in workload.reductions:
+        extent = workload.extents[loop]
+        for count in range(1, min(extent, most) + 1):
+            if extent % count or count == now.get(loop, 1):
+                continue
+            joined = schedule.joined // now.get(loop, 1) * count
+            threads = joined * max(1, schedule.threads // schedule.joined)
+            own = math.gcd(tile.get(loop, 1), extent // count)
+            yield {"across": {**now, loop: count}, "threads": threads, "tile": {**tile, loop: own}}
 
 
 def _sizes(own: int, most: int) -> list[int]:
