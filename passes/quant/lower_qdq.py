@@ -10,6 +10,7 @@ import numpy as np
 from iree.compiler import ir
 from iree.compiler.dialects import arith
 
+from dlas_mlir.codegen.target import GpuTarget, Target
 from dlas_mlir.ir import build, conv, quant
 from dlas_mlir.ir.constants import Constants
 from dlas_mlir.ir.linalg import indexing_maps, iterators
@@ -58,11 +59,18 @@ class LowerQdqPass(Pass):
     require: bool = option(False, "whether it is an error when no layer is done in integers")
 
     def run(self, module: ir.Module) -> None:
+        """Raises PassError with `require` for a target without codes, too."""
         lowering = _LowerQdq(Constants(module.operation))
         for op in build.operations(module):
             lowering.visit(op)
         if self.require and not lowering.layers:
             raise PassError("no convolution or linear layer is quantized; quantize the model first", module.operation)
+        target = Target.known(module)
+        if self.require and isinstance(target, GpuTarget) and "i8" not in target.elements:
+            what = (
+                f"{target.name} does not compute with codes of 8 bits: take a target that does, or a recipe in float32"
+            )
+            raise PassError(what, module.operation)
         # What is left dequantized is read by other operations, which now do it themselves.
         for op in build.operations(module):
             lowering.take_in(op)

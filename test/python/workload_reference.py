@@ -82,9 +82,12 @@ def _product(workload: Workload, tensors: Sequence[np.ndarray]) -> np.ndarray:
     assert factors(root.body, root.yields, 2) == [0, 1], "only sums of products"
     loops = [loop.name for loop in workload.loops]
     operands = []
-    for item in root.inputs:
+    for place, item in enumerate(root.inputs):
         assert isinstance(item, Access)
-        operands.append(_read(workload, item, tensors, loops).astype(np.float64))
+        values = _read(workload, item, tensors, loops)
+        if any(step.op in ("arith.extui", "arith.uitofp") and step.operands == (f"in{place}",) for step in root.body):
+            values = np.ascontiguousarray(values).view(values.dtype.str.replace("i", "u"))
+        operands.append(values.astype(np.float64))
     letters = dict(zip(loops, _LETTERS, strict=False))
     subscripts, squeezed = [], []
     for operand in operands:
@@ -135,6 +138,9 @@ def _stage(
     for number, step in enumerate(stage.body):
         given = [values[text] if text in values else _constant(text) for text in step.operands]
         with np.errstate(all="ignore"):
+            if step.op == "arith.bitcast":
+                values[f"%{number}"] = np.ascontiguousarray(given[0]).view(_dtype(step.type))
+                continue
             values[f"%{number}"] = np.asarray(_step(step.op, step.attributes, given)).astype(_dtype(step.type))
     result = values[stage.yields] if stage.yields in values else _constant(stage.yields)
     return np.broadcast_to(result, shape)
@@ -147,6 +153,8 @@ def _step(op: str, attributes: str, given: list[Any]) -> Any:
         return arithmetic.UNARY[op](given[0])
     if op in arithmetic.CASTS:
         return given[0]
+    if op == "math.fma":
+        return arithmetic.multiplied_and_added(*given)
     if op == "arith.select":
         return np.where(*given)
     predicate = int(next(part for part in attributes.split(", ") if part.startswith("predicate")).split()[2])

@@ -41,6 +41,14 @@ def _unsigned(values: np.ndarray) -> np.ndarray:
     return values.view(np.dtype(values.dtype.str.replace("i", "u"))) if values.dtype.kind == "i" else values
 
 
+def multiplied_and_added(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """With one rounding, but for a rare second one in the last of many more bits."""
+    wide = np.longdouble
+    return (np.asarray(a).astype(wide) * np.asarray(b).astype(wide) + np.asarray(c).astype(wide)).astype(
+        np.asarray(a).dtype
+    )
+
+
 def _divided(operation: Callable) -> Callable:
     def divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         a, b = _unsigned(a), _unsigned(b)
@@ -83,9 +91,14 @@ BINARY: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "arith.minnumf": np.fmin,
 }
 UNARY: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "arith.extui": _unsigned,
+    "arith.uitofp": _unsigned,
+    "arith.fptoui": lambda a: np.trunc(a).astype(np.int64),
     "arith.negf": np.negative,
     "math.exp": np.exp,
     "math.tanh": np.tanh,
+    "math.cos": np.cos,
+    "math.sin": np.sin,
     "math.erf": _erf,
     "math.sqrt": np.sqrt,
     "math.rsqrt": lambda x: 1 / np.sqrt(x),
@@ -102,7 +115,6 @@ CASTS = frozenset(
         "arith.sitofp",
         "arith.fptosi",
         "arith.extsi",
-        "arith.extui",
         "arith.trunci",
         "arith.index_castui",
     }

@@ -131,6 +131,13 @@ class Kernel:
     def _arith_select(self, op: ir.Operation) -> Step:
         return self._compute(op, lambda c, a, b: np.where(c, a, b), self._operands(op))
 
+    def _arith_bitcast(self, op: ir.Operation) -> Step:
+        kind = arithmetic.dtype_of(op.results[0].type)
+        return self._compute(op, lambda value: np.ascontiguousarray(value).view(kind), self._operands(op))
+
+    def _math_fma(self, op: ir.Operation) -> Step:
+        return self._compute(op, arithmetic.multiplied_and_added, self._operands(op))
+
     def _vector_from_elements(self, op: ir.Operation) -> Step:
         return self._compute(op, lambda *elements: np.stack(elements, 1), self._operands(op))
 

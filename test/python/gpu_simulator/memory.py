@@ -68,14 +68,16 @@ class Shared:
     def load(self, pointers: np.ndarray, threads: np.ndarray, count: int, what: str) -> np.ndarray:
         """`count` bytes for each thread."""
         places = self.places(pointers, threads, count)
-        others = (self.wrote[places] != threads[:, None]) & (self.when[places] == self._now(threads))
-        if others.any():
-            raise Race(f"{what} reads what another thread has written since the last barrier")
+        # Workgroups that have met at different numbers of barriers count them apart.
         foreign = places // self.size != (threads // self.threads)[:, None]
+        others = (self.wrote[places] != threads[:, None]) & (self.when[places] == self._now(threads))
+        if (others & ~foreign).any():
+            raise Race(f"{what} reads what another thread has written since the last barrier")
         if (foreign & (self.during[places] == self.turn)).any():
             raise Race(f"{what} reads what another workgroup has written since the cluster's last barrier")
         self.remote[places[foreign]] = self.turn
-        self.mark_read(places, threads)
+        own = ~foreign[:, 0]
+        self.mark_read(places[own], threads[own])
         self._count_conflicts(pointers, count, what)
         return self.content[places]
 
