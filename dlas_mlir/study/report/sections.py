@@ -183,6 +183,7 @@ def _correlations(analysis: Analysis) -> Iterator[Block]:
             tau = "-" if value.tau is None else f"{value.tau:+.2f}"
             interval = "-" if value.tau is None else f"{value.low:+.2f} to {value.high:+.2f}"
             said = "shown" if value.shown else "not shown to be correlated"
+            said = "not known of enough models" if value.tau is None else said
             rows.append((f"{METRICS[one]} and {METRICS[other]}", tau, interval, str(value.n), said))
         columns = ("of", "tau-b", "95 % interval", "models", "")
         yield Table(setting.label or setting.device, columns, rows, frozenset({1, 2, 3}))
