@@ -177,3 +177,36 @@ func.func @rank_0() -> (tensor<f32>, tensor<i1>) {
   } -> tensor<i1>
   return %a, %m : tensor<f32>, tensor<i1>
 }
+
+// The numbers of a line, and quotients and comparisons of them; a larger thing of nothing stays where it is read.
+// CHECK-LABEL: func.func @line
+// CHECK-DAG: arith.constant dense<[0, 0, -1, -1]> : tensor<4xi64>
+// CHECK-DAG: arith.constant dense<[false, false, true, true]> : tensor<4xi1>
+// CHECK: linalg.index 0
+// CHECK-NOT: linalg.index
+func.func @line() -> (tensor<4xi64>, tensor<4xi1>, tensor<2x2xi64>) {
+  %two = arith.constant -2 : i64
+  %zero = arith.constant 0 : i64
+  %e = tensor.empty() : tensor<4xi64>
+  %t = tensor.empty() : tensor<4xi1>
+  %f = tensor.empty() : tensor<2x2xi64>
+  %1 = linalg.generic {indexing_maps = [affine_map<(d0) -> (d0)>], iterator_types = ["parallel"]} outs(%e : tensor<4xi64>) {
+  ^bb0(%o: i64):
+    %i = linalg.index 0 : index
+    %n = arith.index_cast %i : index to i64
+    %q = arith.divsi %n, %two : i64
+    linalg.yield %q : i64
+  } -> tensor<4xi64>
+  %2 = linalg.generic {indexing_maps = [affine_map<(d0) -> (d0)>, affine_map<(d0) -> (d0)>], iterator_types = ["parallel"]} ins(%1 : tensor<4xi64>) outs(%t : tensor<4xi1>) {
+  ^bb0(%a: i64, %o: i1):
+    %c = arith.cmpi slt, %a, %zero : i64
+    linalg.yield %c : i1
+  } -> tensor<4xi1>
+  %3 = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0, d1)>], iterator_types = ["parallel", "parallel"]} outs(%f : tensor<2x2xi64>) {
+  ^bb0(%o: i64):
+    %i = linalg.index 0 : index
+    %n = arith.index_cast %i : index to i64
+    linalg.yield %n : i64
+  } -> tensor<2x2xi64>
+  return %1, %2, %3 : tensor<4xi64>, tensor<4xi1>, tensor<2x2xi64>
+}
