@@ -24,7 +24,7 @@ from benchmarks import transfer_report as results
 from benchmarks.common import ROOT
 from benchmarks.report import environment, write_text
 from dlas_mlir.codegen import backends
-from dlas_mlir.codegen.schedule import Schedule
+from dlas_mlir.codegen.schedule import AnySchedule
 from dlas_mlir.codegen.target import CpuTarget
 from dlas_mlir.errors import DlasError
 from dlas_mlir.tuning import transfer
@@ -219,7 +219,7 @@ def _outcome(
     best, compared = {**starts, **searched}, _compared(ways, picks, tasks)
     ratios = verified(tuner, [starts, best, *(picks[place] for place in compared)])
 
-    def kept(schedules: Mapping[str, Schedule]) -> dict[str, float]:
+    def kept(schedules: Mapping[str, AnySchedule]) -> dict[str, float]:
         return {key: ratios[key].get(one, _unverified(tasks[key], one, case)) for key, one in schedules.items()}
 
     plain = [
@@ -246,21 +246,21 @@ def _outcome(
     }
 
 
-def _unverified(task: Task, schedule: Schedule, case: Case) -> float:
+def _unverified(task: Task, schedule: AnySchedule, case: Case) -> float:
     """What counts of a schedule that was not timed again: the rule's is what all are compared with. What was not right
     then is not kept, and from naive schedules as fast as it was before."""
     tried = None if case.seed or schedule == task.rule else task.search.results.get(schedule)
     return 1.0 if tried is None else tried
 
 
-def _best(task: Task, schedules: Sequence[Schedule]) -> Schedule:
+def _best(task: Task, schedules: Sequence[AnySchedule]) -> AnySchedule:
     """The fastest of the candidates and the start, as they were tried."""
     results = task.search.results
     return min((task.search.start, *schedules), key=lambda one: results.get(one) or _ALL)
 
 
 def _compared(
-    ways: Sequence[Mapping[str, Any]], picks: Sequence[Mapping[str, Schedule]], tasks: Mapping[str, Task]
+    ways: Sequence[Mapping[str, Any]], picks: Sequence[Mapping[str, AnySchedule]], tasks: Mapping[str, Task]
 ) -> list[int]:
     """The ways that the page shows: by each method the source with the best score, the best in hindsight, all mixed."""
 
@@ -277,11 +277,11 @@ def _compared(
     return list(dict.fromkeys(found))
 
 
-def verified(tuner: Tuner, picks: Sequence[Mapping[str, Schedule]]) -> dict[str, dict[Schedule, float]]:
+def verified(tuner: Tuner, picks: Sequence[Mapping[str, AnySchedule]]) -> dict[str, dict[AnySchedule, float]]:
     """By kernel, the time over the rule's of each schedule that is picked, once more and in turns: the least of many
     noisy times says little. One that does not beat the rule's is not kept, so it counts as that, where that is the
     start."""
-    wanted: list[dict[str, Schedule]] = []
+    wanted: list[dict[str, AnySchedule]] = []
     for key, task in tuner.tasks.items():
         chosen = dict.fromkeys(schedule for pick in picks if (schedule := pick[key]) != task.rule)
         for place, schedule in enumerate(chosen):

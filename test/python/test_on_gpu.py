@@ -79,7 +79,7 @@ def test_schedules_of_tensor_cores_are_shown_in_few_words() -> None:
 
 def test_bytes_are_those_of_our_kernels_alone() -> None:
     dispatches = ({"name": "product", "layer": "a", "workload": "12ab"}, {"name": "copy", "layer": "", "workload": ""})
-    artifact = Artifact(Path("x.vmfb"), "", "net", "cuda-sm90/auto", "cuda", "cuda-sm90", "", dispatches=dispatches)
+    artifact = Artifact(Path("x.vmfb"), "", "net", "cuda-sm90/auto", "cuda", {}, "f32", dispatches=dispatches)
     bindings = (Binding("slot 0", 0, 100), Binding("slot 1", 50, 20))
     assert on_gpu.bytes_of(Launch("product", "a.fb", 0, (1, 1, 1), (), bindings), artifact) == 120
     assert on_gpu.bytes_of(Launch("copy", "a.fb", 1, (1, 1, 1), (), bindings), artifact) is None

@@ -16,6 +16,7 @@ from dlas_mlir.cli import dlas
 from dlas_mlir.codegen.backends import backend_for
 from dlas_mlir.codegen.digest import kernel_digest
 from dlas_mlir.codegen.moves import Kind, moves
+from dlas_mlir.codegen.schedule import Schedule
 from dlas_mlir.codegen.target import CpuTarget
 from dlas_mlir.compiler import tuned
 from dlas_mlir.compiler.driver import compile_model
@@ -69,6 +70,7 @@ def test_the_search_descends():
     assert start not in proposed
     best, ratio = search.ranked()[0]
     assert ratio * scale < 0.55
+    assert isinstance(best, Schedule)
     assert dict(best.tile)["ow"] == 7
 
 
