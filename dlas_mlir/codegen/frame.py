@@ -14,10 +14,13 @@ from dlas_mlir.codegen import build, dispatch
 from dlas_mlir.codegen.borders import Borders
 from dlas_mlir.codegen.nest import Axis, Nest
 from dlas_mlir.codegen.position import Place, Position
-from dlas_mlir.codegen.region import Access, Region
+from dlas_mlir.codegen.region import Access, Output, Region
 from dlas_mlir.codegen.tiles import Tiles
 from dlas_mlir.ir import affine
 from dlas_mlir.opt.base import PassError
+
+# Tells the empty tiles of a kernel apart.
+_RESULT = "dlas.result"
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def emit_frame(
         start = Position.start(len(nest.extents))
         bases = tuple(borders.bases.get(loop) for loop in range(len(nest.extents)))
         place = Place(Position(bases, start.constants), start)
-        held = [tiles.empty(output) for output in outputs]
+        held = _empty(tiles, outputs)
         held = [borders.fill(output, tile) for output, tile in zip(outputs, held, strict=True)]
         held = fill(Workgroup(place, dict(zip(reads, loaded, strict=True)), tiles), held)
         for output, tile, target in zip(outputs, held, targets, strict=True):
@@ -101,6 +104,18 @@ def emit_frame(
 
     results, updates = [output.type for output in outputs], [output.into for output in outputs]
     return dispatch.dispatch(sharing.grid(nest.workgroup), reads, results, updates, body)
+
+
+def _empty(tiles: Tiles, outputs: Sequence[Output]) -> list[ir.Value]:
+    """A tile for each output, of which no two are alike: where two results begin with the same writes (rows that are
+    all padding, for one), iree-compile makes one of these, and of what follows some in the memory of the other result.
+    """
+    held = [tiles.empty(output) for output in outputs]
+    if len(held) > 1:
+        i64 = ir.IntegerType.get_signless(64)
+        for number, tile in enumerate(held):
+            tile.owner.attributes[_RESULT] = ir.IntegerAttr.get(i64, number)
+    return held
 
 
 def _borders(tiles: Tiles, sharing: Sharing) -> Borders:

@@ -11,6 +11,7 @@ from fuzz.program import (
     Empty,
     Fill,
     Generic,
+    Pad,
     Program,
     Scalar,
 )
@@ -261,5 +262,48 @@ PROGRAMS: tuple[Program, ...] = (
         ),
         (2, 1, 0),
         (5,),
+    ),
+    # Two results that begin with the same zeros (rows that are all padding): they are not in each other's memory.
+    Program(
+        (
+            Argument(Tensor((3, 2, 11, 11), "i32"), (), Data("small", 1)),
+            Pad(Tensor((3, 2, 13, 13), "i32"), (0,), (0, 0, 1, 2), (0, 0, 1, 0), 0.0),
+            Argument(Tensor((1, 2, 1, 3), "i32"), (), Data("small", 4)),
+            Fill(Tensor((3, 1, 5, 4), "i32"), (), 0.0),
+            Generic(
+                Tensor((3, 1, 5, 4), "i32"),
+                (1, 2, 3),
+                True,
+                (3, 1, 5, 4, 2, 1, 3),
+                ("parallel",) * 4 + ("reduction",) * 3,
+                (
+                    (
+                        ("d", 0),
+                        ("d", 4),
+                        ("+", ("*", ("d", 2), ("c", 3)), ("*", ("d", 5), ("c", 1))),
+                        ("+", ("*", ("d", 3), ("c", 3)), ("*", ("d", 6), ("c", 1))),
+                    ),
+                    (("d", 1), ("d", 4), ("d", 5), ("d", 6)),
+                    (("d", 0), ("d", 1), ("d", 2), ("d", 3)),
+                ),
+                Body((Scalar("arith.muli", "i32", (0, 1)), Scalar("arith.addi", "i32", (2, 3)))),
+                (
+                    "linalg.conv_2d_nchw_fchw",
+                    " {dilations = dense<[1, 1]> : tensor<2xi64>, strides = dense<[3, 3]> : tensor<2xi64>}",
+                ),
+            ),
+            Constant(Tensor((4,), "i32"), (), Data("small", 794)),
+            Generic(
+                Tensor((3, 1, 5, 4), "i32"),
+                (4, 5),
+                False,
+                (3, 1, 5, 4),
+                ("parallel",) * 4,
+                ((("d", 0), ("d", 1), ("d", 2), ("d", 3)), (("d", 3),), (("d", 0), ("d", 1), ("d", 2), ("d", 3))),
+                Body((Scalar("arith.muli", "i32", (0, 1)),)),
+            ),
+        ),
+        (2, 0),
+        (6, 4),
     ),
 )
