@@ -306,11 +306,14 @@ def _is_one_block(op: ir.Operation, dim: int, parts: list[_Packed | None]) -> bo
 def _wanted_tiles(value: ir.Value, dim: int) -> set[int]:
     """In which blocks along `dim` the readers of `value` pack it, element-wise operations and padding left out."""
     found: set[int] = set()
-    for user in build.users(value):
-        if user.name == "linalg.pack" and inner_dims(user) == [dim]:
-            found |= set(ir.DenseI64ArrayAttr(user.attributes["static_inner_tiles"]))
-        elif user.name == "tensor.pad" or (user.name == "linalg.generic" and "reduction" not in iterators(user)):
-            found |= _wanted_tiles(user.results[0], dim)
+    values = [value]
+    # The list grows while it is gone through.
+    for value in values:
+        for user in build.users(value):
+            if user.name == "linalg.pack" and inner_dims(user) == [dim]:
+                found |= set(ir.DenseI64ArrayAttr(user.attributes["static_inner_tiles"]))
+            elif user.name == "tensor.pad" or (user.name == "linalg.generic" and "reduction" not in iterators(user)):
+                values += [result for result in user.results if result not in values]
     return found
 
 

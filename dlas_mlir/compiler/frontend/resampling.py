@@ -29,12 +29,17 @@ def nearest(x: Tensor, output_size: Sequence[int] | None, scales: Sequence[float
     steps = [_step(*each) for each in zip(x.shape[2:], size, scales or [None, None], strict=True)]
     if any(step is None or step.numerator != 1 for step in steps):
         return NotImplemented
-    rows, columns = (_quotients(count, 1, 0, step.denominator) for count, step in zip(size, steps, strict=True) if step)
+    rows, columns = (
+        torch.div(torch.arange(count), step.denominator, rounding_mode="trunc")
+        for count, step in zip(size, steps, strict=True)
+        if step
+    )
     return _at(x, rows, columns)
 
 
 def bilinear(x: Tensor, output_size: Sequence[int] | None, align_corners: bool, scales: Sequence[float] | None) -> Any:
-    """[N, C, H, W] at OH x OW places between its pixels: upsample_bilinear2d.vec."""
+    """[N, C, H, W] at OH x OW places between its pixels: upsample_bilinear2d.vec. What has 16 bits is interpolated in
+    float32 and rounded once."""
     if x.dim() != 4 or not x.is_floating_point():
         return NotImplemented
     size = _sizes(x, output_size, scales)
@@ -46,17 +51,19 @@ def bilinear(x: Tensor, output_size: Sequence[int] | None, align_corners: bool, 
         lines.append(line)
     rows, columns = lines
     # A place before the first pixel or behind the last has a neighbour that counts for nothing.
-    padded = functional.pad(x, [1, 1, 1, 1])
+    padded, wide = functional.pad(x, [1, 1, 1, 1]), torch.promote_types(x.dtype, torch.float32)
     total: Tensor | None = None
     for down in (0, 1):
         here: Tensor | None = None
         for right in (0, 1):
-            part = _at(padded, rows.places + down, columns.places + right) * columns.weights[right].to(x.dtype)
+            pixels = _at(padded, rows.places + down, columns.places + right).to(wide)
+            part = pixels * columns.weights[right].to(wide)
             here = part if here is None else here + part
         assert here is not None
-        part = here * rows.weights[down].unsqueeze(1).to(x.dtype)
+        part = here * rows.weights[down].unsqueeze(1).to(wide)
         total = part if total is None else total + part
-    return total
+    assert total is not None
+    return total.to(x.dtype)
 
 
 @dataclass(frozen=True)
@@ -100,11 +107,6 @@ def _step(before: int, after: int, scale: float | None) -> Fraction | None:
     """How far it is from one pixel to the next, in pixels of the source."""
     step = Fraction(before, after) if scale is None else 1 / Fraction(scale)
     return step if step.denominator <= _LARGEST and step.numerator <= _LARGEST else None
-
-
-def _quotients(count: int, factor: int, shift: int, whole: int) -> Tensor:
-    """(i * factor + shift) // whole of the first `count` numbers."""
-    return torch.div(torch.arange(count), whole, rounding_mode="trunc")
 
 
 def _at(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

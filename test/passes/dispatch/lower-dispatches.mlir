@@ -79,9 +79,9 @@ func.func @overlap(%x: tensor<10x7xf32>) -> tensor<10x7xf32> {
 // A workgroup that writes everything writes the padding (-inf) as it goes; the bare value is a second result.
 // CHECK-LABEL: func.func @borders
 // CHECK: flow.dispatch.workgroups(%arg0) : (tensor<2x8xf32>) -> (tensor<4x10xf32>, tensor<2x8xf32>)
+// CHECK: arith.constant dense<0xFF800000>
 // CHECK: tensor.empty() {dlas.result = 0 : i64} : tensor<4x10xf32>
 // CHECK: tensor.empty() {dlas.result = 1 : i64} : tensor<2x8xf32>
-// CHECK: arith.constant dense<0xFF800000>
 // CHECK: vector.transfer_write %{{.*}}, %{{.*}}[%c0, %{{.*}}] {{.*}} vector<8xf32>, tensor<4x10xf32>
 // CHECK: vector.transfer_write %{{.*}}, %{{.*}}[%c3, %{{.*}}] {{.*}} vector<8xf32>, tensor<4x10xf32>
 // CHECK: vector.transfer_write %{{.*}}, %{{.*}}[%{{.*}}, %c0] {{.*}} vector<1xf32>, tensor<4x10xf32>
