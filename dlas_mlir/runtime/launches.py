@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 import subprocess
-import zipfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlas_mlir.errors import DlasError
+from dlas_mlir.process import LIMIT
+from dlas_mlir.runtime.archive import opened
 from dlas_mlir.runtime.flatbuffer import Table
 from dlas_mlir.runtime.profile import tool
 
@@ -52,6 +54,11 @@ class Launch:
     constants: tuple[int, ...]
     bindings: tuple[Binding, ...]
 
+    @property
+    def work(self) -> tuple[str, tuple[int, int, int], tuple[int, ...]]:
+        """What launches that take the same time have in common: kernel, workgroups and constants."""
+        return self.name, self.workgroups, self.constants
+
 
 @dataclass(frozen=True)
 class Kernel:
@@ -77,7 +84,7 @@ class Program:
 
     def executable(self, file: str) -> bytes:
         """One of its executables."""
-        with zipfile.ZipFile(self.vmfb) as archive:
+        with opened(self.vmfb) as archive:
             return archive.read(file)
 
     def kernel(self, launch: Launch) -> Kernel:
@@ -89,15 +96,16 @@ class Program:
 
 
 def read_program(vmfb: Path) -> Program:
-    """The launches of one call of `vmfb`. Raises DlasError where they cannot be told: sizes that depend on inputs."""
+    """The launches of one call of `vmfb`. Raises DlasError for no artifact, and where they cannot be told: sizes that
+    depend on inputs."""
     found, places = {}, {}
-    with zipfile.ZipFile(vmfb) as archive:
+    with opened(vmfb) as archive:
         for entry in archive.namelist():
             with archive.open(entry) as file:
                 magic = file.read(4)
             if magic in _FORMATS:
                 found[entry] = _FORMATS[magic]
-                names = _entry_points(archive.read(entry), magic)
+                names = _entry_points(archive.read(entry))
                 places |= {name: (entry, ordinal) for ordinal, name in enumerate(names)}
     if not found:
         raise DlasError(f"{vmfb} has no kernels for CUDA or Vulkan in it")
@@ -105,16 +113,22 @@ def read_program(vmfb: Path) -> Program:
         [tool("iree-dump-module"), "--output=disassembly", str(vmfb)], stdout=subprocess.PIPE, text=True
     )
     assert listing.stdout is not None
-    with listing:
-        reader = _Reader(places)
-        for line in listing.stdout:
-            reader.read(line)
+    # What it prints of weights may be large: it is read as it comes, and not by `process.run`.
+    limit = threading.Timer(LIMIT, listing.kill)
+    limit.start()
+    try:
+        with listing:
+            reader = _Reader(places)
+            for line in listing.stdout:
+                reader.read(line)
+    finally:
+        limit.cancel()
     if listing.returncode:
         raise DlasError(f"iree-dump-module cannot read {vmfb}")
     return Program(vmfb, next(iter(found.values())), tuple(reader.launches), reader.fills)
 
 
-def _entry_points(executable: bytes, magic: bytes) -> Iterator[str]:
+def _entry_points(executable: bytes) -> Iterator[str]:
     for export in Table.root(executable[_HEADER:]).tables(0):
         yield export.text(1)
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 import struct
-import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dlas_mlir.errors import DlasError
+from dlas_mlir.runtime.archive import opened
 from dlas_mlir.runtime.gpus import Gpu
 
 # Features, by the number of the capability that SPIR-V declares where a kernel uses them.
@@ -25,10 +25,7 @@ _SPIRV = {
     4448: "storageBuffer8BitAccess",
     4449: "storageBuffer8BitAccess",
     5116: "shaderBFloat16Type",
-    6016: "shaderIntegerDotProduct",
-    6017: "shaderIntegerDotProduct",
-    6018: "shaderIntegerDotProduct",
-    6019: "shaderIntegerDotProduct",
+    **dict.fromkeys(range(6016, 6020), "shaderIntegerDotProduct"),
     6022: "cooperativeMatrix",
     # Votes, sums and shuffles of a subgroup: iree-compile makes them for devices whose subgroups have 32 threads.
     **dict.fromkeys(range(62, 66), "subgroup-32"),
@@ -37,14 +34,16 @@ _MAGIC = struct.pack("<I", 0x07230203)
 _CAPABILITY = 17
 _TARGET = re.compile(rb"\.version (\d+)\.(\d+)\s+\.target (sm_\d+a?)")
 _PORTABLE = "the target `vulkan`, which is for any device"
+_FLOAT32 = "a recipe in float32, such as vulkan/auto"
+_AMD = "a preset of the architecture that it has"
 # What a feature is, and which presets do without it.
 _WORDS = {
-    "shaderFloat16": ("arithmetic in f16", "a recipe in float32, such as vulkan/auto"),
-    "storageBuffer16BitAccess": ("16-bit elements in memory", "a recipe in float32, such as vulkan/auto"),
-    "shaderInt8": ("arithmetic in i8", "a recipe in float32, such as vulkan/auto"),
-    "storageBuffer8BitAccess": ("8-bit elements in memory", "a recipe in float32, such as vulkan/auto"),
-    "shaderBFloat16Type": ("bf16", "a recipe in float32, such as vulkan/auto"),
-    "shaderIntegerDotProduct": ("dot products of integers", "a recipe in float32, such as vulkan/auto"),
+    "shaderFloat16": ("arithmetic in f16", _FLOAT32),
+    "storageBuffer16BitAccess": ("16-bit elements in memory", _FLOAT32),
+    "shaderInt8": ("arithmetic in i8", _FLOAT32),
+    "storageBuffer8BitAccess": ("8-bit elements in memory", _FLOAT32),
+    "shaderBFloat16Type": ("bf16", _FLOAT32),
+    "shaderIntegerDotProduct": ("dot products of integers", _FLOAT32),
     "cooperativeMatrix": ("cooperative matrices", _PORTABLE),
 }
 
@@ -52,14 +51,11 @@ _WORDS = {
 def needs_of(vmfb: Path) -> tuple[str, ...]:
     """What an artifact's kernels for GPUs need; nothing for one without any. Raises DlasError for no artifact."""
     found: dict[str, None] = {}
-    try:
-        with zipfile.ZipFile(vmfb) as archive:
-            for name in archive.namelist():
-                for kind, read in _READERS.items():
-                    if name.endswith(f"_{kind}_fb.fb"):
-                        found |= dict.fromkeys(read(archive.read(name)))
-    except (OSError, zipfile.BadZipFile) as error:
-        raise DlasError(f"`{vmfb}` is no artifact: {error}") from None
+    with opened(vmfb) as archive:
+        for name in archive.namelist():
+            for kind, read in _READERS.items():
+                if name.endswith(f"_{kind}_fb.fb"):
+                    found |= dict.fromkeys(read(archive.read(name)))
     return tuple(found)
 
 
@@ -109,9 +105,6 @@ def _driver_of(need: str) -> str:
     """The driver that can have it."""
     known = {"sm": "cuda", "cuda": "cuda", "metal": "metal"}
     return "hip" if need.startswith("gfx") else known.get(re.split(r"[_-]", need)[0], "vulkan")
-
-
-_AMD = "a preset of the architecture that it has"
 
 
 def _of_capability(need: str, gpu: Gpu) -> tuple[str, str] | None:

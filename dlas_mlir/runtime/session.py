@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import weakref
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,12 +14,15 @@ import ml_dtypes
 import numpy as np
 
 from dlas_mlir.errors import DlasError
+from dlas_mlir.runtime.archive import opened
 from dlas_mlir.runtime.devices import LOCAL_DRIVERS, Device, open_device, own_gpu, without_preemption
 from dlas_mlir.runtime.failures import explained
 from dlas_mlir.runtime.needs import check
 
 # The scope of parameters that an artifact has not in itself.
 PARAMETERS = "model"
+# The file in an artifact that declares its functions.
+_PROGRAM = "module.fb"
 _DTYPES = {
     "f16": "float16",
     "bf16": "bfloat16",
@@ -103,7 +105,8 @@ class Session:
             "main": main,
         }
         self._arguments, storage = _arguments_of(main.reflection.get("iree.abi.declaration", ""))
-        self._handles["storage"] = [self._on_device(np.zeros(one.shape, _numpy(one.dtype))) for one in storage]
+        kinds = map(_tensor_type, storage)
+        self._handles["storage"] = [self._on_device(np.zeros(kind.shape, _numpy(kind.dtype))) for kind in kinds]
         self.can_queue = main.reflection.get("iree.abi.model") == "coarse-fences"
         if self.can_queue:
             self._handles["done"] = hal_device.create_semaphore(0)
@@ -240,15 +243,15 @@ def _provider(parameters: Mapping[str, np.ndarray]) -> Any:
     return index.create_provider(scope=PARAMETERS)
 
 
-def _arguments_of(declaration: str) -> tuple[list[str], list[TensorType]]:
+def _arguments_of(declaration: str) -> tuple[list[str], list[str]]:
     """The types of what a function takes, as its declaration has them, and of the storage of its results."""
     arguments: list[str] = []
-    storage: list[TensorType] = []
+    storage: list[str] = []
     for found in _ARGUMENT.finditer(declaration.partition("->")[0]):
         marks = found["marks"] or ""
         encoding = _ENCODING.search(marks)
         if _STORAGE.search(marks):
-            storage.append(_tensor_type(found["type"]))
+            storage.append(found["type"])
         else:
             arguments.append(encoding[1] if encoding else found["type"])
     return arguments, storage
@@ -257,14 +260,12 @@ def _arguments_of(declaration: str) -> tuple[list[str], list[TensorType]]:
 def storage_of(artifact: Path, function: str) -> list[str]:
     """The types (1x10xf32) of the storage of results that `function` of an artifact takes behind its inputs, told
     without a device. Raises DlasError for no artifact."""
-    try:
-        with zipfile.ZipFile(artifact) as archive:
-            program = archive.read("module.fb")
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise DlasError(f"`{artifact}` is no artifact: {error}") from None
+    with opened(artifact) as archive:
+        if _PROGRAM not in archive.namelist():
+            raise DlasError(f"`{artifact}` is no artifact: it has no {_PROGRAM}")
+        program = archive.read(_PROGRAM)
     declared = re.search(rb"func @%b\(([^\0\n]*)" % re.escape(function.encode()), program)
-    arguments = declared[1].decode().partition("->")[0] if declared else ""
-    return [found["type"] for found in _ARGUMENT.finditer(arguments) if _STORAGE.search(found["marks"] or "")]
+    return _arguments_of(declared[1].decode())[1] if declared else []
 
 
 def _numpy(dtype: str) -> np.dtype:
