@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,13 +11,14 @@ from dlas_mlir import process
 from dlas_mlir.compiler.artifact import Artifact
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure import record as records
+from dlas_mlir.measure.turn import calls_in_flight
 from dlas_mlir.process import LIMIT
-from dlas_mlir.runtime.alone import launches_alone
 from dlas_mlir.runtime.client import Worker
+from dlas_mlir.runtime.cuda_driver import COPIES
 from dlas_mlir.runtime.devices import resolve
 from dlas_mlir.runtime.gpus import gpus
 from dlas_mlir.runtime.launches import Launch, read_program
-from dlas_mlir.runtime.profile import DispatchTime
+from dlas_mlir.runtime.profile import cuda_times
 
 # What is compiled already is measured where there is no compiler.
 if TYPE_CHECKING:
@@ -26,15 +26,12 @@ if TYPE_CHECKING:
     from dlas_mlir.compiler.presets import Preset
 
 Say = Callable[[str], None]
-# Calls on their way at the same time, of those that take less than a tenth of a second.
-IN_FLIGHT = 16
-_SLOW_NS = 100_000_000
 # How often each kernel is launched in the artifact that is set beside the one that launches it once.
 _REPEATS = 9
 BY_GRAPH = "all kernels of a call in one CUDA graph, by the device's events"
 BY_REPEATS = f"the difference between calls that launch each kernel {_REPEATS} times and once"
-ALONE_IN_GRAPH = "64 launches of a kernel in a CUDA graph, by the device's events"
-ALONE = "a kernel alone, many launches in a submission less one; what follows a launch is in there"
+ALONE_IN_GRAPH = f"{COPIES} launches of a kernel in a CUDA graph, by the device's events"
+IN_PLACE = "each kernel in its place in a call, by the device's clock"
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ def peaks_of(driver: str, preset: Preset | None, say: Say) -> Peaks:
     if driver == "cuda":
         say("measure the peaks of the device")
         try:
-            found = json_of("dlas_mlir.runtime.cuda_peaks", [], LIMIT)
+            found = process.call("dlas_mlir.runtime.cuda_peaks:peaks", {}, what="measuring the peaks of the device")
             by_type = {name: 1e3 * rate for name, rate in found["tflops"].items()}
             return Peaks(by_type, found["bandwidth_gbs"], f"measured: {found['how']}")
         except DlasError as error:
@@ -74,22 +71,9 @@ def peaks_of(driver: str, preset: Preset | None, say: Say) -> Peaks:
 
 def queued_ms(worker: Worker, call_ns: float, min_seconds: float) -> tuple[float | None, int]:
     """Milliseconds of a call among others that are on their way, and how many were; None where they cannot be."""
-    in_flight = IN_FLIGHT if call_ns < _SLOW_NS else 2
+    in_flight = calls_in_flight(call_ns)
     found = worker.queued(min_seconds=min_seconds, in_flight=in_flight)
     return (statistics.median(found) / 1e6 if found else None), in_flight
-
-
-def launch_times(artifact: Artifact, say: Say, timeout: float | None) -> tuple[list[DispatchTime], float | None, str]:
-    """The time of each kernel that a call launches, the device's for the whole call in milliseconds, and how it was
-    measured. Raises DlasError."""
-    if artifact.driver == "cuda":
-        try:
-            found = json_of("dlas_mlir.runtime.cuda_driver", [str(artifact.vmfb)], timeout)
-            times = [DispatchTime(one["name"], (round(1e3 * one["us"]),)) for one in found["launches"]]
-            return times, found["device_us"] / 1e3, ALONE_IN_GRAPH
-        except DlasError as error:
-            say(f"not by the driver: {error}")
-    return launches_alone(read_program(artifact.vmfb), artifact.driver, say=say, timeout=timeout), None, ALONE
 
 
 def device_ms(
@@ -98,8 +82,7 @@ def device_ms(
     """The device's own time for a call in milliseconds, and how it was measured; None and why where it was not."""
     try:
         if artifact.driver == "cuda":
-            found = json_of("dlas_mlir.runtime.cuda_driver", [str(artifact.vmfb), "--whole"], timeout)
-            return found["device_us"] / 1e3, BY_GRAPH
+            return cuda_times(artifact.vmfb, alone=False, timeout=timeout)["device_us"] / 1e3, BY_GRAPH
         if source is None or preset is None:
             return None, "a compiled artifact cannot be compiled to launch each kernel several times"
         from dlas_mlir.compiler.driver import Clock, compile_imported
@@ -171,15 +154,3 @@ def bytes_of(launch: Launch, artifact: Artifact) -> int | None:
     """The bytes that a kernel of ours is given to read and write; iree-compile's are given whole buffers: None."""
     ours = {one["name"] for one in artifact.dispatches if one.get("workload")}
     return sum(one.length for one in launch.bindings) if launch.name in ours else None
-
-
-def json_of(module: str, arguments: Sequence[str], timeout: float | None) -> dict[str, Any]:
-    """What a module prints that is run in a process of its own. Raises DlasError, for its `error` too."""
-    done = process.run([*process.python(module), *arguments], timeout=timeout)
-    try:
-        found = json.loads(done.stdout.strip().splitlines()[-1])
-    except (ValueError, IndexError):
-        raise DlasError(f"measuring on the device {done.how()}{done.tail()}") from None
-    if "error" in found:
-        raise DlasError(found["error"])
-    return found

@@ -18,7 +18,7 @@ from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import resolve
 from dlas_mlir.runtime.gpus import gpus
 from dlas_mlir.runtime.launches import read_program
-from dlas_mlir.runtime.profile import DispatchTime, profile_dispatches
+from dlas_mlir.runtime.profile import DispatchTime, profile_dispatches, said_of
 
 if TYPE_CHECKING:
     from dlas_mlir.compiler.presets import Preset
@@ -42,58 +42,46 @@ def profile_artifact(
     `gflops`, `percent_of_peak`, `dispatches`, and the `workload` and `schedule` of a layer that is a kernel of ours.
     Raises DlasError.
     """
-    if artifact.driver != "local":
-        return _on_gpu(artifact, progress, timeout)
-    device = resolve(artifact.driver, threads)
+    gpu = artifact.driver != "local"
+    device = resolve(artifact.driver, 1 if gpu else threads)
     progress(f"time {artifact.model}")
     with Worker(artifact.vmfb, device, artifact.golden, timeout=timeout) as worker:
-        call_ms = statistics.median(worker.turn(min_seconds=0.3, min_count=5).ns) / 1e6
+        call_ns = statistics.median(worker.turn(min_seconds=0.3, min_count=5).ns)
+        queued = on_gpu.queued_ms(worker, call_ns, 0.3)[0] if gpu else None
         inputs = worker.examples()
-    calls = max(5, min(500, int(seconds * 1e3 / call_ms)))
+    calls = max(5, min(500, int(seconds * 1e9 / call_ns)))
     progress(f"profile {artifact.model}, {calls} calls")
     times = profile_dispatches(artifact.vmfb, device, inputs, calls=calls, timeout=timeout)
-    peak = peak_gflops(threads)
-    return {
+    found = {
         "model": artifact.model,
         "preset": artifact.preset,
-        "threads": threads,
+        "threads": device.threads,
         "device": device.driver,
-        "call_ms": call_ms,
+        "call_ms": call_ns / 1e6,
         "dispatches_ms": sum(time.ms for time in times),
-        "peak_gflops": peak,
-        "layers": layer_times(times, artifact, lambda _: peak),
     }
+    if gpu:
+        return found | {"queued_ms": queued} | _on_gpu(times, artifact, progress, timeout)
+    peak = peak_gflops(threads)
+    return found | {"peak_gflops": peak, "layers": layer_times(times, artifact, lambda _: peak)}
 
 
-def _on_gpu(artifact: Artifact, progress: Callable[[str], None], timeout: float | None) -> dict[str, Any]:
-    """The same where IREE records no times of dispatches: each kernel alone, on buffers of its own.
-
-    Beside the times are `queued_ms`, `device_ms` (of the whole call; null where it is not known), `device_name`,
-    `function_only`, `ms_by` (how kernels were timed), `bandwidth_gbs` and `peaks_by`; `peak_gflops` is by type, and
-    layers have `gbs` and `percent_of_bandwidth`.
-    """
-    progress(f"time {artifact.model}")
-    with Worker(artifact.vmfb, resolve(artifact.driver), artifact.golden, timeout=timeout) as worker:
-        call_ns = statistics.median(worker.turn(min_seconds=0.3, min_count=2).ns)
-        queued, _ = on_gpu.queued_ms(worker, call_ns, 0.3)
-    progress(f"profile {artifact.model}, each kernel alone")
-    times, own, how = on_gpu.launch_times(artifact, progress, timeout)
-    peaks = on_gpu.peaks_of(artifact.driver, _preset_of(artifact), progress)
+def _on_gpu(
+    times: list[DispatchTime], artifact: Artifact, progress: Callable[[str], None], timeout: float | None
+) -> dict[str, Any]:
+    """What a profile on a GPU has beside `queued_ms`: `device_name`, `function_only`, `device_ms` (of the whole call;
+    null where it is not known), `ms_by` (how kernels were timed), `bandwidth_gbs` and `peaks_by`; `peak_gflops` is by
+    type, and `layers` have `gbs` and `percent_of_bandwidth`."""
+    preset = _preset_of(artifact)
+    peaks = on_gpu.peaks_of(artifact.driver, preset, progress)
     gpu = gpus(artifact.driver)[0]
     rows = layer_times(times, artifact, peaks.of)
     _add_bandwidth(rows, artifact, peaks)
     return {
-        "model": artifact.model,
-        "preset": artifact.preset,
-        "threads": 1,
-        "device": artifact.driver,
         "device_name": gpu.name,
         "function_only": gpu.software,
-        "call_ms": call_ns / 1e6,
-        "queued_ms": queued,
-        "device_ms": own,
-        "dispatches_ms": sum(time.ms for time in times),
-        "ms_by": how,
+        "device_ms": on_gpu.device_ms(artifact, None, preset, progress, timeout)[0],
+        "ms_by": on_gpu.ALONE_IN_GRAPH if artifact.driver == "cuda" else on_gpu.IN_PLACE,
         "peak_gflops": dict(peaks.gflops),
         "bandwidth_gbs": peaks.bandwidth_gbs,
         "peaks_by": peaks.how,
@@ -129,7 +117,7 @@ def layer_times(
     known = {layer["layer"]: layer for layer in artifact.layers}
     total = sum(time.ms for time in times) or 1.0
     groups: dict[str, list[DispatchTime]] = defaultdict(list)
-    for time, layer in zip(times, _layers_of(times, artifact), strict=True):
+    for time, layer in zip(times, said_of(times, artifact.dispatches, "layer"), strict=True):
         groups[layer or time.name].append(time)
     rows = []
     for name, group in groups.items():
@@ -159,15 +147,3 @@ def contraction_macs(dispatch: str) -> int:
     """Multiply-accumulates of a dispatch by its name, 0 when it is no contraction."""
     sizes = _CONTRACTION.search(dispatch)
     return math.prod(map(int, sizes.group(1).split("x"))) if sizes else 0
-
-
-def _layers_of(times: list[DispatchTime], artifact: Artifact) -> list[str]:
-    """The layer of each dispatch: equal code is shared, so it is the n-th use of a name that tells."""
-    uses: dict[str, list[str]] = defaultdict(list)
-    for dispatch in artifact.dispatches:
-        uses[dispatch["name"]].append(dispatch["layer"])
-    layers = []
-    for time in times:
-        left = uses.get(time.name)
-        layers.append((left.pop(0) if len(left) > 1 else left[0]) if left else "")
-    return layers

@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+_IN_FLIGHT = 16
+
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
@@ -46,6 +48,25 @@ def sample(call: Callable[[], object], *, min_seconds: float = 0.2, min_count: i
         if enabled:
             gc.enable()
     return samples
+
+
+def calls_in_flight(call_ns: float) -> int:
+    """How many calls of so many nanoseconds are queued at a time: 16, or as many as take a second; two at least."""
+    return max(2, min(_IN_FLIGHT, int(1e9 / call_ns)))
+
+
+def sample_queued(
+    queue: Callable[[], object], wait: Callable[[], object], *, in_flight: int, min_seconds: float
+) -> list[int]:
+    """Nanoseconds of a call of those that `queue` begins and `wait` waits for, `in_flight` at the same time: one number
+    for each such batch."""
+
+    def batch() -> None:
+        for _ in range(in_flight):
+            queue()
+        wait()
+
+    return [ns // in_flight for ns in sample(batch, min_seconds=min_seconds, min_count=2, warmup=1)]
 
 
 def take_turn(

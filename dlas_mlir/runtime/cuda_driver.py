@@ -1,15 +1,10 @@
-"""NVIDIA's driver, without IREE's runtime: kernels of an artifact in a CUDA graph, timed by the device's own events.
-
-`python -m dlas_mlir.runtime.cuda_driver FILE.vmfb` prints, as one JSON object, what `replayed` gives.
-"""
+"""NVIDIA's driver, without IREE's runtime: kernels of an artifact in a CUDA graph, timed by the device's own events."""
 
 from __future__ import annotations
 
 import ctypes
 import itertools
-import json
 import statistics
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dlas_mlir.errors import DlasError
-from dlas_mlir.runtime.launches import Launch, Program, read_program
+from dlas_mlir.runtime.launches import Program, read_program
 
 _DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 _MORE_THAN_ALWAYS = 48 * 1024
@@ -59,9 +54,18 @@ class Cuda:
         self.call("cuCtxSetCurrent", context)
         self.call("cuStreamCreate", ctypes.byref(self._stream), 1)
 
+    def attribute(self, number: int) -> int:
+        """A number that the driver knows of the device, by its CUdevice_attribute."""
+        found = ctypes.c_int()
+        self.call("cuDeviceGetAttribute", ctypes.byref(found), number, 0)
+        return found.value
+
     def call(self, name: str, *arguments: Any) -> None:
         """Call a function of the driver."""
-        code = getattr(self._library, name)(*arguments)
+        function = getattr(self._library, name, None)
+        if function is None:
+            raise DlasError(f"NVIDIA's driver is older than what is asked of it: it has no {name}")
+        code = function(*arguments)
         if code:
             text = ctypes.c_char_p()
             self._library.cuGetErrorName(code, ctypes.byref(text))
@@ -118,7 +122,7 @@ class Cuda:
         places = ctypes.c_uint64(target), ctypes.c_uint64(source), ctypes.c_size_t(size)
         self.call("cuMemcpyDtoDAsync_v2", *places, self._stream)
 
-    def graph_us(self, record: Callable[[], None], replays: int = _REPLAYS) -> float:
+    def graph_us(self, record: Callable[[], object], replays: int = _REPLAYS) -> float:
         """Microseconds that the device takes for what `record` puts on the stream, as a graph: the median by events."""
         record()  # what is loaded lazily is loaded outside of a capture
         self.call("cuStreamSynchronize", self._stream)
@@ -175,43 +179,22 @@ def prepare(cuda: Cuda, program: Program) -> list[Ready]:
 
 def replayed(cuda: Cuda, program: Program, *, alone: bool = True) -> dict[str, Any]:
     """The device's time for one call of a program as one CUDA graph, `device_us`, and, if each is wanted `alone`,
-    `launches`: `name` and `us` of each kernel, from 64 launches of it in a graph, on the same buffers."""
+    `launches`: `name` and `us` of each kernel, from many launches of it in a graph, on the same buffers."""
     ready = prepare(cuda, program)
 
-    def all_of_them() -> None:
-        for one in ready:
-            cuda.launch(one)
+    def all_of(some: Sequence[Ready]) -> float:
+        return cuda.graph_us(lambda: [cuda.launch(one) for one in some])
 
-    found: dict[str, Any] = {"device_us": cuda.graph_us(all_of_them), "launches": []}
+    found: dict[str, Any] = {"device_us": all_of(ready), "launches": []}
     if alone:
-        found["launches"] = _alone(cuda, program.launches, ready)
+        each = {launch.work: one for launch, one in zip(program.launches, ready, strict=True)}
+        us = {work: all_of([one] * COPIES) / COPIES for work, one in each.items()}
+        found["launches"] = [{"name": launch.name, "us": us[launch.work]} for launch in program.launches]
     cuda.release()
     return found
 
 
-def _alone(cuda: Cuda, launches: Sequence[Launch], ready: Sequence[Ready]) -> list[dict[str, Any]]:
-    known: dict[tuple[Any, ...], float] = {}
-    for launch, one in zip(launches, ready, strict=True):
-        key = (launch.name, launch.workgroups, launch.constants)
-        if key not in known:
-            known[key] = cuda.graph_us(lambda one=one: _many(cuda, one)) / COPIES
-    keys = [(launch.name, launch.workgroups, launch.constants) for launch in launches]
-    return [{"name": key[0], "us": known[key]} for key in keys]
-
-
-def _many(cuda: Cuda, ready: Ready) -> None:
-    for _ in range(COPIES):
-        cuda.launch(ready)
-
-
-def main() -> None:
-    """Print the times of the artifact that the first argument names, or what is wrong."""
-    try:
-        found = replayed(Cuda(), read_program(Path(sys.argv[1])), alone="--whole" not in sys.argv[2:])
-    except DlasError as error:
-        found = {"error": str(error)}
-    print(json.dumps(found))
-
-
-if __name__ == "__main__":
-    main()
+def times(vmfb: str, alone: bool) -> dict[str, Any]:
+    """What `replayed` says of an artifact; for a process of its own."""
+    program = read_program(Path(vmfb))
+    return replayed(Cuda(), program, alone=alone)

@@ -1,19 +1,14 @@
-"""What an NVIDIA GPU reaches: products of each type in loops that do nothing else, and bytes that are copied.
-
-`python -m dlas_mlir.runtime.cuda_peaks` prints them as one JSON object.
-"""
+"""What an NVIDIA GPU reaches: products of each type in loops that do nothing else, and bytes that are copied."""
 
 from __future__ import annotations
 
-import ctypes
-import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from dlas_mlir.errors import DlasError
 from dlas_mlir.runtime.cuda_driver import Cuda, Ready
 
+_MULTIPROCESSOR_COUNT, _CAPABILITY_MAJOR = 16, 75  # of CUdevice_attribute
 _STEPS = 1024
 # Instructions of a step: independent sums for mma.sync and fma.
 _CHAINS = 8
@@ -157,7 +152,7 @@ def _fma() -> Loop:
 
 def measure(cuda: Cuda) -> dict[str, Any]:
     """`tflops` by type (of s8 too, and `fma`), `bandwidth_gbs` of bytes read and written, and `how`."""
-    units, major = _attribute(cuda, 16), _attribute(cuda, 75)
+    units, major = cuda.attribute(_MULTIPROCESSOR_COUNT), cuda.attribute(_CAPABILITY_MAJOR)
     wide = major == 9
     module, out = cuda.module(program(wide)), cuda.memory(4 * _THREADS)
     groups = units * 2 if wide else units * 8
@@ -173,20 +168,6 @@ def measure(cuda: Cuda) -> dict[str, Any]:
     return {"tflops": found, "bandwidth_gbs": 2 * _COPIED / us / 1e3, "how": how}
 
 
-def _attribute(cuda: Cuda, number: int) -> int:
-    found = ctypes.c_int()
-    cuda.call("cuDeviceGetAttribute", ctypes.byref(found), number, 0)
-    return found.value
-
-
-def main() -> None:
-    """Print the peaks, or what is wrong."""
-    try:
-        found = measure(Cuda())
-    except DlasError as error:
-        found = {"error": str(error)}
-    print(json.dumps(found))
-
-
-if __name__ == "__main__":
-    main()
+def peaks() -> dict[str, Any]:
+    """What `measure` finds; for a process of its own."""
+    return measure(Cuda())

@@ -1,4 +1,4 @@
-"""The time of each dispatch, from IREE's own profiler."""
+"""The time of each dispatch: from IREE's own profiler, or from NVIDIA's driver."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import shutil
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dlas_mlir.errors import DlasError
-from dlas_mlir.process import LIMIT, run
+from dlas_mlir.process import LIMIT, call, run
 from dlas_mlir.runtime.devices import LOCAL_DRIVERS, Device
 from dlas_mlir.runtime.session import storage_of
 
@@ -62,8 +64,14 @@ def profile_dispatches(
     function: str = "main",
     timeout: float | None = LIMIT,
 ) -> list[DispatchTime]:
-    """The dispatches of one call of `function`, in order, from `calls` calls: by the clock of the host on CPUs, by the
-    device's on Vulkan. Raises DlasError, also for a driver that cannot tell."""
+    """The dispatches of one call of `function`, in order. Raises DlasError, also for a driver that cannot tell.
+
+    They are timed in place in `calls` calls, by the clock of the host on CPUs and the device's on Vulkan; with CUDA, of
+    which IREE's profiler has none, each is replayed alone in a graph, and has one time.
+    """
+    if device.driver == "cuda":
+        launches = cuda_times(artifact, timeout=timeout)["launches"]
+        return [DispatchTime(one["name"], (round(1e3 * one["us"]),)) for one in launches]
     if device.driver not in _MODES:
         raise DlasError(f"IREE's profiler has no dispatches of the driver {device.driver}")
     remove_what_is_left()
@@ -94,6 +102,12 @@ def profile_dispatches(
     return read_dispatches(events, calls)
 
 
+def cuda_times(artifact: Path, *, alone: bool = True, timeout: float | None = LIMIT) -> dict[str, Any]:
+    """What `cuda_driver.replayed` says of an artifact, in a process of its own. Raises DlasError."""
+    arguments = {"vmfb": str(artifact), "alone": alone}
+    return call("dlas_mlir.runtime.cuda_driver:times", arguments, what="replaying kernels", timeout=timeout)
+
+
 def remove_what_is_left() -> None:
     """Remove the folders of processes that were killed."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
@@ -119,6 +133,19 @@ def read_dispatches(jsonl: str, calls: int) -> list[DispatchTime]:
     return [
         DispatchTime(same[0]["key"], tuple(row["duration_ns"] for row in same)) for same in zip(*turns, strict=True)
     ]
+
+
+def said_of(times: Sequence[DispatchTime], dispatches: Sequence[Mapping[str, str]], key: str) -> list[str]:
+    """What the `dispatches` of an artifact say by `key` (layer, workload) of each that was timed, empty for others:
+    equal code is shared, so the n-th use of a name tells."""
+    uses: dict[str, list[str]] = defaultdict(list)
+    for dispatch in dispatches:
+        uses[dispatch["name"]].append(dispatch[key])
+    found = []
+    for time in times:
+        left = uses.get(time.name)
+        found.append((left.pop(0) if len(left) > 1 else left[0]) if left else "")
+    return found
 
 
 def tool(name: str) -> str:

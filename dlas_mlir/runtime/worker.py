@@ -18,7 +18,7 @@ import numpy as np
 
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.check import check
-from dlas_mlir.measure.turn import sample, take_turn
+from dlas_mlir.measure.turn import sample_queued, take_turn
 from dlas_mlir.process import die_with_parent
 from dlas_mlir.runtime.devices import LOCAL_DRIVERS, Device
 from dlas_mlir.runtime.exchange import Exchange
@@ -72,14 +72,11 @@ class _Server:
         the artifact does not say what it waits for."""
         if not self.session.can_queue:
             return {"ns": []}
-        queue, wait, arguments = self.session.queue, self.session.wait, self.arguments
-
-        def batch() -> None:
-            for _ in range(in_flight):
-                queue(arguments)
-            wait()
-
-        return {"ns": [ns // in_flight for ns in sample(batch, min_seconds=min_seconds, min_count=2, warmup=1)]}
+        session, arguments = self.session, self.arguments
+        times = sample_queued(
+            lambda: session.queue(arguments), session.wait, in_flight=in_flight, min_seconds=min_seconds
+        )
+        return {"ns": times}
 
     def examples(self) -> dict:
         """Put the inputs that it was loaded with."""

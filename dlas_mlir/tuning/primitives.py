@@ -25,11 +25,12 @@ from dlas_mlir.measure.rounds import Protocol, Rounds
 from dlas_mlir.measure.stats import Comparison, Timing
 from dlas_mlir.process import LIMIT
 from dlas_mlir.runtime.devices import resolve, usable_cpus
+from dlas_mlir.runtime.profile import profile_dispatches, said_of
 from dlas_mlir.tuning.assignments import RULE, Build, Builder
 from dlas_mlir.tuning.layer_costs import LayerCosts, Primitives
 from dlas_mlir.tuning.paired import compared
 from dlas_mlir.tuning.primitives_report import LayerChoice, PrimitivesReport, TimedChoice, reason
-from dlas_mlir.tuning.timing import dispatch_times, typical
+from dlas_mlir.tuning.timing import typical
 from dlas_mlir.tuning.tuner import Say
 
 _SECONDS = 0.4
@@ -161,7 +162,7 @@ class _Chooser:
         primitive that is done in several pays for that too."""
         builder = self.builder
         try:
-            times = dispatch_times(build.vmfb, builder.device, builder.inputs, calls=calls, timeout=self.timeout)
+            times = profile_dispatches(build.vmfb, builder.device, builder.inputs, calls=calls, timeout=self.timeout)
             with builder.worker(build) as worker:
                 call = typical(worker.turn(min_seconds=_SECONDS / 2, min_count=_CALLS[0]).ns)
         except DlasError as error:
@@ -171,7 +172,7 @@ class _Chooser:
             return {}
         beside = max(0.0, call - sum(typical(one.ns) for one in times)) / len(times)
         found: dict[str, float] = defaultdict(float)
-        for one, layer in zip(times, _layers_of([t.name for t in times], build.dispatches), strict=True):
+        for one, layer in zip(times, said_of(times, build.dispatches, "layer"), strict=True):
             found[layer] += typical(one.ns) + beside
         return found
 
@@ -278,15 +279,3 @@ def best(timed: Mapping[str, _Timed], comparisons: Mapping[str, Comparison]) -> 
         if found.high < 1 and found.ratio < 1 - _LEAST_GAIN:
             return timed[name].build
     return timed[RULE].build
-
-
-def _layers_of(timed: Sequence[str], dispatches: Sequence[Mapping[str, str]]) -> list[str]:
-    """The layer of each dispatch that was timed: equal code is shared, so the n-th use of a name tells."""
-    uses: dict[str, list[str]] = defaultdict(list)
-    for dispatch in dispatches:
-        uses[dispatch["name"]].append(dispatch["layer"])
-    found = []
-    for name in timed:
-        left = uses.get(name)
-        found.append((left.pop(0) if len(left) > 1 else left[0]) if left else "")
-    return found

@@ -25,6 +25,7 @@ from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.stats import Comparison
 from dlas_mlir.measure.trials import Trials
 from dlas_mlir.measure.turn import Turn
+from dlas_mlir.runtime import profile
 from dlas_mlir.runtime.devices import resolve
 from dlas_mlir.tuning import timing, tuner
 from dlas_mlir.tuning.build import Builder
@@ -190,17 +191,17 @@ def test_in_a_bench_a_gpu_that_cannot_is_a_row(
 
 
 def test_kernels_of_cuda_are_timed_by_its_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, list[str]]] = []
+    asked: list[tuple[str, dict[str, Any]]] = []
 
-    def json_of(module: str, arguments: list[str], limit: float | None) -> dict[str, Any]:
-        asked.append((module, arguments))
+    def call(function: str, arguments: dict[str, Any], **_: Any) -> dict[str, Any]:
+        asked.append((function, arguments))
         return {"device_us": 9.0, "launches": [{"name": "a", "us": 2.5}, {"name": "b", "us": 4.0}]}
 
-    monkeypatch.setattr(timing, "json_of", json_of)
+    monkeypatch.setattr(profile, "call", call)
     dispatches = [{"name": "a", "workload": "x"}, {"name": "b", "workload": "x"}]
     found = timing.kernel_samples(tmp_path, dispatches, resolve("cuda"), [], calls=3, timeout=10)
     assert found == {"x": (6500,)}  # the parts of a split sum, and what joins them
-    assert asked == [("dlas_mlir.runtime.cuda_driver", [str(tmp_path)])]
+    assert asked == [("dlas_mlir.runtime.cuda_driver:times", {"vmfb": str(tmp_path), "alone": True})]
 
 
 @pytest.mark.usefixtures("vulkan")

@@ -12,10 +12,12 @@ from dlas_mlir.benchmark.on_gpu import Peaks
 from dlas_mlir.cli.dlas import main
 from dlas_mlir.cli.profile import schedule_lines
 from dlas_mlir.compiler.artifact import Artifact
+from dlas_mlir.compiler.driver import compile_model
 from dlas_mlir.errors import DlasError
-from dlas_mlir.runtime import alone
+from dlas_mlir.runtime.devices import Device
 from dlas_mlir.runtime.gpus import gpus
-from dlas_mlir.runtime.launches import Binding, Launch
+from dlas_mlir.runtime.launches import Binding, Launch, read_program
+from dlas_mlir.runtime.profile import profile_dispatches
 
 
 @pytest.fixture
@@ -23,7 +25,6 @@ def net(vulkan, tmp_path, monkeypatch):
     """A small network compiled for Vulkan."""
     monkeypatch.setenv("DLAS_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(Path(__file__).parent)
-    monkeypatch.setattr(alone, "MANY", 3)
     return "imported_model:small"
 
 
@@ -38,13 +39,14 @@ def test_each_time_has_its_name(net, tmp_path, capsys) -> None:
     assert gpu["queued_ms"] > 0
     assert gpu["device_ms"] is not None
     assert gpu["device_ms_by"] == on_gpu.BY_REPEATS
-    assert gpu["launches"] == len(row["primitives"]) or gpu["launches"] >= 2
+    artifact = compile_model(net, "vulkan/auto")
+    assert gpu["launches"] == len(read_program(artifact.vmfb).launches) == len(artifact.dispatches)
     assert ("for function only" in said) == gpu["function_only"] == gpus("vulkan")[0].software
 
     assert main(["profile", net, "--preset", "vulkan/auto", "--schedules", "--json", str(layers)]) == 0
     said = capsys.readouterr().out
     found = json.loads(layers.read_text())
-    assert found["ms_by"] == on_gpu.ALONE
+    assert found["ms_by"] == on_gpu.IN_PLACE
     assert sum(len(layer["dispatches"]) for layer in found["layers"]) == gpu["launches"]
     assert {layer["primitive"] for layer in found["layers"]} >= set(row["primitives"])
     assert all(layer["ms"] > 0 for layer in found["layers"])
@@ -85,13 +87,7 @@ def test_bytes_are_those_of_our_kernels_alone() -> None:
     assert on_gpu.bytes_of(Launch("copy", "a.fb", 1, (1, 1, 1), (), bindings), artifact) is None
 
 
-def test_the_time_of_one_launch_is_a_difference() -> None:
-    # 50 us to submit, 4 us a launch.
-    assert alone.each_ns(lambda count: (50_000 + 4_000 * count) / count) == 4_000
-    # Too long for a submission to matter.
-    assert alone.each_ns(lambda count: 2e7) == 20_000_000
-
-
-def test_what_the_device_says_is_wrong_is_an_error() -> None:
-    with pytest.raises(DlasError, match="measuring on the device"):
-        on_gpu.json_of("dlas_mlir.no_such_module", [], 60)
+def test_what_is_no_artifact_is_an_error_of_its_process(tmp_path) -> None:
+    (tmp_path / "a.vmfb").write_text("nothing")
+    with pytest.raises(DlasError, match=r"a\.vmfb` is no artifact: File is not a zip file"):
+        profile_dispatches(tmp_path / "a.vmfb", Device("cuda"), [], calls=1)
