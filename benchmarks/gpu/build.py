@@ -11,27 +11,35 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.gpu import cases, weights
+from benchmarks.gpu import cases, networks, weights
 from benchmarks.gpu.cases import Layer
 from dlas_mlir import process
 from dlas_mlir.codegen import backends
 from dlas_mlir.codegen.workload import Workload
 from dlas_mlir.codegen.workload_file import write_file
 from dlas_mlir.compiler.frontend.importer import Imported, import_model
+from dlas_mlir.compiler.frontend.workload_import import compile_by_itself, write_linalg
 from dlas_mlir.compiler.job import Job
 from dlas_mlir.compiler.network import network_of
 from dlas_mlir.compiler.presets import Preset, load_preset
+from dlas_mlir.compression.compress import compress
+from dlas_mlir.compression.quantize import Quantize
 from dlas_mlir.errors import DlasError
+from dlas_mlir.runtime.devices import resolve
+from dlas_mlir.runtime.session import Session
 
 ROOT = Path(__file__).resolve().parents[2]
 NETWORKS = "benchmarks.gpu.networks"
 # What travels of the package: no compiler, no command.
 _CODE = ("errors.py", "process", "runtime", "measure", "models")
+# And of other packages.
+CARRIED = ("iree-base-runtime", "ml_dtypes")
 _LIMIT = 64 << 20
 # Of the outputs of a layer, those that are compared.
 _SAMPLED = 4096
@@ -63,7 +71,7 @@ def build(folder: Path, options: argparse.Namespace, say: Say) -> int:
         manifest["cases"].append(found)
     manifest["device"] = load_preset(f"{options.target}/auto").device
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    _copy_code(folder)
+    copy_code(folder)
     if options.python:
         _fetch_runtime(folder, options.python, say)
     _tell_size(folder, say)
@@ -78,8 +86,6 @@ def _pack(vmfb: Path) -> None:
 
 def wanted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The cases in the order in which they are measured."""
-    from benchmarks.gpu import networks
-
     for number in range(networks.grid_modules() if options.grid is None else options.grid):
         for element in options.elements:
             if element != "int8":
@@ -113,8 +119,6 @@ def _make_grid(one: dict[str, Any], target: str, files: Path) -> dict[str, Any]:
 
 def _make_model(one: dict[str, Any], target: str, files: Path) -> dict[str, Any]:
     """A network without its weights: recipes for them, and PyTorch's outputs for seeded images."""
-    from benchmarks.gpu import networks
-
     preset, imported = _preset(one, target), import_model(_spec(one["case"]))
     vmfb = files / f"{one['id']}.vmfb"
     archive = vmfb.with_suffix(".irpa")
@@ -176,7 +180,7 @@ def _make_layer(one: dict[str, Any], target: str, files: Path) -> dict[str, Any]
     file = files / f"{one['id']}.workload.json"
     write_file(file, workload, backends.read_schedule(schedule, workload, preset.target))
     module = files / f"{one['id']}.mlirbc"
-    _linalg(file, module, as_region=True)
+    write_linalg(file, module)
     vmfb = files / f"{one['id']}.vmfb"
     # A region with a schedule: the passes for networks in other types have nothing to do, and some would say so.
     made = _compiled_module(one["id"], module, load_preset(f"{target}/auto"), vmfb)
@@ -206,30 +210,14 @@ def _kernel(layer: Layer, preset: Preset, element: str, files: Path) -> tuple[Wo
 
 
 def _quantize(spec: str, checkpoint: Path) -> None:
-    from dlas_mlir.compression.compress import compress
-    from dlas_mlir.compression.quantize import Quantize
-
     compress(spec, [Quantize(calibration="random", count=4, seed=cases.SEED)]).save(checkpoint)
-
-
-def _linalg(file: Path, module: Path, *, as_region: bool) -> None:
-    from dlas_mlir.compiler.frontend.workload_import import write_linalg
-
-    write_linalg(file, module, as_region=as_region)
 
 
 def _expected(layer: Layer, single: Workload, files: Path) -> dict[str, np.ndarray]:
     """What iree-compile's own code for CPUs gives for some images of the batch: some values, by their places."""
-    from dlas_mlir.runtime.devices import resolve
-    from dlas_mlir.runtime.session import Session
-
-    file, module, vmfb = (files / f"plain.{kind}" for kind in ("json", "mlirbc", "vmfb"))
+    file, vmfb = files / "plain.json", files / "plain.vmfb"
     write_file(file, single)
-    _linalg(file, module, as_region=False)
-    flags = ["--iree-opt-level=O3", "--iree-hal-target-backends=llvm-cpu", "--iree-llvmcpu-target-cpu=host"]
-    done = process.run([_compiler(), str(module), *flags, "-o", str(vmfb)])
-    if done.code:
-        raise DlasError(f"iree-compile by itself has no code for {layer.name}: {done.how()}{done.tail()[:300]}")
+    compile_by_itself(file, vmfb)
     session = Session(vmfb, resolve("local"))
     types = session.inputs
     images = sorted({0, layer.batch // 2, layer.batch - 1})
@@ -238,8 +226,8 @@ def _expected(layer: Layer, single: Workload, files: Path) -> dict[str, np.ndarr
     ]
     outputs = [np.asarray(session(first[image : image + 1], *rest)[0]) for image in images]
     session.close()
-    for path in (file, module, vmfb):
-        path.unlink()
+    file.unlink()
+    vmfb.unlink()
     size = outputs[0].size
     places = np.sort(np.random.default_rng(cases.SEED).choice(size, min(size, _SAMPLED), replace=False))
     values = np.stack([output.reshape(-1)[places].astype(np.float32) for output in outputs])
@@ -272,10 +260,7 @@ def _compiled_module(
     report = job.run_pipeline(module, None)
     dispatches = job.iree_compile(module, vmfb)
     module.unlink()
-    kinds: dict[str, int] = {}
-    for layer in report["layers"]:
-        kinds[layer["primitive"]] = kinds.get(layer["primitive"], 0) + 1
-    return {"vmfb": vmfb.name, "dispatches": dispatches, "primitives": kinds, "layers": _known(report["layers"])}
+    return {"vmfb": vmfb.name, "dispatches": dispatches, "layers": _known(report["layers"])}
 
 
 def _known(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -283,16 +268,10 @@ def _known(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: layer.get(key) for key in kept} for layer in layers]
 
 
-def _compiler() -> str:
-    from dlas_mlir.compiler import tools
-
-    return tools.iree_compile()
-
-
 _MAKERS = {"grid": _make_grid, "layers": _make_layer, "models": _make_model}
 
 
-def _copy_code(folder: Path) -> None:
+def copy_code(folder: Path) -> None:
     """This script and what it needs of the package, and how to start it."""
     for name in ("benchmarks", "dlas_mlir"):
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -311,18 +290,16 @@ def _copy_code(folder: Path) -> None:
 
 
 def _fetch_runtime(folder: Path, python: str, say: Say) -> None:
-    """The wheel of IREE's runtime for another machine's Python."""
+    """The wheels of IREE's runtime, and of what it needs beside NumPy, for another machine's Python."""
     wheels = folder / "wheels"
-    if any(wheels.glob("iree_base_runtime-*.whl")):
+    if all(any(wheels.glob(f"{name.replace('-', '_')}-*.whl")) for name in CARRIED):
         return
-    from importlib.metadata import version
-
     say(f"the runtime for Python {python}")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     command += ["--implementation", "cp", "--python-version", python]
     for platform in ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux2014_x86_64"):
         command += ["--platform", platform]
-    command += ["-d", str(wheels), f"iree-base-runtime=={version('iree-base-runtime')}"]
+    command += ["-d", str(wheels), *(f"{name}=={version(name)}" for name in CARRIED)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise DlasError(f"pip cannot fetch IREE's runtime for Python {python}: {done.stderr.strip()[-300:]}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class Layer:
         return f"{self.kernel}x{self.kernel}{kind}{stride} {self.channels}-{self.filters}@{self.size}"
 
 
-_LAYERS = (
+LAYERS = (
     Layer(64, 56, 64),
     Layer(128, 28, 128),
     Layer(256, 14, 256),
@@ -73,14 +74,13 @@ _LAYERS = (
     Layer(384, 14, 384, groups=384),
     Layer(960, 7, 960, groups=960),
 )
-LAYERS = tuple(layer.name.rpartition("_n")[0] for layer in _LAYERS)
 
 
-def layers(batches: tuple[int, ...] = BATCHES) -> Iterator[Layer]:
+def layers(batches: Sequence[int] = BATCHES) -> Iterator[Layer]:
     """Those of the nets, at each batch."""
     for batch in batches:
-        for name in LAYERS:
-            yield Layer.of(f"{name}_n{batch}")
+        for layer in LAYERS:
+            yield replace(layer, batch=batch)
 
 
 def noise(shape: tuple[int, ...], *seeds: int) -> np.ndarray:
@@ -120,6 +120,4 @@ REQUIRED: tuple[dict[str, Any], ...] = (
 
 def read_json(path: Path) -> Any:
     """A file of JSON."""
-    import json
-
     return json.loads(path.read_text())

@@ -10,9 +10,9 @@ Each case is compared with what is right first; a wrong one is not timed. Three 
 from __future__ import annotations
 
 import gzip
+import os
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,13 +23,15 @@ import numpy as np
 from benchmarks.gpu import cases, weights
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.check import check, relative_error
-from dlas_mlir.measure.turn import sample
+from dlas_mlir.measure.turn import calls_in_flight, sample, sample_queued
 from dlas_mlir.runtime import cuda_driver
 from dlas_mlir.runtime.devices import resolve
 from dlas_mlir.runtime.launches import read_program
 from dlas_mlir.runtime.session import Session
+from dlas_mlir.runtime.worker import sorted_keys
 
-IN_FLIGHT = 16
+# Calls that are handed over one after the other, where that alone is timed.
+_HANDED = 16
 Row = dict[str, Any]
 
 
@@ -52,8 +54,8 @@ def _grid(one: Row, vmfb: Path, files: Path, device: str, seconds: float) -> Row
     """The numbers of a module of several convolutions: which are wrong."""
     session = Session(vmfb, resolve(device))
     with np.load(files / one["golden"]) as arrays:
-        inputs = [arrays[key] for key in _numbered(arrays.files, "input_")]
-        expected = [arrays[key] for key in _numbered(arrays.files, "output_")]
+        inputs = [arrays[key] for key in sorted_keys(arrays, "input_")]
+        expected = [arrays[key] for key in sorted_keys(arrays, "output_")]
     outputs = session(*inputs)
     session.close()
     tolerance = cases.TOLERANCES[one["element"]]
@@ -118,18 +120,12 @@ def _compared(error: float, one: Row) -> Row:
 def _called(session: Session, arguments: Any, seconds: float) -> Row:
     """A call that is waited for, and calls on their way."""
     alone = sample(lambda: session.invoke(arguments), min_seconds=seconds, min_count=2, warmup=1)
-    row: Row = {"call_us": statistics.median(alone) / 1e3, "calls": len(alone)}
+    call_ns = statistics.median(alone)
+    row: Row = {"call_us": call_ns / 1e3, "calls": len(alone)}
     if not session.can_queue:
         return row
-    batches = []
-    in_flight = max(2, min(IN_FLIGHT, int(1e6 / row["call_us"])))
-    end = time.perf_counter() + seconds
-    while not batches or time.perf_counter() < end:
-        start = time.perf_counter_ns()
-        for _ in range(in_flight):
-            session.queue(arguments)
-        session.wait()
-        batches.append((time.perf_counter_ns() - start) / in_flight)
+    in_flight = calls_in_flight(call_ns)
+    batches = sample_queued(lambda: session.queue(arguments), session.wait, in_flight=in_flight, min_seconds=seconds)
     return row | {"queued_us": statistics.median(batches) / 1e3, "in_flight": in_flight}
 
 
@@ -147,14 +143,8 @@ def _on_device(vmfb: Path, device: str, *, alone: bool) -> Row:
     return {"device_us": found["device_us"], "fills": program.fills}
 
 
-def _numbered(keys: list[str], prefix: str) -> list[str]:
-    return sorted((key for key in keys if key.startswith(prefix)), key=lambda key: int(key.removeprefix(prefix)))
-
-
 def calls(one: Row, bundle: Path, device: str) -> Iterator[Row]:
     """What a call consists of: with all CPUs, one and two, and what handing it over takes, without waiting."""
-    import os
-
     files = bundle / "files"
     parameters, _ = _parameters(one, files)
     with _unpacked(one, files) as vmfb:
@@ -164,7 +154,7 @@ def calls(one: Row, bundle: Path, device: str) -> Iterator[Row]:
     for name, cpus in (("all CPUs", every), ("one CPU", {min(every)}), ("two CPUs", set(sorted(every)[:2]))):
         os.sched_setaffinity(0, cpus)
         row = _called(session, arguments, 0.3)
-        hand_over = sample(lambda: session.queue(arguments), min_seconds=0.0, min_count=IN_FLIGHT)
+        hand_over = sample(lambda: session.queue(arguments), min_seconds=0.0, min_count=_HANDED)
         session.wait()
         yield {
             "case": f"{one['case']}, {name}",

@@ -32,15 +32,15 @@ class Part:
 
 
 def _facts(one: Row, bundle: Path, device: str, turn: float) -> Iterator[Row]:
-    from iree.runtime import _binding, version
+    from iree.runtime import version
 
-    driver = _binding.create_hal_driver(device)  # pyright: ignore[reportAttributeAccessIssue]
-    found = driver.query_available_devices()
-    text = driver.dump_device_info(found[0]["device_id"]) if found else ""
+    from dlas_mlir.runtime.devices import own_gpu
+
+    gpu = own_gpu(device)
     yield {
-        "who": found[0]["name"] if found else "",
-        "software": "llvmpipe" in text or "SwiftShader" in text,
-        "facts": text,
+        "who": gpu.name,
+        "software": gpu.software,
+        "facts": dict(gpu.facts),
         "runtime": version.VERSION,
         "python": platform.python_version(),
         "cpus": len(os.sched_getaffinity(0)),
@@ -54,10 +54,10 @@ def _facts(one: Row, bundle: Path, device: str, turn: float) -> Iterator[Row]:
 
 
 def _peaks(one: Row, bundle: Path, device: str, turn: float) -> Iterator[Row]:
-    from dlas_mlir.runtime import cuda_driver, cuda_peaks
+    from dlas_mlir.runtime import cuda_peaks
 
     if device == "cuda":
-        yield {"who": "peaks", **cuda_peaks.measure(cuda_driver.Cuda())}
+        yield {"who": "peaks", **cuda_peaks.peaks()}
 
 
 def _ours(one: Row, bundle: Path, device: str, turn: float) -> Iterator[Row]:
@@ -138,11 +138,8 @@ def serve(options: argparse.Namespace) -> int:
 
 def _rows(part: Part, one: Row, options: argparse.Namespace, device: str) -> Iterator[Row]:
     if "error" in one:
-        yield (
-            {"who": "ours", "error": f"not compiled: {one['error']}"}
-            if not part.torch
-            else {"who": "torch", "skipped": True}
-        )
+        if not part.torch:
+            yield {"who": "ours", "error": f"not compiled: {one['error']}"}
         return
     try:
         yield from part.rows(one, options.bundle, device, options.turn)

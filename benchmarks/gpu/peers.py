@@ -13,14 +13,19 @@ from torch.nn import functional
 
 from benchmarks.gpu import networks
 from benchmarks.gpu.cases import Layer
+from dlas_mlir.measure.turn import sample
+from dlas_mlir.runtime.cuda_driver import COPIES, REPLAYS
 
 Row = dict[str, Any]
-_COPIES = 64
-_REPLAYS = 12
 
 
-def graph_us(call: Callable[[], Any], copies: int = 1) -> float:
-    """Microseconds of one of `copies` calls in a CUDA graph, by the device's events: the median."""
+def graph_us(call: Callable[[], Any]) -> float:
+    """Microseconds of one of many calls in a CUDA graph, by the device's events: the median, as ours are timed."""
+    return _events_us(_graph(call, COPIES).replay) / COPIES
+
+
+def _graph(call: Callable[[], Any], copies: int = 1) -> torch.cuda.CUDAGraph:
+    """A CUDA graph of `copies` calls."""
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
         for _ in range(3):
@@ -30,13 +35,13 @@ def graph_us(call: Callable[[], Any], copies: int = 1) -> float:
     with torch.cuda.graph(graph):
         for _ in range(copies):
             call()
-    return _events_us(graph.replay) / copies
+    return graph
 
 
 def _events_us(call: Callable[[], Any]) -> float:
     for _ in range(2):
         call()
-    events = [torch.cuda.Event(enable_timing=True) for _ in range(_REPLAYS + 1)]
+    events = [torch.cuda.Event(enable_timing=True) for _ in range(REPLAYS + 1)]
     events[0].record()
     for event in events[1:]:
         call()
@@ -47,16 +52,12 @@ def _events_us(call: Callable[[], Any]) -> float:
 
 def call_us(call: Callable[[], Any], seconds: float = 0.2) -> float:
     """Microseconds of a call that is waited for: the median."""
-    for _ in range(3):
-        call()
-    torch.cuda.synchronize()
-    samples, end = [], time.perf_counter() + seconds
-    while len(samples) < 5 or time.perf_counter() < end:
-        start = time.perf_counter_ns()
+
+    def waited() -> None:
         call()
         torch.cuda.synchronize()
-        samples.append(time.perf_counter_ns() - start)
-    return statistics.median(samples) / 1e3
+
+    return statistics.median(sample(waited, min_seconds=seconds, warmup=3)) / 1e3
 
 
 def _settings(tf32: bool = False) -> None:
@@ -83,11 +84,11 @@ def layer(one: Row) -> Iterator[Row]:
     b = torch.randn(shape.filters, device="cuda", dtype=kind)
     pairs = [shape.stride] * 2, [pad] * 2, [1] * 2
     if shape.groups == 1:
-        us = graph_us(lambda: torch.cudnn_convolution_relu(x, w, b, *pairs, 1), _COPIES)
-        yield {"who": "cudnn", "device_us": us, "how": "cudnn_convolution_relu, 64 in a CUDA graph"}
+        us = graph_us(lambda: torch.cudnn_convolution_relu(x, w, b, *pairs, 1))
+        yield {"who": "cudnn", "device_us": us, "how": f"cudnn_convolution_relu, {COPIES} in a CUDA graph"}
         return
-    us = graph_us(lambda: functional.conv2d(x, w, b, shape.stride, pad, 1, shape.groups), _COPIES)
-    yield {"who": "cudnn", "device_us": us, "how": "conv2d with bias, without ReLU, 64 in a CUDA graph"}
+    us = graph_us(lambda: functional.conv2d(x, w, b, shape.stride, pad, 1, shape.groups))
+    yield {"who": "cudnn", "device_us": us, "how": f"conv2d with bias, without ReLU, {COPIES} in a CUDA graph"}
 
 
 def _int8(shape: Layer) -> Iterator[Row]:
@@ -98,8 +99,8 @@ def _int8(shape: Layer) -> Iterator[Row]:
     x = torch.randint(-127, 127, (rows, shape.channels), device="cuda", dtype=torch.int8)
     w = torch.randint(-127, 127, (shape.filters, shape.channels), device="cuda", dtype=torch.int8).t()
     product = torch._int_mm  # pyright: ignore[reportPrivateImportUsage]
-    us = graph_us(lambda: product(x, w), _COPIES)
-    yield {"who": "int_mm", "device_us": us, "how": "torch._int_mm, without what follows it, 64 in a CUDA graph"}
+    us = graph_us(lambda: product(x, w))
+    yield {"who": "int_mm", "device_us": us, "how": f"torch._int_mm, without what follows it, {COPIES} in a CUDA graph"}
 
 
 def model(one: Row) -> Iterator[Row]:
@@ -107,14 +108,7 @@ def model(one: Row) -> Iterator[Row]:
     module, x = _model(one)
     with torch.inference_mode():
         yield {"who": "eager", "call_us": call_us(lambda: module(x))}
-        stream = torch.cuda.Stream()
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                module(x)
-        torch.cuda.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            module(x)
+        graph = _graph(lambda: module(x))
         yield {"who": "cuda graph", "call_us": call_us(graph.replay), "device_us": _events_us(graph.replay)}
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.cases import REQUIRED, Layer
+from dlas_mlir.runtime.gpus import FUNCTION_ONLY
 
 Row = dict[str, Any]
 _TIMES = ("device_us", "queued_us", "call_us")
-FUNCTION_ONLY = "function only: this device is a CPU, and its times say nothing of a GPU's"
 
 
 def line(row: Row) -> str:

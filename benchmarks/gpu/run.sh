@@ -1,6 +1,6 @@
 #!/bin/sh
 # Check and time what is in this folder: sh run.sh [FOLDER FOR RESULTS] [options of `python -m benchmarks.gpu run`].
-# IREE's runtime is installed from the wheel beside this file, into /tmp, where it is missing.
+# IREE's runtime is installed from the wheels beside this file, into /tmp, where it is missing.
 PYTHON=${PYTHON:-python3}
 OUTPUT=${1:-results}
 case $OUTPUT in /*) ;; *) OUTPUT=$PWD/$OUTPUT ;; esac

@@ -82,18 +82,19 @@ def _run_part(name: str, seconds: float, options: argparse.Namespace, manifest: 
     end = time.monotonic() + seconds
     jobs = min(part.jobs if manifest["device"] == "cuda" else 1, max(len(known), 1))
     with ThreadPoolExecutor(jobs) as pool:
-        done = [pool.submit(_run_share, name, share, jobs, end, options, keep) for share in range(jobs)]
+        done = [pool.submit(_run_share, name, known, share, jobs, end, options, keep) for share in range(jobs)]
         count = sum(one.result() for one in done)
     if count < len(known):
         missing = len(known) - count
         keep({"part": name, "who": "run", "error": f"{missing} of {len(known)} cases not done in {seconds:.0f} s"})
 
 
-def _run_share(name: str, first: int, step: int, end: float, options: argparse.Namespace, keep: _Keep) -> int:
+def _run_share(
+    name: str, known: list[Row], first: int, step: int, end: float, options: argparse.Namespace, keep: _Keep
+) -> int:
     """The cases from `first`, every `step`th; how many were begun and ended."""
-    manifest = cases.read_json(options.bundle / "manifest.json")
-    total, done = len(parts.cases_of(name, manifest)), 0
-    while first < total and time.monotonic() < end:
+    done = 0
+    while first < len(known) and time.monotonic() < end:
         current, why = None, ""
         for said in _lines(name, first, step, end, options):
             if "begin" in said:
@@ -108,7 +109,7 @@ def _run_share(name: str, first: int, step: int, end: float, options: argparse.N
         if current is None or time.monotonic() >= end:
             keep({"part": name, "who": "run", "error": why})
             return done
-        one = parts.cases_of(name, manifest)[current]
+        one = known[current]
         keep({"part": name, "case": one["case"], "element": one["element"], "who": "run", "error": why})
         first, done = current + step, done + 1
     return done

@@ -201,7 +201,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
 
 def _notes(gpu: dict[str, Any]) -> list[str]:
     """What is to be known of the times on a GPU: the title tells it once."""
-    from dlas_mlir.compiler.presets.here import FUNCTION_ONLY
+    from dlas_mlir.runtime.gpus import FUNCTION_ONLY
 
     notes = [f"{gpu['name']}: median ms is a call that is waited for"]
     if gpu["queued_ms"] is not None:

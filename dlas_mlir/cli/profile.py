@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _title_of_gpu(result: dict[str, Any]) -> str:
     """The device, and the times of a call, each by its name."""
-    from dlas_mlir.compiler.presets.here import FUNCTION_ONLY
+    from dlas_mlir.runtime.gpus import FUNCTION_ONLY
 
     times = [("a call that is waited for", "call_ms"), ("one of many on their way", "queued_ms")]
     times += [("the device's own", "device_ms"), ("the sum of kernels timed alone", "dispatches_ms")]

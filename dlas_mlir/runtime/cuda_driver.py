@@ -20,7 +20,7 @@ _MORE_THAN_ALWAYS = 48 * 1024
 _RELAXED = 2  # CU_STREAM_CAPTURE_MODE_RELAXED
 # Launches of one kernel in a graph, so that what it takes to start a graph does not count.
 COPIES = 64
-_REPLAYS = 12
+REPLAYS = 12
 # Different numbers of the noise that memory is filled with.
 _NOISE = 1 << 20
 
@@ -122,7 +122,7 @@ class Cuda:
         places = ctypes.c_uint64(target), ctypes.c_uint64(source), ctypes.c_size_t(size)
         self.call("cuMemcpyDtoDAsync_v2", *places, self._stream)
 
-    def graph_us(self, record: Callable[[], object], replays: int = _REPLAYS) -> float:
+    def graph_us(self, record: Callable[[], object], replays: int = REPLAYS) -> float:
         """Microseconds that the device takes for what `record` puts on the stream, as a graph: the median by events."""
         record()  # what is loaded lazily is loaded outside of a capture
         self.call("cuStreamSynchronize", self._stream)

@@ -25,6 +25,8 @@ _INSTALLED = {
 # Seconds that a driver may take to say what it has.
 _LIMIT = 60.0
 INSTEAD = "`dlas presets` shows what runs here"
+# What is said of a device that is no GPU.
+FUNCTION_ONLY = "a CPU does as the GPU: for function only, its times say nothing"
 # What drivers say where they are there, and devices are not.
 _NO_DEVICE = ("CUDA_ERROR_NO_DEVICE", "hipErrorNoDevice", "no physical devices")
 _NO_DRIVER = ("library", "libvulkan", "VK_ERROR_INCOMPATIBLE_DRIVER", "CUDA_ERROR_STUB_LIBRARY")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from argparse import Namespace
+from importlib.metadata import requires
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.gpu import cases, report, running, weights
+from benchmarks.gpu import build, cases, report, running, weights
 from benchmarks.gpu.cases import Layer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,6 +56,32 @@ def test_bundle(vulkan, tmp_path, monkeypatch) -> None:
     assert "| 3x3 depthwise 144-144@7 | 1 | f32 |" in done.stdout
     software = next(row["software"] for row in rows if "software" in row)
     assert (report.FUNCTION_ONLY in done.stdout) == software
+
+
+ALONE = """
+import importlib.abc, sys
+
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        known = {*sys.stdlib_module_names, "numpy", "iree", "ml_dtypes", "dlas_mlir", "benchmarks"}
+        if name.partition(".")[0] not in known:
+            raise ImportError(f"{name} is not installed there")
+
+sys.meta_path.insert(0, Absent())
+from benchmarks.gpu import __main__, measuring
+print(measuring.__file__)
+"""
+
+
+def test_what_is_carried_is_all_that_is_needed_beside_numpy(tmp_path) -> None:
+    needed = {re.split(r"[^\w-]", text)[0] for text in requires("iree-base-runtime") or ()}
+    assert needed == {"numpy", *build.CARRIED} - {"iree-base-runtime"}
+    build.copy_code(tmp_path)
+    command = [sys.executable, "-c", ALONE]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(tmp_path / "benchmarks" / "gpu" / "measuring.py")
 
 
 def test_a_folder_that_is_no_bundle(tmp_path) -> None:
@@ -155,4 +183,5 @@ def test_what_dies_or_hangs_costs_its_case_alone(tmp_path, monkeypatch) -> None:
     assert (hung["case"], hung["error"]) == ("net2_n1", "stopped after 2 s without a row")
     assert running.read_rows(tmp_path / "out" / "rows.jsonl") == rows
     assert "it burns" in (tmp_path / "out" / "parts.log").read_text()
-    assert len(list((tmp_path / "out").iterdir())) <= 8
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"rows.jsonl", "parts.log", "results.json", "results.md"}

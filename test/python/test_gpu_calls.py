@@ -79,6 +79,7 @@ def test_what_is_launched_on_vulkan(tmp_path) -> None:
 def test_what_is_launched_on_cuda(tmp_path) -> None:
     program = read_program(built(tmp_path, "cuda", ["--iree-cuda-target=sm_80"]))
     assert program.format == "cuda-nvptx-fb"
+    assert len(program.launches) >= 1
     for launch in program.launches:
         kernel = program.kernel(launch)
         assert kernel.name == launch.name

@@ -51,12 +51,8 @@ def answer(spec: str, output: str) -> None:
     """
     workload, _ = read_file(Path(spec))
     with tempfile.TemporaryDirectory() as folder:
-        module, vmfb = Path(folder) / "plain.mlirbc", Path(folder) / "plain.vmfb"
-        write_linalg(Path(spec), module, as_region=False)
-        done = subprocess.run([tools.iree_compile(), module, *_FLAGS, "-o", vmfb], capture_output=True, text=True)
-        if done.returncode:
-            said = (done.stderr.strip().splitlines() or ["no message"])[0]
-            raise DlasError(f"iree-compile by itself has no code for it: {said}")
+        vmfb = Path(folder) / "plain.vmfb"
+        compile_by_itself(Path(spec), vmfb)
         session = Session(vmfb, resolve("local"))
         inputs = with_zeros(workload, [kind.example(seed) for seed, kind in enumerate(session.inputs)])
         outputs = session(*inputs)
@@ -68,6 +64,17 @@ def answer(spec: str, output: str) -> None:
     arrays["reference"] = np.array("iree-compile by itself")
     with Path(output).open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
+
+
+def compile_by_itself(path: Path, vmfb: Path) -> None:
+    """Write what iree-compile alone makes of the workload in `path`, for this CPU, to `vmfb`. Raises DlasError."""
+    module = vmfb.with_suffix(".mlirbc")
+    write_linalg(path, module, as_region=False)
+    done = subprocess.run([tools.iree_compile(), module, *_FLAGS, "-o", vmfb], capture_output=True, text=True)
+    module.unlink()
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["no message"])[0]
+        raise DlasError(f"iree-compile by itself has no code for it: {said}")
 
 
 def with_zeros(workload: Workload, inputs: list[np.ndarray]) -> list[np.ndarray]:

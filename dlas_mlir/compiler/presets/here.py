@@ -8,11 +8,8 @@ from typing import Protocol
 from dlas_mlir.compiler.presets import host
 from dlas_mlir.errors import DlasError
 from dlas_mlir.runtime.devices import cpu_model
-from dlas_mlir.runtime.gpus import INSTEAD, Gpu, NoGpu, gpus
+from dlas_mlir.runtime.gpus import FUNCTION_ONLY, INSTEAD, Gpu, NoGpu, gpus
 from dlas_mlir.runtime.needs import missing
-
-# What is said of a device that is no GPU.
-FUNCTION_ONLY = "a CPU does as the GPU: for function only, its times say nothing"
 
 
 class Wanted(Protocol):
