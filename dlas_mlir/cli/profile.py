@@ -27,8 +27,6 @@ _COLUMNS = [
     ("% of peak", "right"),
     ("dispatches", "right"),
 ]
-
-
 _OF_GPUS = [*_COLUMNS[:-1], ("GB/s", "right"), ("% of bandwidth", "right"), _COLUMNS[-1]]
 
 
@@ -83,7 +81,7 @@ def _title_of_gpu(result: dict[str, Any]) -> str:
     from dlas_mlir.runtime.gpus import FUNCTION_ONLY
 
     times = [("a call that is waited for", "call_ms"), ("one of many on their way", "queued_ms")]
-    times += [("the device's own", "device_ms"), ("the sum of kernels timed alone", "dispatches_ms")]
+    times += [("the device's own", "device_ms"), ("the sum of its kernels", "dispatches_ms")]
     parts = [f"{result[key]:.3f} ms {name}" for name, key in times if result[key] is not None]
     title = (
         f"{result['model']} for {result['preset']} on {result['device_name']}: {', '.join(parts)}; {result['ms_by']}"
@@ -94,7 +92,7 @@ def _title_of_gpu(result: dict[str, Any]) -> str:
 
 
 def _fitted(cells: list[str], columns: list[Any]) -> list[str]:
-    """Cells of a row that says less than there are columns for."""
+    """Cells of a row, which may say less than there are columns for."""
     return [*cells, *[""] * (len(columns) - len(cells))]
 
 
@@ -115,9 +113,9 @@ def _cells(row: dict[str, Any], args: argparse.Namespace) -> list[list[str]]:
         ]
     ]
     if args.schedules and row["schedule"]:
-        cells += [[f"  {line}", *[""] * (len(_COLUMNS) - 1)] for line in schedule_lines(row["schedule"])]
+        cells += [[f"  {line}"] for line in schedule_lines(row["schedule"])]
     if args.dispatches:
-        cells += [[f"  {one['name']}", "", f"{one['ms']:.4f}", "", "", "", ""] for one in row["dispatches"]]
+        cells += [[f"  {one['name']}", "", f"{one['ms']:.4f}"] for one in row["dispatches"]]
     return cells
 
 

@@ -18,7 +18,7 @@ from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.check import Check
 from dlas_mlir.measure.turn import Turn
 from dlas_mlir.process import LIMIT, python
-from dlas_mlir.runtime.devices import LOCAL_DRIVERS, Device
+from dlas_mlir.runtime.devices import Device
 from dlas_mlir.runtime.exchange import Exchange
 from dlas_mlir.runtime.failures import HANGING
 from dlas_mlir.runtime.worker import sorted_keys
@@ -144,7 +144,7 @@ class Worker:
         if not select.select([stdout], [], [], self._timeout)[0]:
             self._process.kill()
             late = f"`{self._artifact}`: no answer within {self._timeout:g} s of `{op}`; stopped"
-            raise DlasError(late if self._device.driver in LOCAL_DRIVERS else f"{late}; {HANGING}")
+            raise DlasError(late if self._device.local else f"{late}; {HANGING}")
         line = stdout.readline()
         if not line:
             raise self._died(op)

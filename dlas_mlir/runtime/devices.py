@@ -29,10 +29,15 @@ class Device:
     threads: int = 1
     cpus: tuple[int, ...] = ()
 
+    @property
+    def local(self) -> bool:
+        """Whether it is this machine's CPUs."""
+        return self.driver in LOCAL_DRIVERS
+
     def tool_flags(self) -> list[str]:
         """The flags that give the command-line tools (iree-benchmark-module) the same device."""
         flags = [f"--device={self.driver}"]
-        if self.driver in LOCAL_DRIVERS:
+        if self.local:
             flags.append("--device_allocator=caching")
         if self.driver == "local-task":
             flags.append(f"--task_topology_cpu_ids={','.join(map(str, self.cpus))}")
@@ -88,13 +93,13 @@ def open_device(device: Device, *, pin: bool) -> Any:
     """
     from iree.runtime import _binding, flags
 
-    if device.driver not in LOCAL_DRIVERS:
+    if not device.local:
         own_gpu(device.driver)
     if device.driver == "local-task":
         flags.parse_flags(f"--task_topology_cpu_ids={','.join(map(str, device.cpus))}")
     elif pin and device.cpus:
         os.sched_setaffinity(0, device.cpus)
-    allocators = ["caching"] if device.driver in LOCAL_DRIVERS else None
+    allocators = ["caching"] if device.local else None
     try:
         # A driver of our own, not the process-wide cached one: the flags are read when it is made.
         create = _binding.create_hal_driver  # pyright: ignore[reportAttributeAccessIssue]

@@ -93,7 +93,7 @@ def profile_dispatches(
             f"--device_profiling_mode={_MODES[device.driver]}",
             f"--device_profiling_output={capture}",
         ]
-        if device.driver in LOCAL_DRIVERS:
+        if device.local:
             pinned = ",".join(map(str, device.cpus)) if device.driver == "local-sync" else ""
             command = [sys.executable, "-c", _START, pinned, *command]
         _run(command, timeout)

@@ -15,7 +15,7 @@ import numpy as np
 
 from dlas_mlir.errors import DlasError
 from dlas_mlir.runtime.archive import opened
-from dlas_mlir.runtime.devices import LOCAL_DRIVERS, Device, open_device, own_gpu, without_preemption
+from dlas_mlir.runtime.devices import Device, open_device, own_gpu, without_preemption
 from dlas_mlir.runtime.failures import explained
 from dlas_mlir.runtime.needs import check
 
@@ -81,7 +81,7 @@ class Session:
         if not artifact.is_file():
             raise DlasError(f"no artifact `{artifact}`")
         hal_device = open_device(device, pin=pin)
-        if device.driver not in LOCAL_DRIVERS:
+        if not device.local:
             check(artifact, own_gpu(device.driver))
         self._device = device
         instance = rt.VmInstance()
@@ -93,7 +93,7 @@ class Session:
             context = rt.VmContext(instance, [*needed, module])
         except (ValueError, RuntimeError) as error:
             why = "it is compiled for another kind of machine" if "INCOMPATIBLE" in str(error) else error
-            if device.driver not in LOCAL_DRIVERS:
+            if not device.local:
                 why = explained(why)
             raise DlasError(f"`{artifact}` cannot be loaded on {device.driver}: {why}") from error
         main = module.lookup_function(function)
@@ -183,7 +183,7 @@ class Session:
         import iree.runtime as rt
 
         views = [results.get_as_object(i, rt.HalBufferView) for i in range(len(results))]
-        if self._device.driver in LOCAL_DRIVERS:
+        if self._device.local:
             return [np.array(rt.DeviceArray(self._handles["device"], view).to_host()) for view in views]
         return [self._staged(view) for view in views]
 
@@ -192,7 +192,7 @@ class Session:
         """The results of `invoke` where they are, if the device's memory can be read: valid inside, not to be kept."""
         import iree.runtime as rt
 
-        if self._device.driver not in LOCAL_DRIVERS:
+        if not self._device.local:
             yield self.fetch(results)
             return
         views = [results.get_as_object(i, rt.HalBufferView) for i in range(len(results))]

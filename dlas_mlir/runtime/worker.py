@@ -20,7 +20,7 @@ from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.check import check
 from dlas_mlir.measure.turn import sample_queued, take_turn
 from dlas_mlir.process import die_with_parent
-from dlas_mlir.runtime.devices import LOCAL_DRIVERS, Device
+from dlas_mlir.runtime.devices import Device
 from dlas_mlir.runtime.exchange import Exchange
 from dlas_mlir.runtime.failures import explained
 from dlas_mlir.runtime.session import Session
@@ -34,17 +34,14 @@ class _Server:
     golden: str | None
     inputs: list[np.ndarray]
     arguments: Any
-    threads: int
-    local: bool = True
+    device: Device | None = None
 
     def load(
         self, artifact: str, driver: str, threads: int, cpus: list[int], golden: str | None, exchange: int
     ) -> dict:
         self.exchange = Exchange(exchange)
-        device = Device(driver, threads, tuple(cpus))
-        self.threads = threads
-        self.local = driver in LOCAL_DRIVERS
-        self.session = Session(Path(artifact), device, pin=True)
+        self.device = Device(driver, threads, tuple(cpus))
+        self.session = Session(Path(artifact), self.device, pin=True)
         self.golden = golden
         if golden is None:
             inputs = [type_.example(i) for i, type_ in enumerate(self.session.inputs)]
@@ -64,7 +61,9 @@ class _Server:
 
     def turn(self, min_seconds: float, min_count: int) -> dict:
         call, arguments = self.session.invoke, self.arguments
-        turn = take_turn(lambda: call(arguments), threads=self.threads, min_seconds=min_seconds, min_count=min_count)
+        assert self.device is not None
+        threads = self.device.threads
+        turn = take_turn(lambda: call(arguments), threads=threads, min_seconds=min_seconds, min_count=min_count)
         return asdict(turn)
 
     def queued(self, min_seconds: float, in_flight: int) -> dict:
@@ -155,7 +154,7 @@ def main() -> None:
         except DlasError as error:
             reply = {"error": str(error)}
         except (ValueError, RuntimeError, OSError, MemoryError) as error:
-            said = str(error) if server.local else explained(error)
+            said = explained(error) if server.device and not server.device.local else str(error)
             reply = {"error": said or type(error).__name__}
         print(json.dumps(reply), file=replies, flush=True)
     # The runtime's thread pools do not always survive the interpreter's own shutdown.
