@@ -114,7 +114,7 @@ class _Bench:
     progress: Progress
     run: str = field(default_factory=lambda: secrets.token_hex(8))
     peaks: dict[int, float | None] = field(default_factory=dict)
-    gpu_peaks: dict[str, on_gpu.Peaks] = field(default_factory=dict)
+    gpu_peaks: dict[tuple[str, str], on_gpu.Peaks] = field(default_factory=dict)
 
     def check(self) -> None:
         """What makes no sense for any preset is said before anything is compiled."""
@@ -140,7 +140,10 @@ class _Bench:
                 rounds.run()
             for name, entry in zip(names, entries, strict=True):
                 if name in running and name not in rounds.errors:
-                    self._measure_on_gpu(entry, rounds.turns[name])
+                    try:
+                        self._measure_on_gpu(entry, rounds.turns[name])
+                    except DlasError as error:
+                        entry.fail("time", error)
         for name, entry in zip(names, entries, strict=True):
             if name in running:
                 entry.record = replace(entry.record, turns=tuple(rounds.turns[name]), noise=rounds.noise)
@@ -280,15 +283,16 @@ class _Bench:
         if artifact is None or artifact.driver == "local" or not isinstance(runner, Worker):
             return
         preset = None if isinstance(entry.preset, DlasError) else entry.preset
-        if artifact.driver not in self.gpu_peaks:
-            self.gpu_peaks[artifact.driver] = on_gpu.peaks_of(artifact.driver, preset, self.progress)
+        key = artifact.driver, artifact.target["name"]
+        if key not in self.gpu_peaks:
+            self.gpu_peaks[key] = on_gpu.peaks_of(artifact, self.progress)
         self.progress(f"time {entry.record.model.name} on the device")
         found = on_gpu.measured(
             runner,
             artifact,
             entry.source if isinstance(entry.source, Imported) else None,
             preset,
-            self.gpu_peaks[artifact.driver],
+            self.gpu_peaks[key],
             call_ns=Timing.of(turns).median_ms * 1e6,
             say=self.progress,
             timeout=self.request.timeout,

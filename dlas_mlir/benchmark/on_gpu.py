@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dlas_mlir import process
+from dlas_mlir.codegen.target import GpuTarget, Target
 from dlas_mlir.compiler.artifact import Artifact
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure import record as records
@@ -54,9 +55,10 @@ class Peaks:
         return self.gflops.get(operands)
 
 
-def peaks_of(driver: str, preset: Preset | None, say: Say) -> Peaks:
-    """Measured where there are kernels for that (CUDA); else what the target's file says."""
-    if driver == "cuda":
+def peaks_of(artifact: Artifact, say: Say) -> Peaks:
+    """Of the device that an artifact runs on: measured where there are kernels for that (CUDA); else what the target
+    says that it was compiled for."""
+    if artifact.driver == "cuda":
         say("measure the peaks of the device")
         try:
             found = process.call("dlas_mlir.runtime.cuda_peaks:peaks", {}, what="measuring the peaks of the device")
@@ -64,9 +66,10 @@ def peaks_of(driver: str, preset: Preset | None, say: Say) -> Peaks:
             return Peaks(by_type, found["bandwidth_gbs"], f"measured: {found['how']}")
         except DlasError as error:
             say(f"peaks are not known: {error}")
-    if preset is None or preset.target.kind != "gpu" or gpus(driver)[0].software:
+    target = Target.from_figures(artifact.target)
+    if not isinstance(target, GpuTarget) or gpus(artifact.driver)[0].software:
         return Peaks()
-    return Peaks({}, preset.target.bandwidth_gbs, f"bandwidth of the target {preset.target_name}, not measured")
+    return Peaks({}, target.bandwidth_gbs, f"bandwidth of the target {target.name}, not measured")
 
 
 def queued_ms(worker: Worker, call_ns: float, min_seconds: float) -> tuple[float | None, int]:

@@ -7,21 +7,17 @@ import re
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dlas_mlir.benchmark import on_gpu
 from dlas_mlir.benchmark.bench import peak_gflops
 from dlas_mlir.compiler.artifact import Artifact
-from dlas_mlir.errors import DlasError
 from dlas_mlir.process import LIMIT
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import resolve
 from dlas_mlir.runtime.gpus import gpus
 from dlas_mlir.runtime.launches import read_program
 from dlas_mlir.runtime.profile import DispatchTime, profile_dispatches, said_of
-
-if TYPE_CHECKING:
-    from dlas_mlir.compiler.presets import Preset
 
 # IREE names a contraction's dispatch by the sizes of its loops, so their product is its multiply-accumulates.
 _CONTRACTION = re.compile(r"_(?:\w*conv\w*|\w*mat(?:mul|vec)\w*|vecmat\w*|contract\w*)_(\d+(?:x\d+)+)_")
@@ -72,31 +68,20 @@ def _on_gpu(
     """What a profile on a GPU has beside `queued_ms`: `device_name`, `function_only`, `device_ms` (of the whole call;
     null where it is not known), `ms_by` (how kernels were timed), `bandwidth_gbs` and `peaks_by`; `peak_gflops` is by
     type, and `layers` have `gbs` and `percent_of_bandwidth`."""
-    preset = _preset_of(artifact)
-    peaks = on_gpu.peaks_of(artifact.driver, preset, progress)
+    peaks = on_gpu.peaks_of(artifact, progress)
     gpu = gpus(artifact.driver)[0]
     rows = layer_times(times, artifact, peaks.of)
     _add_bandwidth(rows, artifact, peaks)
     return {
         "device_name": gpu.name,
         "function_only": gpu.software,
-        "device_ms": on_gpu.device_ms(artifact, None, preset, progress, timeout)[0],
+        "device_ms": on_gpu.device_ms(artifact, None, None, progress, timeout)[0],
         "ms_by": on_gpu.ALONE_IN_GRAPH if artifact.driver == "cuda" else on_gpu.IN_PLACE,
         "peak_gflops": dict(peaks.gflops),
         "bandwidth_gbs": peaks.bandwidth_gbs,
         "peaks_by": peaks.how,
         "layers": rows,
     }
-
-
-def _preset_of(artifact: Artifact) -> Preset | None:
-    """Its preset, where there is a compiler that has it."""
-    try:
-        from dlas_mlir.compiler.presets import load_preset
-
-        return load_preset(artifact.preset)
-    except (ImportError, DlasError):
-        return None
 
 
 def _add_bandwidth(rows: list[dict[str, Any]], artifact: Artifact, peaks: on_gpu.Peaks) -> None:

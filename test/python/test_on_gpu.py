@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import fake_gpus
 import pytest
 
 from dlas_mlir.benchmark import on_gpu
 from dlas_mlir.benchmark.on_gpu import Peaks
 from dlas_mlir.cli.dlas import main
 from dlas_mlir.cli.profile import schedule_lines
+from dlas_mlir.codegen.target import GpuTarget
 from dlas_mlir.compiler.artifact import Artifact
 from dlas_mlir.compiler.driver import compile_model
+from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.errors import DlasError
 from dlas_mlir.runtime.devices import Device
 from dlas_mlir.runtime.gpus import gpus
@@ -54,6 +57,31 @@ def test_each_time_has_its_name(net, tmp_path, capsys) -> None:
     of_ours = [layer for layer in found["layers"] if layer["workload"]]
     assert of_ours
     assert all(layer["gbs"] > 0 for layer in of_ours)
+
+
+def test_what_fails_beside_the_turns_is_a_row(net, tmp_path, monkeypatch) -> None:
+    def measured(*_, **__):
+        raise DlasError("a kernel hangs")
+
+    monkeypatch.setattr(on_gpu, "measured", measured)
+    rows = tmp_path / "rows.json"
+    short = ["--rounds", "1", "--starts", "1", "--max-rounds", "1", "--min-time", "0.01", "--json", str(rows)]
+    assert main(["bench", net, "--preset", "vulkan/auto", "host/auto", *short]) == 1
+    gpu, cpu = json.loads(rows.read_text())
+    assert gpu["error"] == "a kernel hangs"
+    assert ("error" in cpu, cpu["median_ms"] > 0) == (False, True)
+
+
+@pytest.mark.parametrize("name", ["vulkan", "vulkan-ada"])
+def test_the_bandwidth_is_that_of_the_target(name, monkeypatch) -> None:
+    fake_gpus.install(monkeypatch, vulkan=[fake_gpus.vulkan("NVIDIA GeForce RTX 4090")])
+    target = load_preset(f"{name}/auto").target
+    assert isinstance(target, GpuTarget)
+    artifact = Artifact(Path("x.vmfb"), "", "net", f"{name}/auto", "vulkan", target.figures(), "f32")
+    found = on_gpu.peaks_of(artifact, print)
+    assert found == Peaks({}, target.bandwidth_gbs, f"bandwidth of the target {name}, not measured")
+    fake_gpus.install(monkeypatch, vulkan=[fake_gpus.LAVAPIPE])
+    assert on_gpu.peaks_of(artifact, print) == Peaks()
 
 
 GPU = {"kind": "gpu", "tile": {"rows": 64, "columns": 32}, "warp": {"rows": 32, "columns": 16}, "stages": 3, "split": 2}
