@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dlas_mlir.codegen.target import GpuTarget
 from dlas_mlir.compiler.presets import host
 from dlas_mlir.errors import DlasError
 from dlas_mlir.runtime.gpus import Gpu, NoGpu, gpus
@@ -17,8 +18,6 @@ _FIGURES = {
     "multiprocessor-max-shared-memory": "unit_shared_bytes",
     "multiprocessor-max-32-bit-register-count": "unit_registers",
 }
-# What CUDA keeps for itself of a workgroup's shared memory.
-_RESERVED = 1024
 
 
 def find() -> tuple[str, Gpu]:
@@ -43,9 +42,11 @@ def find() -> tuple[str, Gpu]:
     raise DlasError(f"no GPU is here that a target is for (`host` is the CPU): {why}")
 
 
-def figures(gpu: Gpu) -> dict[str, int]:
-    """What a GPU's driver tells of it, by the names that targets have for it."""
+def figures(gpu: Gpu, target: GpuTarget) -> dict[str, int]:
+    """What a GPU's driver tells of it, by the names that targets have for it; `target` is what it is like."""
     found = {name: number for key, name in _FIGURES.items() if (number := gpu.number(key))}
-    if gpu.driver == "cuda" and "unit_shared_bytes" in found:
-        found["shared_bytes"] = found["unit_shared_bytes"] - _RESERVED
+    if "unit_shared_bytes" in found:
+        # Of a multiprocessor's memory a workgroup cannot have what the system keeps for itself.
+        kept = target.unit_shared_bytes - target.shared_bytes
+        found["shared_bytes"] = found["unit_shared_bytes"] - kept
     return found

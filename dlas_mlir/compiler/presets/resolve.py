@@ -32,6 +32,7 @@ from dlas_mlir.opt.pipeline_text import Source
 from dlas_mlir.passes import primitives
 from dlas_mlir.passes.clean.set_target import SetTargetPass
 from dlas_mlir.passes.schedule.attach_schedules import SCHEDULES, AttachSchedulesPass
+from dlas_mlir.runtime.gpus import Gpu
 
 HOST, HOST_GPU = "host", "host-gpu"
 _FRAGMENTS = "fragments.toml"
@@ -190,7 +191,7 @@ def _read(target: str) -> TargetFile:
         return _for_host(_read(host.target_name()))
     if target == HOST_GPU:
         name, gpu = host_gpu.find()
-        return _for_gpu(_read(name), host_gpu.figures(gpu))
+        return _for_gpu(_read(name), gpu)
     known = _targets() | {HOST, HOST_GPU}
     hint = closest(target, known)
     raise DlasError(f"there is no target `{target}`{hint}; there are {', '.join(sorted(known))}")
@@ -220,11 +221,11 @@ def _for_host(file: TargetFile) -> TargetFile:
     return dataclasses.replace(file, target=target, iree_flags=(*flags, "--iree-llvmcpu-target-cpu=host"))
 
 
-def _for_gpu(file: TargetFile, figures: dict[str, int]) -> TargetFile:
+def _for_gpu(file: TargetFile, gpu: Gpu) -> TargetFile:
     """`file` for exactly this GPU: with its own figures."""
     if not isinstance(file.target, GpuTarget):
         raise DlasError(f"{file.path}: `{HOST_GPU}` is this GPU, and this target is a CPU")
-    return dataclasses.replace(file, target=dataclasses.replace(file.target, **figures))
+    return dataclasses.replace(file, target=dataclasses.replace(file.target, **host_gpu.figures(gpu, file.target)))
 
 
 def _device(device: str, threads: int) -> str:
