@@ -228,14 +228,10 @@ def reasons(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _cells(row: dict[str, Any], baseline: float | None) -> dict[str, str]:
-    def number(key: str, digits: int, unit: float = 1, end: str = "") -> str:
-        return "-" if row.get(key) is None else f"{row[key] / unit:,.{digits}f}{end}"
+    def number(key: str, digits: int, unit: float = 1, end: str = "", of: dict[str, Any] = row) -> str:
+        return "-" if of.get(key) is None else f"{of[key] / unit:,.{digits}f}{end}"
 
     gpu = row.get("gpu") or {}
-
-    def of_gpu(key: str, digits: int) -> str:
-        return "-" if gpu.get(key) is None else f"{gpu[key]:,.{digits}f}"
-
     if row["verified"]:
         checked = f"{row['max_rel_error']:.0e}"
     else:
@@ -252,12 +248,12 @@ def _cells(row: dict[str, Any], baseline: float | None) -> dict[str, str]:
         "speed-up": f"{baseline / row['median_ms']:.2f}x" if baseline and row["median_ms"] else "-",
         "expected": number("expected_speedup", 2, end="x"),
         "actual": number("actual_speedup", 2, end="x"),
-        "queued ms": of_gpu("queued_ms", 3),
-        "device ms": of_gpu("device_ms", 3),
-        "kernels": of_gpu("launches", 0),
+        "queued ms": number("queued_ms", 3, of=gpu),
+        "device ms": number("device_ms", 3, of=gpu),
+        "kernels": number("launches", 0, of=gpu),
         "GFLOP/s": number("gflops", 1),
         "% of peak": number("percent_of_peak", 1),
-        "% of bandwidth": of_gpu("percent_of_bandwidth", 1),
+        "% of bandwidth": number("percent_of_bandwidth", 1, of=gpu),
         "error vs PyTorch": checked,
         "M params": number("parameters", 2, 1e6),
         "non-zero": f"{row['nonzeros'] / parameters:.1%}" if parameters else "-",

@@ -302,9 +302,9 @@ def test_a_device_without_what_an_artifact_needs_is_told(tmp_path: Path) -> None
 
 @pytest.mark.usefixtures("vulkan")
 def test_too_little_memory_is_told_and_the_worker_goes_on(tmp_path: Path) -> None:
-    vmfb = built(LARGE, "vulkan/stock", tmp_path)
     if not gpus.gpus("vulkan")[0].software:
         pytest.skip("this GPU may have the memory")
+    vmfb = built(LARGE, "vulkan/stock", tmp_path)
     with Worker(vmfb, Device("vulkan"), timeout=60) as worker:
         for _ in range(2):
             with pytest.raises(DlasError, match=r"the device has too little memory; choose a smaller --batch"):
