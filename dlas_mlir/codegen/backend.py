@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from iree.compiler import ir
 
@@ -15,6 +15,26 @@ from dlas_mlir.codegen.nest import AnyNest, Nest
 from dlas_mlir.codegen.region import Region
 from dlas_mlir.codegen.schedule import Schedule
 from dlas_mlir.codegen.workload import Workload
+
+# The decision by which a schedule differs from another: on CPUs, and on GPUs beside some of these.
+Kind = Literal[
+    "tile",
+    "peel",
+    "unroll",
+    "distribute",
+    "order",
+    "reduce",
+    "lanes",
+    "prefetch",
+    "threads",
+    "across",
+    "vector",
+    "warp",
+    "stages",
+    "split",
+    "halo",
+    "instruction",
+]
 
 
 @dataclass(frozen=True)
@@ -28,10 +48,12 @@ class Backend:
     rule(W, T): the schedule of whoever asks no search: the cheapest regular tile, shared out over the threads.
     naive(W, T): the schedule of a compiler that knows vectors and threads, and nothing else of the machine.
     regular(W, T): the schedules that the rule chooses among: those whose cost was fitted to measurements.
+    near(W, S, T): what differs from S in one decision, and in which; it need not be legal.
     cost(W, S, T): what S costs, relative to others of W.
     problem(W, S, T): why S is not legal, or None: it does not fit the loops, or what it keeps does not fit T.
     excess(W, S, T): why a kernel of S cannot run on T at all, or None (one that spills registers can, slowly).
-    emit(region, nest): the kernel at the insertion point. Raises PassError for what it cannot express.
+    emit(region, nest): the dispatches of the kernel at the insertion point, of which the last one has its results (and
+        those before it what it joins). Raises PassError for what it cannot express.
     schedule(value, W): the schedule that `to_value` wrote. Raises ScheduleError.
     nest(W, S): the loops that follow from a schedule that fits.
     """
@@ -42,9 +64,10 @@ class Backend:
     rule: Callable[[Workload, Any], Any]
     naive: Callable[[Workload, Any], Any]
     regular: Callable[[Workload, Any], Iterator[Any]]
+    near: Callable[[Workload, Any, Any], Iterator[tuple[Kind, Any]]]
     cost: Callable[[Workload, Any, Any], float]
     problem: Callable[[Workload, Any, Any], str | None]
-    emit: Callable[[Region, Any], ir.Operation]
+    emit: Callable[[Region, Any], tuple[ir.Operation, ...]]
     refusal: Callable[[Workload, Any], str | None] = lambda workload, target: None
     excess: Callable[[Workload, Any, Any], str | None] = lambda workload, schedule, target: None
     schedule: Callable[[Any, Workload], Any] = Schedule.from_value

@@ -13,7 +13,7 @@ from dlas_mlir.codegen.sparse import backend as sparse
 from dlas_mlir.codegen.target import Target
 from dlas_mlir.codegen.workload import Workload
 
-BACKENDS: tuple[Backend, ...] = (sparse.BACKEND, cpu.BACKEND, gpu.TENSOR_CORE, simt.BACKEND)
+BACKENDS: tuple[Backend, ...] = (sparse.BACKEND, cpu.BACKEND, gpu.TENSOR_CORE, simt.NONZEROS, simt.BACKEND)
 
 
 def on(target: Target) -> tuple[Backend, ...]:
@@ -34,9 +34,9 @@ def backend_for(workload: Workload, target: Target) -> Backend:
     raise LookupError(f"no kernel of this workload for the {target.kind} target {target.name}{because}")
 
 
-def backend_of(schedule: AnySchedule) -> Backend:
-    """The one that the schedule is for."""
-    return next(backend for backend in BACKENDS if backend.kind == schedule.kind)
+def backend_of(workload: Workload, schedule: AnySchedule) -> Backend:
+    """The one that a schedule of `workload` is for."""
+    return next(backend for backend in BACKENDS if backend.kind == schedule.kind and backend.takes(workload))
 
 
 def read_schedule(value: Any, workload: Workload, target: Target | None = None) -> Any:

@@ -93,7 +93,7 @@ def _fitted(source: Source, workload: Workload, target: CpuTarget, rule: Schedul
         return None
     # Whether fetching ahead pays depends on the weights' size, as the rule has it.
     fetching = replace(found, prefetch=rule.prefetch)
-    return fetching if backends.backend_of(found).problem(workload, fetching, target) is None else found
+    return fetching if backends.backend_of(workload, found).problem(workload, fetching, target) is None else found
 
 
 # Tiles.

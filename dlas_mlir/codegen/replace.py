@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from iree.compiler import ir
@@ -26,7 +25,7 @@ class ScheduleFault(PassError):
 @dataclass(frozen=True)
 class Kernel:
     """What a region has become: the flow.dispatch.workgroups, or the flow.dispatch of an executable, and the loops in
-    it. `parts` are dispatches whose results it joins, where its sums are split."""
+    it. `parts` are the dispatches whose results `op` joins, where its sums are split."""
 
     op: ir.Operation
     nest: AnyNest
@@ -42,10 +41,10 @@ def emit_kernel(region_op: ir.Operation, target: Target | None = None) -> Kernel
     region = read_region(region_op)
     workload = read_workload(region)
     schedule = attached_schedule(region.root.op, workload, target)
-    backend = backends.backend_of(schedule)
+    backend = backends.backend_of(workload, schedule)
     nest = backend.nest(workload, schedule)
     with ir.InsertionPoint(region_op), region.root.op.location:
-        op = backend.emit(region, nest)
+        *parts, op = backend.emit(region, nest)
     if len(op.results) > 1 and _reads_nothing(op):
         op.erase()
         # iree-compile computes it again for each reader, and may then take its first result for another.
@@ -53,21 +52,7 @@ def emit_kernel(region_op: ir.Operation, target: Target | None = None) -> Kernel
     for old, new in zip(region_op.results, op.results, strict=True):
         old.replace_all_uses_with(new)
     region_op.erase()
-    return Kernel(op, nest, tuple(_parts(op)))
-
-
-def _parts(op: ir.Operation) -> Iterator[ir.Operation]:
-    """The dispatches that make what `op` joins: its name is theirs and what it does with it."""
-    own = _executable(op)
-    owners = [value.owner for value in op.operands] if own else []
-    for owner in owners:
-        if not isinstance(owner, ir.Block) and (name := _executable(owner.operation)) and own.startswith(f"{name}_"):
-            yield owner.operation
-
-
-def _executable(op: ir.Operation) -> str:
-    """The name of the executable that a flow.dispatch calls; empty for other operations."""
-    return str(op.attributes["entry_points"]).strip("[]@").partition("::")[0] if op.name == "flow.dispatch" else ""
+    return Kernel(op, nest, tuple(parts))
 
 
 def _reads_nothing(kernel: ir.Operation) -> bool:

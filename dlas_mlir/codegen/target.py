@@ -208,6 +208,7 @@ class GpuCost:
 
     products_per_cycle: int = figure("multiply-adds of 16-bit operands by matrix instructions", minimum=1)
     far_bytes: float = figure("bytes that arrive from the second-level cache", minimum=1)
+    sector_bytes: int = figure("bytes of memory that are read together", minimum=1)
     shared_bytes_per_cycle: int = figure("bytes read from shared memory", minimum=1)
     copy_cycles: int = figure("from the start of a copy to its end", minimum=0)
     step_cycles: int = figure("what a step of a sum takes beside its work: barriers", minimum=0)

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dlas_mlir.codegen import backends
-from dlas_mlir.codegen.moves import Kind, moves
+from dlas_mlir.codegen.backend import Kind
+from dlas_mlir.codegen.moves import moves
 from dlas_mlir.codegen.schedule import AnySchedule
 from dlas_mlir.codegen.target import AnyTarget
 from dlas_mlir.codegen.workload import Workload
@@ -135,7 +136,7 @@ class Search:
 
     def _moves_of(self, centre: AnySchedule) -> dict[Kind, list[AnySchedule]]:
         """By kind, what is estimated to cost least first; between equals those of all loops take turns."""
-        cost = backends.backend_of(centre).cost
+        cost = backends.backend_of(self.workload, centre).cost
         found: dict[Kind, list[AnySchedule]] = {}
         for move in moves(self.workload, centre, self.target):
             found.setdefault(move.kind, []).append(move.schedule)

@@ -125,7 +125,7 @@ def _task(
     if settings.seed:
         search = Search(workload, target, rule, 1.0, _seeds(trials, place, workload, target), experience)
     else:
-        naive = backends.backend_of(rule).naive(workload, target)
+        naive = backends.backend_of(workload, rule).naive(workload, target)
         search = Search(workload, target, naive, 1.0 if naive == rule else None, (), experience)
     digest = kernel_digest(workload, rule)
     layers = tuple(kernel.layer for kernel in kernels)

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from iree.compiler import ir
 
+from dlas_mlir.codegen.simt import nonzeros
 from dlas_mlir.codegen.target import CpuTarget, Target
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.conv import Convolution
@@ -15,8 +16,6 @@ from dlas_mlir.opt.base import option
 from dlas_mlir.passes.primitive._sparse import SparsePrimitive, contraction, group_channel, padded_to, start_nchw
 from dlas_mlir.passes.primitives import NOT_SPATIAL
 
-# On a GPU a tile's rows are those that threads have at least.
-_THREAD_ROWS = 8
 _floor = ir.AffineExpr.get_floor_div
 
 
@@ -93,7 +92,8 @@ def _rows(shape: ConvShape, target: Target) -> int:
     height = shape.out_size[0]
     fitting = [rows for rows in range(1, height + 1) if height % rows == 0]
     if not isinstance(target, CpuTarget):
-        return min((rows for rows in fitting if rows >= _THREAD_ROWS), default=height)
+        # As many as a thread may have.
+        return min((rows for rows in fitting if rows >= nonzeros.ROWS[-1]), default=height)
     row_bytes = shape.in_channels * shape.in_size[1] * 4
     most = target.cost.resident_share * target.l2_bytes
     return max((rows for rows in fitting if _halo(shape, rows) * row_bytes <= most), default=fitting[0])

@@ -57,9 +57,8 @@ class DumpWorkloadsPass(Pass):
             workload = read_workload(read_region(op))
             schedule = attached_schedule(root, workload, target)
             where = f" in {self._write(workload, schedule)}" if self.to else ""
-            remark(
-                op, f"workload {workload.exact[:16]}{where}\n{backends.backend_of(schedule).nest(workload, schedule)}"
-            )
+            nest = backends.backend_of(workload, schedule).nest(workload, schedule)
+            remark(op, f"workload {workload.exact[:16]}{where}\n{nest}")
 
     def _write(self, workload: Workload, schedule: AnySchedule) -> Path:
         path = Path(self.to) / f"{workload.exact[:16]}.json"

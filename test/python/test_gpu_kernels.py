@@ -258,7 +258,7 @@ def test_what_does_not_fit_the_target_names_key_and_limit(chosen: GpuSchedule, m
     target = load_preset("cuda-sm80/f16-auto").target
     assert isinstance(target, GpuTarget)
     workload = Conv().workload()
-    problem = backends.backend_of(chosen).problem(workload, chosen, target)
+    problem = backends.backend_of(workload, chosen).problem(workload, chosen, target)
     assert problem is not None
     assert message in problem
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dlas_mlir.codegen.backend import Backend
-from dlas_mlir.codegen.cpu import ahead, cost, kernel, space
+from dlas_mlir.codegen.cpu import ahead, cost, kernel, moves, space
 from dlas_mlir.codegen.cpu.naive import naive
 
 BACKEND = Backend(
@@ -13,6 +13,7 @@ BACKEND = Backend(
     rule=space.rule,
     naive=naive,
     regular=space.regular,
+    near=moves.near,
     cost=cost.cost,
     problem=lambda workload, schedule, target: space.Space(workload, target).problem(schedule),
     emit=kernel.emit,

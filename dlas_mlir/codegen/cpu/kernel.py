@@ -30,7 +30,7 @@ from dlas_mlir.codegen.vector.lanes import Vectors
 from dlas_mlir.codegen.vector.reader import Reader
 
 
-def emit(region: Region, nest: Nest) -> ir.Operation:
+def emit(region: Region, nest: Nest) -> tuple[ir.Operation, ...]:
     """The kernel of `region` at the insertion point."""
     borders = borders_of(nest.workload)
 
@@ -46,4 +46,4 @@ def emit(region: Region, nest: Nest) -> ir.Operation:
 
         return over_tiles(nest.cache, workgroup.place, tiles, register_tile)
 
-    return emit_frame(region, nest, captured(region), fill)
+    return (emit_frame(region, nest, captured(region), fill),)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from iree.compiler import ir
 
 from dlas_mlir.codegen.backend import Backend
-from dlas_mlir.codegen.gpu import resources, rule, schedule
+from dlas_mlir.codegen.gpu import moves, resources, rule, schedule
 from dlas_mlir.codegen.gpu.nest import GpuNest
 from dlas_mlir.codegen.gpu.schedule import KIND
 from dlas_mlir.codegen.region import Region
 
 
-def _emit(region: Region, nest: GpuNest) -> ir.Operation:
+def _emit(region: Region, nest: GpuNest) -> tuple[ir.Operation, ...]:
     from dlas_mlir.codegen.gpu import tensor_core
 
     return tensor_core.emit(region, nest)
@@ -26,6 +26,7 @@ TENSOR_CORE = Backend(
     rule=rule.rule,
     naive=rule.naive,
     regular=rule.regular,
+    near=moves.near,
     cost=rule.cost,
     problem=resources.problem,
     excess=resources.excess,

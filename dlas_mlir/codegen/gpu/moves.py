@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import msgspec
 
+from dlas_mlir.codegen.backend import Kind
 from dlas_mlir.codegen.gpu.instructions import INSTRUCTIONS, hardware
 from dlas_mlir.codegen.gpu.product import Product
+from dlas_mlir.codegen.gpu.rule import regular
 from dlas_mlir.codegen.gpu.schedule import Block, GpuSchedule, fits
 from dlas_mlir.codegen.target import GpuTarget
 from dlas_mlir.codegen.workload import Workload
@@ -16,12 +18,13 @@ _STAGES, _SPLITS = range(2, 9), (1, 2, 3, 4, 6, 8)
 _LEAST, _MOST = 16, 256
 
 
-def near(workload: Workload, schedule: GpuSchedule, target: GpuTarget) -> Iterator[tuple[str, GpuSchedule]]:
+def near(workload: Workload, schedule: GpuSchedule, target: GpuTarget) -> Iterator[tuple[Kind, GpuSchedule]]:
     """Candidates; whether they fit the workload and the target is not looked at.
 
     `tile` halves or doubles the rows or the columns of a workgroup, `warp` those of a warp, `stages` has one step more
     or less under way, `split` shares the sum out otherwise, `halo` loads the pixels around a tile once or for each tap,
-    `instruction` takes another one that multiplies the same.
+    `instruction` takes another one that multiplies the same. `tile` takes what the rule chooses among, too, which may
+    be far in several decisions.
     """
     tile, warp = schedule.tile, schedule.warp
     for other in _blocks(tile):
@@ -45,6 +48,8 @@ def near(workload: Workload, schedule: GpuSchedule, target: GpuTarget) -> Iterat
             own = Block(max(unit.m, tile.rows), tile.columns)
             other = msgspec.structs.replace(schedule, instruction=name, tile=own, halo=False)
             yield "instruction", msgspec.structs.replace(other, warp=_own_warp(other))
+    for other in regular(workload, target):
+        yield "tile", other
 
 
 def _whole(schedule: GpuSchedule, tile: Block, warp: Block) -> Block:

@@ -41,10 +41,8 @@ class Resources:
             return f"{self.by}: {self.shared} bytes of shared memory; {most}"
         return None
 
-    def problem(self, target: GpuTarget) -> str | None:
-        """The first limit of `target` that is exceeded, by the key that decides it."""
-        if (why := self.excess(target)) is not None:
-            return why
+    def spill(self, target: GpuTarget) -> str | None:
+        """Why a thread's registers are not enough, by the key that decides it, or None."""
         most = min(target.registers, target.unit_registers // self.threads)
         if self.registers > most:
             return f"warp: some {self.registers} registers in a thread; {target.name} has {most} for {self.threads}"
@@ -95,7 +93,7 @@ def _registers(product: Product, schedule: GpuSchedule, target: GpuTarget) -> in
 
 def problem(workload: Workload, schedule: GpuSchedule, target: GpuTarget) -> str | None:
     """Why `schedule` is not legal for `workload` on `target`, or None."""
-    return excess(workload, schedule, target) or Resources.of(Product.of(workload), schedule, target).problem(target)
+    return excess(workload, schedule, target) or Resources.of(Product.of(workload), schedule, target).spill(target)
 
 
 def excess(workload: Workload, schedule: GpuSchedule, target: GpuTarget) -> str | None:

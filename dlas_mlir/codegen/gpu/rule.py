@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Iterator
 
-from dlas_mlir.codegen.gpu.instructions import INSTRUCTIONS, hardware
+from dlas_mlir.codegen.gpu.instructions import INSTRUCTIONS, Instruction, hardware
 from dlas_mlir.codegen.gpu.product import BYTES, STEP, Product
 from dlas_mlir.codegen.gpu.resources import Resources, problem, tiles, window_of
 from dlas_mlir.codegen.gpu.schedule import Block, GpuSchedule, fits
@@ -124,13 +124,17 @@ def cost(workload: Workload, schedule: GpuSchedule, target: GpuTarget) -> float:
     return weights.start_cycles + -(-each // beside) * round_cycles + after
 
 
+def products_per_cycle(unit: Instruction, target: GpuTarget) -> float:
+    """The multiply-adds of a multiprocessor in a cycle, where it has warps enough, with an instruction."""
+    share = 1.0 if unit.kind == "wgmma" else target.cost.warp_share
+    return target.cost.products_per_cycle * share / (BYTES[unit.operand] / 2 * unit.products)
+
+
 def _step_cycles(product: Product, schedule: GpuSchedule, target: GpuTarget) -> float:
     tile, warp, weights = schedule.tile, schedule.warp, target.cost
     warps = schedule.threads // 32
-    busy = min(1.0, warps / 4) * (1.0 if schedule.unit.kind == "wgmma" else weights.warp_share)
     products = tile.rows * tile.columns * (STEP // BYTES[product.element])
-    each = BYTES[product.element] / 2 * schedule.unit.products
-    multiplied = products * each / (weights.products_per_cycle * busy)
+    multiplied = products / (products_per_cycle(schedule.unit, target) * min(1.0, warps / 4))
     rows = window_of(product).rows(tile.rows) / product.tap_count if schedule.halo else tile.rows
     copied = (rows + tile.columns) * STEP / weights.far_bytes
     readers = schedule.threads // schedule.unit.threads

@@ -40,7 +40,7 @@ Sums: TypeAlias = "WarpSums | GroupSums"
 SUMS: dict[str, type[WarpSums] | type[GroupSums]] = {"mma": WarpSums, "wgmma": GroupSums}
 
 
-def emit(region: Region, nest: GpuNest) -> ir.Operation:
+def emit(region: Region, nest: GpuNest) -> tuple[ir.Operation, ...]:
     """The kernel of `region` at the insertion point, and its executable in the module. Where workgroups without a
     cluster share a sum, there are two: one stores the parts of the sums, the other adds them up and does the rest."""
     product, schedule = nest.product, nest.schedule
@@ -60,10 +60,10 @@ def emit(region: Region, nest: GpuNest) -> ir.Operation:
             kernel.emit(Epilogue(region, product, schedule, pointers, targets))
 
     if not apart:
-        return dispatch(_name(nest), launch, reads, results, updates, body)
+        return (dispatch(_name(nest), launch, reads, results, updates, body),)
     kind = ir.RankedTensorType.get([schedule.split, product.m, product.n], ir.Type.parse(product.total))
-    parts = dispatch(_name(nest), launch, list(dict.fromkeys(factors)), [kind], [None], body).results[0]
-    return join_parts(region, nest, parts, f"{_name(nest)}_sums")
+    parts = dispatch(_name(nest), launch, list(dict.fromkeys(factors)), [kind], [None], body)
+    return parts, join_parts(region, nest, parts.results[0], f"{_name(nest)}_sums")
 
 
 def _factors(region: Region, product: Product) -> tuple[ir.Value, ir.Value]:

@@ -1,8 +1,10 @@
-"""The backend of kernels without matrix instructions. What emits operations is imported when a kernel is made."""
+"""The backends of kernels without matrix instructions, dense ones and those of sparse weights. What emits operations is
+imported when a kernel is made."""
 
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 from iree.compiler import ir
@@ -11,29 +13,39 @@ from dlas_mlir.codegen.backend import Backend
 from dlas_mlir.codegen.nest import Nest
 from dlas_mlir.codegen.region import Region
 from dlas_mlir.codegen.schedule import ScheduleError
-from dlas_mlir.codegen.simt import layout, nonzeros, resources, schedule, space
+from dlas_mlir.codegen.simt import layout, moves, nonzeros, resources, schedule, space
 from dlas_mlir.codegen.workload import Workload
 
 
-def _emit(region: Region, nest: Nest) -> ir.Operation:
+def _takes(workload: Workload, *, sparse: bool) -> bool:
+    return (workload.sparsity is not None) == sparse and layout.refusal(workload) is None
+
+
+def _refusal(workload: Workload, target: Any, *, sparse: bool) -> str | None:
+    return resources.refusal(workload, target) if (workload.sparsity is not None) == sparse else None
+
+
+def _emit(region: Region, nest: Nest) -> tuple[ir.Operation, ...]:
     from dlas_mlir.codegen.simt import kernel
 
-    sparse = nest.workload.sparsity is not None
-    return kernel.emit_nonzeros(region, nest) if sparse else kernel.emit(region, nest)
+    return kernel.emit(region, nest)
+
+
+def _emit_nonzeros(region: Region, nest: Nest) -> tuple[ir.Operation, ...]:
+    from dlas_mlir.codegen.simt import kernel
+
+    return kernel.emit_nonzeros(region, nest)
 
 
 def _nest(workload: Workload, chosen: schedule.SimtSchedule) -> Nest:
-    sparse = workload.sparsity is not None
-    if sparse:
-        return nonzeros.nest_of(workload, chosen)
     whole, across = Nest.of(workload, chosen), dict(chosen.across)
     parts = (dataclasses.replace(axis, extent=axis.extent // across.get(axis.loop, 1)) for axis in whole.reduce)
     return dataclasses.replace(whole, reduce=tuple(parts))
 
 
-def _read(value: Any, workload: Workload) -> schedule.SimtSchedule:
+def _read_nonzeros(value: Any, workload: Workload) -> schedule.SimtSchedule:
     found = schedule.read(value, workload)
-    if workload.sparsity is not None and (why := nonzeros.problem(workload, found)) is not None:
+    if (why := nonzeros.misfit(workload, found)) is not None:
         raise ScheduleError(why)
     return found
 
@@ -41,15 +53,33 @@ def _read(value: Any, workload: Workload) -> schedule.SimtSchedule:
 BACKEND = Backend(
     kind=schedule.KIND,
     target="gpu",
-    takes=lambda workload: layout.refusal(workload) is None,
-    refusal=resources.refusal,
+    takes=partial(_takes, sparse=False),
+    refusal=partial(_refusal, sparse=False),
     rule=space.rule,
     naive=space.naive,
     regular=space.regular,
+    near=partial(moves.near, regular=space.regular),
     cost=space.cost,
     problem=resources.problem,
     excess=resources.excess,
     emit=_emit,
-    schedule=_read,
+    schedule=schedule.read,
     nest=_nest,
+)
+
+NONZEROS = Backend(
+    kind=schedule.KIND,
+    target="gpu",
+    takes=partial(_takes, sparse=True),
+    refusal=partial(_refusal, sparse=True),
+    rule=nonzeros.rule,
+    naive=nonzeros.naive,
+    regular=nonzeros.regular,
+    near=partial(moves.near, regular=nonzeros.regular),
+    cost=nonzeros.cost,
+    problem=nonzeros.problem,
+    excess=nonzeros.excess,
+    emit=_emit_nonzeros,
+    schedule=_read_nonzeros,
+    nest=nonzeros.nest_of,
 )

@@ -14,7 +14,7 @@ from iree.compiler import ir
 from dlas_mlir.codegen import build
 from dlas_mlir.codegen.cascade import added
 from dlas_mlir.codegen.position import Position
-from dlas_mlir.codegen.simt.layout import neutral
+from dlas_mlir.codegen.simt.layout import combiner, starts_once
 from dlas_mlir.codegen.simt.threads import ByThreads
 from dlas_mlir.codegen.workload import Workload
 from dlas_mlir.ir import affine
@@ -42,7 +42,7 @@ class Joining:
 
     def neutral(self, initial: Sequence[ir.Value]) -> list[ir.Value]:
         """What a part starts from, where the whole starts from `initial`: that, where it may be combined often."""
-        if neutral(self.workload) is None:
+        if not starts_once(self.workload):
             return list(initial)
         zeros = {value.type: build.zero(ir.VectorType(value.type).element_type) for value in initial}
         return [build.splat(zeros[value.type], ir.VectorType(value.type).shape[0]) for value in initial]
@@ -70,10 +70,11 @@ class Joining:
             first,
             lambda number, sums: self._combined(sums, read(number)),
         )
-        return total if neutral(self.workload) is None else self._combined(initial, total)
+        return self._combined(initial, total) if starts_once(self.workload) else total
 
     def _combined(self, sums: list[ir.Value], more: list[ir.Value]) -> list[ir.Value]:
-        name = self.workload.root.body[-1].op
+        name = combiner(self.workload)
+        assert name is not None, "the schedule has been looked at"
         if name == "arith.addf":
             return added(sums, more)
         return [

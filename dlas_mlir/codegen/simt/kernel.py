@@ -18,26 +18,24 @@ from dlas_mlir.codegen.vector.guarded import GuardedReader
 from dlas_mlir.codegen.vector.lanes import Vectors
 
 
-def emit(region: Region, nest: Nest) -> ir.Operation:
+def emit(region: Region, nest: Nest) -> tuple[ir.Operation, ...]:
     """The kernel of `region` at the insertion point."""
     schedule = nest.schedule
     assert isinstance(schedule, SimtSchedule)
-
-    beside = schedule.joined > 1 and layout.reads_along(nest.workload, schedule.across[-1][0])
+    beside = bool(schedule.across) and layout.reads_along(nest.workload, schedule.across[-1][0])
     sharing = ByThreads(schedule.threads, schedule.joined, beside)
     joining = Joining(nest.workload, schedule.across, sharing) if schedule.across else None
 
     def fill(thread: Workgroup, tiles: list[ir.Value]) -> list[ir.Value]:
-        sharing.thread()
         reader = GuardedReader(thread.tensors, Vectors.full(nest.lane.dim, nest.lanes), nest.spans)
         points = points_of(region, nest, thread.place)
         tile = RegisterTile(nest, Stages(region, thread, reader), points, (), joining=joining)
         return tile.computed(thread.place, tiles)
 
-    return emit_frame(region, nest, captured(region), fill, sharing=sharing, outside=True)
+    return (emit_frame(region, nest, captured(region), fill, sharing=sharing, outside=True),)
 
 
-def emit_nonzeros(region: Region, nest: Nest) -> ir.Operation:
+def emit_nonzeros(region: Region, nest: Nest) -> tuple[ir.Operation, ...]:
     """The kernel of `region`, whose weights are sparse: a thread's loop over the non-zeros of a block."""
     schedule = nest.schedule
     assert isinstance(schedule, SimtSchedule)

@@ -25,7 +25,7 @@ def refusal(workload: Workload) -> str | None:
     return None
 
 
-# What a result is combined of, and whether it starts from zero: else from anything, as often as one likes.
+# What results are combined by, and whether what they start from counts each time: not that of a maximum.
 _COMBINERS = {"arith.addf": True, "arith.addi": True} | dict.fromkeys(
     (f"arith.{name}" for name in ("maximumf", "minimumf", "maxnumf", "minnumf", "maxsi", "minsi", "maxui", "minui")),
     False,
@@ -42,9 +42,10 @@ def combiner(workload: Workload) -> str | None:
     return root.body[-1].op if uses == 1 and "init" in root.body[-1].operands else None
 
 
-def neutral(workload: Workload) -> float | None:
-    """What the combiner leaves everything as it is with; None where that is what it starts from."""
-    return 0.0 if _COMBINERS[combiner(workload) or ""] else None
+def starts_once(workload: Workload) -> bool:
+    """Whether the combiner, which there is, may take in what it starts from only once: parts start from zero then."""
+    name = combiner(workload)
+    return name is not None and _COMBINERS[name]
 
 
 def vector_of(workload: Workload) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from dlas_mlir.codegen.backend import Kind
 from dlas_mlir.codegen.schedule import ScheduleError
 from dlas_mlir.codegen.simt import layout
 from dlas_mlir.codegen.simt.schedule import SimtSchedule
@@ -13,18 +14,27 @@ from dlas_mlir.codegen.target import GpuTarget
 from dlas_mlir.codegen.workload import Workload
 
 
-def near(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> Iterator[tuple[str, SimtSchedule]]:
+def near(
+    workload: Workload,
+    schedule: SimtSchedule,
+    target: GpuTarget,
+    *,
+    regular: Callable[[Workload, GpuTarget], Iterator[SimtSchedule]],
+) -> Iterator[tuple[Kind, SimtSchedule]]:
     """What fits the loops; whether it fits the target is not looked at.
 
     `tile` gives a thread another number of iterations of one parallel loop, `unroll` of one reduction; `threads` is of
     a workgroup; `lanes` halves or doubles the vectors, and `vector` has them along another loop; `order` numbers the
-    threads otherwise; `across` shares one reduction out over more or fewer threads.
+    threads otherwise; `across` shares one reduction out over more or fewer threads. `tile` takes those that are
+    `regular`, too, which may be far in several decisions.
     """
     for kind, fields in _changes(workload, schedule, target):
         try:
             yield kind, SimtSchedule.of(workload, **{**_fields(schedule), **fields})
         except ScheduleError:
             continue
+    for other in regular(workload, target):
+        yield "tile", other
 
 
 def _fields(schedule: SimtSchedule) -> dict[str, Any]:
@@ -38,7 +48,7 @@ def _fields(schedule: SimtSchedule) -> dict[str, Any]:
     }
 
 
-def _changes(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _changes(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> Iterator[tuple[Kind, Mapping[str, Any]]]:
     tile, extents = dict(schedule.tile), workload.extents
     for loop in workload.parallel:
         unit = schedule.lanes if loop == schedule.vector else 1
@@ -65,7 +75,8 @@ def _changes(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> I
             lanes = min(layout.widest(workload, loop), target.lanes)
             sizes = {**tile, schedule.vector: 1, loop: lanes}
             yield "vector", {"vector": loop, "lanes": lanes, "tile": sizes}
-    yield from (("across", fields) for fields in _shares(workload, schedule, target.workgroup_threads))
+    for fields in _shares(workload, schedule, target.workgroup_threads):
+        yield "across", fields
     for order in _orders(schedule, workload):
         yield "order", {"order": order}
 

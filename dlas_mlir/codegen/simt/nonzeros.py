@@ -10,21 +10,23 @@ import dataclasses
 from collections.abc import Iterator
 
 from dlas_mlir.codegen.gpu.instructions import INSTRUCTIONS, hardware
+from dlas_mlir.codegen.gpu.rule import products_per_cycle
 from dlas_mlir.codegen.nest import Axis, Nest
+from dlas_mlir.codegen.simt import resources
 from dlas_mlir.codegen.simt.schedule import SimtSchedule
 from dlas_mlir.codegen.sparse.roles import SparseRoles
 from dlas_mlir.codegen.target import GpuTarget
-from dlas_mlir.codegen.workload import Workload, element_bits
+from dlas_mlir.codegen.workload import Workload
 
 # Rows of pixels in a thread, non-zeros that are loaded at the same time, threads of a workgroup.
-_ROWS = (1, 2, 4, 8)
+ROWS = (1, 2, 4, 8)
 _TOGETHER = (1, 2, 4, 8)
 _THREADS = (32, 64, 128)
 # Of a thread's tile, as far as that is not known.
 _PIXELS = 4
 
 
-def problem(workload: Workload, schedule: SimtSchedule) -> str | None:
+def misfit(workload: Workload, schedule: SimtSchedule) -> str | None:
     """Why a schedule of threads is none for the sparse `workload`, or None."""
     work = SparseRoles(workload)
     if schedule.vector not in work.pixels:
@@ -33,6 +35,8 @@ def problem(workload: Workload, schedule: SimtSchedule) -> str | None:
         return f"lanes: {schedule.lanes}; pixels of non-zeros are not aligned: 1"
     if schedule.tile_of(work.channel) != work.sparsity.block:
         return f"tile: {schedule.tile_of(work.channel)} of `{work.channel}`; a block has {work.sparsity.block}"
+    if schedule.across:
+        return f"across: `{schedule.across[0][0]}`; non-zeros are not shared out, a thread has all of its block"
     for loop, tile in schedule.tile:
         if loop in workload.reductions[1:]:
             return (
@@ -45,12 +49,34 @@ def problem(workload: Workload, schedule: SimtSchedule) -> str | None:
     return None
 
 
+def excess(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> str | None:
+    """Why no kernel of `schedule` runs on `target`, or None."""
+    return resources.excess(workload, schedule, target) or misfit(workload, schedule)
+
+
+def problem(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> str | None:
+    """Why `schedule` is not legal for the sparse `workload` on `target`, or None."""
+    if (why := excess(workload, schedule, target)) is not None:
+        return why
+    return resources.straight_problem(workload, schedule, target, registers(workload, schedule, target))
+
+
+def rule(workload: Workload, target: GpuTarget) -> SimtSchedule:
+    """The cheapest regular schedule, the naive one where there is none."""
+    found = list(regular(workload, target)) or [naive(workload, target)]
+    return min(found, key=lambda schedule: cost(workload, schedule, target))
+
+
 def regular(workload: Workload, target: GpuTarget) -> Iterator[SimtSchedule]:
-    """Rows in a thread, and non-zeros that wait for memory together."""
+    """The legal schedules of some rows in a thread, and non-zeros that wait for memory together."""
+    return (one for one in _regular(workload, target) if problem(workload, one, target) is None)
+
+
+def _regular(workload: Workload, target: GpuTarget) -> Iterator[SimtSchedule]:
     work = SparseRoles(workload)
     channels = workload.reductions[0]
     order = (work.channel, *work.pixels, *workload.reductions)
-    for rows in _ROWS:
+    for rows in ROWS:
         if rows > work.height or work.period % rows:
             continue
         for together in _TOGETHER:
@@ -126,10 +152,9 @@ def _dense_rate(element: str, target: GpuTarget) -> float:
     """The multiply-adds of a multiprocessor in a cycle in dense kernels of `element`."""
     weights = target.cost
     rates = [
-        weights.products_per_cycle * (1.0 if unit.kind == "wgmma" else weights.warp_share) * 2 / size / unit.products
+        products_per_cycle(unit, target)
         for name, unit in INSTRUCTIONS.items()
         if hardware(name) in target.matrix_instructions and unit.operand == element and not unit.rounding
-        for size in [element_bits(element) // 8]
     ]
     # Threads without instructions: some vectors of weights and of pixels, and all products of them.
     lanes = target.load_bytes // 4

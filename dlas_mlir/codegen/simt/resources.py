@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from dlas_mlir.codegen.simt import layout, nonzeros
+from dlas_mlir.codegen.simt import layout
 from dlas_mlir.codegen.simt.schedule import SimtSchedule
 from dlas_mlir.codegen.target import GpuTarget
 from dlas_mlir.codegen.workload import Access, Workload, element_bits
@@ -24,8 +24,6 @@ def excess(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> str
     """Why no kernel of `schedule` runs on `target`, or None."""
     if (why := refusal(workload, target) or schedule.problem(workload)) is not None:
         return why
-    if workload.sparsity is not None and (why := nonzeros.problem(workload, schedule)) is not None:
-        return why
     if schedule.threads > target.workgroup_threads:
         return f"threads: {schedule.threads}; {target.name} has {target.workgroup_threads} in a workgroup"
     if (size := shared_bytes(workload, schedule)) > target.shared_bytes:
@@ -39,11 +37,15 @@ def excess(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> str
 
 def problem(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> str | None:
     """Why `schedule` is not legal for `workload` on `target`, or None."""
-    if (why := excess(workload, schedule, target)) is not None:
-        return why
+    wanted = registers(workload, schedule, target)
+    return excess(workload, schedule, target) or straight_problem(workload, schedule, target, wanted)
+
+
+def straight_problem(workload: Workload, schedule: SimtSchedule, target: GpuTarget, registers: int) -> str | None:
+    """Why the code of a thread that wants so many registers is slow or too long, or None."""
     most = min(target.registers, target.unit_registers // schedule.threads)
-    if (wanted := registers(workload, schedule, target)) > most:
-        return f"tile: some {wanted} registers in a thread; {target.name} has {most} for {schedule.threads} threads"
+    if registers > most:
+        return f"tile: some {registers} registers in a thread; {target.name} has {most} for {schedule.threads} threads"
     unrolled = math.prod(schedule.tile_of(loop) for loop in workload.reductions)
     if (steps := unrolled * schedule.points(workload) // schedule.lanes) > target.cost.unrolled_steps:
         return f"tile: {steps} operations on vectors in straight code; at most {target.cost.unrolled_steps}"
@@ -58,8 +60,6 @@ def shared_bytes(workload: Workload, schedule: SimtSchedule) -> int:
 
 def registers(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> int:
     """About how many registers of 32 bits a thread needs: its results, and what it has loaded and not used up."""
-    if workload.sparsity is not None:
-        return nonzeros.registers(workload, schedule, target)
     points = schedule.points(workload)
     across = {loop: schedule.tile_of(loop) for loop in workload.parallel}
     loaded = 0

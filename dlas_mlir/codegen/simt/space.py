@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Iterator
 
-from dlas_mlir.codegen.simt import layout, nonzeros
+from dlas_mlir.codegen.simt import layout
 from dlas_mlir.codegen.simt.resources import problem, widest_bytes
 from dlas_mlir.codegen.simt.schedule import SimtSchedule
 from dlas_mlir.codegen.target import GpuTarget
@@ -20,7 +20,6 @@ _SIZES = (1, 2, 4, 8)
 _THREADS = (32, 64, 128, 256)
 # Reductions that several threads share have as many iterations at least, and as many results at most for each
 # multiprocessor; threads that have one together, and results that a workgroup has.
-_SECTOR = 32  # bytes that are read together
 _SHARED_STEPS, _BUSY, _MOST, _BESIDE = 32, 256, 64, (1, 2, 4, 8, 16, 32)
 
 
@@ -31,8 +30,6 @@ def rule(workload: Workload, target: GpuTarget) -> SimtSchedule:
 
 def naive(workload: Workload, target: GpuTarget) -> SimtSchedule:
     """One result for each thread, nothing unrolled: what a compiler does that knows threads only."""
-    if workload.sparsity is not None:
-        return nonzeros.naive(workload, target)
     order = (*workload.parallel, *workload.reductions)
     threads = min(target.subgroup_size, target.workgroup_threads)
     vector = layout.vector_of(workload)
@@ -41,9 +38,6 @@ def naive(workload: Workload, target: GpuTarget) -> SimtSchedule:
 
 def regular(workload: Workload, target: GpuTarget) -> Iterator[SimtSchedule]:
     """Tiles of some vectors, columns and rows, of which a thread has one."""
-    if workload.sparsity is not None:
-        yield from (one for one in nonzeros.regular(workload, target) if problem(workload, one, target) is None)
-        return
     vector = layout.vector_of(workload)
     most = min(layout.widest(workload, vector), target.lanes, max(1, target.load_bytes // widest_bytes(workload)))
     inner = [x for x in workload.out if x is not None and x != vector and workload.extents[x] > 1][-2:]
@@ -100,8 +94,6 @@ def _some(workload: Workload, target: GpuTarget) -> list[SimtSchedule]:
 
 def cost(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> float:
     """What a schedule costs, in cycles, relative to others of the workload."""
-    if workload.sparsity is not None:
-        return nonzeros.cost(workload, schedule, target)
     weights, parts = target.cost, schedule.parts(workload)
     steps = math.prod(workload.extents[x] for x in workload.reductions)
     straight = math.prod(schedule.tile_of(x) for x in workload.reductions)
@@ -120,7 +112,7 @@ def cost(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> float
     if not layout.reads_along(workload, schedule.across[-1][0]):
         neighbours *= schedule.threads // schedule.joined
     read = loads * steps / straight * schedule.threads * schedule.lanes * widest_bytes(workload)
-    read *= max(1, _SECTOR / neighbours) * -(-groups // target.compute_units)
+    read *= max(1, weights.sector_bytes / neighbours) * -(-groups // target.compute_units)
     joined = weights.step_cycles * (1 + schedule.joined / 2)
     return weights.start_cycles + max(all_threads, alone, read / weights.far_bytes) + joined
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dlas_mlir.codegen.backend import Backend
-from dlas_mlir.codegen.sparse import cost, kernel, nest, space
+from dlas_mlir.codegen.sparse import cost, kernel, moves, nest, space
 from dlas_mlir.codegen.sparse.naive import naive
 
 BACKEND = Backend(
@@ -13,6 +13,7 @@ BACKEND = Backend(
     rule=space.rule,
     naive=naive,
     regular=space.regular,
+    near=moves.near,
     cost=cost.cost,
     problem=lambda workload, schedule, target: schedule.problem(workload),
     emit=kernel.emit,

@@ -45,7 +45,7 @@ from dlas_mlir.ir.constants import constant
 
 def emit(
     region: Region, nest: Nest, *, sharing: Sharing | None = None, together: int = 1, narrow: bool = True
-) -> ir.Operation:
+) -> tuple[ir.Operation, ...]:
     """The kernel of `region`, whose root carries `dlas.sparse`, at the insertion point. `sharing` says how parts are
     shared out, `together` how many non-zeros are loaded at the same time, `narrow` whether places may have 16 bits."""
     work = Contraction.of(region, nest)
@@ -60,7 +60,7 @@ def emit(
         kernel = _Kernel(work, rows, constants, Stages(region, workgroup, reader), work.points(), together)
         return over_tiles(nest.cache[:-1], workgroup.place, tiles, kernel.pixels)
 
-    return emit_frame(region, nest, reads, fill, sharing=sharing)
+    return (emit_frame(region, nest, reads, fill, sharing=sharing),)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,10 @@
 // RUN: not %dlas_opt %t.tile.mlir --dlas-lower-dispatches 2>&1 | FileCheck %s --check-prefix=TILE
 // RUN: sed 's/vector = "ow"/vector = "k"/' %s > %t.vector.mlir
 // RUN: not %dlas_opt %t.vector.mlir --dlas-lower-dispatches 2>&1 | FileCheck %s --check-prefix=VECTOR
+// RUN: sed 's/tile = {c = 2 : i64}/across = {c = 2 : i64}/' %s > %t.across.mlir
+// RUN: not %dlas_opt %t.across.mlir --dlas-lower-dispatches 2>&1 | FileCheck %s --check-prefix=ACROSS
 
+// ACROSS: error: `dlas.schedule`: across: `c`; non-zeros are not shared out, a thread has all of its block
 // TILE: error: `dlas.schedule`: tile: 2 of `s`; non-zeros that are loaded together are those of `c`
 // VECTOR: error: `dlas.schedule`: vector: `k` is no loop over pixels, `n`, `oh`, `ow`
 
