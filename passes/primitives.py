@@ -276,10 +276,8 @@ def block_of(given: int, target: Target) -> int | None:
 def packed_block(given: int, shape: ConvShape, target: Target) -> int:
     """Channels in a block of a packed layout: as many as are `given`, else the lanes of a CPU's vectors, or what a
     thread of a GPU loads at once."""
-    if given:
-        return given
-    if isinstance(target, CpuTarget):
-        return target.lanes()
+    if (block := block_of(given, target)) is not None:
+        return block
     assert isinstance(target, GpuTarget)
     return min(target.lanes, target.load_bytes * 8 // element_bits(shape.element))
 

@@ -56,25 +56,30 @@ class LowerQdqPass(Pass):
 
     name: ClassVar[str] = "dlas-lower-qdq"
 
-    require: bool = option(False, "whether it is an error when no layer is done in integers")
+    require: bool = option(
+        False, "whether it is an error when no layer is done in integers, or the target does not compute with codes"
+    )
 
     def run(self, module: ir.Module) -> None:
-        """Raises PassError with `require` for a target without codes, too."""
+        if self.require:
+            _check_target(module)
         lowering = _LowerQdq(Constants(module.operation))
         for op in build.operations(module):
             lowering.visit(op)
         if self.require and not lowering.layers:
             raise PassError("no convolution or linear layer is quantized; quantize the model first", module.operation)
-        target = Target.known(module)
-        if self.require and isinstance(target, GpuTarget) and "i8" not in target.elements:
-            what = (
-                f"{target.name} does not compute with codes of 8 bits: take a target that does, or a recipe in float32"
-            )
-            raise PassError(what, module.operation)
         # What is left dequantized is read by other operations, which now do it themselves.
         for op in build.operations(module):
             lowering.take_in(op)
         build.erase_dead(module)
+
+
+def _check_target(module: ir.Module) -> None:
+    """Raises PassError for a target that does not compute with codes."""
+    target = Target.known(module)
+    if isinstance(target, GpuTarget) and "i8" not in target.elements:
+        what = f"{target.name} does not compute with codes of 8 bits: take a target that does, or a recipe in float32"
+        raise PassError(what, module.operation)
 
 
 class _LowerQdq:

@@ -219,6 +219,24 @@ def test_the_simulator_sees(what: str, change: Callable[[str], str]) -> None:
         assert error(result.astype(np.float64), conv.expected(arrays)) > 0.01
 
 
+@pytest.mark.parametrize(
+    ("barrier", "instead", "message"),
+    [
+        ("arrive", "nvvm.barrier", "reads what another workgroup has written since the cluster's last barrier"),
+        ("arrive.relaxed", "", "a workgroup may end while another one reads its shared memory"),
+    ],
+)
+def test_the_simulator_sees_other_workgroups(barrier: str, instead: str, message: str) -> None:
+    """A barrier of each workgroup is none of the cluster."""
+    conv, chosen = varied(kernel=(1, 1), pad=(0,) * 4, channels=(256, 64)), schedule(64, 64, 64, 64, 3, WGMMA, split=2)
+    with ir.Context():
+        text = str(kernel(conv.workload(), chosen))
+        changed = re.sub(rf"nvvm\.cluster\.{barrier} aligned\s+nvvm\.cluster\.wait aligned", instead, text)
+        assert changed != text
+        with pytest.raises(Race, match=message):
+            run(ir.Module.parse(changed), conv.arrays())
+
+
 def _changed(**changes) -> dict:
     return schedule(64, 64, 32, 32, 3).to_value() | changes
 

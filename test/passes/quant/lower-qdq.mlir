@@ -1,7 +1,9 @@
 // RUN: %dlas_opt %s --split-input-file --dlas-lower-qdq --canonicalize --mlir-print-local-scope 2>%t | FileCheck %s
 // RUN: FileCheck %s --check-prefix=REMARK < %t
 // RUN: not %dlas_opt %s --dlas-lower-qdq=bits=4 2>&1 | FileCheck %s --check-prefix=OPTION
+// RUN: not %dlas_opt %s --pass-pipeline='dlas-set-target{kind=gpu target=g},dlas-lower-qdq{require=true}' 2>&1 | FileCheck %s --check-prefix=NOBYTES
 // OPTION: error: {{.*}}bits
+// NOBYTES: error: g does not compute with codes of 8 bits: take a target that does, or a recipe in float32
 
 // A convolution between codes: padding by the zero point, a correction for it, ReLU left to the range of the codes.
 // CHECK-LABEL: func.func @convolution
