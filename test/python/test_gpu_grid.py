@@ -13,23 +13,16 @@ import pytest
 from convolution_cases import grid
 from convolution_modules import Case, Cases
 from gpu_cases import error, kernel
+from gpu_regions import regions
 from gpu_simulator import run
 from iree.compiler import ir
 from traced import write_linalg
 from workload_reference import evaluate, random_tensors
 
 from dlas_mlir.codegen.gpu.schedule import GpuSchedule
-from dlas_mlir.codegen.read_region import read_region
-from dlas_mlir.codegen.read_workload import read_workload
-from dlas_mlir.codegen.region import scheduled_root
-from dlas_mlir.codegen.replace import attached_schedule
 from dlas_mlir.codegen.schedule import AnySchedule
 from dlas_mlir.codegen.workload import Workload
-from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.ir import build
-from dlas_mlir.opt.pipeline import Pipeline, PythonPass, parse_pipeline
-from dlas_mlir.passes.clean.set_target import SetTargetPass
-from dlas_mlir.passes.dispatch.lower_dispatches import LowerDispatchesPass
 
 TOLERANCES = {"auto": 1e-5, "tf32-auto": 2e-3, "f16-auto": 1e-3, "bf16-auto": 8e-3}
 
@@ -39,24 +32,16 @@ def kernels(module: Any, preset: str, folder: Path) -> tuple[dict[Workload, AnyS
     many layers there are that have none."""
     path = folder / "module.mlirbc"
     write_linalg(module, module.example_inputs, path, "grid")
-    loaded = load_preset(preset)
-    elements = parse_pipeline(loaded.pipeline).elements
-    names = [one.instance.name if isinstance(one, PythonPass) else "" for one in elements]
     with ir.Context() as context, ir.Location.unknown():
         context.allow_unregistered_dialects = True
         parsed = ir.Module.parse(path.read_bytes())
-        SetTargetPass.for_target(loaded.target).run(parsed)
-        Pipeline(elements[: names.index(LowerDispatchesPass.name)]).run(parsed)
         found: dict[Workload, AnySchedule] = {}
         by_threads = 0
-        for op in build.operations(parsed):
-            if op.name == "flow.dispatch.region" and (root := scheduled_root(op)) is not None:
-                workload = read_workload(read_region(op))
-                schedule = attached_schedule(root, workload)
-                if isinstance(schedule, GpuSchedule):
-                    found[workload] = schedule
-                else:
-                    by_threads += "dlas.primitive" in root.attributes
+        for _, root, workload, schedule in regions(parsed, preset):
+            if isinstance(schedule, GpuSchedule):
+                found[workload] = schedule
+            else:
+                by_threads += "dlas.primitive" in root.attributes
         left = by_threads + sum("dlas.primitive" in op.attributes for op in build.operations(parsed))
     return found, left
 

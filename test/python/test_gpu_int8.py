@@ -8,16 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gpu_cases import kernel
+from gpu_regions import regions
 from gpu_simulator import run
 from iree.compiler import ir
 from quantized_net import INPUTS, RANDOM, net
 from workload_reference import evaluate, random_tensors
 
 from dlas_mlir.codegen.gpu.schedule import GpuSchedule
-from dlas_mlir.codegen.read_region import read_region
-from dlas_mlir.codegen.read_workload import read_workload
-from dlas_mlir.codegen.region import scheduled_root
-from dlas_mlir.codegen.replace import attached_schedule, dissolve
+from dlas_mlir.codegen.replace import dissolve
 from dlas_mlir.codegen.schedule import AnySchedule
 from dlas_mlir.codegen.workload import Workload
 from dlas_mlir.compiler.cache import file_digest
@@ -28,9 +26,7 @@ from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.compression.compress import compress_module
 from dlas_mlir.errors import DlasError
 from dlas_mlir.ir import build
-from dlas_mlir.opt.pipeline import Pipeline, PythonPass, parse_pipeline
 from dlas_mlir.passes.clean.set_target import SetTargetPass
-from dlas_mlir.passes.dispatch.lower_dispatches import LowerDispatchesPass
 from dlas_mlir.runtime.devices import resolve
 from dlas_mlir.runtime.session import Session
 
@@ -63,22 +59,14 @@ def results_of(path: Path, preset: str, device: str = "local", pipeline: str = "
 
 def after_passes(path: Path, preset: str, out: Path) -> dict[Workload, AnySchedule]:
     """The kernels behind the passes of a preset; `out` gets the module with what they compute as plain operations."""
-    loaded = load_preset(preset)
-    elements = parse_pipeline(loaded.pipeline).elements
-    names = [one.instance.name if isinstance(one, PythonPass) else "" for one in elements]
     with ir.Context() as context, ir.Location.unknown():
         context.allow_unregistered_dialects = True
         module = ir.Module.parse(path.read_bytes())
-        SetTargetPass.for_target(loaded.target).run(module)
-        Pipeline(elements[: names.index(LowerDispatchesPass.name)]).run(module)
         found: dict[Workload, AnySchedule] = {}
-        for op in build.operations(module):
-            if op.name == "flow.dispatch.region":
-                root = scheduled_root(op)
-                assert root is not None
-                workload = read_workload(read_region(op))
-                found[workload] = attached_schedule(root, workload)
-                dissolve(op)
+        for op, _, workload, schedule in regions(module, preset):
+            found[workload] = schedule
+            dissolve(op)
+        assert not any(op.name == "flow.dispatch.region" for op in build.operations(module))
         SetTargetPass.for_target(load_preset(CPU).target).run(module)
         with out.open("wb") as file:
             module.operation.write_bytecode(file)

@@ -60,8 +60,8 @@ def _whole(schedule: GpuSchedule, tile: Block, warp: Block) -> Block:
 def _own_warp(schedule: GpuSchedule) -> Block:
     """A warp that the instruction can do."""
     if schedule.unit.kind == "wgmma":
-        return Block(64, schedule.tile.columns)
-    return Block(max(16, schedule.tile.rows // 2), max(16, schedule.tile.columns // 2))
+        return Block(schedule.unit.m, schedule.tile.columns)
+    return Block(max(schedule.unit.m, schedule.tile.rows // 2), max(_LEAST, schedule.tile.columns // 2))
 
 
 def _blocks(block: Block) -> Iterator[Block]:
