@@ -79,12 +79,7 @@ def gpu_preset_for(cases: Sequence[Case], preset: str, folder: Path) -> Preset:
     """A preset of a GPU, where each case's own convolution is done by the primitive that the case names."""
     found = load_preset(preset)
     choices = {"dlas-select-primitive": {"choices": str(write_choices(cases, folder))}}
-    pipeline = found.pipeline
-    if "dlas-encode-sparsity" not in pipeline:
-        pipeline = pipeline.replace(
-            "dlas-select-primitive", "dlas-encode-sparsity{threshold=0.3},dlas-select-primitive", 1
-        )
-    return dataclasses.replace(found, name="grid", pipeline=with_options(pipeline, choices))
+    return dataclasses.replace(found, name="grid", pipeline=with_options(found.pipeline, choices))
 
 
 def write_choices(cases: Sequence[Case], folder: Path, name: Callable[[Case], str] = lambda case: "conv") -> Path:

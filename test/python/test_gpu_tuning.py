@@ -16,6 +16,7 @@ from dlas_mlir.cli import dlas
 from dlas_mlir.codegen import backends
 from dlas_mlir.codegen.digest import kernel_digest
 from dlas_mlir.codegen.moves import moves
+from dlas_mlir.codegen.simt.schedule import SimtSchedule
 from dlas_mlir.compiler import tuned
 from dlas_mlir.compiler.driver import compile_model
 from dlas_mlir.compiler.frontend.importer import import_model
@@ -159,10 +160,13 @@ def test_a_mean_is_shared_out_otherwise() -> None:
     network = network_of(import_model("imported_model:kinds"), preset)
     kernel = next(kernel for kernel in network.kernels if kernel.rule.get("across"))
     start = backends.read_schedule(kernel.rule, kernel.workload, preset.target)
-    found = list(moves(kernel.workload, start, preset.target))
-    (shared,) = {len(move.schedule.across) for move in found if move.kind == "threads"}
+    found: dict[str, list[SimtSchedule]] = {}
+    for move in moves(kernel.workload, start, preset.target):
+        assert isinstance(move.schedule, SimtSchedule)
+        found.setdefault(move.kind, []).append(move.schedule)
+    (shared,) = {len(schedule.across) for schedule in found["threads"]}
     assert shared == len(start.across) == 1
-    assert {move.schedule.joined for move in found if move.kind == "across"} - {start.joined}
+    assert {schedule.joined for schedule in found["across"]} - {start.joined}
 
 
 def test_a_long_sum_that_is_unrolled_wholly_is_one_chain() -> None:
