@@ -76,7 +76,7 @@ def _read_in_place(op: ir.Operation, constants: Constants) -> ir.Operation | Non
         return None
     maps, count = indexing_maps(op), len(iterators(op))
     inputs = list(op.operands)[:-1]
-    added = [ir.AffineMap.get(count, 0, found) for found in places if found is not None]
+    added = [ir.AffineMap.get(count, 0, [place.expr for place in found]) for found in places if found is not None]
 
     def adapted(arguments: Sequence[ir.Value]) -> ir.Value:
         own, elements, start = arguments[: len(inputs)], arguments[len(inputs) : -1], arguments[-1]
@@ -84,7 +84,8 @@ def _read_in_place(op: ir.Operation, constants: Constants) -> ir.Operation | Non
         known.update(zip([extract.result for extract in extracts], elements, strict=True))
         return _inlined(body, known)
 
-    sources = [extract.operands[0] for extract in extracts]
+    with ir.InsertionPoint(op), op.location:
+        sources = [_part(extract.operands[0], found) for extract, found in zip(extracts, places, strict=True) if found]
     return _replaced(op, [*inputs, *sources], [*maps[:-1], *added, maps[-1]], adapted)
 
 
@@ -92,8 +93,25 @@ def _ignores_start(op: ir.Operation) -> bool:
     return not list(op.regions[0].blocks[0].arguments[-1].uses)
 
 
-def _places(op: ir.Operation, extract: ir.Operation, constants: Constants) -> list[ir.AffineExpr] | None:
-    """Where `extract` reads, as expressions over the loops of `op`, all of them within the tensor."""
+@dataclass(frozen=True)
+class _Place:
+    """An index, and the part of its dimension of the tensor that it counts in: of a loop alone (no step, no quotient)
+    the range that it runs over, as linalg takes the extents of loops from such operands."""
+
+    expr: ir.AffineExpr
+    offset: int
+    size: int
+
+
+def _part(source: ir.Value, places: Sequence[_Place]) -> ir.Value:
+    """What `places` count in."""
+    sizes = [place.size for place in places]
+    whole = sizes == list(ir.RankedTensorType(source.type).shape)
+    return source if whole else build.extract_slice(source, [place.offset for place in places], sizes)
+
+
+def _places(op: ir.Operation, extract: ir.Operation, constants: Constants) -> list[_Place] | None:
+    """Where `extract` reads, by the loops of `op`, all of it within the tensor."""
     source = extract.operands[0]
     if not isinstance(source.owner, ir.Block) and source.owner.operation.block == op.regions[0].blocks[0]:
         return None
@@ -107,28 +125,30 @@ def _places(op: ir.Operation, extract: ir.Operation, constants: Constants) -> li
         tables = evaluate_values(op.regions[0].blocks[0], [*known, None], list(extract.operands)[1:], extents)
     except CannotEvaluate:
         return None
-    found: list[ir.AffineExpr] = []
+    found: list[_Place] = []
     for table, size in zip(tables, ir.RankedTensorType(source.type).shape, strict=True):
-        expr = _place(table, size)
-        if expr is None:
+        place = _place(table, size)
+        if place is None:
             return None
-        found.append(expr)
+        found.append(place)
     return found
 
 
-def _place(table: np.ndarray, size: int) -> ir.AffineExpr | None:
+def _place(table: np.ndarray, size: int) -> _Place | None:
     """The index that has the values of `table`, which has a dimension for each loop."""
-    if table.min() < 0 or table.max() >= size:
+    if not table.size or table.min() < 0 or table.max() >= size:
         return None
     if (table == table.flat[0]).all():
-        return affine.constant(int(table.flat[0]))
+        return _Place(affine.constant(int(table.flat[0])), 0, size)
     loops = [loop for loop, count in enumerate(table.shape) if count > 1]
     found = quotient_of(table.reshape(-1)) if len(loops) == 1 else None
     if found is None:
         return None
     factor, shift, whole = found
+    if (factor, whole) == (1, 1):
+        return _Place(affine.dim(loops[0]), shift, table.size)
     scaled = affine.dim(loops[0]) * factor + shift
-    return scaled if whole == 1 else ir.AffineExpr.get_floor_div(scaled, whole)
+    return _Place(scaled if whole == 1 else ir.AffineExpr.get_floor_div(scaled, whole), 0, size)
 
 
 def _inlined(body: ir.Block, known: dict[ir.Value, ir.Value]) -> ir.Value:

@@ -1,4 +1,4 @@
-"""Images made larger and smaller: the same numbers as PyTorch, in kernels of ours."""
+"""Images made larger and smaller, and what else is read at places that are known: the same numbers as PyTorch."""
 
 from __future__ import annotations
 
@@ -68,6 +68,20 @@ def test_halves_are_rounded_once(tmp_path, monkeypatch):
     for result, right in zip(found, module(x.float()), strict=True):
         # Where the exact value is half-way between two of 16 bits, either may come out; rounded each time, 45 % differ.
         assert (result != right.half().numpy()).mean() < 0.01
+
+
+class _Diagonals(nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        planes = torch.diagonal(x, 0, -1, -2), torch.diagonal(x, 2, 1, 2), torch.diagonal(x, -1, 1, 2)
+        return *planes, torch.diagonal(x[0], 2), x[:, [3, 2, 1]], x[:, :, [1, 2]] + 1
+
+
+def test_parts_of_tensors_are_read_in_place(tmp_path, monkeypatch):
+    monkeypatch.setenv("DLAS_CACHE", str(tmp_path))
+    module, x = _Diagonals(), torch.randn(3, 4, 5)
+    found = dlas_mlir.run(dlas_mlir.compile(module, preset="host/auto", example_inputs=(x,)), x.numpy())
+    for result, right in zip(found, module(x), strict=True):
+        np.testing.assert_array_equal(result, right.numpy())
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 30])

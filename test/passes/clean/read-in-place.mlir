@@ -124,3 +124,28 @@ func.func @elsewhere(%x: tensor<4x5xf32>, %given: tensor<8xi64>) -> (tensor<4x8x
   } -> tensor<4x2xf32>
   return %1, %2, %3, %4 : tensor<4x8xf32>, tensor<4x8xf32>, tensor<4x8xf32>, tensor<4x2xf32>
 }
+
+// A diagonal, of the part of the tensor that it runs through; and nothing of what has no elements.
+// CHECK-LABEL: func.func @diagonal
+// CHECK: %[[PART:.*]] = tensor.extract_slice %arg0[0, 1] [4, 4] [1, 1] : tensor<4x6xf32> to tensor<4x4xf32>
+// CHECK: linalg.generic {indexing_maps = [#[[D:.*]], #{{.*}}], {{.*}} ins(%[[PART]] : tensor<4x4xf32>)
+// CHECK: tensor.extract
+func.func @diagonal(%x: tensor<4x6xf32>) -> (tensor<4xf32>, tensor<0xf32>) {
+  %e = tensor.empty() : tensor<4xf32>
+  %y = linalg.generic {indexing_maps = [affine_map<(d0) -> (d0)>], iterator_types = ["parallel"]} outs(%e : tensor<4xf32>) {
+  ^bb0(%o: f32):
+    %one = arith.constant 1 : index
+    %i = linalg.index 0 : index
+    %j = arith.addi %i, %one : index
+    %v = tensor.extract %x[%i, %j] : tensor<4x6xf32>
+    linalg.yield %v : f32
+  } -> tensor<4xf32>
+  %n = tensor.empty() : tensor<0xf32>
+  %z = linalg.generic {indexing_maps = [affine_map<(d0) -> (d0)>], iterator_types = ["parallel"]} outs(%n : tensor<0xf32>) {
+  ^bb0(%o: f32):
+    %i = linalg.index 0 : index
+    %v = tensor.extract %x[%i, %i] : tensor<4x6xf32>
+    linalg.yield %v : f32
+  } -> tensor<0xf32>
+  return %y, %z : tensor<4xf32>, tensor<0xf32>
+}
