@@ -173,6 +173,18 @@ def test_the_estimate_is_right_after_a_tenth() -> None:
     assert abs(estimate.seconds() / (90 * 3 / 2 + 90 * 3) - 1) < 0.25
 
 
+def test_what_has_no_step_of_its_kind_yet_is_guessed_by_size_and_by_the_pace_so_far() -> None:
+    left = {("train", "mobilenetv1-cifar"): 2, ("train", "resnet50"): 1, ("compile", "mobilenetv1-cifar"): 1}
+    estimate = Estimate(left, lanes=2)
+    guessed = estimate.mean("compile", "mobilenetv1-cifar")
+    assert estimate.mean("train", "resnet50") > 2 * estimate.mean("train", "mobilenetv1-cifar")
+    slow = 10 * estimate.mean("train", "mobilenetv1-cifar")
+    estimate.done("train", "mobilenetv1-cifar", slow)
+    assert estimate.mean("train", "mobilenetv1-cifar") == slow
+    assert estimate.mean("train", "resnet50") > 2 * slow
+    assert 3 * guessed < estimate.mean("compile", "mobilenetv1-cifar") < 10 * guessed
+
+
 def test_a_file_that_comes_half_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken:
         def get_file(self, source: str, target: str) -> None:
