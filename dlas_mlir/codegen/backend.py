@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from iree.compiler import ir
 
+from dlas_mlir.codegen.fitting import Source
 from dlas_mlir.codegen.nest import AnyNest, Nest
 from dlas_mlir.codegen.region import Region
 from dlas_mlir.codegen.schedule import Schedule
@@ -49,6 +50,8 @@ class Backend:
     naive(W, T): the schedule of a compiler that knows vectors and threads, and nothing else of the machine.
     regular(W, T): the schedules that the rule chooses among: those whose cost was fitted to measurements.
     near(W, S, T): what differs from S in one decision, and in which; it need not be legal.
+    fitted(source, W, T): schedules of W like the source's, which is of another workload of its family (and of the same
+        kind), the most alike first; they need not be legal.
     cost(W, S, T): what S costs, relative to others of W.
     problem(W, S, T): why S is not legal, or None: it does not fit the loops, or what it keeps does not fit T.
     excess(W, S, T): why a kernel of S cannot run on T at all, or None (one that spills registers can, slowly).
@@ -65,6 +68,7 @@ class Backend:
     naive: Callable[[Workload, Any], Any]
     regular: Callable[[Workload, Any], Iterator[Any]]
     near: Callable[[Workload, Any, Any], Iterator[tuple[Kind, Any]]]
+    fitted: Callable[[Source, Workload, Any], Iterator[Any]]
     cost: Callable[[Workload, Any, Any], float]
     problem: Callable[[Workload, Any, Any], str | None]
     emit: Callable[[Region, Any], tuple[ir.Operation, ...]]

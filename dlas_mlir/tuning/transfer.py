@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Literal
 
 from dlas_mlir.codegen import backends
-from dlas_mlir.codegen.refit import Source, refits
+from dlas_mlir.codegen.fitting import Source
+from dlas_mlir.codegen.refit import refits
 from dlas_mlir.codegen.schedule import AnySchedule, ScheduleError
-from dlas_mlir.codegen.target import CpuTarget
+from dlas_mlir.codegen.target import AnyTarget, CpuTarget
 from dlas_mlir.codegen.workload import Access, Workload
 from dlas_mlir.compiler.presets import Preset
 from dlas_mlir.errors import DlasError
@@ -216,7 +217,7 @@ def _promise(task: Task, one: Foreign, unknown: float) -> float:
 
 
 def candidates(
-    task: Task, foreign: Sequence[Foreign], target: CpuTarget, transfer: Transfer, *, seed: bool
+    task: Task, foreign: Sequence[Foreign], target: AnyTarget, transfer: Transfer, *, seed: bool
 ) -> dict[AnySchedule, str]:
     """The schedules to try, each with where it comes from; the best promise first.
 
@@ -243,7 +244,7 @@ def candidates(
     return found
 
 
-def _as_they_are(task: Task, foreign: Sequence[Foreign], target: CpuTarget) -> Iterator[tuple[AnySchedule, str]]:
+def _as_they_are(task: Task, foreign: Sequence[Foreign], target: AnyTarget) -> Iterator[tuple[AnySchedule, str]]:
     """Those that happen to fit."""
     wanted, problem = operations(task.workload), backends.backend_for(task.workload, target).problem
     for one in foreign:
@@ -269,7 +270,7 @@ def prepare(
     transfer: Transfer,
     foreign: Mapping[str, list[Foreign]],
     tasks: Mapping[str, Task],
-    target: CpuTarget,
+    target: AnyTarget,
     *,
     seed: bool,
     say: Callable[[str], None],

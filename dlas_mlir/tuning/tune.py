@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from dlas_mlir.codegen.target import CpuTarget
 from dlas_mlir.compiler import tuned
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.choices import Choices
@@ -57,9 +56,6 @@ def tune(
 def _bringing(transfer: Transfer, tuner: Tuner) -> Callable[[], Transferred]:
     """What gives the kernels the schedules of others, once their shares are known."""
     target, seed = tuner.preset.target, tuner.settings.seed
-    if not isinstance(target, CpuTarget):
-        what = "only schedules of CPUs are fitted to other loops"
-        raise DlasError(f"{tuner.preset.name}: {what}; leave --transfer-from out")
     foreign = foreign_schedules(transfer, tuner.model, tuner.preset, tuner.trials)
     check_families(foreign, tuner.tasks)
     return lambda: prepare(transfer, foreign, tuner.tasks, target, seed=seed, say=tuner.say)

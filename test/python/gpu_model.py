@@ -8,7 +8,17 @@ from torch import nn
 
 def net() -> nn.Module:
     """A convolution with a ReLU, and the maxima of windows."""
+    return _net(64, 8)
+
+
+def other() -> nn.Module:
+    """The same in other sizes."""
+    return _net(128, 14)
+
+
+def _net(channels: int, size: int) -> nn.Module:
     torch.manual_seed(0)
-    module = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)).eval()
-    module.example_inputs = (torch.randn(1, 64, 8, 8),)  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
+    module = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)).eval()
+    example = torch.randn(1, channels, size, size)
+    module.example_inputs = (example,)  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
     return module

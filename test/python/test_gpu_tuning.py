@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,23 @@ import fake_gpus
 import numpy as np
 import pytest
 from gpu_cases import Conv
+from simt_cases import Kernel, Read, depthwise, pool
+from test_workloads import PINNED, workload_of
 
 from dlas_mlir.cli import dlas
 from dlas_mlir.codegen import backends
 from dlas_mlir.codegen.digest import kernel_digest
+from dlas_mlir.codegen.fitting import Source
+from dlas_mlir.codegen.gpu.schedule import Block, GpuSchedule
 from dlas_mlir.codegen.moves import moves
+from dlas_mlir.codegen.refit import refit, refits
 from dlas_mlir.codegen.simt.schedule import SimtSchedule
+from dlas_mlir.codegen.workload import Workload
 from dlas_mlir.compiler import tuned
 from dlas_mlir.compiler.driver import compile_model
 from dlas_mlir.compiler.frontend.importer import import_model
 from dlas_mlir.compiler.network import network_of
 from dlas_mlir.compiler.presets import load_preset
-from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.check import Check
 from dlas_mlir.measure.stats import Comparison
 from dlas_mlir.measure.trials import Trials
@@ -36,10 +42,16 @@ from dlas_mlir.tuning.task import Settings
 from dlas_mlir.tuning.transfer import Transfer
 from dlas_mlir.tuning.tune import tune
 
-MODEL, PRESET = "gpu_model:net", "cuda-sm80/f16-auto"
+MODEL, OTHER, PRESET = "gpu_model:net", "gpu_model:other", "cuda-sm80/f16-auto"
 A100 = fake_gpus.cuda("NVIDIA A100", "8.0", units=108, shared=167936)
 SMALL = Conv(size=(14, 14), channels=(64, 64))
 LARGE = Conv(size=(56, 56), channels=(128, 128), batch=8)
+ODD = Conv(size=(7, 5), channels=(72, 40), kernel=(1, 1), pad=(0, 0, 0, 0))
+FIVE = depthwise("five", 8, pad=2, size=5)
+SUMS = [
+    Kernel("a", {"n": 1, "c": 1000}, ("c",), (Read((1, 1000), ("n", "c")),), "sum").workload(),
+    Kernel("b", {"n": 5, "c": 100}, ("c",), (Read((5, 100), ("n", "c")),), "sum").workload(),
+]
 pytestmark = pytest.mark.usefixtures("tuning_surroundings")
 
 
@@ -150,9 +162,81 @@ def test_what_was_measured_on_another_gpu_is_told(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.usefixtures("_no_device")
-def test_schedules_of_gpus_are_not_transferred(tmp_path: Path) -> None:
-    with pytest.raises(DlasError, match="only schedules of CPUs are fitted to other loops; leave --tran"):
-        tune(MODEL, PRESET, db=tmp_path / "t.db", transfer=Transfer(sources=("resnet18",)))
+def test_schedules_of_another_model_are_tried_on_a_gpu(tmp_path: Path) -> None:
+    db = tmp_path / "schedules.db"
+    settings = Settings(trials=1, rounds=2, jobs=1)
+    tune(OTHER, PRESET, settings=settings, db=db)
+    report = tune(
+        MODEL,
+        PRESET,
+        settings=Settings(trials=2, rounds=2, jobs=1),
+        db=tmp_path / "mine.db",
+        transfer=Transfer(sources=(str(db),), pool=True),
+    )
+    assert report.transferred is not None
+    assert report.transferred.sources == (OTHER,)
+    assert report.transferred.covered == 100
+    with Trials(tmp_path / "mine.db") as trials:
+        tried = list(trials.trials())
+    assert {trial.schedule["kind"] for trial in tried} == {"gpu", "simt"}
+    assert {trial.status for trial in tried} == {"ok"}
+    assert all(trial.source.startswith(f"{OTHER} ") for trial in tried)
+
+
+@pytest.mark.parametrize(
+    ("preset", "workloads"),
+    [
+        ("cuda-sm80/f16-auto", [SMALL.workload(), LARGE.workload(), ODD.workload()]),
+        ("cuda-sm90/f16-auto", [SMALL.workload(), LARGE.workload(), ODD.workload()]),
+        ("cuda-sm90/auto", [Conv(element="f32").workload(), Conv(element="f32", channels=(32, 96)).workload()]),
+        ("vulkan/auto", [depthwise("a", 16).workload(), depthwise("b", 12, stride=2).workload(), FIVE.workload()]),
+        ("vulkan/auto", [pool("a", "sum", 16, 3, 1, 1).workload(), pool("b", "sum", 5, 2, 2, 0).workload()]),
+        ("vulkan/auto", SUMS),
+        ("vulkan/auto", [workload_of(one) for one in PINNED if workload_of(one).sparsity is not None]),
+    ],
+    ids=["mma", "wgmma", "tf32x3", "depthwise", "pool", "sums", "sparse"],
+)
+def test_a_schedule_fitted_to_other_sizes_is_legal(preset: str, workloads: list[Workload]) -> None:
+    target = load_preset(preset).target
+    rng, tried = random.Random(0), 0
+    for workload in workloads:
+        backend = backends.backend_for(workload, target)
+        rule = backend.rule(workload, target)
+        starts = [rule, *rng.sample([move.schedule for move in moves(workload, rule, target)], 5)]
+        for start in starts:
+            source = Source(workload, start)
+            assert refit(source, workload, target) == start
+            for other in workloads:
+                if other.family != workload.family:
+                    continue
+                found = list(refits(source, other, target))
+                assert len(set(found)) == len(found) >= 1
+                assert [why for one in found if (why := backend.problem(other, one, target))] == []
+                tried += other is not workload and found != [backend.rule(other, target)]
+    assert tried
+
+
+def test_what_cannot_be_kept_becomes_what_is_nearest() -> None:
+    target = load_preset("cuda-sm90/f16-auto").target
+    tile, warp = Block(128, 64), Block(64, 64)
+    start = GpuSchedule(instruction="m64k16.f16.f32", tile=tile, warp=warp, stages=6, split=8, halo=True)
+    one = Conv(size=(14, 14), channels=(512, 64))
+    assert backends.backend_for(one.workload(), target).problem(one.workload(), start, target) is None
+    # A step of a 1x1 convolution of 64 channels is all of its sum, and there is no window: no halo, no parts.
+    point = Conv(size=(14, 14), channels=(64, 64), kernel=(1, 1), pad=(0, 0, 0, 0))
+    found = refit(Source(one.workload(), start), point.workload(), target)
+    assert isinstance(found, GpuSchedule)
+    assert (found.instruction, found.tile, found.split, found.halo) == (start.instruction, tile, 1, False)
+    # Twice as far in the same vectors: as many columns, a divisor of the rows.
+    vulkan = load_preset("vulkan/auto").target
+    small, large = depthwise("a", 16).workload(), depthwise("b", 16, pad=2, size=5).workload()
+    order = (*small.parallel, *small.reductions)
+    tile = {"k": 4, "oh": 3, "r": 3, "s": 3}
+    wide = SimtSchedule.of(small, vector="k", lanes=4, tile=tile, order=order, threads=32)
+    fitted = refit(Source(small, wide), large, vulkan)
+    assert isinstance(fitted, SimtSchedule)
+    assert (fitted.vector, fitted.lanes, fitted.threads) == ("k", 4, 32)
+    assert {loop: fitted.tile_of(loop) for loop in ("k", "oh", "r", "s")} == {"k": 4, "oh": 3, "r": 5, "s": 5}
 
 
 def test_a_mean_is_shared_out_otherwise() -> None:

@@ -15,7 +15,8 @@ from test_workloads import NAMES, PINNED, cpu, layer, rule, target_of, workload_
 from dlas_mlir.cli import dlas
 from dlas_mlir.codegen.backends import backend_for
 from dlas_mlir.codegen.cpu.space import Space
-from dlas_mlir.codegen.refit import Source, refit, refits
+from dlas_mlir.codegen.fitting import Source
+from dlas_mlir.codegen.refit import refit, refits
 from dlas_mlir.codegen.schedule import Schedule
 from dlas_mlir.codegen.target import CpuTarget
 from dlas_mlir.codegen.workload import Workload

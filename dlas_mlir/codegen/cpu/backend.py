@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from dlas_mlir.codegen.backend import Backend
-from dlas_mlir.codegen.cpu import ahead, cost, kernel, moves, space
+from dlas_mlir.codegen.cpu import ahead, cost, kernel, moves, refit, space
 from dlas_mlir.codegen.cpu.naive import naive
+from dlas_mlir.codegen.schedule import Schedule
+from dlas_mlir.codegen.target import CpuTarget
+from dlas_mlir.codegen.workload import Workload
+
+
+def _problem(workload: Workload, schedule: Schedule, target: CpuTarget) -> str | None:
+    return space.Space(workload, target).problem(schedule)
+
 
 BACKEND = Backend(
     kind="cpu",
@@ -14,8 +24,9 @@ BACKEND = Backend(
     naive=naive,
     regular=space.regular,
     near=moves.near,
+    fitted=partial(refit.fitted, rule=space.rule, regular=space.regular, problem=_problem),
     cost=cost.cost,
-    problem=lambda workload, schedule, target: space.Space(workload, target).problem(schedule),
+    problem=_problem,
     emit=kernel.emit,
     nest=ahead.nest_of,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from iree.compiler import ir
 
 from dlas_mlir.codegen.backend import Backend
-from dlas_mlir.codegen.gpu import moves, resources, rule, schedule
+from dlas_mlir.codegen.gpu import moves, refit, resources, rule, schedule
 from dlas_mlir.codegen.gpu.nest import GpuNest
 from dlas_mlir.codegen.gpu.schedule import KIND
 from dlas_mlir.codegen.region import Region
@@ -27,6 +27,7 @@ TENSOR_CORE = Backend(
     naive=rule.naive,
     regular=rule.regular,
     near=moves.near,
+    fitted=refit.fitted,
     cost=rule.cost,
     problem=resources.problem,
     excess=resources.excess,

@@ -13,7 +13,7 @@ from dlas_mlir.codegen.backend import Backend
 from dlas_mlir.codegen.nest import Nest
 from dlas_mlir.codegen.region import Region
 from dlas_mlir.codegen.schedule import ScheduleError
-from dlas_mlir.codegen.simt import layout, moves, nonzeros, resources, schedule, space
+from dlas_mlir.codegen.simt import layout, moves, nonzeros, refit, resources, schedule, space
 from dlas_mlir.codegen.workload import Workload
 
 
@@ -59,6 +59,7 @@ BACKEND = Backend(
     naive=space.naive,
     regular=space.regular,
     near=partial(moves.near, regular=space.regular),
+    fitted=partial(refit.fitted, regular=space.regular),
     cost=space.cost,
     problem=resources.problem,
     excess=resources.excess,
@@ -76,6 +77,7 @@ NONZEROS = Backend(
     naive=nonzeros.naive,
     regular=nonzeros.regular,
     near=partial(moves.near, regular=nonzeros.regular),
+    fitted=partial(refit.fitted, regular=nonzeros.regular),
     cost=nonzeros.cost,
     problem=nonzeros.problem,
     excess=nonzeros.excess,

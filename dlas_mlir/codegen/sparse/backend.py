@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from dlas_mlir.codegen.backend import Backend
+from dlas_mlir.codegen.cpu import refit
+from dlas_mlir.codegen.schedule import Schedule
 from dlas_mlir.codegen.sparse import cost, kernel, moves, nest, space
 from dlas_mlir.codegen.sparse.naive import naive
+from dlas_mlir.codegen.target import CpuTarget
+from dlas_mlir.codegen.workload import Workload
+
+
+def _problem(workload: Workload, schedule: Schedule, target: CpuTarget) -> str | None:
+    return schedule.problem(workload)
+
 
 BACKEND = Backend(
     kind="sparse",
@@ -14,8 +25,9 @@ BACKEND = Backend(
     naive=naive,
     regular=space.regular,
     near=moves.near,
+    fitted=partial(refit.fitted, rule=space.rule, regular=space.regular, problem=_problem),
     cost=cost.cost,
-    problem=lambda workload, schedule, target: schedule.problem(workload),
+    problem=_problem,
     emit=kernel.emit,
     nest=nest.nest_of,
 )
