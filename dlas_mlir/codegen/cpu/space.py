@@ -176,13 +176,19 @@ def _names(workload: Workload, dims: set[int]) -> frozenset[str]:
 
 def _distribution(roles: Roles, tile: dict[str, int], order: tuple[str, ...], target: CpuTarget) -> dict[str, int]:
     """Split the outer parallel loops until every thread has some workgroups; if it costs less, only those of which no
-    part overlaps another."""
+    part overlaps another. With blocks of weights outermost, as all of them are too many to be read again, workgroups of
+    rows would each read all."""
     every = _split(roles, tile, order, target)
     # Threads that write to one row each a few columns of it would share cache lines.
     kept = [loop for loop in order if loop != roles.vector or loop in every]
     even = [loop for loop in kept if roles.workload.extents[loop] % every.get(loop, 1) == 0]
-    found = (every, _split(roles, tile, tuple(even), target))
-    return min(found, key=lambda parts: sharing_cost(roles.workload, parts, target))
+    outermost = next((loop for loop in order if roles.workload.extents[loop] > 1), "")
+
+    def cost(parts: dict[str, int]) -> float:
+        again = bool(parts) and roles.is_contraction and outermost in roles.blocks and outermost not in parts
+        return sharing_cost(roles.workload, parts, target) * (1.0 + target.cost.weights_miss * again)
+
+    return min((every, _split(roles, tile, tuple(even), target)), key=cost)
 
 
 def _split(roles: Roles, tile: dict[str, int], order: tuple[str, ...], target: CpuTarget) -> dict[str, int]:
