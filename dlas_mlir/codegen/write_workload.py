@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from iree.compiler import ir
 
@@ -19,6 +20,7 @@ from dlas_mlir.ir import attributes, constants
 
 _SEED = 0
 _WEIGHTS = "sparse_weights"
+_DTYPES = {"f32": np.float32, "f16": np.float16, "bf16": ml_dtypes.bfloat16}
 
 
 def build_workload(workload: Workload, name: str, schedule: AnySchedule | None = None) -> ir.Operation:
@@ -59,8 +61,8 @@ def sparse_weights(workload: Workload) -> np.ndarray:
     flags = np.zeros(blocks * math.prod(grid.shape[2:]), bool)
     flags[rng.permutation(flags.size)[: workload.sparsity.nonzeros]] = True
     kept = np.repeat(flags.reshape(blocks, *grid.shape[2:]), block, axis=0)
-    array = np.zeros(shape, np.float32)
-    array[places] = np.where(kept, rng.uniform(0.5, 1.0, kept.shape), 0).astype(np.float32)
+    array = np.zeros(shape, _DTYPES[workload.tensors[access.tensor].element])
+    array[places] = np.where(kept, rng.uniform(0.5, 1.0, kept.shape), 0).astype(array.dtype)
     return array
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from iree.compiler import ir
 
 from dlas_mlir.codegen.simt import nonzeros
-from dlas_mlir.codegen.sparse.attribute import count_blocks, set_sparsity
+from dlas_mlir.codegen.sparse.attribute import FACTORS, count_blocks, set_sparsity
 from dlas_mlir.codegen.target import CpuTarget, GpuTarget, Target
 from dlas_mlir.codegen.workload import Sparsity
 from dlas_mlir.ir import affine, build
@@ -26,8 +26,8 @@ class SparsePrimitive(Primitive):
     def applies(self, shape: ConvShape, target: Target) -> SparsePrimitive | str:
         if shape.encoding is None:
             return "its weights have no sparsity encoding that is known"
-        if shape.element != "f32" or shape.accumulator != "f32":
-            return f"weights of {shape.element} have no sparse kernel"
+        if shape.accumulator != "f32" or not {shape.element, shape.weights} <= _elements(target):
+            return f"weights of {shape.weights} have no sparse kernel"
         if shape.depthwise:
             return "a depthwise convolution has too few weights for each pixel"
         if shape.group_out % shape.encoding.block:
@@ -43,6 +43,11 @@ class SparsePrimitive(Primitive):
         stored, even = 1 - shape.zeros, 1 - least
         work = shape.macs * stored / even if even else math.inf if stored else 0.0
         return Estimate(work, f"{shape.zeros:.0%} zeros, {shape.encoding.describe()} pays off from {least:.0%} on")
+
+
+def _elements(target: Target) -> set[str]:
+    """What kernels of non-zeros multiply on a target."""
+    return set(FACTORS) & set(target.elements) if isinstance(target, GpuTarget) else {"f32"}
 
 
 def _break_even(shape: ConvShape, block: int, target: Target) -> float:

@@ -33,7 +33,8 @@ class EncodeSparsityPass(Pass):
 
     Layers below `threshold` stay dense, and so do depthwise convolutions unless `depthwise` is set: an output channel
     has but R*S weights, so that the zeros save less than finding the others costs. A layer whose weights are encoded
-    is left as it is. Run it behind dlas-fold-batch-norm, which changes weights, and before dlas-select-primitive.
+    is left as it is, and one whose weights are integers, with a remark if it has so many zeros. Run it behind
+    dlas-fold-batch-norm, which changes weights, and before dlas-select-primitive.
 
     Before:
     ```mlir
@@ -72,6 +73,13 @@ class EncodeSparsityPass(Pass):
             weights = float_weights(layer, constants)
             if weights is not None:
                 self._encode(name, layer, weights)
+            elif constants.read(layer.weights) is not None:
+                self._leave_codes(name, layer, zero_share(layer.constant_oihw(constants)))
+
+    def _leave_codes(self, name: str, layer: Convolution, share: float) -> None:
+        if share >= self.threshold:
+            what = f"{share:.1%} of its weights are zero, and there are no sparse kernels of {layer.shape.weights}"
+            remark(layer.op, f"layer '{name}' stays dense: {what}")
 
     def _encode(self, name: str, layer: Convolution, weights: np.ndarray) -> None:
         encoding = self._encoding(layer, weights)

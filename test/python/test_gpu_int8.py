@@ -18,12 +18,15 @@ from dlas_mlir.codegen.gpu.schedule import GpuSchedule
 from dlas_mlir.codegen.replace import dissolve
 from dlas_mlir.codegen.schedule import AnySchedule
 from dlas_mlir.codegen.workload import Workload
+from dlas_mlir.compiler.artifact import Artifact
 from dlas_mlir.compiler.cache import file_digest
 from dlas_mlir.compiler.driver import compile_imported
 from dlas_mlir.compiler.frontend import torch_import, torch_lowering, torch_source
 from dlas_mlir.compiler.frontend.importer import Imported
 from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.compression.compress import compress_module
+from dlas_mlir.compression.pruning import Prune
+from dlas_mlir.compression.step import Step
 from dlas_mlir.errors import DlasError
 from dlas_mlir.ir import build
 from dlas_mlir.passes.clean.set_target import SetTargetPass
@@ -34,8 +37,17 @@ from dlas_mlir.runtime.session import Session
 @pytest.fixture(scope="module")
 def quantized(tmp_path_factory) -> Path:
     """A quantized network as linalg on tensors."""
-    folder = tmp_path_factory.mktemp("quantized")
-    done = compress_module(net().eval(), INPUTS, [RANDOM])
+    return imported(tmp_path_factory.mktemp("quantized"), RANDOM)
+
+
+@pytest.fixture(scope="module")
+def pruned(tmp_path_factory) -> Path:
+    """The same, most of whose weights are zero."""
+    return imported(tmp_path_factory.mktemp("pruned"), Prune(0.8, scope="layer"), RANDOM)
+
+
+def imported(folder: Path, *steps: Step) -> Path:
+    done = compress_module(net().eval(), INPUTS, list(steps))
     program = torch_source.trace(done.model, INPUTS, "net")
     notes = torch_import.write_torch(program, folder / "torch.mlirbc", "net")
     torch_lowering.lower(folder / "torch.mlirbc", folder / "net.mlirbc", "net", notes)
@@ -48,13 +60,17 @@ KERNELS = "dlas-form-dispatches,dlas-attach-schedules,dlas-lower-dispatches,dlas
 
 
 def results_of(path: Path, preset: str, device: str = "local", pipeline: str = "") -> list[np.ndarray]:
+    return compiled_and_run(path, preset, device, pipeline)[1]
+
+
+def compiled_and_run(path: Path, preset: str, device: str, pipeline: str = "") -> tuple[Artifact, list[np.ndarray]]:
     loaded = load_preset(preset)
     loaded = dataclasses.replace(loaded, pipeline=pipeline or loaded.pipeline)
     artifact = compile_imported(Imported("net", file_digest(path), path, 0, 0, None), loaded)
     session = Session(artifact.vmfb, resolve(device))
     found = session(INPUTS[0].numpy())
     session.close()
-    return list(found)
+    return artifact, list(found)
 
 
 def after_passes(path: Path, preset: str, out: Path) -> dict[Workload, AnySchedule]:
@@ -104,3 +120,23 @@ def test_codes_on_vulkan(quantized: Path, vulkan, tmp_path, monkeypatch) -> None
     (wanted,) = results_of(quantized, CPU)
     (ours,) = results_of(quantized, "vulkan-ada/int8-auto", "vulkan")
     assert np.array_equal(ours, wanted)
+
+
+def test_codes_with_zeros_stay_dense(pruned: Path, vulkan, tmp_path, monkeypatch, capfd) -> None:
+    """There are no sparse kernels of codes: that is said, and the codes are right."""
+    monkeypatch.setenv("DLAS_CACHE", str(tmp_path / "cache"))
+    (wanted,) = results_of(pruned, CPU)
+    capfd.readouterr()
+    (ours,) = results_of(pruned, "vulkan-ada/int8-auto", "vulkan")
+    assert np.array_equal(ours, wanted)
+    said = capfd.readouterr().err
+    assert "layer 'fc' stays dense: 80.0% of its weights are zero, and there are no sparse kernels of i8" in said
+
+
+def test_quantized_weights_are_sparse_in_floats(pruned: Path, vulkan, tmp_path, monkeypatch) -> None:
+    """A recipe that knows no codes multiplies the numbers that they stand for."""
+    monkeypatch.setenv("DLAS_CACHE", str(tmp_path / "cache"))
+    (wanted,) = results_of(pruned, "host/stock")
+    artifact, (ours,) = compiled_and_run(pruned, "vulkan-ada/sparse-direct", "vulkan")
+    assert "sparse-direct" in {layer["primitive"] for layer in artifact.layers}
+    np.testing.assert_allclose(ours, wanted, atol=1e-4)

@@ -19,11 +19,21 @@ def sample(primitives: Sequence[str]) -> list[Case]:
     return [case for cases in found for case in cases[1::STEP] if case.macs < 2_000_000][:8]
 
 
-@pytest.mark.parametrize("cases", [sample(DENSE), sample(SPARSE)], ids=["dense", "sparse"])
-def test_grid(vulkan, cases, tmp_path, monkeypatch):
+SPARSE_CASES = sample(SPARSE)
+# The preset of what is around the convolutions, and by how much results may be off.
+RUNS = {
+    "dense": ("vulkan/auto", sample(DENSE), TOLERANCE),
+    "sparse": ("vulkan/auto", SPARSE_CASES, TOLERANCE),
+    "sparse, f16": ("vulkan-ada/f16-auto", SPARSE_CASES[::2], 4e-3),
+}
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_grid(vulkan, run, tmp_path, monkeypatch):
     monkeypatch.setenv("DLAS_CACHE", str(tmp_path / "cache"))
-    result = run_preset(cases, gpu_preset_for(cases, "vulkan/auto", tmp_path), tmp_path, device="vulkan")
-    wrong = [f"{error:.1e} {case}" for case, error in zip(cases, result.errors, strict=True) if error > TOLERANCE]
+    preset, cases, tolerance = RUNS[run]
+    result = run_preset(cases, gpu_preset_for(cases, preset, tmp_path), tmp_path, device="vulkan")
+    wrong = [f"{error:.1e} {case}" for case, error in zip(cases, result.errors, strict=True) if error > tolerance]
     assert not wrong, "\n".join(["relative errors beyond the tolerance:", *wrong])
     check_choices(result.artifact, tmp_path)
     assert {layer["schedule"]["kind"] for layer in result.artifact.layers} == {"simt"}

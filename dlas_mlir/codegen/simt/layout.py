@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from functools import lru_cache
 
+from dlas_mlir.codegen.sparse.attribute import FACTORS
 from dlas_mlir.codegen.workload import Access, Workload
 
 # The widest that is tried: 16 bytes of 8 bits.
@@ -18,8 +19,9 @@ _WIDEST = 16
 
 def refusal(workload: Workload) -> str | None:
     """Why no thread computes `workload`, or None."""
-    if workload.sparsity is not None and (kinds := {tensor.element for tensor in workload.tensors}) != {"f32"}:
-        return f"its weights are sparse, and it reads {', '.join(sorted(kinds))}"
+    others = {tensor.element for tensor in workload.tensors} - set(FACTORS)
+    if workload.sparsity is not None and others:
+        return f"its weights are sparse, and it reads {', '.join(sorted(others))}"
     if workload.root.dot is not None:
         return f"its instruction `{workload.root.dot}` is a CPU's"
     return None

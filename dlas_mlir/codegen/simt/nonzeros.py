@@ -16,7 +16,7 @@ from dlas_mlir.codegen.simt import resources
 from dlas_mlir.codegen.simt.schedule import SimtSchedule
 from dlas_mlir.codegen.sparse.roles import SparseRoles
 from dlas_mlir.codegen.target import GpuTarget
-from dlas_mlir.codegen.workload import Workload
+from dlas_mlir.codegen.workload import Workload, element_bits
 
 # Rows of pixels in a thread, non-zeros that are loaded at the same time, threads of a workgroup.
 ROWS = (1, 2, 4, 8)
@@ -112,7 +112,7 @@ def cost(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> float
     block, points, together = work.sparsity.block, schedule.points(workload), _together(workload, schedule)
     blocks = workload.extents[work.channel] // block
     nonzeros = work.sparsity.nonzeros / blocks
-    issued = nonzeros / steps_per_cycle(block, points // block, target)
+    issued = nonzeros / steps_per_cycle(block, points // block, workload.root.input_elements[1], target)
     groups = -(-schedule.parts(workload) // schedule.threads)
     rounds = -(-groups // target.compute_units)
     all_threads = rounds * schedule.threads * issued
@@ -121,11 +121,13 @@ def cost(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> float
     return weights.start_cycles + max(all_threads, waits * weights.copy_cycles / 2)
 
 
-def steps_per_cycle(block: int, pixels: int, target: GpuTarget) -> float:
-    """How many threads do one non-zero block of `block` output channels for `pixels` pixels each, in a cycle."""
-    weights = target.cost
-    loads = pixels + 1 + -(-4 * block // target.load_bytes)
-    return 1 / (block * pixels / weights.thread_sums + loads / weights.thread_loads)
+def steps_per_cycle(block: int, pixels: int, element: str, target: GpuTarget) -> float:
+    """How many threads do one non-zero block of `block` output channels for `pixels` pixels each, in a cycle. What is
+    not float32 is extended first, by as many instructions as there are numbers."""
+    weights, size = target.cost, element_bits(element) // 8
+    loads = pixels + 1 + -(-size * block // target.load_bytes)
+    issued = block * pixels + (0 if element == "f32" else block + pixels)
+    return 1 / (issued / weights.thread_sums + loads / weights.thread_loads)
 
 
 def _together(workload: Workload, schedule: SimtSchedule) -> int:
@@ -144,7 +146,7 @@ def nest_of(workload: Workload, schedule: SimtSchedule) -> Nest:
 def break_even(block: int, element: str, target: GpuTarget) -> float:
     """The share of zero blocks of `block` output channels from which on a kernel of non-zeros is estimated to be faster
     than the fastest dense one, where both have work for all threads."""
-    rate = block * _PIXELS * steps_per_cycle(block, _PIXELS, target)
+    rate = block * _PIXELS * steps_per_cycle(block, _PIXELS, element, target)
     return max(0.0, 1 - rate / _dense_rate(element, target))
 
 

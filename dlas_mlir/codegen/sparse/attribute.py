@@ -13,6 +13,8 @@ from dlas_mlir.ir.linalg import indexing_maps, out_loops, reduction_loops
 from dlas_mlir.opt.base import PassError
 
 ATTRIBUTE = "dlas.sparse"
+# What is multiplied; sums are float32.
+FACTORS = ("f32", "f16", "bf16")
 
 
 def sparsity_of(op: ir.Operation) -> Sparsity | None:
@@ -39,8 +41,9 @@ def _no_contraction(op: ir.Operation) -> str | None:
         return "this does not read two tensors"
     if (why := stage_refusal(op)) is not None:
         return why
-    if any(str(ir.RankedTensorType(value.type).element_type) != "f32" for value in op.operands):
-        return "these are not f32"
+    *factors, total = (str(ir.RankedTensorType(value.type).element_type) for value in op.operands)
+    if total != "f32" or not set(factors) <= set(FACTORS):
+        return f"these are sums in {total} of products of {' and '.join(factors)}"
     if not _multiplies_and_adds(op.regions[0].blocks[0]):
         return "its body is another"
     weights, result = indexing_maps(op)[1:]
@@ -57,13 +60,18 @@ def _depends_on(map_: ir.AffineMap, loop: int) -> bool:
 
 
 def _multiplies_and_adds(body: ir.Block) -> bool:
+    """Whether two factors, those of 16 bits extended, are multiplied, and the products added up."""
     operations = [op.operation for op in body.operations]
+    data, weight, accumulator = body.arguments
+    factors: dict[ir.Value, ir.Value] = {data: data, weight: weight}
+    while operations and operations[0].name == "arith.extf":
+        extended = operations.pop(0)
+        factors[extended.operands[0]] = extended.results[0]
     if [op.name for op in operations] != ["arith.mulf", "arith.addf", "linalg.yield"]:
         return False
     product, total, end = operations
-    data, weight, accumulator = body.arguments
     summed = set(total.operands) == {accumulator, product.results[0]}
-    return set(product.operands) == {data, weight} and summed and end.operands[0] == total.results[0]
+    return set(product.operands) == set(factors.values()) and summed and end.operands[0] == total.results[0]
 
 
 def count_blocks(array: np.ndarray, block: int) -> int:

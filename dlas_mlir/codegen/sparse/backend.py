@@ -17,10 +17,18 @@ def _problem(workload: Workload, schedule: Schedule, target: CpuTarget) -> str |
     return schedule.problem(workload)
 
 
+def _refusal(workload: Workload, target: CpuTarget) -> str | None:
+    """Nobody has fitted what other elements cost."""
+    if workload.sparsity is None or set(workload.root.input_elements) == {"f32"}:
+        return None
+    return f"its weights are sparse, and it multiplies {' and '.join(workload.root.input_elements)}"
+
+
 BACKEND = Backend(
     kind="sparse",
     target="cpu",
     takes=lambda workload: workload.sparsity is not None,
+    refusal=_refusal,
     rule=space.rule,
     naive=naive,
     regular=space.regular,

@@ -159,7 +159,8 @@ class _Kernel:
         data = self.stages.reader.flat(self.work.places.data.view.source)
         signed = self.rows.offsets.dtype == np.int32
         at = arith.addi(build.index_of(build.extract(offsets, [nonzero]), signed), base)
-        return cache(lambda distance: build.read_vector(data, [build.plus(at, distance)], self.work.nest.lanes))
+        lanes = self.work.nest.lanes
+        return cache(lambda distance: _extended(build.read_vector(data, [build.plus(at, distance)], lanes)))
 
     def _bounds(self, starts: ir.Value, number: ir.Value, here: Position) -> list[ir.Value]:
         """The first non-zero of a chunk's block of output channels, and that of the next."""
@@ -175,4 +176,12 @@ class _Kernel:
 
     def _weight(self, values: ir.Value, nonzero: ir.Value, channel: int) -> ir.Value:
         place = build.apply(affine.dim(0) * self.work.block + affine.constant(channel), [nonzero])
-        return build.broadcast(build.extract(values, [place]), self.work.nest.lanes)
+        return build.broadcast(_extended(build.extract(values, [place])), self.work.nest.lanes)
+
+
+def _extended(value: ir.Value) -> ir.Value:
+    """A number, or a vector of numbers, in float32."""
+    kind, wide = value.type, ir.F32Type.get()
+    if isinstance(kind, ir.VectorType):
+        return value if kind.element_type == wide else arith.extf(ir.VectorType.get(kind.shape, wide), value)
+    return value if kind == wide else arith.extf(wide, value)

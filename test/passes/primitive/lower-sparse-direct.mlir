@@ -78,3 +78,22 @@ func.func @other(%x: tensor<1x1x4x4xf32>, %start: tensor<1x2x3x3xf32>) -> tensor
   return %y : tensor<1x2x3x3xf32>
 }
 }
+
+// -----
+
+// On a GPU that computes with them, factors of 16 bits, whose sums are float32.
+// CHECK-LABEL: func.func @halves
+// CHECK: linalg.generic {{.*}} ins(%arg0, %cst{{.*}} : tensor<1x2x2x2xf16>, tensor<4x2x1x1xf16>)
+// CHECK-SAME: dlas.sparse = {block = 1 : i64, nonzeros = 8 : i64}
+// CHECK-COUNT-2: arith.extf
+// CHECK: arith.mulf {{.*}} : f32
+#csr = #sparse_tensor.encoding<{ map = (k, c, r, s) -> (k : dense, c : compressed(nonunique), r : singleton(nonunique), s : singleton) }>
+module attributes {dlas.target = {name = "gpu", kind = "gpu", elements = ["f16", "f32"]}} {
+func.func @halves(%x: tensor<1x2x2x2xf16>, %start: tensor<1x4x2x2xf32>) -> tensor<1x4x2x2xf32> {
+  %w = arith.constant dense<1.0> : tensor<4x2x1x1xf16>
+  %s = "sparse_tensor.convert"(%w) : (tensor<4x2x1x1xf16>) -> tensor<4x2x1x1xf16, #csr>
+  %y = linalg.conv_2d_nchw_fchw {dlas.primitive = "sparse-direct"}
+      ins(%x, %s : tensor<1x2x2x2xf16>, tensor<4x2x1x1xf16, #csr>) outs(%start : tensor<1x4x2x2xf32>) -> tensor<1x4x2x2xf32>
+  return %y : tensor<1x4x2x2xf32>
+}
+}
