@@ -87,12 +87,15 @@ class Cuda:
         assert found.value is not None
         return found.value
 
-    def memory(self, size: int, *, noise: bool = True) -> int:
-        """Device memory of `size` bytes: random float16 from -1 to 1, since kernels are faster on zeros; or zeros."""
+    def memory(self, size: int, *, noise: bool = True, content: bytes | None = None) -> int:
+        """Device memory of `size` bytes that holds `content`, or, where none is given, random float16 from -1 to 1,
+        since kernels are faster on zeros; or zeros."""
         found = ctypes.c_uint64()
         self.call("cuMemAlloc_v2", ctypes.byref(found), ctypes.c_size_t(size))
         self._memory.append(found.value)
-        if noise:
+        if content is not None:
+            self.call("cuMemcpyHtoD_v2", found, content[:size], ctypes.c_size_t(min(size, len(content))))
+        elif noise:
             some = np.random.default_rng(0).uniform(-1, 1, _NOISE).astype(np.float16)
             content = np.resize(some, size // 2 + 1).tobytes()[:size]
             self.call("cuMemcpyHtoD_v2", found, content, ctypes.c_size_t(size))
@@ -155,12 +158,13 @@ class Cuda:
 
 
 def prepare(cuda: Cuda, program: Program) -> list[Ready]:
-    """The launches of one call, with memory of their own: buffers are as large as they are read and written."""
+    """The launches of one call, with memory of their own: buffers are as large as they are read and written. Constants
+    are what they are, for where a kernel reads may be one of them (places of non-zeros)."""
     sizes: dict[str, int] = {}
     for launch in program.launches:
         for one in launch.bindings:
             sizes[one.buffer] = max(sizes.get(one.buffer, 0), one.offset + one.length)
-    memory = {name: cuda.memory(size) for name, size in sizes.items()}
+    memory = {name: cuda.memory(size, content=program.content(name)) for name, size in sizes.items()}
     modules: dict[str, Any] = {}
     functions: dict[str, tuple[int, Any]] = {}
     ready = []
