@@ -14,7 +14,7 @@ from dlas_mlir.opt.base import PassError
 
 ATTRIBUTE = "dlas.sparse"
 # What is multiplied; sums are float32.
-FACTORS = ("f32", "f16", "bf16")
+FACTORS: tuple[str, ...] = ("f32", "f16", "bf16")
 
 
 def sparsity_of(op: ir.Operation) -> Sparsity | None:
