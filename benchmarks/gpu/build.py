@@ -93,13 +93,14 @@ def wanted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     named = None if options.layers is None else map(Layer.of, options.layers)
     for layer in cases.layers(options.batches) if named is None else named:
         for element in options.elements:
-            if element in cases.LAYER_ELEMENTS:
-                yield _case("layers", layer.name, element)
+            if element in layer.recipes:
+                yield _case("sparse" if layer.zeros else "layers", layer.name, element)
     for element in options.elements:
         if element in cases.MODEL_ELEMENTS:
             for model in options.models:
-                for batch in options.batches:
-                    yield _case("models", f"{model}_n{batch}", element)
+                if element != "int8" or model in cases.INT8_MODELS:
+                    for batch in options.batches:
+                        yield _case("models", f"{model}_n{batch}", element)
 
 
 def _case(part: str, name: str, element: str) -> dict[str, Any]:
@@ -119,7 +120,7 @@ def _make_grid(one: dict[str, Any], target: str, files: Path) -> dict[str, Any]:
 
 def _make_model(one: dict[str, Any], target: str, files: Path) -> dict[str, Any]:
     """A network without its weights: recipes for them, and PyTorch's outputs for seeded images."""
-    preset, imported = _preset(one, target), import_model(_spec(one["case"]))
+    preset, imported = _preset(one, target), _imported(one["case"], one["element"], files)
     vmfb = files / f"{one['id']}.vmfb"
     archive = vmfb.with_suffix(".irpa")
     made = _compiled(imported, preset, vmfb, archive)
@@ -132,7 +133,8 @@ def _make_model(one: dict[str, Any], target: str, files: Path) -> dict[str, Any]
     ]
     carried = _recipes(archive, weights.seeded(layers), files / f"{one['id']}.npz")
     archive.unlink()
-    golden = files / f"{one['case']}.npz"
+    # Codes have results of their own; those in other types are compared with float32.
+    golden = files / (f"{one['id']}.golden.npz" if one["element"] == "int8" else f"{one['case']}.npz")
     assert imported.golden is not None
     with np.load(imported.golden) as arrays:
         np.savez_compressed(golden, output_0=arrays["output_0"])
@@ -175,7 +177,8 @@ def _content(entry: Any) -> bytes:
 
 def _make_layer(one: dict[str, Any], target: str, files: Path) -> dict[str, Any]:
     """The kernel of a layer alone: its operands are arguments, laid out as it takes them."""
-    layer, preset = Layer.of(one["case"]), _preset(one, target)
+    layer = Layer.of(one["case"])
+    preset = load_preset(f"{target}/{layer.recipes[one['element']]}")
     workload, schedule = _kernel(layer, preset, one["element"], files)
     file = files / f"{one['id']}.workload.json"
     write_file(file, workload, backends.read_schedule(schedule, workload, preset.target))
@@ -195,22 +198,27 @@ def _make_layer(one: dict[str, Any], target: str, files: Path) -> dict[str, Any]
 
 
 def _kernel(layer: Layer, preset: Preset, element: str, files: Path) -> tuple[Workload, dict[str, Any]]:
-    spec, checkpoint = _spec(layer.name), None
-    if element == "int8":
-        checkpoint = files / f"{layer.name}.safetensors"
-        _quantize(spec, checkpoint)
-    network = network_of(import_model(spec, weights=checkpoint), preset)
-    if checkpoint:
-        checkpoint.unlink()
+    network = network_of(_imported(layer.name, element, files), preset)
     layers = [kernel for kernel in network.kernels if kernel.layer]
     if not layers:
         raise DlasError(f"{preset.name} has no kernel of its own for {layer.name}")
     chosen = max(layers, key=lambda kernel: kernel.workload.macs)
+    if bool(layer.zeros) != (chosen.workload.sparsity is not None):
+        raise DlasError(f"{preset.name} makes {layer.name} by {chosen.primitive}")
     return chosen.workload, chosen.rule
 
 
-def _quantize(spec: str, checkpoint: Path) -> None:
+def _imported(name: str, element: str, files: Path) -> Imported:
+    """A network, quantized if its type is that of codes."""
+    spec = _spec(name)
+    if element != "int8":
+        return import_model(spec)
+    checkpoint = files / f"{name}.safetensors"
     compress(spec, [Quantize(calibration="random", count=4, seed=cases.SEED)]).save(checkpoint)
+    try:
+        return import_model(spec, weights=checkpoint)
+    finally:
+        checkpoint.unlink()
 
 
 def _expected(layer: Layer, single: Workload, files: Path) -> dict[str, np.ndarray]:
@@ -268,7 +276,7 @@ def _known(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: layer.get(key) for key in kept} for layer in layers]
 
 
-_MAKERS = {"grid": _make_grid, "layers": _make_layer, "models": _make_model}
+_MAKERS = {"grid": _make_grid, "layers": _make_layer, "sparse": _make_layer, "models": _make_model}
 
 
 def copy_code(folder: Path) -> None:

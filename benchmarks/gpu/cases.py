@@ -14,16 +14,24 @@ SEED = 7
 BATCHES = (1, 32)
 # Types by the recipe that computes in them.
 RECIPES = {"f16": "f16-auto", "f32": "auto", "int8": "int8-auto", "bf16": "bf16-auto", "tf32": "tf32-auto"}
+SPARSE_RECIPES = {"f16": "f16-sparse-direct", "f32": "sparse-direct"}
+# Of sparse weights: output channels in succession that are zero together.
+BLOCK = 4
 # What rounding may do, over the largest value.
 TOLERANCES = {"f16": 2e-2, "f32": 1e-4, "int8": 2e-2, "bf16": 5e-2, "tf32": 2e-2}
 MODELS = ("resnet50", "mobilenetv2", "resnet18", "efficientnetb0", "mobilenetv1")
 LAYER_ELEMENTS = ("f16", "f32", "int8")
-MODEL_ELEMENTS = ("f16", "f32")
+MODEL_ELEMENTS = ("f16", "f32", "int8")
+# A network to try the script with.
+TINY = "tiny"
+# Networks that are quantized.
+INT8_MODELS = ("resnet50", "resnet18", TINY)
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution with bias and ReLU, on square images, padded so that stride 1 keeps their size."""
+    """A convolution with bias and ReLU, on square images, padded so that stride 1 keeps their size; so many per cent of
+    its blocks of weights are zero."""
 
     channels: int
     size: int
@@ -32,12 +40,14 @@ class Layer:
     stride: int = 1
     groups: int = 1
     batch: int = 1
+    zeros: int = 0
 
     @property
     def name(self) -> str:
-        """All of it: `conv_64x56_64_k3_s1_g1_n32`."""
+        """All of it: `conv_64x56_64_k3_s1_g1_n32`, and `_z90` behind that of a sparse one."""
         shape = f"conv_{self.channels}x{self.size}_{self.filters}"
-        return f"{shape}_k{self.kernel}_s{self.stride}_g{self.groups}_n{self.batch}"
+        zeros = f"_z{self.zeros}" if self.zeros else ""
+        return f"{shape}_k{self.kernel}_s{self.stride}_g{self.groups}_n{self.batch}{zeros}"
 
     @staticmethod
     def of(name: str) -> Layer:
@@ -48,7 +58,7 @@ class Layer:
 
     @property
     def macs(self) -> int:
-        """Multiply-adds of a call."""
+        """Multiply-adds of a call, those with zeros too."""
         out = (self.size - 1) // self.stride + 1
         return self.batch * out**2 * self.filters * self.channels // self.groups * self.kernel**2
 
@@ -57,7 +67,18 @@ class Layer:
         """What tables call it, without the batch."""
         kind = " depthwise" if self.groups > 1 else ""
         stride = f" s{self.stride}" if self.stride > 1 else ""
-        return f"{self.kernel}x{self.kernel}{kind}{stride} {self.channels}-{self.filters}@{self.size}"
+        zeros = f", {self.zeros} % zeros" if self.zeros else ""
+        return f"{self.kernel}x{self.kernel}{kind}{stride} {self.channels}-{self.filters}@{self.size}{zeros}"
+
+    @property
+    def dense(self) -> Layer:
+        """The same without zeros."""
+        return replace(self, zeros=0)
+
+    @property
+    def recipes(self) -> dict[str, str]:
+        """The recipes that compute it, by types."""
+        return SPARSE_RECIPES if self.zeros else {element: RECIPES[element] for element in LAYER_ELEMENTS}
 
 
 LAYERS = (
@@ -76,11 +97,16 @@ LAYERS = (
 )
 
 
+# The 3x3 ones, sparse: with strides a copy would stand before the kernel, which is timed alone.
+SPARSE_LAYERS = tuple(replace(layer, zeros=90) for layer in LAYERS[:4])
+
+
 def layers(batches: Sequence[int] = BATCHES) -> Iterator[Layer]:
-    """Those of the nets, at each batch."""
-    for batch in batches:
-        for layer in LAYERS:
-            yield replace(layer, batch=batch)
+    """Those of the nets, at each batch, and sparse ones."""
+    for several in (LAYERS, SPARSE_LAYERS):
+        for batch in batches:
+            for layer in several:
+                yield replace(layer, batch=batch)
 
 
 def noise(shape: tuple[int, ...], *seeds: int) -> np.ndarray:
@@ -112,9 +138,12 @@ REQUIRED: tuple[dict[str, Any], ...] = (
     {"part": "layers", "element": "f16", "of": "cudnn", "geomean": 1.0, "worst": 1.2},
     {"part": "layers", "element": "f32", "of": "cudnn", "geomean": 0.667},
     {"part": "layers", "element": "int8", "of": "ours f16", "geomean": 1.0},
+    {"part": "sparse", "element": "f16", "of": "ours dense f16", "geomean": 1.0},
+    {"part": "sparse", "element": "f32", "of": "ours dense f32", "geomean": 1.0},
     {"part": "models", "element": "f16", "batch": 1, "of": "inductor", "each": 0.8},
     {"part": "models", "element": "f16", "batch": 32, "of": "best", "each": 1.0},
     {"part": "models", "element": "f32", "of": "best", "each": 0.7},
+    {"part": "models", "element": "int8", "of": "ours f16", "each": 1.0},
 )
 
 

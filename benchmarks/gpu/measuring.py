@@ -166,4 +166,9 @@ def calls(one: Row, bundle: Path, device: str) -> Iterator[Row]:
     session.close()
 
 
-_PARTS: dict[str, Callable[[Row, Path, Path, str, float], Row]] = {"grid": _grid, "layers": _layer, "models": _model}
+_PARTS: dict[str, Callable[[Row, Path, Path, str, float], Row]] = {
+    "grid": _grid,
+    "layers": _layer,
+    "sparse": _layer,
+    "models": _model,
+}

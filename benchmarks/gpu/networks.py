@@ -16,11 +16,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.gpu.cases import Layer, noise
+from benchmarks.gpu.cases import BLOCK, TINY, Layer, noise
 
 TESTS = Path(__file__).resolve().parents[2] / "test" / "python"
-# A network to try the script with.
-TINY = "tiny"
 # Convolutions of the grid in one module.
 TOGETHER = 12
 
@@ -37,13 +35,25 @@ def __getattr__(name: str) -> Callable[[], nn.Module]:
 
 
 def layer(one: Layer) -> nn.Module:
-    """A convolution with ReLU."""
+    """A convolution with ReLU, sparse or not."""
     pad = one.kernel // 2
     conv = nn.Conv2d(one.channels, one.filters, one.kernel, one.stride, pad, groups=one.groups)
     module = nn.Sequential(conv, nn.ReLU()).eval()
     inputs = torch.from_numpy(noise((one.batch, one.channels, one.size, one.size), 0))
     fill(module, inputs[:1])
+    if one.zeros:
+        _prune(conv.weight, one.zeros)
     return _with_inputs(module, inputs)
+
+
+def _prune(weight: torch.Tensor, percent: int) -> None:
+    """Set so many of the blocks of output channels to zero: those of the least sums of magnitudes."""
+    with torch.no_grad():
+        blocks = weight.unflatten(0, (-1, BLOCK))
+        sums = blocks.abs().sum(1)
+        kept = torch.ones(sums.numel())
+        kept[sums.flatten().argsort()[: round(sums.numel() * percent / 100)]] = 0
+        blocks.mul_(kept.view(sums.shape).unsqueeze(1))
 
 
 def network(name: str, batch: int) -> nn.Module:

@@ -82,19 +82,27 @@ def _layer_peers(one: Row, bundle: Path, device: str, turn: float) -> Iterator[R
 def _model_peers(one: Row, bundle: Path, device: str, turn: float) -> Iterator[Row]:
     from benchmarks.gpu import peers
 
-    yield from peers.model(one)
+    if _has_peers(one):
+        yield from peers.model(one)
 
 
 def _inductor(one: Row, bundle: Path, device: str, turn: float) -> Iterator[Row]:
     from benchmarks.gpu import peers
 
-    yield from peers.inductor(one, "reduce-overhead")
+    if _has_peers(one):
+        yield from peers.inductor(one, "reduce-overhead")
 
 
 def _autotuned(one: Row, bundle: Path, device: str, turn: float) -> Iterator[Row]:
     from benchmarks.gpu import peers
 
-    yield from peers.inductor(one, "max-autotune")
+    if _has_peers(one):
+        yield from peers.inductor(one, "max-autotune")
+
+
+def _has_peers(model: Row) -> bool:
+    """PyTorch has no convolutions of integers on GPUs."""
+    return model["element"] != "int8"
 
 
 PARTS: dict[str, Part] = {
@@ -102,8 +110,9 @@ PARTS: dict[str, Part] = {
     "peaks": Part(_peaks, "", 30),
     "grid": Part(_ours, "grid", 60, jobs=6),
     "layers": Part(_ours, "layers", 70),
+    "sparse": Part(_ours, "sparse", 25),
     "layers-torch": Part(_layer_peers, "layers", 40, torch=True),
-    "models": Part(_ours, "models", 75, 40),
+    "models": Part(_ours, "models", 85, 40),
     "models-torch": Part(_model_peers, "models", 40, torch=True),
     "calls": Part(_calls, "models", 12),
     "inductor": Part(_inductor, "models", 300, 60, torch=True),

@@ -47,7 +47,8 @@ def tables(rows: Sequence[Row]) -> str:
     lines += [
         line(row) for row in rows if row.get("who") in ("peaks", "torch") and row.get("part") in ("facts", "peaks")
     ]
-    lines += ["", *_numbers(rows), "", *_layers(rows), "", *_models(rows), "", *_required(rows), "", *_errors(rows)]
+    for table in (_numbers, _layers, _sparse, _models, _required, _errors):
+        lines += ["", *table(rows)]
     return "\n".join(lines).strip() + "\n"
 
 
@@ -74,6 +75,20 @@ def _layers(rows: Sequence[Row]) -> list[str]:
         cells = [layer.title, layer.batch, row["element"], us, peer, us / peer if us and peer else None, rate, percent]
         cells += [row.get("call_us"), row.get("queued_us"), row.get("error_of_max")]
         found.append(_cells(cells))
+    return found if ours else []
+
+
+def _sparse(rows: Sequence[Row]) -> list[str]:
+    """Sparse layers beside the same ones without zeros."""
+    head = "| layer | batch | type | device us | dense us | ratio | dense f16 us | ratio | error |"
+    found = ["## Sparse layers: the kernel alone, its image padded before", "", head, "|---|" + "---|" * 8]
+    ours = [row for row in rows if row.get("part") == "sparse" and row.get("who") == "ours"]
+    for row in ours:
+        layer, cells = Layer.of(row["case"]), []
+        for element in (row["element"], "f16"):
+            us, other = _against(rows, row, f"ours dense {element}")
+            cells += [other, us / other if us and other else None]
+        found.append(_cells([layer.title, layer.batch, row["element"], _time(row), *cells, row.get("error_of_max")]))
     return found if ours else []
 
 
@@ -139,9 +154,11 @@ def _against(rows: Sequence[Row], row: Row, of: str) -> tuple[float | None, floa
     if of == "cudnn":
         return row.get("device_us"), _of(rows, row, "cudnn", "device_us")
     if of.startswith("ours"):
-        element = of.removeprefix("ours ")
-        same = [one for one in rows if one.get("who") == "ours" and one.get("case") == row["case"]]
-        other = next((one for one in same if one.get("element") == element and one.get("part") == row["part"]), {})
+        *dense, element = of.split()[1:]
+        case, part = (Layer.of(row["case"]).dense.name, "layers") if dense else (row["case"], row["part"])
+        wanted = ("ours", part, case, element)
+        keys = ("who", "part", "case", "element")
+        other = next((one for one in rows if tuple(one.get(key) for key in keys) == wanted), {})
         return _time(row), _time(other)
     names = ("inductor reduce-overhead", "inductor max-autotune")
     if of == "best":

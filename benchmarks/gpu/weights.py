@@ -37,13 +37,23 @@ def recipe(wanted: bytes, shape: tuple[int, ...], dtype: str, model: Mapping[str
 
 
 def made(how: Mapping[str, Any], model: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The array that a recipe says: axes in another order, those of one entry left out or put in, zeros behind."""
-    array = model[how["of"]].transpose(how["order"])
+    """The array that a recipe says: axes in another order, those of one entry left out or put in, zeros behind; as
+    codes, where it is one of bytes."""
+    array = model[how["of"]]
+    array = (codes(array) if how["dtype"] == "i8" else array).transpose(how["order"])
     shape = tuple(how["shape"])
     array = array.reshape(_aligned(array.shape, shape))
     padded = np.zeros(shape, np.float32)
     padded[tuple(slice(size) for size in array.shape)] = array
     return padded.astype(_dtype(how["dtype"]))
+
+
+def codes(weight: np.ndarray) -> np.ndarray:
+    """Weights as whole numbers of -127 to 127, with a scale for each output channel, the first axis."""
+    one, least = np.float32(1), np.finfo(np.float32).eps
+    largest = np.abs(weight).max(axis=tuple(range(1, weight.ndim)), keepdims=True)
+    scale = np.maximum(largest / np.float32(127), least)
+    return np.clip(np.rint(weight * (one / scale)), -127, 127)
 
 
 def is_right(how: Mapping[str, Any], array: np.ndarray) -> bool:
