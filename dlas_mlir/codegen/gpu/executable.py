@@ -21,11 +21,13 @@ Body = Callable[[list[ir.Value], list[ir.Value]], None]
 @dataclass(frozen=True)
 class Launch:
     """How a kernel is launched: workgroups along three dimensions, threads of each, and workgroups of a cluster along
-    the last dimension."""
+    the last dimension. `beside`: how many workgroups of it a multiprocessor must have registers for; 0: that is up to
+    NVIDIA's assembler, which may take so few that some are kept in memory."""
 
     grid: tuple[int, int, int]
     threads: int
     cluster: int = 1
+    beside: int = 0
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,8 @@ def _function(name: str, launch: Launch) -> ir.Block:
         "function_type": ir.TypeAttr.get(ir.FunctionType.get([], [])),
         "translation_info": ir.Attribute.parse(f"#iree_codegen.translation_info<{info}>"),
     }
+    if launch.beside:
+        attributes["nvvm.minctasm"] = ir.IntegerAttr.get(machine.i32(), launch.beside)
     if launch.cluster > 1:
         attributes["nvvm.cluster_dim"] = ir.DenseI32ArrayAttr.get([1, 1, launch.cluster])
     function = ir.Operation.create("func.func", regions=1, attributes=attributes)

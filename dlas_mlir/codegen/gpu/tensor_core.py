@@ -47,7 +47,10 @@ def emit(region: Region, nest: GpuNest) -> tuple[ir.Operation, ...]:
     reads = captured(region)
     factors = _factors(region, product)
     down, across = tiles(product, schedule)
-    launch = Launch((across, down, schedule.split), schedule.threads, schedule.split if schedule.clustered else 1)
+    cluster = schedule.split if schedule.clustered else 1
+    # Operands taken apart take registers: as many as the schedule was chosen with.
+    beside = 1 if schedule.unit.products > 1 else 0
+    launch = Launch((across, down, schedule.split), schedule.threads, cluster, beside)
     results, updates = [output.type for output in region.outputs], [output.into for output in region.outputs]
     apart = schedule.split > 1 and not schedule.clustered
 
