@@ -91,19 +91,31 @@ def emit_frame(
 
     def body(sources: list[ir.Value], targets: list[ir.Value]) -> None:
         loaded = [dispatch.load(source, value.type) for source, value in zip(sources, reads, strict=True)]
-        tiles = Tiles(region.out_loops, nest)
-        borders = _borders(tiles, sharing)
-        start = Position.start(len(nest.extents))
-        bases = tuple(borders.bases.get(loop) for loop in range(len(nest.extents)))
-        place = Place(Position(bases, start.constants), start)
-        held = _empty(tiles, outputs)
-        held = [borders.fill(output, tile) for output, tile in zip(outputs, held, strict=True)]
-        held = fill(Workgroup(place, dict(zip(reads, loaded, strict=True)), tiles), held)
-        for output, tile, target in zip(outputs, held, targets, strict=True):
-            borders.store(output, tile, target)
+        store_part(region, nest, dict(zip(reads, loaded, strict=True)), fill, targets, sharing)
 
     results, updates = [output.type for output in outputs], [output.into for output in outputs]
     return dispatch.dispatch(sharing.grid(nest.workgroup), reads, results, updates, body)
+
+
+def store_part(
+    region: Region,
+    nest: Nest,
+    tensors: dict[ir.Value, ir.Value],
+    fill: Fill,
+    targets: Sequence[ir.Value],
+    sharing: Sharing,
+) -> None:
+    """Compute the part of `region` that is this workgroup's by `sharing`, and store it to `targets`."""
+    outputs, tiles = region.outputs, Tiles(region.out_loops, nest)
+    borders = borders_of(tiles, sharing)
+    start = Position.start(len(nest.extents))
+    bases = tuple(borders.bases.get(loop) for loop in range(len(nest.extents)))
+    place = Place(Position(bases, start.constants), start)
+    held = _empty(tiles, outputs)
+    held = [borders.fill(output, tile) for output, tile in zip(outputs, held, strict=True)]
+    held = fill(Workgroup(place, tensors, tiles), held)
+    for output, tile, target in zip(outputs, held, targets, strict=True):
+        borders.store(output, tile, target)
 
 
 def _empty(tiles: Tiles, outputs: Sequence[Output]) -> list[ir.Value]:
@@ -118,7 +130,7 @@ def _empty(tiles: Tiles, outputs: Sequence[Output]) -> list[ir.Value]:
     return held
 
 
-def _borders(tiles: Tiles, sharing: Sharing) -> Borders:
+def borders_of(tiles: Tiles, sharing: Sharing) -> Borders:
     """Which workgroup this is, and where its part begins, along each loop that is split."""
     workgroups: dict[int, ir.Value] = {}
     bases: dict[int, ir.Value] = {}

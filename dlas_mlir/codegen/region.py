@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -91,6 +92,11 @@ class Region:
     @property
     def root(self) -> Stage:
         return self.stages[0]
+
+    def operands(self) -> Iterator[Operand | None]:
+        """What its stages read and start from, in order."""
+        for stage in self.stages:
+            yield from (*stage.inputs, stage.initial)
 
 
 def stage_refusal(op: ir.Operation) -> str | None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from iree.compiler import ir
 from iree.compiler.passmanager import PassManager
 
 from dlas_mlir.codegen import backends
-from dlas_mlir.codegen.nest import AnyNest
+from dlas_mlir.codegen.nest import AnyNest, Nest
 from dlas_mlir.codegen.read_region import read_region
 from dlas_mlir.codegen.read_workload import read_workload
+from dlas_mlir.codegen.region import scheduled_root
 from dlas_mlir.codegen.schedule import ATTRIBUTE, AnySchedule, ScheduleError
+from dlas_mlir.codegen.simt import chain
+from dlas_mlir.codegen.simt import schedule as simt
+from dlas_mlir.codegen.simt.chain import ATTRIBUTE as CHAIN
 from dlas_mlir.codegen.target import Target
 from dlas_mlir.codegen.workload import Workload
-from dlas_mlir.ir import attributes
+from dlas_mlir.ir import attributes, build
 from dlas_mlir.opt.base import PassError
 
 
@@ -53,6 +58,74 @@ def emit_kernel(region_op: ir.Operation, target: Target | None = None) -> Kernel
         old.replace_all_uses_with(new)
     region_op.erase()
     return Kernel(op, nest, tuple(parts))
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What regions have become that are one launch, and the loops of each."""
+
+    op: ir.Operation
+    nests: tuple[AnyNest, ...]
+
+
+def chains_of(operations: Iterable[ir.Operation]) -> list[list[ir.Operation]]:
+    """The scheduled regions of each chain that `dlas.chain` says, in order. Raises PassError for what is no such
+    attribute."""
+    found: dict[int, list[ir.Operation]] = {}
+    for op in operations:
+        root = scheduled_root(op) if op.name == "flow.dispatch.region" else None
+        if root is not None and CHAIN in root.attributes:
+            found.setdefault(_chain(root)["chain"], []).append(op)
+    return [ops for ops in found.values() if len(ops) > 1]
+
+
+def _chain(root: ir.Operation) -> dict[str, int]:
+    value = attributes.to_plain(root.attributes[CHAIN])
+    keys = {"chain", "shared"}
+    if (
+        not isinstance(value, dict)
+        or set(value) != keys
+        or not all(type(one) is int and one >= 0 for one in value.values())
+    ):
+        raise PassError(f"`{CHAIN}`: expected {{chain = NUMBER, shared = NUMBER}}", root)
+    return value
+
+
+def emit_chain(ops: Sequence[ir.Operation], target: Target | None = None) -> Chain:
+    """Replace scheduled regions of one chain by one flow.dispatch.workgroups. Raises as `emit_kernel` does."""
+    regions = [read_region(op) for op in ops]
+    links, roots = [], [region.root.op for region in regions]
+    shared = {_chain(root)["shared"] for root in roots}
+    for region in regions:
+        workload = read_workload(region)
+        schedule = attached_schedule(region.root.op, workload, target)
+        nest = backends.backend_of(workload, schedule).nest(workload, schedule)
+        if not isinstance(nest, Nest) or schedule.kind != simt.KIND or workload.sparsity is not None:
+            raise ScheduleFault(f"`{CHAIN}`: is for dense kernels of kind `{simt.KIND}`", region.root.op)
+        links.append(chain.Link(region, nest))
+    last = ops[-1]
+    if len(shared) > 1:
+        raise ScheduleFault(f"`{CHAIN}`: its kernels say different numbers of shared dimensions", roots[-1])
+    readers = [user for op in ops[:-1] for result in op.results for user in build.users(result)]
+    if not all(any(_is_in(user, op) for op in ops) for user in readers):
+        raise ScheduleFault(f"`{CHAIN}`: what a kernel computes before the last one is read elsewhere", roots[0])
+    with ir.InsertionPoint(last), roots[-1].location:
+        try:
+            op = chain.emit(links, *shared)
+        except ScheduleError as error:
+            raise ScheduleFault(f"`{CHAIN}`: {error}", roots[-1]) from None
+    for old, new in zip(last.results, op.results, strict=True):
+        old.replace_all_uses_with(new)
+    for done in reversed(ops):
+        done.erase()
+    return Chain(op, tuple(link.nest for link in links))
+
+
+def _is_in(op: ir.Operation, outer: ir.Operation) -> bool:
+    inside: ir.Operation | None = op
+    while inside is not None and inside != outer:
+        inside = inside.parent.operation if inside.parent is not None else None
+    return inside is not None
 
 
 def _reads_nothing(kernel: ir.Operation) -> bool:

@@ -215,6 +215,7 @@ class GpuCost:
     split_cycles: int = figure("what adding up the parts of a split sum takes", minimum=0)
     warp_share: float = figure("of the multiply-adds, those that instructions of a single warp reach", minimum=0.01)
     start_cycles: int = figure("what a kernel takes beside its steps: its start and its end", minimum=0)
+    launch_cycles: int = figure("what a further launch takes of the host and the driver beside that", minimum=0)
     thread_sums: int = figure("multiply-adds of threads, without matrix instructions", minimum=1)
     thread_loads: int = figure("loads, or stores, of threads", minimum=1)
     scratch_registers: int = figure("registers of a thread beside what it computes and has loaded", minimum=0)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from iree.compiler import ir
 
 from dlas_mlir.codegen import workload as workloads
 from dlas_mlir.codegen.region import scheduled_root
-from dlas_mlir.codegen.replace import ScheduleFault, dissolve, emit_kernel
+from dlas_mlir.codegen.replace import ScheduleFault, chains_of, dissolve, emit_chain, emit_kernel
 from dlas_mlir.codegen.schedule import ATTRIBUTE
 from dlas_mlir.codegen.target import Target
 from dlas_mlir.codegen.zeros import zeros_of
@@ -52,8 +53,14 @@ class LowerDispatchesPass(Pass):
 
     def run(self, module: ir.Module) -> None:
         layers, target = [], Target.known(module)
-        for op in build.operations(module):
+        operations = build.operations(module)
+        chains = {build.identity(op): ops for ops in chains_of(operations) for op in ops}
+        for op in operations:
             if op.name != "flow.dispatch.region":
+                continue
+            if (chain := chains.get(build.identity(op))) is not None:
+                if op == chain[-1]:
+                    layers += _lower_chain(chain, target)
                 continue
             root = scheduled_root(op)
             if root is None:
@@ -79,3 +86,18 @@ class LowerDispatchesPass(Pass):
                 kernel.op.attributes[LAYER] = ir.StringAttr.get(layer.name)
                 kernel.op.attributes[PRIMITIVE] = ir.StringAttr.get(layer.primitive)
         module.operation.attributes[LAYERS] = attributes.from_plain(layers)
+
+
+def _lower_chain(ops: Sequence[ir.Operation], target: Target | None) -> list[dict[str, Any]]:
+    """Replace the regions of a chain by one kernel, which is called after the last layer in it. Returns its layers."""
+    known = [layer_of(root) for op in ops if (root := scheduled_root(op)) is not None]
+    found = emit_chain(ops, target)
+    found.op.attributes[workloads.ATTRIBUTE] = ir.StringAttr.get(found.nests[-1].workload.exact)
+    layers = []
+    for layer, nest in zip(known, found.nests, strict=True):
+        if layer is not None:
+            made = {"workload": nest.workload.exact, "schedule": nest.schedule.to_value()}
+            layers.append(layer.to_plain() | made)
+            found.op.attributes[LAYER] = ir.StringAttr.get(layer.name)
+            found.op.attributes[PRIMITIVE] = ir.StringAttr.get(layer.primitive)
+    return layers

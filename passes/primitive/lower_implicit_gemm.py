@@ -9,6 +9,7 @@ from iree.compiler import ir
 
 from dlas_mlir.codegen.gpu.rule import LEAST_COLUMNS
 from dlas_mlir.codegen.target import GpuTarget, Target
+from dlas_mlir.codegen.workload import element_bits
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.conv import Convolution
 from dlas_mlir.ir.shape import ConvShape
@@ -53,6 +54,8 @@ class ImplicitGemm(Primitive):
     def applies(self, shape: ConvShape, target: Target) -> ImplicitGemm | str:
         if isinstance(target, GpuTarget) and not target.matrix_instructions:
             return f"{target.name} has no products of small matrices (see direct and gemm)"
+        if isinstance(target, GpuTarget) and _is_small(shape, target):
+            return "it is a product of a few numbers, which threads have done before (see direct)"
         return self if shape.groups == 1 else _groups_refusal(shape, target) or self
 
     def layout_of_images(self) -> str:
@@ -66,6 +69,15 @@ class ImplicitGemm(Primitive):
 
 
 LowerImplicitGemmPass = ImplicitGemm.as_pass()
+
+
+def _is_small(shape: ConvShape, target: GpuTarget) -> bool:
+    """Whether a convolution is of single pixels, and its weights are read by one multiprocessor before a launch of its
+    own has begun: the layers of squeeze-and-excite."""
+    if shape.linear or shape.groups > 1 or (*shape.in_size, *shape.out_size, *shape.kernel) != (1,) * 6:
+        return False
+    weights = shape.in_channels * shape.out_channels * (element_bits(shape.element) // 8)
+    return weights <= target.cost.far_bytes * (target.cost.launch_cycles + target.cost.start_cycles)
 
 
 def _groups_refusal(shape: ConvShape, target: Target) -> str | None:

@@ -1,9 +1,12 @@
-"""A network of one product for tensor cores, and of one kernel of threads."""
+"""Small networks for GPUs: of one product for tensor cores and one kernel of threads, with squeeze-and-excite, with
+norms."""
 
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from dlas_mlir.models.efficientnet import SqueezeExcitation
 
 
 def net() -> nn.Module:
@@ -21,4 +24,48 @@ def _net(channels: int, size: int) -> nn.Module:
     module = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)).eval()
     example = torch.randn(1, channels, size, size)
     module.example_inputs = (example,)  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
+    return module
+
+
+class _Squeezed(nn.Module):
+    """A depthwise convolution with squeeze-and-excite between two others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 40, 3, stride=2, padding=1), nn.SiLU())
+        self.depthwise = nn.Sequential(nn.Conv2d(40, 40, 3, padding=1, groups=40), nn.SiLU())
+        self.gate = SqueezeExcitation(40, 6)
+        self.out = nn.Conv2d(40, 16, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.gate(self.depthwise(self.stem(x))))
+
+
+class _Normed(nn.Module):
+    """Two linear layers with norms of their rows behind them, and what skips the second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.norm = nn.Linear(24, 72), nn.LayerNorm(72)
+        self.down, self.last = nn.Linear(72, 24), nn.LayerNorm(24)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(x + self.down(torch.relu(self.norm(self.up(x)))))
+
+
+def squeezed() -> nn.Module:
+    """Squeeze-and-excite, for three images."""
+    return _with_input(_Squeezed(), (3, 3, 18, 18))
+
+
+def normed() -> nn.Module:
+    """Norms of 2 x 17 rows."""
+    return _with_input(_Normed(), (2, 17, 24))
+
+
+def _with_input(module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+    torch.manual_seed(0)
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    module.eval().example_inputs = (torch.randn(shape),)  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
     return module

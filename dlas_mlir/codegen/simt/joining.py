@@ -51,7 +51,7 @@ class Joining:
         """The vectors of the result, of which this thread has `parts`."""
         kind = ir.VectorType(parts[0].type)
         (lanes,), element = kind.shape, kind.element_type
-        shared = _shared([self.sharing.threads, len(parts) * lanes], element)
+        shared = shared_tensor([self.sharing.threads, len(parts) * lanes], element)
         thread = self.sharing.thread()
         columns = [build.index(place * lanes) for place in range(len(parts))]
         for column, vector in zip(columns, parts, strict=True):
@@ -82,7 +82,7 @@ class Joining:
         ]
 
 
-def _shared(shape: list[int], element: ir.Type) -> ir.Value:
+def shared_tensor(shape: list[int], element: ir.Type) -> ir.Value:
     """A tensor in memory that a workgroup shares."""
     made = ir.Operation.create(
         "bufferization.alloc_tensor",

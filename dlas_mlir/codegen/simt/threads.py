@@ -42,7 +42,7 @@ class ByThreads:
     def numbers(self, axes: Sequence[Axis]) -> Iterator[ir.Value]:
         """The digits of the thread's number."""
         thread, (across, rows) = self.thread(), self.grid(axes)
-        expr = affine.dim(0) * self.parts + self._own()
+        expr = affine.dim(0) * self.parts + self.own()
         operands = [dispatch.workgroup_id(0), thread]
         if rows > 1:
             expr = expr + affine.dim(2) * (across * self.parts)
@@ -51,14 +51,9 @@ class ByThreads:
             rest = build.apply(expr, operands)
         else:
             rest = build.minimum([expr, affine.constant(_parts(axes) - 1)], operands)
-        for place, axis in enumerate(reversed(axes)):
-            if place == len(axes) - 1:
-                yield rest
-                return
-            yield build.apply(affine.dim(0) % axis.count, [rest])
-            rest = build.apply(ir.AffineExpr.get_floor_div(affine.dim(0), axis.count), [rest])
+        yield from digits(axes, rest)
 
-    def _own(self) -> ir.AffineExpr:
+    def own(self) -> ir.AffineExpr:
         """Which of a workgroup's parts thread d1 works on."""
         if self.across == 1:
             return affine.dim(1)
@@ -79,6 +74,10 @@ class ByThreads:
             return build.apply(first + affine.dim(1), [self.thread(), number])
         return build.apply(affine.dim(0) % self.parts + affine.dim(1) * self.parts, [self.thread(), number])
 
+    def known(self, thread: ir.Value) -> None:
+        """Take the thread's number from elsewhere in the kernel."""
+        self._made = thread
+
     def thread(self) -> ir.Value:
         """The thread's number in its workgroup; the operation says how iree-compile lowers the kernel that it is in."""
         if self._made is not None:
@@ -92,6 +91,16 @@ class ByThreads:
         found.owner.attributes["compilation_info"] = ir.Attribute.parse(info)
         self._made = found
         return found
+
+
+def digits(axes: Sequence[Axis], number: ir.Value) -> Iterator[ir.Value]:
+    """The step of each of the `axes`, the last one's first, that a number stands for."""
+    for place, axis in enumerate(reversed(axes)):
+        if place == len(axes) - 1:
+            yield number
+            return
+        yield build.apply(affine.dim(0) % axis.count, [number])
+        number = build.apply(ir.AffineExpr.get_floor_div(affine.dim(0), axis.count), [number])
 
 
 def _parts(axes: Sequence[Axis]) -> int:
