@@ -175,3 +175,12 @@ def test_what_extended_a_recipe_is_told_to_name_fragments(own_directory: Path) -
     (own_directory / "mine.toml").write_text(GOOD + 'extends = "auto"\n')
     with pytest.raises(DlasError, match=r"no key `recipes.plain.extends` any more: name fragments in `pipeline`"):
         load_preset("mine/plain")
+
+
+def test_gpus_have_every_primitive_in_every_type() -> None:
+    names = {listed.name.split("/")[1] for listed in list_presets() if listed.name.startswith("vulkan/")}
+    dense = ("auto", "direct", "gemm", "spatial-pack")
+    sparse = ("sparse-direct", "sparse-gemm", "sparse-spatial-pack")
+    wanted = {f"{element}{primitive}" for element in ("", "tf32-", "f16-", "bf16-") for primitive in (*dense, *sparse)}
+    # There are no sparse kernels of codes.
+    assert names == {"stock", *wanted, *(f"int8-{primitive}" for primitive in dense)}
