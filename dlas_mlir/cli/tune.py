@@ -167,9 +167,11 @@ def _schedule(kernel: KernelResult) -> str:
 
 def _changes(rule: dict[str, Any], schedule: dict[str, Any]) -> str:
     """What differs from the rule's schedule, in few words."""
-    changed = {key: value for key, value in schedule.items() if value != rule.get(key)}
+    changed = {key: value for key, value in schedule.items() if value != rule.get(key) and key != "producer"}
     dropped = {key: type(value)() for key, value in rule.items() if key not in schedule}
-    return "; ".join(_in_words(key, value) for key, value in {**changed, **dropped}.items())
+    words = [_in_words(key, value) for key, value in {**changed, **dropped}.items()]
+    made = _changes(rule.get("producer", {}), schedule.get("producer", {}))
+    return "; ".join([*words, *([f"of the producer: {made}"] if made else [])])
 
 
 def _in_words(key: str, value: Any) -> str:

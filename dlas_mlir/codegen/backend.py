@@ -27,6 +27,7 @@ Kind = Literal[
     "reduce",
     "lanes",
     "prefetch",
+    "apart",
     "threads",
     "across",
     "vector",
@@ -44,7 +45,7 @@ class Backend:
     the kind that it is for.
 
     kind: that of its schedules. target: the kind of targets that it is for.
-    takes(W): whether it makes the kernels of W.
+    takes(W): whether it makes the kernels of W. producers: it knows of what computes a tensor of W within its kernel.
     refusal(W, T): why it makes none of W for T, or None: T lacks what they need, or it does not take W.
     rule(W, T): the schedule of whoever asks no search: the cheapest regular tile, shared out over the threads.
     naive(W, T): the schedule of a compiler that knows vectors and threads, and nothing else of the machine.
@@ -74,5 +75,6 @@ class Backend:
     emit: Callable[[Region, Any], tuple[ir.Operation, ...]]
     refusal: Callable[[Workload, Any], str | None] = lambda workload, target: None
     excess: Callable[[Workload, Any, Any], str | None] = lambda workload, schedule, target: None
+    producers: bool = False
     schedule: Callable[[Any, Workload], Any] = Schedule.from_value
     nest: Callable[[Workload, Any], AnyNest] = Nest.of

@@ -26,7 +26,7 @@ def backend_for(workload: Workload, target: Target) -> Backend:
     reasons = []
     for backend in on(target):
         why = backend.refusal(workload, target)
-        if why is None and backend.takes(workload):
+        if why is None and _takes(backend, workload):
             return backend
         if why:
             reasons.append(why)
@@ -34,16 +34,20 @@ def backend_for(workload: Workload, target: Target) -> Backend:
     raise LookupError(f"no kernel of this workload for the {target.kind} target {target.name}{because}")
 
 
+def _takes(backend: Backend, workload: Workload) -> bool:
+    return backend.takes(workload) and (workload.producer is None or backend.producers)
+
+
 def backend_of(workload: Workload, schedule: AnySchedule) -> Backend:
     """The one that a schedule of `workload` is for."""
-    return next(backend for backend in BACKENDS if backend.kind == schedule.kind and backend.takes(workload))
+    return next(backend for backend in BACKENDS if backend.kind == schedule.kind and _takes(backend, workload))
 
 
 def read_schedule(value: Any, workload: Workload, target: Target | None = None) -> Any:
     """The schedule, of the class of its kind, that `to_value` wrote for `workload`. Raises ScheduleError that says what
     is wrong or allowed: on `target`, where that is known."""
     kind = value.get("kind") if isinstance(value, dict) else None
-    fitting = [backend for backend in (BACKENDS if target is None else on(target)) if backend.takes(workload)]
+    fitting = [backend for backend in (BACKENDS if target is None else on(target)) if _takes(backend, workload)]
     for backend in fitting:
         if backend.kind == kind:
             found = backend.schedule(value, workload)

@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, Protocol
 
-from dlas_mlir.codegen.schedule import AnySchedule, LoopSchedule
+from dlas_mlir.codegen.schedule import AnySchedule, LoopSchedule, Schedule
 from dlas_mlir.codegen.taps import borders_of
-from dlas_mlir.codegen.workload import Access, Computed, Operand, Stage, Workload
+from dlas_mlir.codegen.workload import Access, Computed, Operand, Producer, Stage, Workload
 from dlas_mlir.ir.strides import Span
 
 Role = Literal["workgroup", "cache", "register", "lane", "reduce", "unroll", "chunk"]
@@ -193,6 +193,8 @@ class Nest:
             if axis.count > 1:
                 yield line(_loop(axis))
                 depth += 1
+        if self.workload.producer is not None:
+            yield line(self._producer(self.workload.producer))
         tile = "".join(f"[{axis.count} {axis.loop}]" for axis in self.register)
         yield line(f"acc{tile} x {self.lane.extent} lanes of {self.lane.loop} = {self._initial()}")
         inner = depth
@@ -216,6 +218,11 @@ class Nest:
             into = "" if output.into is None else f" into tensor{output.into}"
             padded = ", padded" if any((*output.low, *output.high)) else ""
             yield line(f"store {value}{into}{padded}")
+
+    def _producer(self, producer: Producer) -> str:
+        apart = isinstance(self.schedule, Schedule) and self.schedule.apart
+        how = "by a kernel of its own" if apart else "what is read within the outermost loops that it depends on"
+        return f"tensor{producer.tensor} = {_call(producer.workload, producer.workload.root)}: {how}"
 
     def _initial(self) -> str:
         item = self.workload.root.initial

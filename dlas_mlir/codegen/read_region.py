@@ -2,7 +2,9 @@
 
 A region that can become a kernel holds, in this order: views (tensor.extract_slice with unit strides) of what it
 captures, one root linalg.generic on a filled or captured accumulator, element-wise linalg.generics on the root's
-iteration space, paddings of results, and insertions of those or of results. Whatever else it holds is refused.
+iteration space, paddings of results, and insertions of those or of results. Before all this there may be another root
+that sums, with element-wise operations on its result: the producer of a tensor that the root reads. Whatever else it
+holds is refused.
 """
 
 from __future__ import annotations
@@ -121,6 +123,8 @@ class _Reader:
         if (why := stage_refusal(op)) is not None:
             raise PassError(why, op)
         maps = indexing_maps(op)
+        if region.stages and "reduction" in iterators(op):
+            self._end_producer(op)
         if not region.stages:
             region.extents = loop_extents(op)
             region.reductions = reduction_loops(op)
@@ -129,6 +133,24 @@ class _Reader:
         else:
             loops = self._root_loops(op, maps)
         self._add_stage(op, maps, loops)
+
+    def _end_producer(self, root: ir.Operation) -> None:
+        """What was read so far computes a tensor for `root`."""
+        region = self.region
+        made = {value for value in root.operands if value in self.computed}
+        if region.producer is not None or not region.reductions or self.tails or len(made) != 1:
+            raise PassError("a second reduction cannot be part of a kernel", root)
+        (value,) = made
+        if value != region.stages[-1].result or len(list(value.uses)) != 1:
+            raise PassError("a kernel reads its own results only where they are computed", root)
+        zeros = (0,) * len(shape_of(value))
+        output = Output(value, zeros, zeros, None, ir.RankedTensorType(value.type), zeros)
+        region.producer = Region(
+            region.op, region.extents, region.reductions, region.out_loops, region.stages, [output]
+        )
+        region.extents, region.reductions, region.out_loops, region.stages = (), (), (), []
+        self.computed = set()
+        self.views[value] = View(value, zeros)
 
     def _root_loops(self, op: ir.Operation, maps: list[ir.AffineMap]) -> list[ir.AffineExpr]:
         """For each loop of a later stage the loop of the root that the same dimension of the result runs over."""

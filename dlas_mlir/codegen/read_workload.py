@@ -17,6 +17,7 @@ from dlas_mlir.codegen.workload import (
     Loop,
     Operand,
     Output,
+    Producer,
     Stage,
     Step,
     Tensor,
@@ -76,7 +77,14 @@ class _Reader:
             stages=tuple(stages),
             outputs=outputs,
             sparsity=sparsity_of(region.root.op),
+            producer=self._producer(),
         )
+
+    def _producer(self) -> Producer | None:
+        region = self.region
+        if region.producer is None or region.produced is None:
+            return None
+        return Producer(self.tensors[region.produced], read_workload(region.producer))
 
     def _tensor(self, value: ir.Value) -> int:
         return self.tensors.setdefault(value, len(self.tensors))

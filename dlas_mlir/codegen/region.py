@@ -88,6 +88,8 @@ class Region:
     out_loops: tuple[int | None, ...] = ()
     stages: list[Stage] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
+    # What computes a tensor that the root reads: it has one result, that tensor.
+    producer: Region | None = None
 
     @property
     def root(self) -> Stage:
@@ -97,6 +99,11 @@ class Region:
         """What its stages read and start from, in order."""
         for stage in self.stages:
             yield from (*stage.inputs, stage.initial)
+
+    @property
+    def produced(self) -> ir.Value | None:
+        """The tensor that the producer computes."""
+        return self.producer.outputs[0].value if self.producer else None
 
 
 def stage_refusal(op: ir.Operation) -> str | None:

@@ -94,6 +94,8 @@ class _Written(msgspec.Struct, forbid_unknown_fields=True):
     tile: dict[str, int] = {}
     peel: tuple[str, ...] = ()
     prefetch: bool = False
+    apart: bool = False
+    producer: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,9 @@ class Schedule:
     peel: parallel loops whose first and last tile are code of their own, where that is less to compute: for a tile on
         a border of zeros, and for a last one of fewer iterations.
     prefetch: whether the weights of the next block of results are fetched into the second-level cache meanwhile.
+    producer: the schedule of what computes a tensor of this workload; only for one that has a producer.
+    apart: whether the producer is a kernel of its own (else its distribution counts for nothing: it computes what a
+        step of the outermost loop reads, or a workgroup).
 
     A tile that does not divide its parallel loop is no obstacle: the last one is moved back to overlap the one before,
     if the loop is not peeled.
@@ -127,6 +132,8 @@ class Schedule:
     tile: tuple[tuple[str, int], ...] = ()
     peel: tuple[str, ...] = ()
     prefetch: bool = False
+    apart: bool = False
+    producer: Schedule | None = None
 
     @staticmethod
     def of(
@@ -140,6 +147,8 @@ class Schedule:
         tile: Mapping[str, int],
         peel: Sequence[str] = (),
         prefetch: bool = False,
+        apart: bool = False,
+        producer: Schedule | None = None,
     ) -> Schedule:
         """The canonical schedule: what is a default is left out. Raises ScheduleError for one that does not fit."""
         extents = workload.extents
@@ -155,6 +164,8 @@ class Schedule:
             tuple((loop, tile[loop]) for loop in workload.names if tile.get(loop, 1) != 1),
             tuple(loop for loop in workload.names if loop in peel),
             prefetch,
+            apart,
+            producer,
         )
         if (why := found.problem(workload)) is not None:
             raise ScheduleError(why)
@@ -179,6 +190,8 @@ class Schedule:
             "tile": dict(self.tile),
             **({"peel": list(self.peel)} if self.peel else {}),
             **({"prefetch": True} if self.prefetch else {}),
+            **({"apart": True} if self.apart else {}),
+            **({"producer": self.producer.to_value()} if self.producer else {}),
         }
 
     def to_json(self) -> str:
@@ -192,7 +205,13 @@ class Schedule:
             written = msgspec.convert(value, _Written)
         except msgspec.ValidationError as error:
             raise ScheduleError(str(error)) from None
-        return Schedule.of(workload, **{name: getattr(written, name) for name in _Written.__struct_fields__})
+        fields = {name: getattr(written, name) for name in _Written.__struct_fields__}
+        if written.producer is not None and workload.producer is not None:
+            try:
+                fields["producer"] = Schedule.from_value(written.producer, workload.producer.workload)
+            except ScheduleError as error:
+                raise ScheduleError(f"producer: {error}") from None
+        return Schedule.of(workload, **fields)
 
     @staticmethod
     def from_json(text: str | bytes, workload: Workload) -> Schedule:
@@ -211,6 +230,7 @@ class Schedule:
             or self._vector_problem(workload)
             or self._peel_problem(workload)
             or self._prefetch_problem(workload)
+            or self._producer_problem(workload)
         )
 
     def _distribution_problem(self, workload: Workload) -> str | None:
@@ -257,6 +277,13 @@ class Schedule:
     def _prefetch_problem(self, workload: Workload) -> str | None:
         if self.prefetch and workload.sparsity is not None:
             return "prefetch: sparse weights are not fetched ahead"
+        return None
+
+    def _producer_problem(self, workload: Workload) -> str | None:
+        if workload.producer is None and (self.producer is not None or self.apart):
+            return "producer: all that this workload reads is computed by other kernels"
+        if workload.producer is not None and self.producer is None:
+            return f"producer: a schedule of what computes tensor {workload.producer.tensor} is missing"
         return None
 
     def accumulators(self, workload: Workload) -> int:

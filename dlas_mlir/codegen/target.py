@@ -136,6 +136,10 @@ class CpuCost:
     weights_share: float = _share("share of the second-level cache that the weights of a tile may take")
     weights_miss: float = figure("what weights from beyond the second-level cache add", minimum=0)
     prefetch_share: float = figure("weights of this many second-level caches, or more, are fetched ahead", minimum=0)
+    within_share: float = figure(
+        "results of this many second-level caches, or more, are computed where they are read", minimum=0
+    )
+    apart_cost: float = figure("what results add that one kernel writes and another one reads again", minimum=0)
     resident_share: float = _share("share of the second-level cache for data that loops go over again and again")
     far_byte: float = figure("what a byte from beyond the second-level cache costs, in bytes from it", minimum=0)
     order_gain: float = _share("of the bytes that caches load, what another order of loops must save")

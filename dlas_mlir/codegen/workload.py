@@ -127,9 +127,17 @@ class Sparsity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nonzeros: Annotated[int, msgspec.Meta(ge=0)]
 
 
+class Producer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What tensor number `tensor` is, where no other kernel computes it: the result of `workload`."""
+
+    tensor: int
+    workload: Workload
+
+
 class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """The loops of the root, the tensors, the stages (the root first) and the results. `out` names the loop of each
-    dimension of the result, None where a dimension is one element."""
+    dimension of the result, None where a dimension is one element. With a `producer` there are two roots: what it
+    computes is read by this one, and has tensors of its own."""
 
     loops: tuple[Loop, ...]
     out: tuple[str | None, ...]
@@ -138,6 +146,7 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tru
     outputs: tuple[Output, ...]
     sparsity: Sparsity | None = None
     version: int = VERSION
+    producer: Producer | None = None
 
     @property
     def root(self) -> Stage:
@@ -177,12 +186,13 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tru
     @cached_property
     def macs(self) -> int:
         """Iterations of all loops: the multiply-accumulates of a contraction, zeros included."""
-        return math.prod(loop.extent for loop in self.loops)
+        own = math.prod(loop.extent for loop in self.loops)
+        return own + (self.producer.workload.macs if self.producer else 0)
 
     @cached_property
     def exact(self) -> str:
         """The key of the same kernel."""
-        return _digest(msgspec.to_builtins(self))
+        return _digest(self._plain())
 
     @cached_property
     def anchor(self) -> str:
@@ -191,7 +201,8 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tru
         used = [item.tensor for item in root.inputs if isinstance(item, Access)]
         tensors = [msgspec.to_builtins(self.tensors[i]) for i in dict.fromkeys(used)]
         parts = [self.loops, self.out, root, self.sparsity, self.version]
-        return _digest([*map(msgspec.to_builtins, parts), tensors])
+        made = [self.producer.workload.anchor] if self.producer else []
+        return _digest([*map(msgspec.to_builtins, parts), tensors, *made])
 
     @cached_property
     def family(self) -> str:
@@ -203,11 +214,20 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tru
         block = self.sparsity.block if self.sparsity else None
         loops = [(loop.name, loop.kind) for loop in self.loops]
         body = [msgspec.to_builtins(step) for step in root.body]
-        return _digest([loops, self.out, operands, root.input_elements, root.element, body, root.dot, block])
+        made = [self.producer.workload.family] if self.producer else []
+        return _digest([loops, self.out, operands, root.input_elements, root.element, body, root.dot, block, *made])
 
     def to_json(self) -> str:
         """The canonical form: keys sorted, no blanks."""
-        return _canonical(msgspec.to_builtins(self))
+        return _canonical(self._plain())
+
+    def _plain(self) -> dict[str, Any]:
+        """All of it as Python values; a producer only where there is one."""
+        found = msgspec.to_builtins(self)
+        made = found.pop("producer")
+        if self.producer is not None:
+            found["producer"] = {**made, "workload": self.producer.workload._plain()}
+        return found
 
     @staticmethod
     def from_json(text: str | bytes, where: str = "workload") -> Workload:
@@ -240,6 +260,19 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tru
         for output in self.outputs:
             if output.stage >= len(self.stages) or (output.into or 0) >= max(1, len(self.tensors)):
                 raise ValueError(f"a result of stage {output.stage} into tensor {output.into}")
+        if self.producer is not None:
+            self._check_producer(self.producer)
+
+    def _check_producer(self, producer: Producer) -> None:
+        made = producer.workload
+        made.check()
+        if made.producer is not None or len(made.outputs) != 1:
+            raise ValueError("a producer has one result and no producer itself")
+        if not 0 <= producer.tensor < len(self.tensors):
+            raise ValueError(f"there is no tensor {producer.tensor}")
+        kind, result = self.tensors[producer.tensor], made.outputs[0]
+        if (kind.shape, kind.element) != (result.shape, made.stages[result.stage].element):
+            raise ValueError(f"tensor {producer.tensor} is not what its producer computes")
 
     def _check_operand(self, item: Operand | None, number: int) -> None:
         if isinstance(item, Computed) and item.stage >= number:

@@ -27,7 +27,7 @@ def build_workload(workload: Workload, name: str, schedule: AnySchedule | None =
     """`func.func @name(tensors) -> results` with the workload as a flow.dispatch.region, in the current context.
 
     Its arguments are the tensors of the workload in order, but for sparse weights, which are a constant of random
-    numbers with as many non-zero blocks as the workload has.
+    numbers with as many non-zero blocks as the workload has, and for what a producer computes, whose tensors follow.
     """
     text = f"module {{\n{_Writer(workload, schedule).function(name)}\n}}"
     module = ir.Module.parse(text)
@@ -38,10 +38,12 @@ def build_workload(workload: Workload, name: str, schedule: AnySchedule | None =
 
 
 def arguments_of(workload: Workload) -> list[int]:
-    """The tensors that the function is called with, by their number."""
+    """The tensors that the function is called with, by their number; those of a producer come after them."""
     weights = workload.root.inputs[1] if workload.sparsity is not None else None
-    constant = weights.tensor if isinstance(weights, Access) else None
-    return [number for number in range(len(workload.tensors)) if number != constant]
+    made = {weights.tensor} if isinstance(weights, Access) else set()
+    if workload.producer is not None:
+        made.add(workload.producer.tensor)
+    return [number for number in range(len(workload.tensors)) if number not in made]
 
 
 def sparse_weights(workload: Workload) -> np.ndarray:
@@ -77,27 +79,38 @@ def _fill_weights(function: ir.Operation, workload: Workload) -> None:
 class _Writer:
     """Text, as that needs no attribute of the bindings for each of MLIR's."""
 
-    def __init__(self, workload: Workload, schedule: AnySchedule | None) -> None:
-        self.workload, self.schedule = workload, schedule
+    def __init__(self, workload: Workload, schedule: AnySchedule | None, prefix: str = "") -> None:
+        self.workload, self.schedule, self.prefix = workload, schedule, prefix
         self.lines: list[str] = []
         self.values = 0
-        constant = set(range(len(workload.tensors))) - set(arguments_of(workload))
-        self.weights = constant.pop() if constant else None
+        weights = workload.root.inputs[1] if workload.sparsity is not None else None
+        self.weights = weights.tensor if isinstance(weights, Access) else None
+        self.producer = _Writer(workload.producer.workload, None, "made_") if workload.producer else None
+        self.made = ""
 
     def function(self, name: str) -> str:
         workload = self.workload
-        arguments = [f"%tensor{i}: {self._tensor(i)}" for i in range(len(workload.tensors)) if i != self.weights]
+        arguments = self._arguments()
         results = ", ".join(self._result(output) for output in workload.outputs)
         lines = [f"func.func @{name}({', '.join(arguments)}) -> ({results}) {{"]
         if self.weights is not None:
             zeros = f"dense<0.0> : {self._tensor(self.weights)}"
-            lines.append(f"  %tensor{self.weights} = arith.constant {{{_WEIGHTS}}} {zeros}")
+            lines.append(f"  {self._name(self.weights)} = arith.constant {{{_WEIGHTS}}} {zeros}")
         self._region()
         count = len(workload.outputs)
         lines.append(f"  %out{f':{count}' if count > 1 else ''} = flow.dispatch.region -> ({results}) {{")
         lines += [f"    {line}" for line in self.lines]
         returned = ", ".join(f"%out#{i}" for i in range(count)) if count > 1 else "%out"
         return "\n".join([*lines, "  }", f"  return {returned} : {results}", "}"])
+
+    def _arguments(self) -> list[str]:
+        own = [f"{self._name(i)}: {self._tensor(i)}" for i in arguments_of(self.workload)]
+        return own + (self.producer._arguments() if self.producer else [])
+
+    def _name(self, number: int) -> str:
+        """The value of a tensor."""
+        producer = self.workload.producer
+        return self.made if producer is not None and number == producer.tensor else f"%{self.prefix}tensor{number}"
 
     # Types.
 
@@ -115,14 +128,22 @@ class _Writer:
     # The region.
 
     def _emit(self, text: str) -> str:
-        name = f"%v{self.values}"
+        name = f"%{self.prefix}v{self.values}"
         self.values += 1
         self.lines.append(f"{name} = {text}")
         return name
 
-    def _region(self) -> None:
+    def _stages(self) -> None:
+        if self.producer is not None:
+            self.producer._stages()
+            (output,) = self.producer.workload.outputs
+            self.made = self.producer._output(output)
+            self.lines += self.producer.lines
         for number, stage in enumerate(self.workload.stages):
             self._stage(number, stage)
+
+    def _region(self) -> None:
+        self._stages()
         results = [self._output(output) for output in self.workload.outputs]
         types = ", ".join(self._result(output) for output in self.workload.outputs)
         self.lines.append(f"flow.return {', '.join(results)} : {types}")
@@ -146,7 +167,7 @@ class _Writer:
         ins = f" ins({', '.join(operands)} : {', '.join(types)})" if operands else ""
         attached = self._attributes(stage) if number == 0 else ""
         self.lines.append(
-            f"%stage{number} = linalg.generic {{{header}}}{ins} outs({target} : {kind})"
+            f"%{self.prefix}stage{number} = linalg.generic {{{header}}}{ins} outs({target} : {kind})"
             f"{f' attrs = {attached}' if attached else ''} {{"
         )
         self.lines += [f"  {line}" for line in _body(stage)]
@@ -189,7 +210,7 @@ class _Writer:
             return self._filled(item, _type([], element)), _type([], element), []
         if isinstance(item, Computed):
             kind = _type(self._shape(), element)
-            return f"%stage{item.stage}", kind, [f"d{i}" for i in range(len(self.workload.out))]
+            return f"%{self.prefix}stage{item.stage}", kind, [f"d{i}" for i in range(len(self.workload.out))]
         index = [_affine(text, self.workload.names) for text in item.index]
         if number > 0:
             index = [_affine(text, self.workload.names, self._dims()) for text in item.index]
@@ -205,10 +226,10 @@ class _Writer:
         if item.outside:
             return self._padded(item, tensor)
         if item.shape == tensor.shape:
-            return f"%tensor{item.tensor}"
+            return self._name(item.tensor)
         place = f"{list(item.offsets)} {list(item.shape)} {[1] * len(item.shape)}"
         kinds = f"{self._tensor(item.tensor)} to {_type(item.shape, tensor.element)}"
-        return self._emit(f"tensor.extract_slice %tensor{item.tensor}{place} : {kinds}")
+        return self._emit(f"tensor.extract_slice {self._name(item.tensor)}{place} : {kinds}")
 
     def _padded(self, item: Access, tensor: Tensor) -> str:
         low = [max(0, -offset) for offset in item.offsets]
@@ -217,7 +238,7 @@ class _Writer:
         whole = [a + size + b for a, size, b in zip(low, tensor.shape, high, strict=True)]
         constant = self._emit(f"arith.constant {item.outside}")
         kind = _type(whole, tensor.element)
-        padded = self._pad(f"%tensor{item.tensor}", low, high, constant, (self._tensor(item.tensor), kind))
+        padded = self._pad(self._name(item.tensor), low, high, constant, (self._tensor(item.tensor), kind))
         offsets = [a + offset for a, offset in zip(low, item.offsets, strict=True)]
         if tuple(whole) == item.shape:
             return padded
@@ -225,7 +246,7 @@ class _Writer:
         return self._emit(f"tensor.extract_slice {padded}{place} : {kind} to {_type(item.shape, tensor.element)}")
 
     def _pad(self, value: str, low: Sequence[int], high: Sequence[int], constant: str, kinds: tuple[str, str]) -> str:
-        name, element = f"%v{self.values}", kinds[0].rpartition("x")[2].rstrip(">")
+        name, element = f"%{self.prefix}v{self.values}", kinds[0].rpartition("x")[2].rstrip(">")
         self.values += 1
         dims = ", ".join(f"%i{i}: index" for i in range(len(low)))
         self.lines += [
@@ -247,13 +268,13 @@ class _Writer:
         if isinstance(item, Constant):
             return self._filled(item, kind), kind
         if isinstance(item, Computed):
-            return f"%stage{item.stage}", kind
+            return f"%{self.prefix}stage{item.stage}", kind
         if isinstance(item, Access):
             return self._read(item), kind
         return self._emit(f"tensor.empty() : {kind}"), kind
 
     def _output(self, output: Output) -> str:
-        value, element = f"%stage{output.stage}", self.workload.stages[output.stage].element
+        value, element = f"%{self.prefix}stage{output.stage}", self.workload.stages[output.stage].element
         sizes = zip(output.low, self._shape(), output.high, strict=True)
         shape = [low + size + high for low, size, high in sizes]
         kind, result = _type(shape, element), self._result(output)
@@ -262,7 +283,7 @@ class _Writer:
             value = self._pad(value, output.low, output.high, constant, (_type(self._shape(), element), kind))
         if output.into is None and kind == result:
             return value
-        target = f"%tensor{output.into}" if output.into is not None else self._emit(f"tensor.empty() : {result}")
+        target = self._name(output.into) if output.into is not None else self._emit(f"tensor.empty() : {result}")
         place = f"{list(output.at)} {shape} {[1] * len(output.at)}"
         return self._emit(f"tensor.insert_slice {value} into {target}{place} : {kind} into {result}")
 

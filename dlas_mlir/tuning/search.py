@@ -39,8 +39,8 @@ _PRIOR: dict[Kind, float] = {
 }
 # Of a kind of which nobody knows.
 _USUAL = 0.015
-# A naive schedule has no tile yet.
-FROM_NAIVE: dict[Kind, float] = {**_PRIOR, "tile": 1.0}
+# A naive schedule has no tile yet, and its producer is apart.
+FROM_NAIVE: dict[Kind, float] = {**_PRIOR, "tile": 1.0, "apart": 0.2}
 _PRIOR_WEIGHT = 8
 
 

@@ -65,8 +65,10 @@ class LowerDispatchesPass(Pass):
             root = scheduled_root(op)
             if root is None:
                 continue
+            made = [layer_of(inner) for inner in _generics(op) if inner != root]
             layer = layer_of(root)
-            zeros_of(root)  # raises: a slip in what a hand has written is no reason to leave it to the compiler
+            for inner in _generics(op):
+                zeros_of(inner)  # raises: a slip in what a hand has written is no reason to leave it to the compiler
             try:
                 kernel = emit_kernel(op, target)
             except ScheduleFault:
@@ -76,13 +78,13 @@ class LowerDispatchesPass(Pass):
                 dissolve(op)
                 continue
             nest = kernel.nest
-            for made in (*kernel.parts, kernel.op):
-                made.attributes[workloads.ATTRIBUTE] = ir.StringAttr.get(nest.workload.exact)
+            for part in (*kernel.parts, kernel.op):
+                part.attributes[workloads.ATTRIBUTE] = ir.StringAttr.get(nest.workload.exact)
             if nest.remark:
                 remark(kernel.op, f"`{ATTRIBUTE}`: {nest.remark}")
+            done = {"workload": nest.workload.exact, "schedule": nest.schedule.to_value()}
+            layers += [found.to_plain() | done for found in (*made, layer) if found is not None]
             if layer is not None:
-                made = {"workload": nest.workload.exact, "schedule": nest.schedule.to_value()}
-                layers.append(layer.to_plain() | made)
                 kernel.op.attributes[LAYER] = ir.StringAttr.get(layer.name)
                 kernel.op.attributes[PRIMITIVE] = ir.StringAttr.get(layer.primitive)
         module.operation.attributes[LAYERS] = attributes.from_plain(layers)
@@ -101,3 +103,8 @@ def _lower_chain(ops: Sequence[ir.Operation], target: Target | None) -> list[dic
             found.op.attributes[LAYER] = ir.StringAttr.get(layer.name)
             found.op.attributes[PRIMITIVE] = ir.StringAttr.get(layer.primitive)
     return layers
+
+
+def _generics(region: ir.Operation) -> list[ir.Operation]:
+    operations = (op.operation for op in region.regions[0].blocks[0].operations)
+    return [op for op in operations if op.name == "linalg.generic"]

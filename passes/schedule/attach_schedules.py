@@ -13,6 +13,7 @@ from dlas_mlir.codegen import backends
 from dlas_mlir.codegen.chosen import read_chosen
 from dlas_mlir.codegen.read_region import read_region
 from dlas_mlir.codegen.read_workload import read_workload
+from dlas_mlir.codegen.region import scheduled_root
 from dlas_mlir.codegen.replace import dissolve
 from dlas_mlir.codegen.schedule import ATTRIBUTE, AnySchedule, ScheduleError
 from dlas_mlir.codegen.sparse.attribute import sparsity_of
@@ -67,13 +68,15 @@ class AttachSchedulesPass(Pass):
             if op.name != "flow.dispatch.region":
                 continue
             inner = [inner.operation for inner in op.regions[0].blocks[0].operations]
-            root = next((candidate for candidate in inner if candidate.name == "linalg.generic"), None)
-            if root is None or ATTRIBUTE in root.attributes:
+            generics = [candidate for candidate in inner if candidate.name == "linalg.generic"]
+            if not generics or scheduled_root(op) is not None:
                 continue
-            sparsity_of(root)  # raises: nobody else can do what is wrongly called sparse
-            zeros_of(root)  # likewise: a slip in what a hand has written
+            for generic in generics:
+                sparsity_of(generic)  # raises: nobody else can do what is wrongly called sparse
+                zeros_of(generic)  # likewise: a slip in what a hand has written
             try:
-                workload = read_workload(read_region(op))
+                region = read_region(op)
+                workload = read_workload(region)
             except PassError as error:
                 remark(op, f"left to the compiler's own schedule: {error}")
                 dissolve(op)
@@ -84,7 +87,7 @@ class AttachSchedulesPass(Pass):
                 remark(op, f"left to the compiler's own schedule: {error}")
                 dissolve(op)
             else:
-                root.attributes[ATTRIBUTE] = attributes.from_plain(schedule.to_value())
+                region.root.op.attributes[ATTRIBUTE] = attributes.from_plain(schedule.to_value())
 
     def _read_chosen(self, module: ir.Module) -> Mapping[str, dict[str, Any]]:
         if (self.schedule == TUNED) != bool(self.records):

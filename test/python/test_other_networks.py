@@ -97,6 +97,31 @@ def test_other_networks(network, recipe):
     np.testing.assert_allclose(ours, wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
 
 
+class Separable(nn.Module):
+    """A depthwise layer on an image that no cache should hold twice, and the 1x1 layer behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.widen, self.narrow = nn.Conv2d(3, 128, 1), nn.Conv2d(128, 24, 1)
+        self.depthwise = nn.Conv2d(128, 128, 3, padding=1, groups=128)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.narrow(torch.relu(self.depthwise(torch.relu(self.widen(x))))))
+
+
+def test_depthwise_results_are_computed_where_they_are_read():
+    torch.manual_seed(0)
+    module = Separable().eval()
+    x = torch.randn(1, 3, 32, 32)
+    artifact = dlas_mlir.compile(module, preset="x86-64-avx2/auto", example_inputs=(x,), threads=2)
+    assert [layer["layer"] for layer in artifact.layers] == ["widen", "depthwise", "narrow"]
+    assert {one["layer"] for one in artifact.dispatches if one["workload"]} == {"widen", "narrow"}
+    (ours,) = dlas_mlir.run(artifact, threads=2)
+    with torch.no_grad():
+        wanted = module(x).numpy()
+    np.testing.assert_allclose(ours, wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
+
+
 def test_double_precision_is_refused():
     module = nn.Linear(4, 4).double()
     with pytest.raises(DlasError, match=r"`weight` is float64, and iree-compile makes everything float32: call"):

@@ -28,5 +28,6 @@ BACKEND = Backend(
     cost=cost.cost,
     problem=_problem,
     emit=kernel.emit,
+    producers=True,
     nest=ahead.nest_of,
 )

@@ -7,6 +7,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 
 from dlas_mlir.codegen.cpu.roles import Roles, waste
+from dlas_mlir.codegen.cpu.within import times_computed
 from dlas_mlir.codegen.schedule import Schedule
 from dlas_mlir.codegen.taps import computed_share
 from dlas_mlir.codegen.target import CpuTarget
@@ -17,11 +18,27 @@ _TIE = 1e-5
 
 
 def cost(workload: Workload, schedule: Schedule, target: CpuTarget) -> float:
-    """Cycles of an issue of vectors per useful one, times what the threads are idle for: 1 is a kernel at peak."""
+    """Cycles of an issue of vectors per useful one, times what the threads are idle for: 1 is a kernel at peak. A
+    producer counts by its share of the work."""
+    shared = sharing_cost(workload, dict(schedule.distribute), target)
+    own = _issue_cost(workload, schedule, target)
+    if workload.producer is None or schedule.producer is None:
+        return own * shared
+    made, how = workload.producer.workload, schedule.producer
+    before = _issue_cost(made, how, target)
+    if schedule.apart:
+        before *= sharing_cost(made, dict(how.distribute), target)
+    else:
+        before *= shared * times_computed(workload, schedule)
+    share = made.macs / workload.macs
+    return ((1.0 - share) * own * shared + share * before) * (1.0 + target.cost.apart_cost * schedule.apart)
+
+
+def _issue_cost(workload: Workload, schedule: Schedule, target: CpuTarget) -> float:
+    """That of the register tiles, and of lanes that are idle."""
     roles = Roles(workload, schedule.vector, schedule.lanes)
     idle_lanes = max(1.0, target.lanes(32) / schedule.lanes)
-    blocked = tile_cost(roles, dict(schedule.tile), target, schedule.peel, dict(schedule.distribute))
-    return idle_lanes * blocked * sharing_cost(workload, dict(schedule.distribute), target)
+    return idle_lanes * tile_cost(roles, dict(schedule.tile), target, schedule.peel, dict(schedule.distribute))
 
 
 def tile_cost(

@@ -9,6 +9,7 @@ from typing import Any
 
 from dlas_mlir.codegen.backend import Kind
 from dlas_mlir.codegen.cpu.space import Space, regular
+from dlas_mlir.codegen.cpu.within import rows_of
 from dlas_mlir.codegen.schedule import Schedule, ScheduleError
 from dlas_mlir.codegen.target import CpuTarget
 from dlas_mlir.codegen.workload import Workload
@@ -23,13 +24,16 @@ def near(workload: Workload, schedule: Schedule, target: CpuTarget) -> Iterator[
     `tile` takes the register tile of a regular schedule, or another number of iterations of one parallel loop, and
     `unroll` of one reduction; `peel` peels one parallel loop or stops to; `distribute` shares one or two parallel
     loops out otherwise; `order` moves one parallel loop, `reduce` one reduction; `lanes` halves or doubles the vectors;
-    `prefetch` fetches weights ahead or stops to.
+    `prefetch` fetches weights ahead or stops to; `apart` makes a kernel of its own of the producer or stops to, and
+    what is changed in the producer's schedule is of the same kinds.
     """
     space = Space(workload, target)
     for kind, fields in _changes(workload, schedule, target):
         found = changed(workload, schedule, fields)
         if found is not None and kind != "prefetch" and space.problem(found) is not None:
             found = replace(found, prefetch=False)  # what it was to fetch ahead may be gone
+            if kind != "apart" and workload.producer is not None and space.problem(found) is not None:
+                found = replace(found, apart=True)
         if found is not None:
             yield kind, found
 
@@ -52,6 +56,8 @@ def _fields(schedule: Schedule) -> dict[str, Any]:
         "tile": dict(schedule.tile),
         "peel": schedule.peel,
         "prefetch": schedule.prefetch,
+        "apart": schedule.apart,
+        "producer": schedule.producer,
     }
 
 
@@ -79,6 +85,15 @@ def _changes(workload: Workload, schedule: Schedule, target: CpuTarget) -> Itera
     for order in _orders(schedule, reductions, of_reductions=True):
         yield "reduce", {"order": order}
     yield "prefetch", {"prefetch": not schedule.prefetch}
+    if workload.producer is not None and schedule.producer is not None:
+        yield "apart", {"apart": not schedule.apart}
+        if schedule.apart:
+            first = rows_of(workload)
+            rest = [loop for loop in schedule.order if loop not in first]
+            peel = [loop for loop in schedule.peel if loop not in first]
+            yield "apart", {"apart": False, "order": (*first, *rest), "peel": peel, "prefetch": False}
+        for kind, producer in near(workload.producer.workload, schedule.producer, target):
+            yield kind, {"producer": producer}
     for lanes in (schedule.lanes // 2, schedule.lanes * 2):
         if 2 <= lanes <= target.lanes(32) and lanes <= workload.extents[schedule.vector]:
             yield "lanes", {"lanes": lanes, "tile": {**tile, schedule.vector: lanes}}

@@ -22,4 +22,6 @@ def naive(workload: Workload, target: CpuTarget) -> Schedule:
         order=(*workload.parallel, *workload.reductions),
         distribute=in_equal_parts(workload, workload.parallel, tile, target.threads),
         tile=tile,
+        apart=workload.producer is not None,
+        producer=naive(workload.producer.workload, target) if workload.producer else None,
     )

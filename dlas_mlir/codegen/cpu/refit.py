@@ -68,6 +68,8 @@ def _fitted(source: Source, workload: Workload, target: CpuTarget, rule: Schedul
             distribute=parts,
             tile=tile.sizes,
             peel=peel,
+            apart=source.schedule.apart,
+            producer=rule.producer,
         )
     except ScheduleError:
         return None

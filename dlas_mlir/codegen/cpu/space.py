@@ -15,6 +15,7 @@ from dlas_mlir.codegen.cpu.ahead import NOTHING, ahead_of
 from dlas_mlir.codegen.cpu.cost import sharing_cost, tile_cost
 from dlas_mlir.codegen.cpu.order import order
 from dlas_mlir.codegen.cpu.roles import Roles, waste
+from dlas_mlir.codegen.cpu.within import problem as within_problem
 from dlas_mlir.codegen.nest import Nest
 from dlas_mlir.codegen.schedule import MAX_DISTRIBUTED, Schedule
 from dlas_mlir.codegen.target import CpuTarget
@@ -66,7 +67,12 @@ def _regular(roles: Roles, tile: dict[str, int], target: CpuTarget) -> Schedule:
         distribute=_distribution(roles, tile, loops, target),
         tile=tile,
         peel=_peeled(roles, tile, target),
+        producer=rule(roles.workload.producer.workload, target) if roles.workload.producer else None,
     )
+    if roles.workload.producer is not None:
+        if within_problem(roles.workload, found) is None:
+            return found
+        found = replace(found, apart=True)
     # Smaller weights are there before the arithmetic is done, or still in the cache.
     far = roles.weight_bytes >= target.cost.prefetch_share * target.l2_bytes
     return replace(found, prefetch=far and ahead_of(Nest.of(roles.workload, found)) is not None)
@@ -234,8 +240,16 @@ class Space:
             return why
         if schedule.prefetch and ahead_of(Nest.of(self.workload, schedule)) is None:
             return NOTHING
+        if (why := self._producer_problem(schedule)) is not None:
+            return why
         work, most = schedule.accumulators(self.workload), self.accumulators
         return f"tile: {work} vectors of results; {most} registers can hold some" if work > most else None
+
+    def _producer_problem(self, schedule: Schedule) -> str | None:
+        if self.workload.producer is None or schedule.producer is None:
+            return None
+        why = Space(self.workload.producer.workload, self.target).problem(schedule.producer)
+        return within_problem(self.workload, schedule) if why is None else f"producer: {why}"
 
     @property
     def accumulators(self) -> int:
@@ -294,6 +308,7 @@ class Space:
         rng.shuffle(parallel)
         rng.shuffle(reductions)
         parts = {loop: rng.choice(self.parts(loop, tile.get(loop, 1))) for loop in split}
+        producer = self.workload.producer
         found = Schedule.of(
             self.workload,
             kind="cpu",
@@ -303,7 +318,10 @@ class Space:
             distribute=parts,
             tile=tile,
             peel=[loop for loop in self.peels(vector, lanes, parts) if rng.random() < 0.5],
+            producer=Space(producer.workload, self.target).sample(rng) if producer else None,
         )
+        if producer is not None and (rng.random() < 0.5 or self.problem(found) is not None):
+            found = replace(found, apart=True)
         fetching = replace(found, prefetch=rng.random() < 0.5)
         return fetching if self.problem(fetching) is None else found
 

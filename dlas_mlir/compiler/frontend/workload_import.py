@@ -81,6 +81,8 @@ def with_zeros(workload: Workload, inputs: list[np.ndarray]) -> list[np.ndarray]
     """Inputs of a workload, with zeros where it says that there are some."""
     arguments = arguments_of(workload)
     found = [np.array(value) for value in inputs]
+    if workload.producer is not None:
+        found[len(arguments) :] = with_zeros(workload.producer.workload, found[len(arguments) :])
     for item in workload.root.inputs:
         if isinstance(item, Access) and item.zeros and item.tensor in arguments:
             array = found[arguments.index(item.tensor)]
