@@ -150,7 +150,11 @@ def run_cases(cases: Sequence[Case], folder: Path, target: str = "x86-64-avx512"
     lowered = folder / "kernels.mlir"
     artifact = compile_imported(Imported("cases", file_digest(path), path, 0, 0, None), preset, mlir_out=lowered)
     bodies = lowered.read_text().split("func.func ")[1:]
-    made = {body[body.index("@") + 1 : body.index("(")]: body.count("flow.dispatch.workgroups(") for body in bodies}
+    made = {
+        body[body.index("@") + 1 : body.index("(")]: body.count("flow.dispatch.workgroups(")
+        + body.count("= flow.dispatch @")
+        for body in bodies
+    }
     found = {}
     for case in cases:
         session = Session(artifact.vmfb, resolve(preset.device), function=case.name)

@@ -12,6 +12,7 @@ from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.measure.check import tolerance_of
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import resolve
+from dlas_mlir.runtime.launches import read_program
 from dlas_mlir.runtime.session import Session
 
 pytestmark = pytest.mark.usefixtures("tuning_surroundings")
@@ -73,7 +74,8 @@ def test_kernels_that_a_hand_has_chained(tmp_path) -> None:
     path.write_text(CHAIN)
     imported = Imported("chain", file_digest(path), path, 0, 0, None)
     artifact = compile_imported(imported, load_preset("vulkan/auto"))
-    assert len(artifact.dispatches) == 1
+    program = read_program(artifact.vmfb)
+    assert (len(program.launches), program.fills) == (1, 0)
     x = np.random.default_rng(0).standard_normal((3, 5, 48)).astype(np.float32)
     session = Session(artifact.vmfb, resolve("vulkan"))
     (found,) = session(x)
@@ -98,7 +100,8 @@ def test_kernels_that_a_hand_has_chained(tmp_path) -> None:
 )
 def test_networks(model: str, launches: dict[str, int], preset: str) -> None:
     artifact = compile_model(f"gpu_model:{model}", preset)
-    assert len(artifact.dispatches) == launches[preset]
+    program = read_program(artifact.vmfb)
+    assert (len(program.launches), program.fills) == (launches[preset], 0)
     with Worker(artifact.vmfb, resolve("vulkan"), artifact.golden) as worker:
         check = worker.check(tolerance_of(load_preset(preset).element))
     assert check.verified, check.reason

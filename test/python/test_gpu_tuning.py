@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ from dlas_mlir.codegen.moves import moves
 from dlas_mlir.codegen.refit import refit, refits
 from dlas_mlir.codegen.simt.schedule import SimtSchedule
 from dlas_mlir.codegen.workload import Workload
-from dlas_mlir.compiler import tuned
+from dlas_mlir.compiler import choices, tuned
 from dlas_mlir.compiler.driver import compile_model
 from dlas_mlir.compiler.frontend.importer import import_model
+from dlas_mlir.compiler.layer_graph import layer_graph
 from dlas_mlir.compiler.network import network_of
 from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.measure.check import Check
@@ -35,7 +37,7 @@ from dlas_mlir.measure.trials import Trials
 from dlas_mlir.measure.turn import Turn
 from dlas_mlir.runtime import profile
 from dlas_mlir.runtime.devices import resolve
-from dlas_mlir.tuning import timing, tuner
+from dlas_mlir.tuning import assignments, primitives, timing, tuner
 from dlas_mlir.tuning.build import Builder
 from dlas_mlir.tuning.final import Final
 from dlas_mlir.tuning.task import Settings
@@ -237,6 +239,42 @@ def test_what_cannot_be_kept_becomes_what_is_nearest() -> None:
     assert isinstance(fitted, SimtSchedule)
     assert (fitted.vector, fitted.lanes, fitted.threads) == ("k", 4, 32)
     assert {loop: fitted.tile_of(loop) for loop in ("k", "oh", "r", "s")} == {"k": 4, "oh": 3, "r": 5, "s": 5}
+
+
+@pytest.mark.usefixtures("_no_device")
+def test_primitives_are_chosen_by_what_a_gpu_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a device on which im2col and a product take half of the time of anything else."""
+    db = tmp_path / "schedules.db"
+
+    def ns(primitives: Mapping[str, str]) -> dict[str, float]:
+        return {layer: 500.0 if one.startswith("gemm") else 1000.0 for layer, one in primitives.items()}
+
+    def made(self: assignments.Builder, name: str, kind: Any, primitives: Any) -> assignments.Build:
+        self.count += 1
+        return assignments.Build(name, kind, primitives, tmp_path, ())
+
+    def profile(self: Any, base: assignments.Build, builds: Any) -> None:
+        for one in (base, *builds):
+            self.costs.observe(one.primitives, ns(one.primitives))
+
+    def timed(self: Any, base: assignments.Build) -> Any:
+        found = {one.name: primitives._Timed(one, sum(ns(one.primitives).values())) for one in self.builder.builds}
+        others = {name: one.ms / found[base.name].ms for name, one in found.items() if one.build is not base}
+        return found, {name: Comparison(ratio, ratio, ratio, 0.0) for name, ratio in others.items()}, 0.0
+
+    monkeypatch.setattr(assignments.Builder, "_made", made)
+    monkeypatch.setattr(primitives._Chooser, "_profile", profile)
+    monkeypatch.setattr(primitives._Chooser, "_timed", timed)
+    assert dlas.main(["tune", MODEL, "--preset", PRESET, "--primitives", "--db", str(db)]) == 0
+    assert "gemm, 0.500 of the time with the recipe's own primitives" in capsys.readouterr().out
+    imported, preset = import_model(MODEL), load_preset(f"{PRESET}:tuned")
+    (layer,) = layer_graph(imported, preset).layers
+    assert {name.partition("{")[0] for name in layer.candidates} >= {"implicit-gemm", "gemm", "direct", "spatial-pack"}
+    assert layer.rule == "implicit-gemm"
+    (layer,) = layer_graph(imported, choices.with_choices(imported, preset, 1, db=db)).layers
+    assert layer.rule.partition("{")[0] == "gemm"
 
 
 def test_a_mean_is_shared_out_otherwise() -> None:

@@ -66,7 +66,7 @@ def results(vulkan, tmp_path_factory):
                 module.operation.write_bytecode(file)
         imported = Imported("kernels", file_digest(path), path, 0, 0, None)
         artifact = compile_imported(imported, load_preset("vulkan/auto"), mlir_out=folder / "kernels.mlir")
-        assert (folder / "kernels.mlir").read_text().count("flow.dispatch.workgroups(") == len(names)
+        assert (folder / "kernels.mlir").read_text().count("= flow.dispatch @threads_") == len(names)
         found: dict[str, list[np.ndarray]] = {}
         for kernel, name in names:
             session = Session(artifact.vmfb, resolve("vulkan"), function=name)

@@ -103,7 +103,7 @@ def results(vulkan, tmp_path_factory) -> dict[str, list[np.ndarray]]:
                 module.operation.write_bytecode(file)
         imported = Imported("kernels", file_digest(path), path, 0, 0, None)
         artifact = compile_imported(imported, load_preset("vulkan-ada/f16-auto"), mlir_out=folder / "kernels.mlir")
-        assert (folder / "kernels.mlir").read_text().count("flow.dispatch.workgroups(") == 2 * len(CASES)
+        assert (folder / "kernels.mlir").read_text().count("= flow.dispatch @threads_") == 2 * len(CASES)
         found: dict[str, list[np.ndarray]] = {}
         for number, (name, workload) in enumerate(CASES.items()):
             tensors = random_tensors(workload)

@@ -1,0 +1,50 @@
+"""dlas-outline-kernels: put kernels of threads in executables of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from iree.compiler import ir
+from iree.compiler.passmanager import PassManager
+
+from dlas_mlir.opt.base import Pass
+
+_OUTLINE = "builtin.module(iree-flow-outline-dispatch-regions)"
+# Before the name of a function: iree-compile numbers the kernels that it makes of the rest anew.
+_PREFIX = "threads_"
+
+
+@dataclass(frozen=True)
+class OutlineKernelsPass(Pass):
+    """Put each flow.dispatch.workgroups in a flow.executable, as iree-compile does later itself (by its own pass), and
+    call it by the function's name with `threads_` before it.
+
+    iree-compile does not inline a function with operations of iree_gpu (barriers) in it into the one that takes
+    buffers, and copies the inputs of a call for it: a launch more.
+
+    Before:
+    ```mlir
+    func.func @main(%x: tensor<4x8xf32>) -> tensor<4x1xf32> {
+      %0 = flow.dispatch.workgroups(%x) : (tensor<4x8xf32>) -> tensor<4x1xf32> = (...) { ... }
+    ```
+    After:
+    ```mlir
+    flow.executable private @threads_main_dispatch_0 { ... }
+    func.func @main(%x: tensor<4x8xf32>) -> tensor<4x1xf32> {
+      %0 = flow.dispatch @threads_main_dispatch_0::@threads_main_dispatch_0(%x)
+    ```
+    """
+
+    name: ClassVar[str] = "dlas-outline-kernels"
+
+    def run(self, module: ir.Module) -> None:
+        functions = [op.operation for op in module.body.operations if op.operation.name == "func.func"]
+        names = [op.attributes["sym_name"] for op in functions]
+        for op, name in zip(functions, names, strict=True):
+            op.attributes["sym_name"] = ir.StringAttr.get(_PREFIX + ir.StringAttr(name).value)
+        try:
+            PassManager.parse(_OUTLINE).run(module.operation)
+        finally:
+            for op, name in zip(functions, names, strict=True):
+                op.attributes["sym_name"] = name
