@@ -98,7 +98,8 @@ SMALL = [case for case in CASES if case.name in set((Path(__file__).parent / "si
 def test_small_functions(outcomes, case) -> None:
     expected = case.expected(*case.arrays())
     expected = expected if isinstance(expected, tuple) else (expected,)
-    assert outcomes[case.name].kernels == case.kernels
+    # Those that follow each other may be one launch.
+    assert 1 <= outcomes[case.name].kernels <= case.kernels
     for found, wanted in zip(outcomes[case.name].arrays, expected, strict=True):
         assert found.dtype == wanted.dtype
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
