@@ -162,16 +162,18 @@ def _cells(kernel: KernelResult) -> list[str]:
 def _schedule(kernel: KernelResult) -> str:
     if kernel.schedule is None:
         return "the rule's"
-    return _changes(kernel.rule, kernel.schedule) + (f" (from {kernel.source})" if kernel.source else "")
+    return changes(kernel.rule, kernel.schedule) + (f" (from {kernel.source})" if kernel.source else "")
 
 
-def _changes(rule: dict[str, Any], schedule: dict[str, Any]) -> str:
+def changes(rule: dict[str, Any], schedule: dict[str, Any]) -> str:
     """What differs from the rule's schedule, in few words."""
     changed = {key: value for key, value in schedule.items() if value != rule.get(key) and key != "producer"}
     dropped = {key: type(value)() for key, value in rule.items() if key not in schedule}
     words = [_in_words(key, value) for key, value in {**changed, **dropped}.items()]
-    made = _changes(rule.get("producer", {}), schedule.get("producer", {}))
-    return "; ".join([*words, *([f"of the producer: {made}"] if made else [])])
+    before, after = rule.get("producer"), schedule.get("producer")
+    if before and after and before != after:
+        words.append(f"of the producer: {changes(before, after)}")
+    return "; ".join(words)
 
 
 def _in_words(key: str, value: Any) -> str:

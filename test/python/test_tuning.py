@@ -13,6 +13,7 @@ import pytest
 from test_workloads import PINNED, cpu, layer, rule, target_of, workload_of
 
 from dlas_mlir.cli import dlas
+from dlas_mlir.cli.tune import changes
 from dlas_mlir.codegen.backends import backend_for
 from dlas_mlir.codegen.digest import kernel_digest
 from dlas_mlir.codegen.moves import Kind, moves
@@ -279,6 +280,14 @@ def test_the_search_comes_from_naive_schedules_to_what_the_rule_has(pinned):
         assert schedule is not None
         search.tell(schedule, backend.cost(workload, schedule, target) / goal)
     assert search.ranked()[0][1] < 1.001
+
+
+def test_what_differs_from_the_rules_schedule_is_said_in_words():
+    fetching, made = {"lanes": 16, "prefetch": True}, {"producer": {"lanes": 16, "tile": {"ow": 7}}}
+    assert changes(fetching, fetching) == ""
+    assert changes(fetching, {"lanes": 8}) == "8 lanes; no prefetch"
+    narrow = {"apart": True, "producer": {"lanes": 8, "tile": {"ow": 7}}}
+    assert changes(made, narrow) == "apart; of the producer: 8 lanes"
 
 
 def test_the_time_left_is_said_where_there_is_one():
