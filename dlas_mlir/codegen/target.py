@@ -146,8 +146,13 @@ class CpuCost:
     workgroups_per_thread: int = figure("workgroups for each thread: to even out, and cost nothing", minimum=1)
     workgroup_cost: float = figure("what a workgroup more costs, as a share of the work", minimum=0)
 
-    winograd_pixel: float = figure("transforming an element of an image, or of a result back", minimum=0)
+    winograd_input: float = figure("writing an element of an image in lines, or in tiles", minimum=0)
+    winograd_output: float = figure("reading a product, or writing a result", minimum=0)
     winograd_weight: float = figure("reading an element of the transformed weights", minimum=0)
+    winograd_share: float = _share("share of the second-level cache in which all that costs no more")
+    winograd_far: float = figure("what it costs more of images, times the square of how often it is doubled", minimum=0)
+    winograd_weight_far: float = figure("the same of weights", minimum=0)
+    winograd_shared: float = figure("doublings, at least, where other threads have written it", minimum=0)
     winograd_start: float = figure("three kernels more, for each thread", minimum=0)
 
     sparse_scratch_registers: int = figure("registers of a sparse kernel beside accumulators and weights", minimum=0)

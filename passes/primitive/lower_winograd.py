@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -112,16 +113,22 @@ class Winograd(Primitive):
         return (cls(), cls(tile=2))
 
     def estimate(self, shape: ConvShape, target: Target) -> Estimate | None:
-        """The products; transforming each element of the image and of the result; and weights, which are more than the
-        convolution's and read for fewer pixels."""
+        """The products, and what is moved around them: the image in lines and then in tiles, for each input channel;
+        products and results, for each output channel; the weights, for each pair. It costs more the further beyond the
+        cache that is, or where other threads have computed it."""
         if not isinstance(target, CpuTarget):
             return None
         side, (down, across), cost = self.tile + 2, self._tiles(shape), target.cost
-        weights = side**2 * shape.in_channels * shape.out_channels
-        pixels = shape.batch * down * across * self.tile**2 * (shape.in_channels + shape.out_channels)
-        work = shape.batch * down * across * weights
-        work += cost.winograd_pixel * pixels + cost.winograd_weight * weights + cost.winograd_start * target.threads
-        return Estimate(work)
+        tiles, grown = shape.batch * down * across, side / self.tile
+        pixels, weights = tiles * self.tile**2, side**2 * shape.in_channels * shape.out_channels
+        return Estimate(
+            tiles * weights
+            + _of_images(pixels * shape.in_channels * (grown + grown**2), cost.winograd_input, target)
+            + _of_images(pixels * shape.out_channels * (grown**2 + 1), cost.winograd_output, target)
+            + weights
+            * (cost.winograd_weight + cost.winograd_weight_far * _beyond(weights / target.threads, target) ** 2)
+            + cost.winograd_start * target.threads
+        )
 
     def _tiles(self, shape: ConvShape) -> tuple[int, int]:
         """The tiles of an image, down and across."""
@@ -207,6 +214,18 @@ class Winograd(Primitive):
 
 
 LowerWinogradPass = Winograd.as_pass()
+
+
+def _of_images(count: float, near: float, target: CpuTarget) -> float:
+    """What it costs to write, or read, `count` elements that the kernels hand to one another."""
+    others = target.cost.winograd_shared if target.threads > 1 else 0.0
+    return count * (near + target.cost.winograd_far * max(others, _beyond(count, target)) ** 2)
+
+
+def _beyond(count: float, target: CpuTarget) -> float:
+    """How often the cache has to be doubled until `count` elements of float32 stay in it."""
+    room = max(1.0, target.cost.winograd_share * target.l2_bytes)
+    return math.log2(max(1.0, 4 * count / room))
 
 
 def _zeros(sizes: list[int]) -> ir.Value:

@@ -97,22 +97,6 @@ def test_what_applies_decides_every_option(name: str, target) -> None:
     assert applied or (target is GPU and name in ("winograd", "implicit-gemm"))
 
 
-def test_winograd_is_for_large_images_and_many_channels() -> None:
-    target = load_preset("x86-64-sapphirerapids/auto").target
-
-    def share(channels: int, size: int) -> float:
-        """Of the cost of a dense kernel."""
-        shape = ConvShape(channels, channels, in_size=(size + 2, size + 2), out_size=(size, size), kernel=(3, 3))
-        found = primitives.parse("winograd").applies(shape, target)
-        assert isinstance(found, primitives.Primitive)
-        estimate = found.estimate(shape, target)
-        assert estimate is not None
-        return estimate.work / shape.macs
-
-    assert max(share(64, 56), share(128, 28), share(64, 128)) < 0.8
-    assert min(share(512, 7), share(256, 14), share(16, 256), share(32, 128)) > 1
-
-
 @pytest.mark.parametrize(
     ("name", "zeros", "sparse"), [("cuda-sm90", 0.5, False), ("cuda-sm90", 0.9, True), ("vulkan", 0.5, True)]
 )
