@@ -6,7 +6,7 @@ import math
 import re
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from dlas_mlir.benchmark import on_gpu
@@ -35,8 +35,9 @@ def profile_artifact(
 
     The result has `call_ms` (one call, not profiled), `dispatches_ms` (the sum over dispatches), `peak_gflops`
     and `layers` in order of execution: `layer`, `primitive`, `ms`, `share` (percent of the dispatches' time), `macs`,
-    `gflops`, `percent_of_peak`, `dispatches`, and the `workload` and `schedule` of a layer that is a kernel of ours.
-    Raises DlasError.
+    `gflops`, `percent_of_peak`, `dispatches`, the `workload` and `schedule` of a layer that is a kernel of ours, and
+    `producers`, the layers that its kernel computes for it; their multiply-accumulates are among its own. Raises
+    DlasError.
     """
     gpu = artifact.driver != "local"
     device = resolve(artifact.driver, 1 if gpu else threads)
@@ -104,9 +105,13 @@ def layer_times(
     groups: dict[str, list[DispatchTime]] = defaultdict(list)
     for time, layer in zip(times, said_of(times, artifact.dispatches, "layer"), strict=True):
         groups[layer or time.name].append(time)
+    producers = _producers(artifact.layers, groups)
     rows = []
     for name, group in groups.items():
-        macs = known[name]["macs"] if name in known else sum(contraction_macs(time.name) for time in group)
+        within = producers.get(name, [])
+        macs = sum(contraction_macs(time.name) for time in group)
+        if name in known:
+            macs = sum(known[one]["macs"] for one in (*within, name))
         primitive = known[name]["primitive"] if name in known else "stock" if macs else ""
         ms = sum(time.ms for time in group)
         gflops = 2 * macs / (ms * 1e6) if macs and ms else None
@@ -114,6 +119,7 @@ def layer_times(
         rows.append(
             {
                 "layer": name,
+                "producers": within,
                 "primitive": primitive,
                 "ms": ms,
                 "share": 100 * ms / total,
@@ -126,6 +132,19 @@ def layer_times(
             }
         )
     return rows
+
+
+def _producers(layers: Sequence[Mapping[str, Any]], dispatched: Collection[str]) -> dict[str, list[str]]:
+    """By layer, those before it that have no dispatch of their own, because its kernel computes them."""
+    found: dict[str, list[str]] = {}
+    pending: list[str] = []
+    for layer in layers:
+        if layer["layer"] not in dispatched:
+            pending.append(layer["layer"])
+        else:
+            found[layer["layer"]] = pending
+            pending = []
+    return found
 
 
 def contraction_macs(dispatch: str) -> int:

@@ -102,7 +102,7 @@ def _cells(row: dict[str, Any], args: argparse.Namespace) -> list[list[str]]:
 
     cells = [
         [
-            row["layer"],
+            " + ".join([*row["producers"], row["layer"]]),
             row["primitive"],
             f"{row['ms']:.4f}",
             f"{row['share']:.1f}",

@@ -120,6 +120,12 @@ def test_depthwise_results_are_computed_where_they_are_read():
     with torch.no_grad():
         wanted = module(x).numpy()
     np.testing.assert_allclose(ours, wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
+    rows = {row["layer"]: row for row in dlas_mlir.profile(artifact, threads=2, seconds=0.01)["layers"]}
+    macs = {layer["layer"]: layer["macs"] for layer in artifact.layers}
+    assert rows["narrow"]["producers"] == ["depthwise"]
+    assert rows["narrow"]["macs"] == macs["narrow"] + macs["depthwise"]
+    assert rows["widen"]["producers"] == []
+    assert rows["widen"]["macs"] == macs["widen"]
 
 
 def test_double_precision_is_refused():
