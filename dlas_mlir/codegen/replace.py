@@ -161,8 +161,9 @@ def dissolve(region_op: ir.Operation) -> None:
         if inner.name == "flow.return":
             returned = list(inner.operands)
             continue
-        if ATTRIBUTE in inner.attributes:
-            del inner.attributes[ATTRIBUTE]
+        for mark in (ATTRIBUTE, CHAIN):
+            if mark in inner.attributes:
+                del inner.attributes[mark]
         inner.move_before(region_op)
     for old, new in zip(region_op.results, returned, strict=True):
         old.replace_all_uses_with(new)

@@ -83,6 +83,12 @@ def test_what_is_fitted_is_legal_for_all_extents(number, seed, data):
     assert problems(Source(workload, schedule, data.draw(st.sampled_from([1, 2, 8]))), other, there) == []
 
 
+def cpu_refit(source: Source, workload: Workload, target: CpuTarget) -> Schedule:
+    found = refit(source, workload, target)
+    assert isinstance(found, Schedule)
+    return found
+
+
 def test_tiles_become_divisors_and_parts_keep_their_number():
     target = cpu("x86-64-avx512")
     source = layer("resnet18 3x3 64->64 @56")
@@ -95,19 +101,19 @@ def test_tiles_become_divisors_and_parts_keep_their_number():
         distribute={"oh": 14},
         tile={"k": 16, "kb": 2, "ow": 8, "r": 3, "c": 4},
     )
-    found = refit(Source(source, schedule), resized(source, {"oh": 21, "ow": 21}), target)
+    found = cpu_refit(Source(source, schedule), resized(source, {"oh": 21, "ow": 21}), target)
     # 8 columns of 21 would compute 24 and are 7; 4 parts of 21 rows are 6 each.
     assert dict(found.tile) == {"k": 16, "kb": 2, "ow": 7, "r": 3, "c": 4}
     assert dict(found.distribute) == {"oh": 6}
     # Peeled, they are two tiles and one of 5, whatever the extent.
     peeled = Source(source, dataclasses.replace(schedule, peel=("ow",)))
-    found = refit(peeled, resized(source, {"oh": 21, "ow": 21}), target)
+    found = cpu_refit(peeled, resized(source, {"oh": 21, "ow": 21}), target)
     assert (found.tile_of("ow"), found.peel) == (8, ("ow",))
     # Twice the threads: twice the parts.
     threads = dataclasses.replace(target, threads=2)
-    assert dict(refit(Source(source, schedule), source, threads).distribute) == {"oh": 7}
+    assert dict(cpu_refit(Source(source, schedule), source, threads).distribute) == {"oh": 7}
     # A loop of one iteration there has its place by the rule's order.
-    image = refit(Source(source, schedule), resized(source, {"n": 3}), target)
+    image = cpu_refit(Source(source, schedule), resized(source, {"n": 3}), target)
     assert image.order[0] == "n"
 
 
