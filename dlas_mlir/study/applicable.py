@@ -7,9 +7,10 @@ from pathlib import Path
 
 from dlas_mlir import datasets, models
 from dlas_mlir.compiler.presets import Preset, load_preset
+from dlas_mlir.compiler.presets.here import here
 from dlas_mlir.errors import DlasError
 from dlas_mlir.runtime.devices import usable_cpus
-from dlas_mlir.study.axes import FILES, NO_COMPRESSION, NO_DATASET, ONNX
+from dlas_mlir.study.axes import FILES, NO_COMPRESSION, NO_DATASET, ONNX, SEARCHED
 from dlas_mlir.study.recipes import Recipe, recipe_of
 from dlas_mlir.study.spec import Spec
 from dlas_mlir.study.values import Point
@@ -32,6 +33,7 @@ class Applicable:
         self._of_model = cache(self._model_reason)
         self._of_weights = cache(self._weights_reason)
         self._of_code = cache(self._code_reason)
+        self._of_search = cache(self._search_reason)
 
     def reason(self, point: Point) -> str | None:
         """Why a cell makes no sense; None for one that does."""
@@ -101,10 +103,18 @@ class Applicable:
             return "a GPU shares out its work by itself: threads is 1"
         if schedule != "rule" and not preset.schedule:
             return f"{spec.target}/{name} makes no kernels of its own, so there are no schedules to choose"
-        if schedule == "transferred" and preset.target.kind == "gpu":
-            return "only schedules of CPUs are fitted to the loops of other models"
         if schedule == "transferred" and self._models < 2:
             return "schedules are transferred from other models, and the axis has none"
+        if schedule in SEARCHED:
+            return self._of_search(device)
+        return None
+
+    def _search_reason(self, device: str) -> str | None:
+        """Searches measure where the run is, whichever machine has the device."""
+        target = self._spec.devices[device].target
+        place = here(load_preset(f"{target}/stock"))
+        if not place.runs:
+            return f"schedules are searched for on the machine of the run, where {target} cannot run: {place.reason}"
         return None
 
     def _recipe_name(self, compression: str, primitive: str, format: str, element: str) -> str:

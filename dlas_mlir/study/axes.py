@@ -16,6 +16,8 @@ ONNX = ".onnx"
 FILES = (".pt2", ONNX, ".mlir", ".mlirbc")
 # Element types of the axis by their names in PyTorch and NumPy, where these differ.
 HALF = {"float16": "f16", "bfloat16": "bf16"}
+# Levels of the axis schedule whose schedules are found by measuring.
+SEARCHED = ("tuned", "transferred")
 LAYERS = {
     1: "Datasets & Problem Spaces",
     2: "Models & Neural Architectures",
@@ -44,7 +46,7 @@ AXES = (
     Axis("compression", 3, NO_COMPRESSION),
     Axis("primitive", 4, "auto"),
     Axis("format", 4, "dense", ("dense", "sparse")),
-    Axis("schedule", 5, "rule", ("naive", "rule", "tuned", "transferred")),
+    Axis("schedule", 5, "rule", ("naive", "rule", *SEARCHED)),
     Axis("element", 3, "f32", ("f32", "f16", "bf16", "int8")),
     Axis("threads", 5, 1, number=True),
     Axis("batch", 5, 1, number=True),

@@ -16,7 +16,7 @@ from dlas_mlir.compiler.keys import own_sources
 from dlas_mlir.runtime.devices import cpu_features, cpu_model
 from dlas_mlir.study.applicable import Applicable
 from dlas_mlir.study.artifacts import name_of
-from dlas_mlir.study.axes import HALF, NO_DATASET
+from dlas_mlir.study.axes import HALF, NO_DATASET, SEARCHED
 from dlas_mlir.study.spec import Spec
 from dlas_mlir.study.values import Point, Step, digest
 
@@ -84,7 +84,7 @@ class Chains:
         weights = self._weights(point.dataset, point.model, point.compression, point.element)
         imported = self._imports(point.dataset, point.model, point.compression, point.element, point.batch)
         # Only a search needs the kernels without their schedules.
-        searched = point.schedule in ("tuned", "transferred")
+        searched = point.schedule in SEARCHED
         lowered = self._lowers(replace(point, schedule="rule")) if searched else None
         tuned = self._tunes(point) if searched else ()
         compiled = self._compile_step(point, imported, tuned)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shlex
 from pathlib import Path
 
+import fake_gpus
 import pytest
 from test_study_run import SPEC, Study, study
 
 from dlas_mlir.cli import dlas
+from dlas_mlir.compiler.presets import host
 from dlas_mlir.errors import DlasError
 from dlas_mlir.study.artifacts import Artifacts
 from dlas_mlir.study.estimate import Estimate
@@ -112,6 +115,42 @@ def test_plan_tells_what_is_left_out_and_what_is_shared(study: Study, capsys: py
     assert "48 cells, 36 points to be measured, 0 of them done" in out
     assert "12 not-applicable: no weights are zero" in out
     assert "not-applicable: no weights are zero, so there is nothing to leave out" in out
+
+
+WORKERS = """
+[devices.gpu]
+target = "vulkan"
+[devices.board]
+target = "aarch64-neon"
+kind = "worker"
+[devices.box]
+target = "cuda-sm90"
+kind = "worker"
+"""
+
+
+def test_schedules_are_searched_for_on_gpus_too_and_where_the_run_is(study: Study) -> None:
+    fake_gpus.install(study.monkeypatch, vulkan=[fake_gpus.vulkan("RTX 4090")])
+    study.monkeypatch.setattr(host, "machine", lambda: "x86_64")
+    text = SPEC.replace('["naive", "rule"]', '["rule", "tuned", "transferred"]') + WORKERS
+    study.write(text.replace('format = ["dense", "sparse"]', 'device = ["gpu", "board", "box"]'))
+    plan = Plan.of(read_spec(study.path))
+    reasons = {(point.device, point.schedule): plan.judge(point) for point in plan.points}
+    for schedule in ("tuned", "transferred"):
+        assert reasons["gpu", schedule] is None
+        for device, why in (
+            ("board", "where aarch64-neon cannot run: it is for aarch64"),
+            ("box", "cannot run: .*cuda"),
+        ):
+            assert (verdict := reasons[device, schedule]) is not None
+            assert verdict.state == "not-applicable"
+            assert re.search(why, verdict.reason)
+    assert {reasons[device, "rule"] for device in ("gpu", "board", "box")} == {None}
+    chain = next(
+        plan.chain(point.id) for point in plan.points if (point.device, point.schedule) == ("gpu", "transferred")
+    )
+    searches = [step for step in chain.work if step.kind == "tune"]
+    assert [step.parameters.get("transfer", False) for step in searches] == [False, True]
 
 
 def test_ids_and_keys_are_the_same_again(study: Study) -> None:
