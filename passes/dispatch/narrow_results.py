@@ -8,8 +8,10 @@ from typing import ClassVar
 from iree.compiler import ir
 from iree.compiler.dialects import arith, flow
 
-from dlas_mlir.ir import build
+from dlas_mlir.ir import affine, build
+from dlas_mlir.ir.linalg import indexing_maps, loop_extents, reduction_loops
 from dlas_mlir.opt.base import Pass, option
+from dlas_mlir.passes.dispatch._reduction import Reduction
 
 _REGION = "flow.dispatch.region"
 
@@ -18,7 +20,9 @@ _REGION = "flow.dispatch.region"
 class NarrowResultsPass(Pass):
     """Store float32 results of dispatch regions that only other regions read, as inputs of a linalg.generic, in 16
     bits: rounded where they are computed, extended where they are read. What a function returns, what something else
-    than a region reads, and parts of a tensor that several regions fill up stay as they are.
+    than a region reads, and parts of a tensor that several regions fill up stay as they are. So does what would save
+    little and may not fit: what is only summed up (the squares of a norm are infinite in float16 from 256 on), and
+    what a sum makes for many elements of something larger (means, and the reciprocals of deviations).
 
     Convolutions whose operands are of 16 bits (dlas-demote-contractions) round them anyway; with this pass the
     residual that skips them is no second copy in 32 bits, which takes twice the bandwidth of a GPU's memory.
@@ -50,10 +54,11 @@ def _narrow(region: ir.Operation, element: ir.Type) -> None:
     block = region.regions[0].blocks[0]
     end = list(block.operations)[-1].operation
     returned = list(end.operands)
+    summed = any(_sums(op.operation) for op in block.operations)
     chosen = [
         place
         for place, (result, value) in enumerate(zip(region.results, returned, strict=True))
-        if _may_be_narrow(result) and not _updates(value)
+        if _may_be_narrow(result) and not _is_of_norm(result, summed) and not _updates(value)
     ]
     if not chosen:
         return
@@ -88,6 +93,28 @@ def _may_be_narrow(result: ir.Value) -> bool:
         if not inside or op.name != "linalg.generic" or use.operand_number == len(op.operands) - 1:
             return False
     return True
+
+
+def _is_of_norm(result: ir.Value, summed: bool) -> bool:
+    """Whether a result is but summed up, or is a sum (`summed`) that is read for many elements."""
+    uses = list(result.uses)
+    return all(_sums(use.owner.operation) for use in uses) or (summed and any(map(_spreads, uses)))
+
+
+def _sums(op: ir.Operation) -> bool:
+    """Whether `op` adds up, or multiplies, what it reads; sums of products are those of layers."""
+    view = Reduction.of(op)
+    return view is not None and view.combiner in ("arith.addf", "arith.mulf") and not view.is_contraction()
+
+
+def _spreads(use: ir.OpOperand) -> bool:
+    """Whether an element-wise operation reads the same for all iterations of a loop."""
+    op = use.owner.operation
+    if not build.is_static(op) or reduction_loops(op):
+        return False
+    map_, extents = indexing_maps(op)[use.operand_number], loop_extents(op)
+    used = set().union(*(affine.dims_of(expr) for expr in map_.results))
+    return any(size > 1 and loop not in used for loop, size in enumerate(extents))
 
 
 def _updates(value: ir.Value) -> bool:

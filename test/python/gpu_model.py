@@ -53,6 +53,17 @@ class _Normed(nn.Module):
         return self.last(x + self.down(torch.relu(self.norm(self.up(x)))))
 
 
+class _Large(nn.Module):
+    """A norm whose squares float16 does not hold, and of equal elements the reciprocal of the deviation neither."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.out = nn.LayerNorm(72, eps=1e-12), nn.Linear(72, 24)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.norm(x * 500))
+
+
 def squeezed() -> nn.Module:
     """Squeeze-and-excite, for three images."""
     return _with_input(_Squeezed(), (3, 3, 18, 18))
@@ -61,6 +72,14 @@ def squeezed() -> nn.Module:
 def normed() -> nn.Module:
     """Norms of 2 x 17 rows."""
     return _with_input(_Normed(), (2, 17, 24))
+
+
+def large() -> nn.Module:
+    """A norm of 2 x 17 rows of large elements, the first of which are equal."""
+    module = _with_input(_Large(), (2, 17, 72))
+    (example,) = module.example_inputs  # pyright: ignore[reportGeneralTypeIssues]
+    example[0, 0] = 0.25
+    return module
 
 
 def _with_input(module: nn.Module, shape: tuple[int, ...]) -> nn.Module:

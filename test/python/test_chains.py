@@ -96,6 +96,8 @@ def test_kernels_that_a_hand_has_chained(tmp_path) -> None:
         ("squeezed", {"vulkan/auto": 4, "vulkan-ada/f16-auto": 4}),
         # (The input rounded;) two products, each with a norm behind it; the sum.
         ("normed", {"vulkan/auto": 5, "vulkan-ada/f16-auto": 6}),
+        # What is scaled; its norm; a product.
+        ("large", {"vulkan/auto": 3, "vulkan-ada/f16-auto": 3}),
     ],
 )
 def test_networks(model: str, launches: dict[str, int], preset: str) -> None:

@@ -5,6 +5,8 @@
 // OPTION: error: `element`: expected f16 or bf16, found `f32`
 
 #id = affine_map<(d0) -> (d0)>
+#all = affine_map<(d0, d1) -> (d0, d1)>
+#row = affine_map<(d0, d1) -> (d0, 0)>
 
 // The first region rounds its sum already: one result is left. The second one rounds it for the third, which extends it.
 // What the function returns stays.
@@ -90,4 +92,109 @@ func.func @parts(%x: tensor<16xf32>, %b: tensor<32xf32>) -> tensor<32xf32> {
     flow.return %a : tensor<32xf32>
   }
   return %2 : tensor<32xf32>
+}
+
+// Of a norm of rows, what the mean is subtracted from is rounded, as what another kernel reads element by element; the
+// squares, which are only summed up, and the sums, of which each is read for a whole row, are not.
+// CHECK-LABEL: func.func @norm
+// CHECK: %[[MEAN:.*]] = flow.dispatch.region -> (tensor<4x1xf32>)
+// CHECK: %[[APART:.*]]:2 = flow.dispatch.region -> (tensor<4x16xf16>, tensor<4x16xf32>)
+// CHECK: %[[SUM:.*]] = flow.dispatch.region -> (tensor<4x1xf32>)
+// CHECK: ins(%[[APART]]#1 : tensor<4x16xf32>)
+// CHECK: ins(%[[APART]]#0, %[[SUM]] : tensor<4x16xf16>, tensor<4x1xf32>)
+func.func @norm(%x: tensor<4x16xf32>) -> tensor<4x16xf32> {
+  %zero = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<4x16xf32>
+  %e1 = tensor.empty() : tensor<4x1xf32>
+  %start = linalg.fill ins(%zero : f32) outs(%e1 : tensor<4x1xf32>) -> tensor<4x1xf32>
+  %1 = flow.dispatch.region -> (tensor<4x1xf32>) {
+    %a = linalg.generic {indexing_maps = [#all, #row], iterator_types = ["parallel", "reduction"]} ins(%x : tensor<4x16xf32>) outs(%start : tensor<4x1xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %s = arith.addf %o, %p : f32
+      linalg.yield %s : f32
+    } -> tensor<4x1xf32>
+    flow.return %a : tensor<4x1xf32>
+  }
+  %2:2 = flow.dispatch.region -> (tensor<4x16xf32>, tensor<4x16xf32>) {
+    %a = linalg.generic {indexing_maps = [#all, #row, #all], iterator_types = ["parallel", "parallel"]} ins(%x, %1 : tensor<4x16xf32>, tensor<4x1xf32>) outs(%e : tensor<4x16xf32>) {
+    ^bb0(%p: f32, %m: f32, %o: f32):
+      %s = arith.subf %p, %m : f32
+      linalg.yield %s : f32
+    } -> tensor<4x16xf32>
+    %b = linalg.generic {indexing_maps = [#all, #all], iterator_types = ["parallel", "parallel"]} ins(%a : tensor<4x16xf32>) outs(%e : tensor<4x16xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %s = arith.mulf %p, %p : f32
+      linalg.yield %s : f32
+    } -> tensor<4x16xf32>
+    flow.return %a, %b : tensor<4x16xf32>, tensor<4x16xf32>
+  }
+  %3 = flow.dispatch.region -> (tensor<4x1xf32>) {
+    %a = linalg.generic {indexing_maps = [#all, #row], iterator_types = ["parallel", "reduction"]} ins(%2#1 : tensor<4x16xf32>) outs(%start : tensor<4x1xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %s = arith.addf %o, %p : f32
+      linalg.yield %s : f32
+    } -> tensor<4x1xf32>
+    flow.return %a : tensor<4x1xf32>
+  }
+  %4 = flow.dispatch.region -> (tensor<4x16xf32>) {
+    %a = linalg.generic {indexing_maps = [#all, #row, #all], iterator_types = ["parallel", "parallel"]} ins(%2#0, %3 : tensor<4x16xf32>, tensor<4x1xf32>) outs(%e : tensor<4x16xf32>) {
+    ^bb0(%p: f32, %m: f32, %o: f32):
+      %s = arith.mulf %p, %m : f32
+      linalg.yield %s : f32
+    } -> tensor<4x16xf32>
+    flow.return %a : tensor<4x16xf32>
+  }
+  return %4 : tensor<4x16xf32>
+}
+
+// A maximum is that of the rounded elements.
+// CHECK-LABEL: func.func @maximum
+// CHECK: flow.dispatch.region -> (tensor<4x16xf16>)
+func.func @maximum(%x: tensor<4x16xf32>) -> tensor<4x1xf32> {
+  %least = arith.constant 0xFF800000 : f32
+  %e = tensor.empty() : tensor<4x16xf32>
+  %e1 = tensor.empty() : tensor<4x1xf32>
+  %start = linalg.fill ins(%least : f32) outs(%e1 : tensor<4x1xf32>) -> tensor<4x1xf32>
+  %1 = flow.dispatch.region -> (tensor<4x16xf32>) {
+    %a = linalg.generic {indexing_maps = [#all, #all], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<4x16xf32>) outs(%e : tensor<4x16xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %n = arith.negf %p : f32
+      linalg.yield %n : f32
+    } -> tensor<4x16xf32>
+    flow.return %a : tensor<4x16xf32>
+  }
+  %2 = flow.dispatch.region -> (tensor<4x1xf32>) {
+    %a = linalg.generic {indexing_maps = [#all, #row], iterator_types = ["parallel", "reduction"]} ins(%1 : tensor<4x16xf32>) outs(%start : tensor<4x1xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %m = arith.maximumf %o, %p : f32
+      linalg.yield %m : f32
+    } -> tensor<4x1xf32>
+    flow.return %a : tensor<4x1xf32>
+  }
+  return %2 : tensor<4x1xf32>
+}
+
+// What is read for whole rows, but is no sum, is rounded: a gate.
+// CHECK-LABEL: func.func @gate
+// CHECK: flow.dispatch.region -> (tensor<4x1xf16>)
+func.func @gate(%g: tensor<4x1xf32>, %x: tensor<4x16xf32>) -> tensor<4x16xf32> {
+  %e = tensor.empty() : tensor<4x16xf32>
+  %e1 = tensor.empty() : tensor<4x1xf32>
+  %1 = flow.dispatch.region -> (tensor<4x1xf32>) {
+    %a = linalg.generic {indexing_maps = [#all, #all], iterator_types = ["parallel", "parallel"]} ins(%g : tensor<4x1xf32>) outs(%e1 : tensor<4x1xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %n = arith.negf %p : f32
+      linalg.yield %n : f32
+    } -> tensor<4x1xf32>
+    flow.return %a : tensor<4x1xf32>
+  }
+  %2 = flow.dispatch.region -> (tensor<4x16xf32>) {
+    %a = linalg.generic {indexing_maps = [#all, #row, #all], iterator_types = ["parallel", "parallel"]} ins(%x, %1 : tensor<4x16xf32>, tensor<4x1xf32>) outs(%e : tensor<4x16xf32>) {
+    ^bb0(%p: f32, %m: f32, %o: f32):
+      %s = arith.mulf %p, %m : f32
+      linalg.yield %s : f32
+    } -> tensor<4x16xf32>
+    flow.return %a : tensor<4x16xf32>
+  }
+  return %2 : tensor<4x16xf32>
 }
