@@ -63,11 +63,12 @@ class ByWorkgroups:
 
 
 def captured(region: Region) -> list[ir.Value]:
-    """The tensors that a region reads, each once. Raises PassError where it updates one of them, or one twice."""
-    accesses = [item for stage in region.stages for item in (*stage.inputs, stage.initial)]
-    found = list(dict.fromkeys(item.view.source for item in accesses if isinstance(item, Access)))
+    """The tensors that a region reads, each once, but for those that only its producer reads. Raises PassError where it
+    updates one of them or of those, or one twice."""
+    found = list(dict.fromkeys(item.view.source for item in region.operands() if isinstance(item, Access)))
     updated = [output.into for output in region.outputs if output.into is not None]
-    if len(set(updated)) != len(updated) or set(updated) & set(found):
+    made = captured(region.producer) if region.producer else []
+    if len(set(updated)) != len(updated) or set(updated) & {*found, *made}:
         raise PassError("a buffer that is updated cannot be read or updated again by a kernel", region.op)
     return found
 
@@ -85,8 +86,7 @@ def emit_frame(
     `fill` can read beyond the ends of tensors. An error of `fill` leaves nothing behind."""
     sharing = sharing or ByWorkgroups()
     outputs = region.outputs
-    accesses = [item for stage in region.stages for item in (*stage.inputs, stage.initial)]
-    if not outside and any(isinstance(item, Access) and item.view.outside is not None for item in accesses):
+    if not outside and _reads_outside(region):
         raise PassError("a kernel of this kind reads nothing beyond the ends of a tensor", region.op)
 
     def body(sources: list[ir.Value], targets: list[ir.Value]) -> None:
@@ -95,6 +95,12 @@ def emit_frame(
 
     results, updates = [output.type for output in outputs], [output.into for output in outputs]
     return dispatch.dispatch(sharing.grid(nest.workgroup), reads, results, updates, body)
+
+
+def _reads_outside(region: Region) -> bool:
+    """Whether it, or its producer, reads beyond the ends of a tensor."""
+    own = any(isinstance(item, Access) and item.view.outside is not None for item in region.operands())
+    return own or (region.producer is not None and _reads_outside(region.producer))
 
 
 def store_part(

@@ -74,7 +74,8 @@ class Nest:
     """All axes, from the outermost in, by role. `lane` is the vector's; `register` holds those of the tile that is
     computed together, with the vectors of the vector loop among them (in steps of its lanes). The `chunk` of a sparse
     contraction is around the innermost `cache` axis, that of output channels. `remark` says what of the schedule is not
-    obeyed."""
+    obeyed. `begins` has loops, by number, whose parts are not where workgroups would have them, and a number of whose
+    multiples all of these begin at."""
 
     workload: Workload
     schedule: LoopSchedule
@@ -86,6 +87,7 @@ class Nest:
     register: tuple[Axis, ...]
     lane: Axis
     remark: str = ""
+    begins: tuple[tuple[int, int], ...] = ()
 
     @staticmethod
     def of(workload: Workload, schedule: LoopSchedule) -> Nest:
@@ -163,9 +165,9 @@ class Nest:
     @cached_property
     def spans(self) -> tuple[Span, ...]:
         """Where register tiles begin in each loop. What was moved back for the last one makes the step smaller."""
-        apart = {axis.dim for axis in self.cache if axis.last_apart}
+        apart, begins = {axis.dim for axis in self.cache if axis.last_apart}, dict(self.begins)
         return tuple(
-            _span(extent, part, tile, dim in apart)
+            _span(extent, part, tile, begins.get(dim), dim in apart)
             for dim, (extent, part, tile) in enumerate(zip(self.extents, self.parts, self.tiles, strict=True))
         )
 
@@ -229,8 +231,8 @@ class Nest:
         return "none" if item is None else _operand(self.workload, item)
 
 
-def _span(extent: int, part: int, tile: int, last_apart: bool) -> Span:
-    begins = (part, extent - part) if part != extent else ()
+def _span(extent: int, part: int, tile: int, begin: int | None, last_apart: bool) -> Span:
+    begins = () if part == extent else (part, extent - part) if begin is None else (begin,)
     inside = (tile, *(() if last_apart else (part - tile,))) if tile != part else ()
     return Span(0, extent - tile, math.gcd(*begins, *inside))
 

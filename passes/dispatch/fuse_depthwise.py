@@ -93,7 +93,9 @@ class FuseDepthwisePass(Pass):
 def _fits(both: ir.Operation, target: CpuTarget) -> bool:
     """Whether the rule's schedule has the one within the kernel of the other."""
     try:
-        workload = read_workload(read_region(both))
+        region = read_region(both)
+        captured(region)  # raises: it may update what it reads
+        workload = read_workload(region)
         return not backends.backend_for(workload, target).rule(workload, target).apart
     except (PassError, LookupError):
         return False

@@ -19,7 +19,6 @@ from dlas_mlir.codegen.backends import backend_for, read_schedule
 from dlas_mlir.codegen.cpu.order import order, traffic
 from dlas_mlir.codegen.cpu.space import Space, roles_of
 from dlas_mlir.codegen.index import parse_form, print_form
-from dlas_mlir.codegen.moves import moves
 from dlas_mlir.codegen.nest import Nest
 from dlas_mlir.codegen.read_region import read_region
 from dlas_mlir.codegen.read_workload import read_workload
@@ -329,11 +328,16 @@ func.func @main(%x: {X}, %w: {W}, %b: {B}) -> {Y} {{
 SAMPLES = 12
 
 
-def sampled(text: str, seed: int) -> tuple[Workload, set[Schedule]]:
-    """The workload of the one region in a module, and some of its legal schedules."""
+def workload_in(text: str) -> Workload:
+    """That of the one region in a module."""
     module = ir.Module.parse(text)
     (region,) = (op for op in build.operations(module) if op.name == "flow.dispatch.region")
-    workload = read_workload(read_region(region))
+    return read_workload(read_region(region))
+
+
+def sampled(text: str, seed: int) -> tuple[Workload, set[Schedule]]:
+    """The workload of the one region in a module, and some of its legal schedules."""
+    workload = workload_in(text)
     space = Space(workload, cpu("x86-64-avx2"))
     rng = random.Random(seed)
     schedules = {space.sample(rng) for _ in range(SAMPLES)}
@@ -366,85 +370,3 @@ def test_any_legal_schedule_computes_the_same(tmp_path, context):
     windows = np.lib.stride_tricks.sliding_window_view(x, (3, 2), axis=(2, 3))
     wanted = np.einsum("nbhwcrs,kbrscl->nkhwl", windows, w) + b[None, :, None, None, :]
     assert_all_give(workload, schedules, [x, w, b], wanted, tmp_path)
-
-
-# A depthwise sum over 3x3 pixels, of which every second is computed, and a product that reads it.
-TALL = "n, kb, oh, ow, k"
-DEPTHWISE, POINTWISE = f"{TALL}, r, s", f"{TALL}, cb, c"
-A, T, P, M, Z = (f"tensor<{shape}xf32>" for shape in ("2x3x15x19x8", "3x3x3x8", "3x3x8x8", "2x3x7x9x8", "2x3x7x9x8"))
-SUM = """
-    ^bb0(%p: f32, %q: f32, %o: f32):
-      %m = arith.mulf %p, %q : f32
-      %s = arith.addf %o, %m : f32
-      linalg.yield %s : f32
-    }"""
-PAIR = f"""
-func.func @main(%x: {A}, %t: {T}, %w: {P}) -> {Z} {{
-  %zero = arith.constant 0.0 : f32
-  %y = flow.dispatch.region -> ({Z}) {{
-    %e = tensor.empty() : {M}
-    %start = linalg.fill ins(%zero : f32) outs(%e : {M}) -> {M}
-    %1 = linalg.generic {{dlas.loops = ["n", "kb", "oh", "ow", "k", "r", "s"], indexing_maps = [
-        affine_map<({DEPTHWISE}) -> (n, kb, oh * 2 + r, ow * 2 + s, k)>, affine_map<({DEPTHWISE}) -> (kb, r, s, k)>,
-        affine_map<({DEPTHWISE}) -> ({TALL})>],
-        iterator_types = [{", ".join(['"parallel"'] * 5 + ['"reduction"'] * 2)}]}}
-        ins(%x, %t : {A}, {T}) outs(%start : {M}) {{{SUM} -> {M}
-    %f = tensor.empty() : {M}
-    %2 = linalg.generic {{indexing_maps = [{EACH}, {EACH}],
-        iterator_types = ["parallel", "parallel", "parallel", "parallel", "parallel"]}} ins(%1 : {M}) outs(%f : {M}) {{
-    ^bb0(%p: f32, %o: f32):
-      %s = arith.maximumf %p, %zero : f32
-      linalg.yield %s : f32
-    }} -> {M}
-    %g = tensor.empty() : {Z}
-    %begin = linalg.fill ins(%zero : f32) outs(%g : {Z}) -> {Z}
-    %3 = linalg.generic {{dlas.loops = ["n", "kb", "oh", "ow", "k", "cb", "c"], indexing_maps = [
-        affine_map<({POINTWISE}) -> (n, cb, oh, ow, c)>, affine_map<({POINTWISE}) -> (kb, cb, c, k)>,
-        affine_map<({POINTWISE}) -> ({TALL})>],
-        iterator_types = [{", ".join(['"parallel"'] * 5 + ['"reduction"'] * 2)}]}}
-        ins(%2, %w : {M}, {P}) outs(%begin : {Z}) {{{SUM} -> {Z}
-    flow.return %3 : {Z}
-  }}
-  return %y : {Z}
-}}
-"""
-
-
-def test_any_legal_schedule_with_a_producer_computes_the_same(tmp_path, context):
-    workload, schedules = sampled(PAIR, 0)
-    assert {schedule.apart for schedule in schedules} == {True, False}
-    draw = np.random.default_rng(0)
-    x, w, t = (
-        draw.standard_normal(shape).astype(np.float32) for shape in ((2, 3, 15, 19, 8), (3, 3, 8, 8), (3, 3, 3, 8))
-    )
-    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(2, 3))[:, :, ::2, ::2]
-    made = np.maximum(np.einsum("nbhwkrs,brsk->nbhwk", windows, t), 0)
-    wanted = np.einsum("nbhwc,kbcl->nkhwl", made, w)
-    assert_all_give(workload, schedules, [w, x, t], wanted, tmp_path)
-
-
-def test_a_producer_is_within_where_there_is_room(context):
-    workload, _ = sampled(PAIR, 0)
-    target = cpu("x86-64-avx2")
-    found = rule(workload, target)
-    assert found.producer is not None
-    assert not found.apart
-    space, value = Space(workload, target), found.to_value()
-    assert Schedule.from_value(value, workload) == found
-    assert Workload.from_json(workload.to_json()) == workload
-    module = ir.Module.create()
-    module.body.append(build_workload(workload, "layer", found))
-    (region,) = (op for op in build.operations(module) if op.name == "flow.dispatch.region")
-    assert read_workload(read_region(region)) == workload
-    wide = dataclasses.replace(found.producer, tile=(("oh", 7), ("ow", 9), ("k", 8)))
-    assert "producer: tile: 63 vectors" in (space.problem(dataclasses.replace(found, producer=wide)) or "")
-    # With the blocks of results outermost all that is read would be computed at the start, and computed again.
-    whole = Schedule.from_value({**value, "order": ["kb", "n", "oh", "ow", "k", "cb", "c"], "peel": []}, workload)
-    assert space.problem(whole) is None
-    larger = dataclasses.replace(whole, producer=None)
-    assert larger.problem(workload) == "producer: a schedule of what computes tensor 0 is missing"
-    assert space.problem(dataclasses.replace(found, prefetch=True)) is not None
-    kinds = {move.kind for move in moves(workload, found, target)}
-    assert "apart" in kinds
-    parts = {str(move.schedule.to_value()["producer"]) for move in moves(workload, found, target)}
-    assert len(parts) > 2

@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from iree.compiler import ir
 
@@ -79,7 +79,8 @@ class Within:
             if part < made.extents[own]:
                 limited[dim] = (workload.names.index(loop), made.names.index(own))
                 parts[own] = part
-        own_nest = Nest.of(made, _for_part(schedule.producer, made, parts))
+        begins = tuple((own, nest.spans[loop].step) for loop, own in limited.values())
+        own_nest = replace(Nest.of(made, _for_part(schedule.producer, made, parts)), begins=begins)
         size = _bytes(own_nest)
         if size > _MOST_BYTES:
             raise ScheduleError(

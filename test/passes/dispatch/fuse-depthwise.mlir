@@ -91,6 +91,39 @@ func.func @two_readers(%x: tensor<33x8x16xf32>, %t: tensor<2x16xf32>, %w: tensor
   }
   return %y, %made : tensor<32x8x8xf32>, tensor<32x8x16xf32>
 }
+
+// What the sum reads is what the product updates.
+// CHECK-LABEL: func.func @updates
+// CHECK-COUNT-2: flow.dispatch.region
+// CHECK: return
+func.func @updates(%x: tensor<33x8x16xf32>, %t: tensor<2x16xf32>, %w: tensor<16x8xf32>) -> tensor<33x8x16xf32> {
+  %made = flow.dispatch.region -> (tensor<32x8x16xf32>) {
+    %zero = arith.constant 0.0 : f32
+    %e = tensor.empty() : tensor<32x8x16xf32>
+    %f = linalg.fill ins(%zero : f32) outs(%e : tensor<32x8x16xf32>) -> tensor<32x8x16xf32>
+    %1 = linalg.generic {indexing_maps = [#window, #taps, #image], iterator_types = ["parallel", "parallel", "parallel", "reduction"]} ins(%x, %t : tensor<33x8x16xf32>, tensor<2x16xf32>) outs(%f : tensor<32x8x16xf32>) {
+    ^bb0(%p: f32, %q: f32, %o: f32):
+      %m = arith.mulf %p, %q : f32
+      %s = arith.addf %o, %m : f32
+      linalg.yield %s : f32
+    } -> tensor<32x8x16xf32>
+    flow.return %1 : tensor<32x8x16xf32>
+  }
+  %y = flow.dispatch.region -> (tensor<33x8x16xf32>) {
+    %zero = arith.constant 0.0 : f32
+    %e = tensor.empty() : tensor<32x8x8xf32>
+    %f = linalg.fill ins(%zero : f32) outs(%e : tensor<32x8x8xf32>) -> tensor<32x8x8xf32>
+    %1 = linalg.generic {indexing_maps = [#data, #weights, #image], iterator_types = ["parallel", "parallel", "parallel", "reduction"]} ins(%made, %w : tensor<32x8x16xf32>, tensor<16x8xf32>) outs(%f : tensor<32x8x8xf32>) {
+    ^bb0(%p: f32, %q: f32, %o: f32):
+      %m = arith.mulf %p, %q : f32
+      %s = arith.addf %o, %m : f32
+      linalg.yield %s : f32
+    } -> tensor<32x8x8xf32>
+    %2 = tensor.insert_slice %1 into %x[0, 0, 0] [32, 8, 8] [1, 1, 1] : tensor<32x8x8xf32> into tensor<33x8x16xf32>
+    flow.return %2 : tensor<33x8x16xf32>
+  }
+  return %y : tensor<33x8x16xf32>
+}
 }
 
 // -----
