@@ -69,13 +69,15 @@ class Chain:
 
 
 def chains_of(operations: Iterable[ir.Operation]) -> list[list[ir.Operation]]:
-    """The scheduled regions of each chain that `dlas.chain` says, in order. Raises PassError for what is no such
-    attribute."""
-    found: dict[int, list[ir.Operation]] = {}
+    """The scheduled regions of each chain that `dlas.chain` says, in order; each function numbers its own. Raises
+    PassError for what is no such attribute."""
+    found: dict[tuple[int, int], list[ir.Operation]] = {}
     for op in operations:
         root = scheduled_root(op) if op.name == "flow.dispatch.region" else None
         if root is not None and CHAIN in root.attributes:
-            found.setdefault(_chain(root)["chain"], []).append(op)
+            assert op.parent is not None
+            function = build.identity(op.parent.operation)
+            found.setdefault((function, _chain(root)["chain"]), []).append(op)
     return [ops for ops in found.values() if len(ops) > 1]
 
 

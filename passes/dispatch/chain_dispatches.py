@@ -74,7 +74,7 @@ class _Kernel:
 
 def _sequences(block: ir.Block, target: GpuTarget) -> list[list[_Kernel]]:
     """Kernels of threads that follow each other: each is the first to read something of what those before computed.
-    They begin with one that sums up."""
+    They begin with one that sums up; none is in two sequences."""
     order = {build.identity(op.operation): place for place, op in enumerate(block.operations)}
     found, used = [], set()
     for op in [op.operation for op in block.operations]:
@@ -85,7 +85,9 @@ def _sequences(block: ir.Block, target: GpuTarget) -> list[list[_Kernel]]:
             readers = [user for one in kernels for result in one.op.results for user in _users(result, order)]
             readers = [user for user in readers if all(user != one.op for one in kernels)]
             following = min(readers, key=lambda user: order[build.identity(user)], default=None)
-            if following is None or (kernel := _kernel(following, target)) is None:
+            if following is None or build.identity(following) in used:
+                break
+            if (kernel := _kernel(following, target)) is None:
                 break
             kernels.append(kernel)
         if len(kernels) > 1:

@@ -40,11 +40,22 @@ class OutlineKernelsPass(Pass):
 
     def run(self, module: ir.Module) -> None:
         functions = [op.operation for op in module.body.operations if op.operation.name == "func.func"]
-        names = [op.attributes["sym_name"] for op in functions]
-        for op, name in zip(functions, names, strict=True):
-            op.attributes["sym_name"] = ir.StringAttr.get(_PREFIX + ir.StringAttr(name).value)
+        # The longest name first, so that none is that of another one meanwhile.
+        functions.sort(key=lambda op: -len(_name(op)))
+        for op in functions:
+            _rename(module, op, _PREFIX + _name(op))
         try:
             PassManager.parse(_OUTLINE).run(module.operation)
         finally:
-            for op, name in zip(functions, names, strict=True):
-                op.attributes["sym_name"] = name
+            for op in reversed(functions):
+                _rename(module, op, _name(op).removeprefix(_PREFIX))
+
+
+def _name(function: ir.Operation) -> str:
+    return ir.StringAttr(function.attributes["sym_name"]).value
+
+
+def _rename(module: ir.Module, function: ir.Operation, name: str) -> None:
+    """Give a function another name, where it is called, too."""
+    ir.SymbolTable.replace_all_symbol_uses(_name(function), name, module.operation)
+    ir.SymbolTable.set_symbol_name(function, name)

@@ -90,4 +90,51 @@ func.func @read_elsewhere(%x: tensor<5x64xf32>) -> (tensor<5x1xf32>, tensor<5x64
   }
   return %mean, %y : tensor<5x1xf32>, tensor<5x64xf32>
 }
+
+// Two sums that the same kernel reads: it is in one launch with the first of them, the second is a kernel of its own.
+// CHECK-LABEL: func.func @two_sums
+// CHECK: ins(%arg0 : {{.*}}dlas.chain = {chain = 1 : i64, shared = 1 : i64}
+// CHECK-NOT: dlas.chain
+// CHECK: ins(%arg1 : {{.*}} attrs =  {dlas.loops = ["n", "c"]} {
+// CHECK: ins(%arg0, {{.*}}dlas.chain = {chain = 1 : i64, shared = 1 : i64}
+// CHECK-NOT: dlas.chain
+// CHECK: return
+func.func @two_sums(%x: tensor<5x64xf32>, %z: tensor<5x64xf32>) -> tensor<5x64xf32> {
+  %zero = arith.constant 0.0 : f32
+  %a = flow.dispatch.region -> (tensor<5x1xf32>) {
+    %e = tensor.empty() : tensor<5x1xf32>
+    %start = linalg.fill ins(%zero : f32) outs(%e : tensor<5x1xf32>) -> tensor<5x1xf32>
+    %1 = linalg.generic {indexing_maps = [#row, #mean], iterator_types = ["parallel", "reduction"]}
+      ins(%x : tensor<5x64xf32>) outs(%start : tensor<5x1xf32>) attrs = {dlas.loops = ["n", "c"]} {
+    ^bb0(%p: f32, %o: f32):
+      %s = arith.addf %o, %p : f32
+      linalg.yield %s : f32
+    } -> tensor<5x1xf32>
+    flow.return %1 : tensor<5x1xf32>
+  }
+  %b = flow.dispatch.region -> (tensor<5x1xf32>) {
+    %e = tensor.empty() : tensor<5x1xf32>
+    %start = linalg.fill ins(%zero : f32) outs(%e : tensor<5x1xf32>) -> tensor<5x1xf32>
+    %1 = linalg.generic {indexing_maps = [#row, #mean], iterator_types = ["parallel", "reduction"]}
+      ins(%z : tensor<5x64xf32>) outs(%start : tensor<5x1xf32>) attrs = {dlas.loops = ["n", "c"]} {
+    ^bb0(%p: f32, %o: f32):
+      %s = arith.addf %o, %p : f32
+      linalg.yield %s : f32
+    } -> tensor<5x1xf32>
+    flow.return %1 : tensor<5x1xf32>
+  }
+  %y = flow.dispatch.region -> (tensor<5x64xf32>) {
+    %e = tensor.empty() : tensor<5x64xf32>
+    %1 = linalg.generic {indexing_maps = [#row, #mean, #mean, #row], iterator_types = ["parallel", "parallel"]}
+      ins(%x, %a, %b : tensor<5x64xf32>, tensor<5x1xf32>, tensor<5x1xf32>) outs(%e : tensor<5x64xf32>)
+      attrs = {dlas.loops = ["n", "c"]} {
+    ^bb0(%p: f32, %s: f32, %t: f32, %o: f32):
+      %u = arith.subf %p, %s : f32
+      %v = arith.mulf %u, %t : f32
+      linalg.yield %v : f32
+    } -> tensor<5x64xf32>
+    flow.return %1 : tensor<5x64xf32>
+  }
+  return %y : tensor<5x64xf32>
+}
 }

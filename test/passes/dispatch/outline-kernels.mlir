@@ -34,3 +34,17 @@ func.func @main(%x: tensor<4x8xf32>) -> tensor<8x4xf32> {
 func.func @nothing(%x: tensor<4xf32>) -> tensor<4xf32> {
   return %x : tensor<4xf32>
 }
+
+// CHECK-LABEL: func.func @calling
+// CHECK-NEXT: call @nothing(%arg0)
+// CHECK-NEXT: call @threads_nothing(%arg0)
+func.func @calling(%x: tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>) {
+  %0 = func.call @nothing(%x) : (tensor<4xf32>) -> tensor<4xf32>
+  %1 = func.call @threads_nothing(%x) : (tensor<4xf32>) -> tensor<4xf32>
+  return %0, %1 : tensor<4xf32>, tensor<4xf32>
+}
+
+// CHECK-LABEL: func.func @threads_nothing
+func.func @threads_nothing(%x: tensor<4xf32>) -> tensor<4xf32> {
+  return %x : tensor<4xf32>
+}
