@@ -146,7 +146,7 @@ def _winners(preset: Preset, keys: list[str]) -> Iterator[Winner]:
     file = database()
     if not file.is_file():
         if os.environ.get("DLAS_DB"):
-            raise errors.DlasError(f"there is no data base {file}; `dlas tune --db {file}` makes one")
+            raise errors.DlasError(f"there is no data base {file}; `dlas tune MODEL --db {file}` makes one")
         return
     with Trials(file, create=False) as trials:
         for winner in trials.winners("target_name = ?", (preset.target_name,)):

@@ -20,7 +20,8 @@ class Database:
     """An open file with a write-ahead log, for a `with` statement. All methods raise DlasError with the file's name.
 
     A subclass says what it holds: `what` in words, `application` (SQLite's application_id, which tells it from other
-    data bases), the `version` of its tables, the SQL that makes them, and which command makes such a file.
+    data bases), the `version` of its tables, the SQL that makes them, and which command makes such a file ({} is
+    its path).
     """
 
     application: ClassVar[int]
@@ -35,7 +36,7 @@ class Database:
         self.path = Path(path)
         self._wait = wait_seconds
         if not create and not self.path.exists():
-            raise DlasError(f"{self.path}: there is no such file; `{self.made_by} {self.path}` makes one")
+            raise DlasError(f"{self.path}: there is no such file; `{self.made_by.format(self.path)}` makes one")
         if kind := _network_file_system(self.path):
             raise DlasError(f"{self.path}: SQLite's locks do not work on {kind}; keep {self.what} on a local disk")
         with self._told():

@@ -28,7 +28,7 @@ class Store(Database):
     application = 0x444C4153  # "DLAS" in ASCII
     version = SCHEMA
     what = "a store of records"
-    made_by = "dlas bench --store"
+    made_by = "dlas bench MODEL --store {}"
     tables = """
 CREATE TABLE records (
   id INTEGER PRIMARY KEY,

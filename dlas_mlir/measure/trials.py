@@ -130,7 +130,7 @@ class Trials(Database):
     application = 0x444C5452  # "DLTR" in ASCII
     version = VERSION
     what = "a data base of trials"
-    made_by = "dlas tune --db"
+    made_by = "dlas tune MODEL --db {}"
     tables = """
 CREATE TABLE workloads (
   exact TEXT PRIMARY KEY, anchor TEXT NOT NULL, family TEXT NOT NULL, json TEXT NOT NULL

@@ -117,9 +117,11 @@ class Distributed:
         if why := self._devices.refused.get(device):
             return f"nobody offers device `{device}`: {why}"
         there = ", ".join(sorted(self._devices.machines)) or "none"
+        address = self._link.address
+        certificates = " --tls FOLDER" if address.tls else ""
         return (
-            f"nobody offers device `{device}` at {self._link.address.url}: start `dlas study worker --scheduler "
-            f"{self._link.address.url} --device {device}` on it; offered are {there}"
+            f"nobody offers device `{device}` at {address.url}: start `dlas study worker --scheduler {address.url}"
+            f"{certificates} --device {device}` on it; offered are {there}"
         )
 
     def submit(self, job: Job) -> None:

@@ -25,7 +25,7 @@ class StudyStore(Database):
     application = 0x444C5354  # "DLST" in ASCII
     version = VERSION
     what = "a store of a study"
-    made_by = "dlas study run --folder"
+    made_by = "dlas study run SPEC --folder {0.parent}"
     tables = f"""
 {_HITS};
 CREATE TABLE study (key TEXT PRIMARY KEY, value TEXT NOT NULL);

@@ -181,7 +181,7 @@ def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> N
 
 
 def test_a_store_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DlasError, match="there is no such file; `dlas bench --store"):
+    with pytest.raises(DlasError, match="there is no such file; `dlas bench MODEL --store"):
         Store(tmp_path / "none.db", create=False)
     assert not list(tmp_path.iterdir())
 

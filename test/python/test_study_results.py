@@ -137,7 +137,10 @@ def test_report_and_findings_of_a_folder(folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["report", "nowhere"], "nowhere/study.db: there is no such file"),
+        (
+            ["report", "nowhere"],
+            "nowhere/study.db: there is no such file; `dlas study run SPEC --folder nowhere` makes one",
+        ),
         (["findings", "nowhere"], "nowhere/study.db: there is no such file"),
         (["report", "{folder}", "-o", "no/report.html"], "there is no directory no"),
         (["compare", "{folder}", "nowhere"], "nowhere/study.db: there is no such file"),

@@ -227,7 +227,7 @@ def test_a_data_base_that_is_none(tmp_path):
     (tmp_path / "t.db").write_text("text" * 1000)
     with pytest.raises(DlasError, match="this is no SQLite data base"):
         tune(MODEL, db=tmp_path / "t.db")
-    with pytest.raises(DlasError, match=r"there is no data base .*; `dlas tune --db"):
+    with pytest.raises(DlasError, match=r"there is no data base .*; `dlas tune MODEL --db"):
         compile_model(MODEL, "host/auto:tuned")
 
 
