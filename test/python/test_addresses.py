@@ -137,7 +137,7 @@ def test_a_job_goes_through_tls(cluster: OwnCluster) -> None:
     executor.submit(Job("x", "block", {"name": "x"}, "board", PATIENCE))
     assert [done.end for done in executor.wait(PATIENCE)] == ["ok"]
     executor.close()
-    with pytest.raises(DlasError, match="nobody offers .* --tls FOLDER --device gpu` on it"):
+    with pytest.raises(DlasError, match=r"nobody offers .* --tls FOLDER --device gpu` on it"):
         Distributed(cluster.address, ["gpu"], grace=0.5)
 
 
