@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import dlas_mlir
+from dlas_mlir.compiler.frontend.decompositions import table
 from dlas_mlir.errors import DlasError
 
 
@@ -43,7 +44,7 @@ class Attention(nn.Module):
 
 
 class GroupNorm(nn.Module):
-    """Convolutions with SiLU behind normalised groups of channels; torch-mlir gathers their weights by index."""
+    """Convolutions with SiLU behind normalised groups of channels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,6 +81,38 @@ class Recurrent(nn.Module):
         return self.lstm(self.norm(self.conv(x[:, :, 0])).transpose(1, 2))[0]
 
 
+class Gathered(nn.Module):
+    """Elements by tables and by indices of 64 bits, which may count from the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.linear, self.norm = nn.Embedding(16, 8), nn.Linear(8, 8), nn.GroupNorm(2, 4)
+        self.register_buffer("rows", torch.tensor([3, -1, 0, 2, -4, 1, 1, 3]))
+        self.register_buffer("columns", torch.tensor([7, 0, -8, 3, -2, 5, 1, 4]))
+
+    def forward(self, x: torch.Tensor, i: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        y = self.norm(self.linear(x).unsqueeze(0))[0]
+        tables, indices = y[self.rows, self.columns] + 1, y[:, i] * 2
+        chosen = torch.gather(y, 1, i.reshape(1, 8).clamp(0, 3).expand(4, 8))
+        return tables, indices, chosen + self.embedding(torch.arange(4)), y[2 * i[:4] - i[:4], self.columns[:4]].relu()
+
+
+class Strided(nn.Module):
+    """What is taken in the order of memory: whole, a part, rows that overlap, of what is turned round, or cut off."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        y = x * 2
+        turned, cut = y.transpose(0, 1), y[1:]
+        parts = (
+            y.as_strided((3, 4), (4, 1), 7),
+            y.as_strided((4, 1, 5), (8, 3, 1), 2),
+            y.as_strided((2, 3, 2), (9, 0, 4)),
+        )
+        whole = turned.as_strided((2, 16), (16, 1)), turned.as_strided((3, 5), (8, 1), 2)
+        others = cut.as_strided((2, 8), (8, 1)), cut.as_strided((2, 8), (8, 1), 8), cut.as_strided((4, 4), (1, 4), 0)
+        return tuple(one + 1 for one in (*parts, *whole, *others))
+
+
 @pytest.fixture(autouse=True)
 def _cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("DLAS_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
@@ -95,6 +128,38 @@ def test_other_networks(network, recipe):
     with torch.no_grad():
         wanted = module(x).numpy()
     np.testing.assert_allclose(ours, wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
+
+
+def _compare(module: nn.Module, preset: str, inputs: tuple[torch.Tensor, ...]) -> None:
+    found = dlas_mlir.run(dlas_mlir.compile(module, preset=preset, example_inputs=inputs))
+    with torch.no_grad():
+        wanted = module(*inputs)
+    for ours, one in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(ours, one.numpy(), atol=1e-5 * one.abs().max().item(), rtol=0)
+
+
+_INDICES = torch.tensor([0, 3, -1, 2, -4, 1, -3, 2])
+
+
+def test_gathered_elements() -> None:
+    torch.manual_seed(0)
+    _compare(Gathered().eval(), "host/auto", (torch.randn(4, 8), _INDICES))
+
+
+def test_gathered_elements_on_a_device_without_64_bits(vulkan) -> None:
+    torch.manual_seed(0)
+    _compare(Gathered().eval(), "vulkan/auto", (torch.randn(4, 8), _INDICES))
+
+
+def test_what_is_taken_in_the_order_of_memory() -> None:
+    _compare(Strided(), "host/auto", (torch.arange(32.0).reshape(4, 8),))
+
+
+def test_groups_are_normalised_without_tables() -> None:
+    program = torch.export.export(GroupNorm().eval(), (torch.randn(1, 3, 32, 32),)).run_decompositions(table())
+    called = {node.target for node in program.graph.nodes if node.op == "call_function"}
+    assert torch.ops.aten.rsqrt.default in called
+    assert torch.ops.aten.as_strided.default not in called
 
 
 class Separable(nn.Module):

@@ -45,6 +45,7 @@ def table() -> dict[Any, Callable[..., Any]]:
     found[_aten.index_put.default] = index_put
     found[_aten._index_put_impl.default] = index_put
     found[_aten.index.Tensor] = index
+    found[_aten.as_strided.default] = as_strided
     found[_aten._trilinear.default] = trilinear
     found[_aten.kthvalue.default] = kthvalue
     found[_aten.conv_tbc.default] = conv_tbc
@@ -179,6 +180,21 @@ def index(x: Tensor, indices: Sequence[Tensor | None]) -> Any:
     if len(types) < 2 or torch.bool in types:
         return NotImplemented
     return _aten.index.Tensor(x, [None if index is None else index.to(torch.int64) for index in indices])
+
+
+def as_strided(x: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Any:
+    """Elements that follow each other in memory are a slice of it: the factors of a group norm's channels.
+
+    torch-mlir gathers all of them, by a table of indices for each dimension of x.
+    """
+    first = 0 if storage_offset is None else storage_offset - x.storage_offset()
+    count = math.prod(size)
+    if not x.is_contiguous() or first < 0 or first + count > x.numel():
+        return NotImplemented
+    steps = [math.prod(size[place + 1 :]) for place in range(len(size))]
+    if any(length > 1 and step != own for length, step, own in zip(size, stride, steps, strict=True)):
+        return NotImplemented
+    return x.reshape(-1).narrow(0, first, count).reshape(size)
 
 
 def _as_numbers(indices: Sequence[Tensor | None], shape: Sequence[int]) -> list[Tensor | None] | None:
