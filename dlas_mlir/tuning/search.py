@@ -73,8 +73,8 @@ class Experience:
 
 @dataclass
 class Search:
-    """Proposes schedules and is told what they came to, as times over the rule's. It begins at `start`, of which the
-    ratio is known or not; `seeds` are tried first."""
+    """Proposes schedules and is told what they came to, as times over the rule's. It begins at `start`, which is tried
+    first where its ratio is not known; then `seeds` are."""
 
     workload: Workload
     target: AnyTarget
@@ -87,8 +87,9 @@ class Search:
     def __post_init__(self) -> None:
         self.results: dict[AnySchedule, float | None] = {self.start: self.start_ratio}
         self._centre = self.start
-        self._proposed: dict[AnySchedule, tuple[Kind, AnySchedule] | None] = {self.start: None}
-        self._seeds = list(self.seeds)
+        unknown = () if self.start_ratio is not None else (self.start,)
+        self._proposed: dict[AnySchedule, tuple[Kind, AnySchedule] | None] = {} if unknown else {self.start: None}
+        self._seeds = [*unknown, *self.seeds]
         self._waiting: dict[Kind, int] = {}
         self._queues = self._moves_of(self.start)
 

@@ -75,17 +75,21 @@ def test_the_search_descends():
     assert dict(best.tile)["ow"] == 7
 
 
-def test_a_search_without_a_seed_starts_from_a_schedule_of_unknown_time():
+def test_a_search_without_a_seed_tries_its_start_first():
     workload, target = layer("resnet18 3x3 128->128 @28"), cpu("x86-64-avx512")
-    search = Search(workload, target, backend_for(workload, target).naive(workload, target), None)
+    start = backend_for(workload, target).naive(workload, target)
+    search = Search(workload, target, start, None)
     assert search.ranked() == []
-    first, second = search.propose(), search.propose()
-    assert first is not None
+    first, second, third = search.propose(), search.propose(), search.propose()
+    assert first == start
     assert second is not None
-    search.tell(first, None)  # it failed
-    search.tell(second, 5.0)
-    assert search.ranked() == [(second, 5.0)]
-    assert search.propose() not in (first, second)
+    assert third is not None
+    search.tell(second, None)  # it failed
+    search.tell(third, 5.0)
+    assert search.ranked() == [(third, 5.0)]
+    search.tell(first, 6.0)
+    assert search.ranked() == [(third, 5.0), (start, 6.0)]
+    assert search.propose() not in (first, second, third)
 
 
 def test_kernels_have_one_digest_if_they_are_one():
