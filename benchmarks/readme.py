@@ -46,8 +46,25 @@ def table(document: dict, threads: int) -> str:
     return "\n".join(lines)
 
 
+def summary(document: dict, threads: int) -> str:
+    """The ratios to the best peer on so many threads: their mean, the worst, and how many are above 1."""
+    ratios = {
+        r["workload"]: r["ratio"]
+        for r in document["records"]
+        if r["threads"] == threads and r["runtime"] == OURS and "ratio" in r
+    }
+    if not ratios:
+        raise DlasError(f"the run has no figures of {OURS} beside other runtimes for {threads} threads")
+    worst = max(ratios, key=lambda name: ratios[name])
+    behind = sum(ratio > 1 for ratio in ratios.values())
+    return (
+        f"{threads} threads: geometric mean of the ratios {geomean(ratios.values()):.2f}, worst {ratios[worst]:.2f} "
+        f"({worst}), above 1 on {behind} of {len(ratios)} models."
+    )
+
+
 def block(document: dict) -> str:
-    """The text between the markers, and they: the least number of threads of the run."""
+    """The text between the markers, and they: a table for the least number of threads of the run, a line for more."""
     where, threads = document["environment"], sorted({r["threads"] for r in document["records"]})
     runtimes = list(dict.fromkeys(r["runtime"] for r in document["records"]))
     others = ", ".join(name for name in runtimes if name != OURS)
@@ -59,7 +76,8 @@ def block(document: dict) -> str:
     ]
     count = threads[0]
     parts += [f"{count} thread{'s' if count > 1 else ''}:", table(document, count)]
-    parts += ["More threads, and compressed models: [docs/results.md](docs/results.md)."]
+    parts += [*(summary(document, more) for more in threads[1:])]
+    parts += ["All times, and compressed models: [docs/results.md](docs/results.md)."]
     return f"{BEGIN} ({COMMAND}) -->\n" + "\n\n".join(parts) + f"\n{END}"
 
 

@@ -185,15 +185,24 @@ def test_figures_for_the_readme():
     ours = {"runtime": "host/auto", "median_ms": 3.0, "ratio": 0.75, "best_peer": "openvino", "over_stock": 5.0}
     run = {
         "environment": {"cpu": "a CPU", "cpus": 2, "date": "2026-01-02T03:04"},
-        "records": [common | ours, common | {"runtime": "openvino", "median_ms": 4.0, "ratio": 1.0}],
+        "records": [
+            common | ours,
+            common | {"runtime": "openvino", "median_ms": 4.0, "ratio": 1.0},
+            *(
+                common | ours | {"threads": 2, "workload": name, "ratio": ratio}
+                for name, ratio in (("a", 0.5), ("b", 2))
+            ),
+        ],
     }
     text = readme.block(run)
     assert text.startswith(readme.BEGIN)
     assert text.endswith(readme.END)
     assert "| net | 3.00 | 4.00 (openvino) | 0.75 | 5.0 |" in text
+    assert "2 threads: geometric mean of the ratios 1.00, worst 2.00 (b), above 1 on 1 of 2 models." in text
     assert readme.BEGIN in (readme.ROOT / "README.md").read_text()
-    with pytest.raises(DlasError, match="no figures"):
-        readme.table(run, 2)
+    for figures in (readme.table, readme.summary):
+        with pytest.raises(DlasError, match="no figures"):
+            figures(run, 3)
 
 
 def test_layer_lines():
