@@ -239,7 +239,7 @@ class GpuTarget(Target):
 
     kind: ClassVar[Literal["gpu"]] = "gpu"
 
-    architecture: str = figure("CUDA architecture to compile for, sm_90a; empty: what iree-compile's flags say")
+    architecture: str = figure("what to compile for, sm_90a or spirv:v1.3; empty: what iree-compile's flags say")
     ptx: str = figure("the version of PTX for it: +ptx80; empty: the compiler's own")
     compute_units: int = figure("multiprocessors: workgroups that run at the same time, at least", minimum=1)
     subgroup_size: int = figure("threads of a warp, or subgroup", minimum=1, power_of_two=True)

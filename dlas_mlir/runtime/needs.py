@@ -19,6 +19,8 @@ from dlas_mlir.runtime.gpus import Gpu
 # Features, by the number of the capability that SPIR-V declares where a kernel uses them.
 _SPIRV = {
     9: "shaderFloat16",
+    11: "shaderInt64",
+    22: "shaderInt16",
     39: "shaderInt8",
     4433: "storageBuffer16BitAccess",
     4434: "storageBuffer16BitAccess",
@@ -41,6 +43,8 @@ _WORDS = {
     "shaderFloat16": ("arithmetic in f16", _FLOAT32),
     "storageBuffer16BitAccess": ("16-bit elements in memory", _FLOAT32),
     "shaderInt8": ("arithmetic in i8", _FLOAT32),
+    "shaderInt16": ("arithmetic in i16", _FLOAT32),
+    "shaderInt64": ("64-bit integers", "a network of float32 and int32"),
     "storageBuffer8BitAccess": ("8-bit elements in memory", _FLOAT32),
     "shaderBFloat16Type": ("bf16", _FLOAT32),
     "shaderIntegerDotProduct": ("dot products of integers", _FLOAT32),

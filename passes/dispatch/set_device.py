@@ -15,15 +15,20 @@ _CAN = (
     "compute = fp64|fp32|fp16|int64|int32|int16|int8, storage = b64|b32|b16|b8, subgroup = shuffle|arithmetic, "
     "dot = dp4xi8toi32"
 )
+_SPIRV = "spirv:"
+# Of Vulkan: what an artifact uses of it, it says that it needs.
+_MAY = "compute = fp32|fp16|int64|int32|int16|int8, storage = b64|b32|b16|b8, subgroup = none"
 # What iree-compile's own code may use; ours says its instructions itself.
 _PRODUCTS = "[<NV_MMA_SYNC_F32_16x8x16_F16>, <NV_MMA_SYNC_F16_16x8x16_F16>, <NV_MMA_SYNC_F32_16x8x16_BF16>]"
 
 
 @dataclass(frozen=True)
 class SetDevicePass(Pass):
-    """Write `hal.device.targets` for a GPU target that names a CUDA `architecture`, which goes before what iree-compile
-    is told by flags: its flags know no architecture that has wgmma, and no more shared memory than older ones have. A
-    module whose target names none, or that has the attribute, stays as it is.
+    """Write `hal.device.targets` for a GPU target that names an `architecture`, which goes before what iree-compile is
+    told by flags. Of CUDA's (sm_90a) its flags know none that has wgmma, and no more shared memory than older ones
+    have. Of any Vulkan device (spirv:v1.3) they say that it has nothing but 32 bits, and what iree-compile makes of
+    other types out of these is often wrong; written here, it may use other types, and what it has used stands in the
+    artifact. A module whose target names none, or that has the attribute, stays as it is.
 
     Before:
     ```mlir
@@ -46,15 +51,37 @@ class SetDevicePass(Pass):
 
 
 def _device(target: GpuTarget) -> str:
+    driver, executable, features, wgp, chip = _vulkan(target) if _is_spirv(target) else _cuda(target)
+    info = f'#iree_gpu.target<arch = "{target.architecture}", features = "{features}", wgp = <{wgp}>{chip}>'
+    made = f"#hal.executable.target<{executable}, {{iree_codegen.target_info = {info}}}>"
+    return f'#hal.device.target<"{driver}", [{made}]> : !hal.device'
+
+
+def _is_spirv(target: GpuTarget) -> bool:
+    return target.architecture.startswith(_SPIRV)
+
+
+def _cuda(target: GpuTarget) -> tuple[str, ...]:
     limits = (
         f"subgroup_size_choices = [{target.subgroup_size}], max_workgroup_sizes = [1024, 1024, 64], "
+        f"{_limits(target)}, max_workgroup_counts = [2147483647, 65535, 65535]"
+    )
+    chip = f", chip = <wgp_count = {target.compute_units}>"
+    return "cuda", '"cuda", "cuda-nvptx-fb"', target.ptx, f"{_CAN}, mma = {_PRODUCTS}, {limits}", chip
+
+
+def _vulkan(target: GpuTarget) -> tuple[str, ...]:
+    # No subgroups: those of a device may have any size.
+    threads = target.workgroup_threads
+    limits = (
+        f"subgroup_size_choices = [64], max_workgroup_sizes = [{threads}, {threads}, 64], "
+        f"{_limits(target)}, max_workgroup_counts = [65535, 65535, 65535]"
+    )
+    return "vulkan", '"vulkan-spirv", "vulkan-spirv-fb"', f"{target.architecture},cap:Shader", f"{_MAY}, {limits}", ""
+
+
+def _limits(target: GpuTarget) -> str:
+    return (
         f"max_thread_count_per_workgroup = {target.workgroup_threads}, "
-        f"max_workgroup_memory_bytes = {target.shared_bytes}, max_workgroup_counts = [2147483647, 65535, 65535]"
+        f"max_workgroup_memory_bytes = {target.shared_bytes}"
     )
-    chip = f"chip = <wgp_count = {target.compute_units}>"
-    gpu = (
-        f'#iree_gpu.target<arch = "{target.architecture}", features = "{target.ptx}", '
-        f"wgp = <{_CAN}, mma = {_PRODUCTS}, {limits}>, {chip}>"
-    )
-    executable = f'#hal.executable.target<"cuda", "cuda-nvptx-fb", {{iree_codegen.target_info = {gpu}}}>'
-    return f'#hal.device.target<"cuda", [{executable}]> : !hal.device'

@@ -11,10 +11,11 @@ from iree.compiler import ir
 from iree.compiler.dialects import arith
 
 from dlas_mlir.codegen.read_workload import ROUNDED
+from dlas_mlir.codegen.target import GpuTarget, Target
 from dlas_mlir.ir import build, conv
 from dlas_mlir.ir.constants import Constants, constant
 from dlas_mlir.ir.pads import Padding
-from dlas_mlir.opt.base import Pass, option, remark
+from dlas_mlir.opt.base import Pass, PassError, option, remark
 
 TF32 = "tf32"
 _RESHAPES = ("tensor.expand_shape", "tensor.collapse_shape")
@@ -29,8 +30,8 @@ class DemoteContractionsPass(Pass):
     `tf32` is no type of tensors: the layer is marked with `dlas.rounded`, which lets kernels look at 10 bits of each
     operand's fraction; one that has no such kernel does it in float32.
 
-    Run it after dlas-fold-batch-norm. A layer whose weights are no constants, or out of the range of float16, stays as
-    it is, with a remark.
+    A GPU whose target does not compute with such elements is an error. Run it after dlas-fold-batch-norm. A layer whose
+    weights are no constants, or out of the range of float16, stays as it is, with a remark.
 
     Before:
     ```mlir
@@ -57,8 +58,16 @@ class DemoteContractionsPass(Pass):
             if self.element == TF32:
                 op.attributes[ROUNDED] = ir.StringAttr.get(TF32)
             else:
+                self._check(module, op)
                 self._demote(convolution, constants, demoted)
         build.erase_dead(module)
+
+    def _check(self, module: ir.Module, op: ir.Operation) -> None:
+        target = Target.known(module)
+        if isinstance(target, GpuTarget) and self.element not in target.elements:
+            known = ", ".join(element for element in target.elements if element.endswith(("f16", "f32")))
+            what = f"{target.name} does not compute with {self.element}"
+            raise PassError(f"{what}: take a target that does, or a recipe in one of its types ({known})", op)
 
     def _demote(self, convolution: conv.Convolution, constants: Constants, demoted: dict[ir.Value, ir.Value]) -> None:
         op = convolution.op

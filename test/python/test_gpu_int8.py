@@ -11,7 +11,6 @@ from gpu_codes import CPU, KERNELS, after_passes, compiled_and_run, differing, i
 from quantized_net import INPUTS, RANDOM, net
 
 from dlas_mlir.compression.pruning import Prune
-from dlas_mlir.errors import DlasError
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +42,11 @@ def test_codes_are_those_of_a_cpu(quantized: Path, target: str, tmp_path, monkey
     assert np.array_equal(result_of(tmp_path / "plain.mlirbc", CPU, pipeline=KERNELS), wanted)
 
 
-def test_a_device_without_bytes_says_so(quantized: Path, tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("target", ["vulkan", "vulkan-ada"])
+def test_codes_on_vulkan(quantized: Path, target: str, vulkan, tmp_path, monkeypatch) -> None:
+    """Kernels of threads."""
     monkeypatch.setenv("DLAS_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(DlasError, match="vulkan does not compute with codes of 8 bits: take a target that does"):
-        result_of(quantized, "vulkan/int8-auto", "vulkan")
-
-
-def test_codes_on_vulkan(quantized: Path, vulkan, tmp_path, monkeypatch) -> None:
-    """Kernels of threads, where the device has a type of theirs."""
-    monkeypatch.setenv("DLAS_CACHE", str(tmp_path / "cache"))
-    assert np.array_equal(result_of(quantized, "vulkan-ada/int8-auto", "vulkan"), result_of(quantized, CPU))
+    assert np.array_equal(result_of(quantized, f"{target}/int8-auto", "vulkan"), result_of(quantized, CPU))
 
 
 def test_codes_with_zeros_stay_dense(pruned: Path, vulkan, tmp_path, monkeypatch, capfd) -> None:

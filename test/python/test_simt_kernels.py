@@ -228,7 +228,7 @@ def test_what_does_not_fit_the_target_names_key_and_limit(changes: dict, message
 
 
 def test_what_a_target_does_not_compute_with() -> None:
-    workload = depthwise("half", 16, element="f16").workload()
-    with pytest.raises(LookupError, match="vulkan does not compute with f16"):
+    workload = depthwise("half", 16, element="bf16").workload()
+    with pytest.raises(LookupError, match="vulkan does not compute with bf16"):
         backends.backend_for(workload, target("vulkan"))
     assert backends.backend_for(workload, target("cuda-sm80")).kind == "simt"

@@ -14,6 +14,18 @@ func.func @main() {
 
 // -----
 
+// Of any Vulkan device, which may have types that iree-compile's flags leave out.
+// CHECK: hal.device.targets = [#hal.device.target<"vulkan", [#hal.executable.target<"vulkan-spirv", "vulkan-spirv-fb", {iree_codegen.target_info = #iree_gpu.target<arch = "spirv:v1.3", features = "spirv:v1.3,cap:Shader",
+// CHECK-SAME: compute = {{.*}}int8, storage = b64|b32|b16|b8, subgroup = none
+// CHECK-SAME: max_thread_count_per_workgroup = 128, max_workgroup_memory_bytes = 16384
+module attributes {dlas.target = {name = "any", kind = "gpu", architecture = "spirv:v1.3"}} {
+func.func @portable() {
+  return
+}
+}
+
+// -----
+
 // CHECK-NOT: hal.device.targets
 module attributes {dlas.target = {name = "gpu", kind = "gpu"}} {
 func.func @without() {

@@ -3,6 +3,8 @@
 // RUN: %dlas_opt %s --split-input-file --dlas-demote-contractions=element=tf32 | FileCheck %s --check-prefix=TF32
 // RUN: not %dlas_opt %s --dlas-demote-contractions=element=f8 2>&1 | FileCheck %s --check-prefix=OPTION
 // OPTION: error: {{.*}}`element`: {{.*}}f8
+// RUN: not %dlas_opt %s --pass-pipeline='dlas-set-target{kind=gpu target=g},dlas-demote-contractions{element=f16}' 2>&1 | FileCheck %s --check-prefix=ELEMENTS
+// ELEMENTS: error: g does not compute with f16: take a target that does, or a recipe in one of its types (f32)
 
 // The input is rounded before it is padded, weights are constants of half the size, the sum stays as it is.
 // tf32 is no type of tensors: the layer says that its operands may be rounded.
