@@ -3,6 +3,8 @@ not sparse."""
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from iree.compiler import ir
@@ -10,6 +12,7 @@ from ptx import assemble, ptxas, text_of
 from workload_reference import evaluate, random_tensors
 
 from dlas_mlir.codegen import backends
+from dlas_mlir.codegen.schedule import AnySchedule, ScheduleError
 from dlas_mlir.codegen.simt import nonzeros
 from dlas_mlir.codegen.target import AnyTarget, GpuTarget
 from dlas_mlir.codegen.workload import (
@@ -85,30 +88,45 @@ CASES = {
 TOLERANCES = {"f32": 1e-5, "f16": 1e-3}
 
 
+def schedules(workload: Workload, device: AnyTarget) -> list[AnySchedule]:
+    """The rule's, the naive one, and two that share the non-zeros of a block out over threads."""
+    backend, naive = backends.backend_for(workload, device), nonzeros.naive(workload, device)  # type: ignore[arg-type]
+    block = naive.tile_of("k")
+    shared = [
+        dataclasses.replace(naive, threads=threads, across=(("c", count),), tile=tile)
+        for threads, count, tile in ((64, 2, (("k", block), ("c", 3))), (48, 3, (("k", block), ("oh", 7))))
+    ]
+    found = [backend.schedule(one.to_value(), workload) for one in shared]
+    assert [backend.problem(workload, one, device) for one in found] == [None, None]
+    return [backend.rule(workload, device), naive, *found]
+
+
+SCHEDULES = 4
+
+
 @pytest.fixture(scope="module")
 def results(vulkan, tmp_path_factory) -> dict[str, list[np.ndarray]]:
-    """What the rule's and the naive schedule of each case give; all are one module."""
+    """What schedules of each case give; all are one module."""
     folder, device = tmp_path_factory.mktemp("sparse"), target("vulkan-ada")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DLAS_CACHE", str(folder / "cache"))
         with ir.Context(), ir.Location.unknown():
             module = ir.Module.create()
             for number, workload in enumerate(CASES.values()):
-                backend = backends.backend_for(workload, device)
-                assert backend.kind == "simt"
-                for place, one in enumerate((backend.rule(workload, device), backend.naive(workload, device))):
+                assert backends.backend_for(workload, device).kind == "simt"
+                for place, one in enumerate(schedules(workload, device)):
                     module.body.append(build_workload(workload, f"f{number}_{place}", one))
             path = folder / "kernels.mlirbc"
             with path.open("wb") as file:
                 module.operation.write_bytecode(file)
         imported = Imported("kernels", file_digest(path), path, 0, 0, None)
         artifact = compile_imported(imported, load_preset("vulkan-ada/f16-auto"), mlir_out=folder / "kernels.mlir")
-        assert (folder / "kernels.mlir").read_text().count("= flow.dispatch @threads_") == 2 * len(CASES)
+        assert (folder / "kernels.mlir").read_text().count("= flow.dispatch @threads_") == SCHEDULES * len(CASES)
         found: dict[str, list[np.ndarray]] = {}
         for number, (name, workload) in enumerate(CASES.items()):
             tensors = random_tensors(workload)
             arrays = [tensors[place] for place in arguments_of(workload)]
-            for place in (0, 1):
+            for place in range(SCHEDULES):
                 session = Session(artifact.vmfb, resolve("vulkan"), function=f"f{number}_{place}")
                 found.setdefault(name, []).extend(session(*arrays))
                 session.close()
@@ -121,11 +139,24 @@ def test_results(results, name: str) -> None:
     tensors = random_tensors(workload)
     tensors[1] = sparse_weights(workload)
     (wanted,) = evaluate(workload, tensors)
-    assert len(results[name]) == 2
+    assert len(results[name]) == SCHEDULES
     for found in results[name]:
         assert found.dtype == wanted.astype(found.dtype).dtype
         scale = max(1.0, float(np.abs(wanted).max()))
         assert np.abs(found.astype(np.float64) - wanted).max() / scale < TOLERANCES[workload.tensors[0].element]
+
+
+def test_which_sums_are_shared_out() -> None:
+    """Over few pixels those of non-zeros are, where threads are busy they are not; those of taps cannot be."""
+    device = target("cuda-sm90")
+    assert isinstance(device, GpuTarget)
+    few, many = contraction("f16", 4, 922, (64, 64), 14), contraction("f16", 4, 922, (64, 64), 448)
+    assert nonzeros.rule(few, device).joined > 1
+    assert nonzeros.rule(many, device).joined == 1
+    backend, naive = backends.backend_for(few, device), nonzeros.naive(few, device)
+    value = {**naive.to_value(), "across": {"r": 3}, "threads": 96}
+    with pytest.raises(ScheduleError, match="across: `r`; the non-zeros that are shared out are those of `c`"):
+        backend.schedule(value, few)
 
 
 CONVERSIONS = {"f16": "cvt.f32.f16", "bf16": "shl.b32", "f32": None}
@@ -170,7 +201,7 @@ def test_where_non_zeros_are_is_in_memory_when_kernels_are_timed(tmp_path) -> No
 @pytest.mark.parametrize(
     ("name", "element", "message"),
     [
-        ("vulkan", "f16", "vulkan does not compute with f16"),
+        ("vulkan", "bf16", "vulkan does not compute with bf16"),
         ("vulkan-ada", "bf16", "vulkan-ada does not compute with bf16"),
         ("x86-64-avx2", "f16", "its weights are sparse, and it multiplies f16 and f16"),
     ],

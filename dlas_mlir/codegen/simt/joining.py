@@ -30,6 +30,15 @@ class Joining:
     across: tuple[tuple[str, int], ...]
     sharing: ByThreads
 
+    @property
+    def count(self) -> int:
+        """How many threads have a result together."""
+        return self.sharing.across
+
+    def number(self) -> ir.Value:
+        """Which of them this is."""
+        return self.sharing.part_of_result()
+
     def start(self, here: Position) -> Position:
         """Where a thread's part begins."""
         rest = self.sharing.part_of_result()

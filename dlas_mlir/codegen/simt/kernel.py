@@ -36,9 +36,11 @@ def emit(region: Region, nest: Nest) -> tuple[ir.Operation, ...]:
 
 
 def emit_nonzeros(region: Region, nest: Nest) -> tuple[ir.Operation, ...]:
-    """The kernel of `region`, whose weights are sparse: a thread's loop over the non-zeros of a block."""
+    """The kernel of `region`, whose weights are sparse: a thread's loop over non-zeros of a block."""
     schedule = nest.schedule
     assert isinstance(schedule, SimtSchedule)
     together = schedule.tile_of(nest.workload.reductions[0])
+    sharing = ByThreads(schedule.threads, schedule.joined)
+    joining = Joining(nest.workload, schedule.across, sharing) if schedule.across else None
     # Not every device reads 16 bits.
-    return sparse.emit(region, nest, sharing=ByThreads(schedule.threads), together=together, narrow=False)
+    return sparse.emit(region, nest, sharing=sharing, together=together, narrow=False, shares=joining)

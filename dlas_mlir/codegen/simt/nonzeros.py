@@ -1,7 +1,8 @@
 """Sparse weights on the threads of a GPU: which schedules there are, what one costs, and the loops that follow.
 
 A thread has the pixels of a few rows in one column, for the output channels of a block. Neighbours among threads have
-neighbouring columns, so that they read neighbouring pixels, and the same non-zeros: a warp works on one block.
+neighbouring columns, so that they read neighbouring pixels, and the same non-zeros: a warp works on one block. Where
+there are few pixels, the non-zeros of a block are shared out over several such rows of threads.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from dlas_mlir.codegen.workload import Workload, element_bits
 ROWS = (1, 2, 4, 8)
 _TOGETHER = (1, 2, 4, 8)
 _THREADS = (32, 64, 128)
+# How many threads have the non-zeros of a block, and how many have neighbouring pixels then.
+_SHARES, _BESIDE = (2, 4, 8, 16), (8, 16, 32)
 # Of a thread's tile, as far as that is not known.
 _PIXELS = 4
 
@@ -35,8 +38,9 @@ def misfit(workload: Workload, schedule: SimtSchedule) -> str | None:
         return f"lanes: {schedule.lanes}; pixels of non-zeros are not aligned: 1"
     if schedule.tile_of(work.channel) != work.sparsity.block:
         return f"tile: {schedule.tile_of(work.channel)} of `{work.channel}`; a block has {work.sparsity.block}"
-    if schedule.across:
-        return f"across: `{schedule.across[0][0]}`; non-zeros are not shared out, a thread has all of its block"
+    for loop, _ in schedule.across:
+        if loop != workload.reductions[0]:
+            return f"across: `{loop}`; the non-zeros that are shared out are those of `{workload.reductions[0]}`"
     for loop, tile in schedule.tile:
         if loop in workload.reductions[1:]:
             return (
@@ -85,11 +89,23 @@ def _regular(workload: Workload, target: GpuTarget) -> Iterator[SimtSchedule]:
             tile = {work.channel: work.sparsity.block, channels: together}
             if work.row is not None:
                 tile[work.row] = rows
-            for threads in _THREADS:
-                if threads <= target.workgroup_threads:
+            for threads, count in _shares():
+                if threads <= target.workgroup_threads and workload.extents[channels] % (together * count) == 0:
                     yield SimtSchedule.of(
-                        workload, vector=work.vector, lanes=1, tile=tile, order=order, threads=threads
+                        workload,
+                        vector=work.vector,
+                        lanes=1,
+                        tile=tile,
+                        order=order,
+                        threads=threads,
+                        across={channels: count},
                     )
+
+
+def _shares() -> Iterator[tuple[int, int]]:
+    """Threads of a workgroup, and how many of them have a block's non-zeros together."""
+    yield from ((threads, 1) for threads in _THREADS)
+    yield from ((count * beside, count) for count in _SHARES for beside in _BESIDE if count * beside >= _THREADS[0])
 
 
 def naive(workload: Workload, target: GpuTarget) -> SimtSchedule:
@@ -110,15 +126,23 @@ def cost(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> float
     """Cycles, as those of dense kernels of threads (space.cost)."""
     work, weights = SparseRoles(workload), target.cost
     block, points, together = work.sparsity.block, schedule.points(workload), _together(workload, schedule)
-    blocks = workload.extents[work.channel] // block
-    nonzeros = work.sparsity.nonzeros / blocks
-    issued = nonzeros / steps_per_cycle(block, points // block, workload.root.input_elements[1], target)
-    groups = -(-schedule.parts(workload) // schedule.threads)
+    element, shared = workload.root.input_elements[1], schedule.joined
+    nonzeros = work.sparsity.nonzeros / (workload.extents[work.channel] // block) / shared
+    issued = nonzeros / steps_per_cycle(block, points // block, element, target)
+    # Neighbours that are fewer than fill a sector of memory read some of it for nothing.
+    neighbours = schedule.threads // shared * element_bits(element) // 8
+    issued *= max(1, weights.sector_bytes / neighbours)
+    groups = -(-schedule.parts(workload) * shared // schedule.threads)
     rounds = -(-groups // target.compute_units)
-    all_threads = rounds * schedule.threads * issued
     # The place of a pixel is loaded before the pixel; what is left over goes one by one.
     waits = nonzeros // together + (0 if together == 1 else (together - 1) / 2)
-    return weights.start_cycles + max(all_threads, waits * weights.copy_cycles / 2)
+    joined = 0.0
+    if shared > 1:
+        # Each leaves its sums in the workgroup's memory, and reads those of all.
+        issued += points * (1 + shared) / weights.thread_loads
+        joined = weights.step_cycles * (1 + shared / 2)
+    all_threads = rounds * schedule.threads * issued
+    return weights.start_cycles + max(all_threads, waits * weights.copy_cycles / 2) + joined
 
 
 def steps_per_cycle(block: int, pixels: int, element: str, target: GpuTarget) -> float:

@@ -20,9 +20,10 @@ any kernel is sparse and direct, as in Park et al., "Faster CNNs with Direct Spa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import Protocol
 
 import numpy as np
 from iree.compiler import ir
@@ -43,11 +44,39 @@ from dlas_mlir.ir import affine
 from dlas_mlir.ir.constants import constant
 
 
+class Shares(Protocol):
+    """How several threads have the non-zeros of a block, and its sums become one."""
+
+    @property
+    def count(self) -> int:
+        """How many threads."""
+        ...
+
+    def number(self) -> ir.Value:
+        """Which of them this is."""
+        ...
+
+    def neutral(self, initial: Sequence[ir.Value]) -> list[ir.Value]:
+        """What a part starts from."""
+        ...
+
+    def joined(self, initial: list[ir.Value], parts: list[ir.Value]) -> list[ir.Value]:
+        """The whole, of which this thread has `parts`."""
+        ...
+
+
 def emit(
-    region: Region, nest: Nest, *, sharing: Sharing | None = None, together: int = 1, narrow: bool = True
+    region: Region,
+    nest: Nest,
+    *,
+    sharing: Sharing | None = None,
+    together: int = 1,
+    narrow: bool = True,
+    shares: Shares | None = None,
 ) -> tuple[ir.Operation, ...]:
     """The kernel of `region`, whose root carries `dlas.sparse`, at the insertion point. `sharing` says how parts are
-    shared out, `together` how many non-zeros are loaded at the same time, `narrow` whether places may have 16 bits."""
+    shared out, `together` how many non-zeros are loaded at the same time, `narrow` whether places may have 16 bits,
+    `shares` how several threads have those of one block (none: one has them all); not in chunks then."""
     work = Contraction.of(region, nest)
     reads = captured(region)
     rows = work.rows(narrow)
@@ -57,7 +86,7 @@ def emit(
     def fill(workgroup: Workgroup, tiles: list[ir.Value]) -> list[ir.Value]:
         vectors = Vectors(nest.lane.dim, nest.lanes, nest.lane.extent)
         reader = Reader(workgroup.tensors, vectors, nest.spans)
-        kernel = _Kernel(work, rows, constants, Stages(region, workgroup, reader), work.points(), together)
+        kernel = _Kernel(work, rows, constants, Stages(region, workgroup, reader), work.points(), together, shares)
         return over_tiles(nest.cache[:-1], workgroup.place, tiles, kernel.pixels)
 
     return (emit_frame(region, nest, reads, fill, sharing=sharing),)
@@ -83,6 +112,7 @@ class _Kernel:
     stages: Stages
     points: list[Point]
     together: int = 1
+    shares: Shares | None = None
 
     def pixels(self, place: Place, tiles: list[ir.Value]) -> list[ir.Value]:
         """All output channels of a tile of pixels, chunk by chunk; the first and the last chunk are not in the loop."""
@@ -108,7 +138,11 @@ class _Kernel:
         else:
             at = [place.inside.plus(point) for point in self.points]
             start = [held.read(output, tiles[0], inside, reader.vectors) for inside in at]
-        sums = self._nonzeros(chunk.number, place.here, start)
+        if self.shares is None:
+            sums = self._nonzeros(chunk.number, place.here, start)
+        else:
+            own = self._nonzeros(chunk.number, place.here, self.shares.neutral(start))
+            sums = self.shares.joined(start, own)
         if chunk.last:
             tiles = self.stages.finish(place, self.points, sums, tiles)
         else:
@@ -117,20 +151,33 @@ class _Kernel:
         return tiles
 
     def _nonzeros(self, number: ir.Value | int, here: Position, start: list[ir.Value]) -> list[ir.Value]:
-        """The sums over the non-zeros of a block in a chunk."""
+        """The sums over the non-zeros of a block in a chunk, or over those that are this thread's: of as many as all
+        threads load at the same time its own follow each other."""
         number = build.index(number) if isinstance(number, int) else number
         low, high = self._bounds(self.stages.reader.tensors[self.constants[0]], number, here)
-        base = self._base(number, here)
+        base, threads = self._base(number, here), 1 if self.shares is None else self.shares.count
+
+        def one(first: ir.Value, end: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+            first = self._own(first, 1)
+            return build.for_range(first, end, build.index(threads), sums, lambda at, xs: self._step([at], base, xs))
+
         if self.together == 1:
-            return build.for_range(low, high, build.index(1), start, lambda at, sums: self._step([at], base, sums))
+            return one(low, high, start)
 
         def several(first: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
             return self._step([build.plus(first, place) for place in range(self.together)], base, sums)
 
+        step = self.together * threads
         count = affine.dim(1) - affine.dim(0)
-        middle = build.apply(affine.dim(1) - count % self.together, [low, high])
-        sums = build.for_range(low, middle, build.index(self.together), start, several)
-        return build.for_range(middle, high, build.index(1), sums, lambda at, sums: self._step([at], base, sums))
+        middle = build.apply(affine.dim(1) - count % step, [low, high])
+        sums = build.for_range(self._own(low, self.together), middle, build.index(step), start, several)
+        return one(middle, high, sums)
+
+    def _own(self, first: ir.Value, size: int) -> ir.Value:
+        """Where this thread begins, where all of them have `size` non-zeros each from `first` on."""
+        if self.shares is None:
+            return first
+        return build.apply(affine.dim(0) + affine.dim(1) * size, [first, self.shares.number()])
 
     def _step(self, nonzeros: list[ir.Value], base: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
         """The sums with some non-zeros. Of several, all is loaded before the first is used."""

@@ -3,10 +3,12 @@
 // RUN: not %dlas_opt %t.tile.mlir --dlas-lower-dispatches 2>&1 | FileCheck %s --check-prefix=TILE
 // RUN: sed 's/vector = "ow"/vector = "k"/' %s > %t.vector.mlir
 // RUN: not %dlas_opt %t.vector.mlir --dlas-lower-dispatches 2>&1 | FileCheck %s --check-prefix=VECTOR
-// RUN: sed 's/tile = {c = 2 : i64}/across = {c = 2 : i64}/' %s > %t.across.mlir
+// RUN: sed 's/tile = {c = 2 : i64}/across = {c = 2 : i64}/' %s > %t.shared.mlir
+// RUN: %dlas_opt %t.shared.mlir --dlas-lower-dispatches --canonicalize --cse --mlir-print-local-scope | FileCheck %s --check-prefix=SHARED
+// RUN: sed 's/tile = {c = 2 : i64}/across = {r = 2 : i64}/' %s > %t.across.mlir
 // RUN: not %dlas_opt %t.across.mlir --dlas-lower-dispatches 2>&1 | FileCheck %s --check-prefix=ACROSS
 
-// ACROSS: error: `dlas.schedule`: across: `c`; non-zeros are not shared out, a thread has all of its block
+// ACROSS: error: `dlas.schedule`: across: `r`; the non-zeros that are shared out are those of `c`
 // TILE: error: `dlas.schedule`: tile: 2 of `s`; non-zeros that are loaded together are those of `c`
 // VECTOR: error: `dlas.schedule`: vector: `k` is no loop over pixels, `n`, `oh`, `ow`
 
@@ -30,6 +32,17 @@ module attributes {dlas.target = {name = "gpu", kind = "gpu"}} {
 // CHECK: scf.for {{.*}} step %c1
 // CHECK-COUNT-1: vector.fma
 // CHECK: iree_tensor_ext.dispatch.tensor.store {{.*}} sizes = [1, 1, 1, 1]
+
+// Every other non-zero for each of two threads, sixteen apart, which add up what they have in shared memory.
+// SHARED-LABEL: func.func @threads
+// SHARED: %[[THREAD:.*]] = gpu.thread_id x {{.*}} workgroup_size = [32, 1, 1]
+// SHARED: %[[FIRST:.*]] = affine.apply affine_map<(d0)[s0] -> (d0 + s0 floordiv 16)>(%{{.*}})[%[[THREAD]]]
+// SHARED: %[[OWN:.*]] = scf.for %{{.*}} = %[[FIRST]] to %{{.*}} step %c2
+// SHARED: bufferization.alloc_tensor() {{.*}}workgroup{{.*}}tensor<32x1xf32>
+// SHARED: vector.transfer_write %[[OWN]]
+// SHARED: iree_gpu.value_barrier
+// SHARED-COUNT-2: vector.transfer_read {{.*}} tensor<32x1xf32>
+// SHARED: iree_tensor_ext.dispatch.tensor.store {{.*}} sizes = [1, 1, 1, 1]
 func.func @threads(%x: tensor<1x2x3x4xf32>) -> tensor<1x2x2x3xf32> {
   %zero = arith.constant 0.0 : f32
   %w = arith.constant dense<[[[[1.0, 0.0], [0.0, 2.0]], [[4.0, 0.0], [0.0, 0.0]]], [[[0.0, 3.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]]]> : tensor<2x2x2x2xf32>
