@@ -78,7 +78,10 @@ def reason(costs: Mapping[str, float], rule: str, chosen: str) -> str:
     if costs[chosen] <= costs[fastest] * (1 + _LEVEL):
         rest = [us for name, us in costs.items() if name != chosen]
         if chosen != rule and rule in costs:
-            return f"{costs[rule] - costs[chosen]:.1f} us less than the recipe's"
+            saved = costs[rule] - costs[chosen]
+            if saved > 0:
+                return f"{saved:.1f} us less than the recipe's"
+            return f"the recipe's saves {-saved:.1f} us here, but not in the whole network"
         return "level with the fastest" if min(rest) <= costs[chosen] else "the fastest"
     own = f"{fastest} saves {costs[chosen] - costs[fastest]:.1f} us here"
     return f"{own}, but not in the whole network"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -20,6 +21,7 @@ from dlas_mlir.codegen.simt.schedule import SimtSchedule
 from dlas_mlir.codegen.target import GpuTarget, Target
 from dlas_mlir.codegen.workload import Workload
 from dlas_mlir.ir import attributes, build
+from dlas_mlir.ir.linalg import iterators, shape_of
 from dlas_mlir.opt.base import Pass, PassError
 
 _REGION = "flow.dispatch.region"
@@ -145,7 +147,7 @@ def _cost(kernels: Sequence[_Kernel], target: GpuTarget) -> float | None:
 
 def _together(kernels: Sequence[_Kernel], target: GpuTarget) -> tuple[float, list[SimtSchedule]] | None:
     regions = [one.region for one in kernels]
-    shared = shared_dimensions(regions)
+    shared = _outer_dimensions(regions)
     if not _are_read_within(kernels) or problem_of_regions(regions) is not None:
         return None
     made: set[ir.Value] = set()
@@ -155,6 +157,18 @@ def _together(kernels: Sequence[_Kernel], target: GpuTarget) -> tuple[float, lis
         parts.append(together.Part(one.workload, numbers, one is kernels[-1]))
         made |= set(one.op.results)
     return together.together(parts, shared, target)
+
+
+def _outer_dimensions(regions: Sequence[Region]) -> int:
+    """How many of the first dimensions workgroups share out: those that the kernels have in common, but where these are
+    all, and nothing is summed, the last: its elements are the threads' then."""
+    count = shared_dimensions(regions)
+    if any("reduction" in iterators(region.root.op) for region in regions):
+        return count
+    shapes = [shape_of(region.root.result) for region in regions]
+    while count and all(math.prod(shape[count:]) == 1 for shape in shapes):
+        count -= 1
+    return count
 
 
 def _tensors(kernel: _Kernel) -> list[ir.Value]:
@@ -173,7 +187,7 @@ def _are_read_within(kernels: Sequence[_Kernel]) -> bool:
 def _mark(kernels: Sequence[_Kernel], number: int, target: GpuTarget) -> None:
     found = _together(kernels, target)
     assert found is not None, "it was the fastest"
-    shared = shared_dimensions([one.region for one in kernels])
+    shared = _outer_dimensions([one.region for one in kernels])
     for one, schedule in zip(kernels, found[1], strict=True):
         root = one.region.root.op
         root.attributes[SCHEDULE] = attributes.from_plain(schedule.to_value())

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from iree.compiler import ir
+from iree.compiler.dialects import util
 from iree.compiler.passmanager import PassManager
 
+from dlas_mlir.ir import build
 from dlas_mlir.opt.base import Pass
 
 _OUTLINE = "builtin.module(iree-flow-outline-dispatch-regions)"
@@ -22,6 +24,9 @@ class OutlineKernelsPass(Pass):
 
     iree-compile does not inline a function with operations of iree_gpu (barriers) in it into the one that takes
     buffers, and copies the inputs of a call for it: a launch more.
+
+    A kernel that reads nothing but constants (the first step of a recurrent layer) gets one of them behind a
+    util.optimization_barrier: iree-compile would compute it itself, with the kernel compiled for a CPU, and fails.
 
     Before:
     ```mlir
@@ -49,6 +54,21 @@ class OutlineKernelsPass(Pass):
         finally:
             for op in reversed(functions):
                 _rename(module, op, _name(op).removeprefix(_PREFIX))
+        for block in build.functions(module):
+            _compute_on_the_device(block)
+
+
+def _compute_on_the_device(block: ir.Block) -> None:
+    known: set[ir.Value] = set()
+    for op in list(block.operations):
+        op = op.operation
+        if not all(value in known for value in op.operands):
+            continue
+        if op.name != "flow.dispatch":
+            known.update(op.results)
+        elif op.operands:
+            with ir.InsertionPoint(op), op.location:
+                op.operands[0] = util.optimization_barrier([op.operands[0].type], [op.operands[0]])
 
 
 def _name(function: ir.Operation) -> str:

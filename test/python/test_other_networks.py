@@ -163,9 +163,9 @@ def test_gathered_elements() -> None:
     _compare(Gathered().eval(), "host/auto", (torch.randn(4, 8), _INDICES))
 
 
-@pytest.mark.parametrize("network", [GroupNorm, Decoder])
+@pytest.mark.parametrize("network", [GroupNorm, Decoder, Recurrent])
 def test_other_networks_on_vulkan(network, vulkan) -> None:
-    """What is packed at run time there, of sizes that no block divides, too."""
+    """With what is packed at run time, of sizes that no block divides, and kernels that read constants alone."""
     torch.manual_seed(0)
     _compare(network().eval(), "vulkan/auto", (torch.randn(1, 3, 32, 32),))
 

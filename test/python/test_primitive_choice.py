@@ -138,6 +138,8 @@ def test_what_slows_a_whole_round_decides_nothing():
 def test_why_a_layer_is_done_so():
     costs = {"a": 10.0, "b": 5.0, "c": 5.02}
     assert reason(costs, "a", "b") == "5.0 us less than the recipe's"
+    level = {"a": 1000.0, "b": 1010.0}
+    assert reason(level, "a", "b") == "the recipe's saves 10.0 us here, but not in the whole network"
     assert reason(costs, "b", "b") == "the fastest"
     assert reason(costs, "c", "c") == "level with the fastest"
     assert reason(costs, "a", "a") == "b saves 5.0 us here, but not in the whole network"

@@ -248,6 +248,8 @@ def problem(links: Sequence[Link], shared: int) -> str | None:
             if link.nest.extents[loop] > 1 and steps.get(loop) != 1:
                 name = link.nest.workload.names[loop]
                 return f"a tile of `{name}`, of which a workgroup does one iteration"
+    if not any(link.schedule.across or _inner_steps(link, shared) > 1 for link in links):
+        return f"{shared} shared dimensions leave nothing to the threads of a workgroup"
     return problem_of_regions(regions)
 
 
@@ -268,6 +270,12 @@ def problem_of_regions(regions: Sequence[Region]) -> str | None:
 def _is_plain(item: Access) -> bool:
     rank = len(shape_of(item.view.source))
     return item.view.outside is None and not any(item.view.offsets) and len(item.exprs) == rank
+
+
+def _inner_steps(link: Link, shared: int) -> int:
+    """The tiles of a workgroup."""
+    outer = link.outer(shared)
+    return math.prod(axis.count for axis in link.nest.workgroup if axis.dim not in outer)
 
 
 def _outer_axes(link: Link, shared: int) -> list[Axis]:

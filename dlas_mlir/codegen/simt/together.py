@@ -53,6 +53,8 @@ def together(parts: Sequence[Part], shared: int, target: GpuTarget) -> tuple[flo
         if not found or len(chosen) < len(parts):
             continue
         schedules = [schedule for _, schedule in chosen]
+        if all(_slots(part, shared, one) * one.joined == 1 for part, one in zip(parts, schedules, strict=True)):
+            continue  # nothing is left to the threads
         joined = sum(shared_bytes(part.workload, one) for part, one in zip(parts, schedules, strict=True))
         if kept + joined > target.shared_bytes:
             continue
@@ -119,7 +121,7 @@ def _cycles(part: Part, shared: int, schedule: SimtSchedule, target: GpuTarget) 
     """What a kernel takes in one workgroup: what its threads wait for, round by round, or all that is read."""
     workload, weights = part.workload, target.cost
     inner = [loop for loop in workload.out[shared:] if loop is not None]
-    slots = math.prod(-(-workload.extents[loop] // schedule.tile_of(loop)) for loop in inner)
+    slots = _slots(part, shared, schedule)
     rounds = -(-slots * schedule.joined // schedule.threads)
     steps = math.prod(workload.extents[loop] // schedule.tile_of(loop) for loop in workload.reductions)
     waited = rounds * -(-steps // schedule.joined) * weights.copy_cycles
@@ -133,6 +135,12 @@ def _cycles(part: Part, shared: int, schedule: SimtSchedule, target: GpuTarget) 
         )
         + joined
     )
+
+
+def _slots(part: Part, shared: int, schedule: SimtSchedule) -> int:
+    """How many threads, or groups of those that have a result together, have something to do in a workgroup."""
+    inner = [loop for loop in part.workload.out[shared:] if loop is not None]
+    return math.prod(-(-part.workload.extents[loop] // schedule.tile_of(loop)) for loop in inner)
 
 
 def _bytes(part: Part, shared: int, schedule: SimtSchedule, sector_bytes: int) -> float:

@@ -48,3 +48,21 @@ func.func @calling(%x: tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>) {
 func.func @threads_nothing(%x: tensor<4xf32>) -> tensor<4xf32> {
   return %x : tensor<4xf32>
 }
+
+// Of constants alone iree-compile would compute a kernel itself; what reads the result is computed where that is.
+// CHECK-LABEL: func.func @of_constants
+// CHECK: %[[CONSTANT:.*]] = arith.constant dense<2.000000e+00> : tensor<4xf32>
+// CHECK: %[[HIDDEN:.*]] = util.optimization_barrier %[[CONSTANT]] : tensor<4xf32>
+// CHECK: %[[FIRST:.*]] = flow.dispatch @e::@k(%[[HIDDEN]], %[[CONSTANT]])
+// CHECK-NEXT: %[[SECOND:.*]] = flow.dispatch @e::@k(%[[FIRST]], %[[CONSTANT]])
+// CHECK-NEXT: flow.dispatch @e::@k(%arg0, %[[SECOND]])
+flow.executable private @e {
+  flow.executable.export public @k
+}
+func.func @of_constants(%x: tensor<4xf32>) -> tensor<4xf32> {
+  %c = arith.constant dense<2.0> : tensor<4xf32>
+  %0 = flow.dispatch @e::@k(%c, %c) : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
+  %1 = flow.dispatch @e::@k(%0, %c) : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
+  %2 = flow.dispatch @e::@k(%x, %1) : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
+  return %2 : tensor<4xf32>
+}
