@@ -187,11 +187,23 @@ def test_wrong_index(text, message):
         parse_form(text, ("oh", "ow"))
 
 
+def test_the_rule_gives_each_thread_one_workgroup_where_that_is_even():
+    def shared(name: str, threads: int) -> dict[str, int]:
+        return dict(rule(layer(name), cpu("x86-64-avx512", threads)).distribute)
+
+    rows, blocks = "resnet18 3x3 64->64 @56", "resnet18 3x3 512->512 @7"
+    assert [shared(rows, threads) for threads in (2, 4, 7, 8)] == [{"oh": part} for part in (28, 14, 8, 7)]
+    # Of 7 rows one thread would have one more: blocks of output channels are even.
+    assert [shared(blocks, threads) for threads in (2, 4, 16)] == [{"kb": part} for part in (16, 8, 2)]
+    # What is made for one thread can be run by four.
+    assert shared(rows, 1) == {"oh": 14}
+
+
 def test_the_nest_prints_as_loops():
     workload = layer("resnet18 3x3 64->64 @56")
     schedule = rule(workload, cpu("x86-64-avx512", 2))
     lines = str(Nest.of(workload, schedule)).splitlines()
-    assert lines[0].startswith("for workgroup in oh by 7 (8)")
+    assert lines[0].startswith("for workgroup in oh by 28 (2)")
     assert "    for kb in 4 by 2" in lines
     assert any(line.strip() == "acc[2 kb][14 ow] x 16 lanes of k = 0.000000e+00 : f32" for line in lines)
     assert lines[-1].strip().startswith("store ")

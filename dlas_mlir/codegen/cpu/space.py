@@ -14,7 +14,7 @@ from itertools import permutations
 from dlas_mlir.codegen.cpu.ahead import NOTHING, ahead_of
 from dlas_mlir.codegen.cpu.cost import sharing_cost, tile_cost
 from dlas_mlir.codegen.cpu.order import order
-from dlas_mlir.codegen.cpu.roles import Roles, waste
+from dlas_mlir.codegen.cpu.roles import Roles
 from dlas_mlir.codegen.cpu.within import problem as within_problem
 from dlas_mlir.codegen.nest import Nest
 from dlas_mlir.codegen.schedule import MAX_DISTRIBUTED, Schedule
@@ -181,24 +181,35 @@ def _names(workload: Workload, dims: set[int]) -> frozenset[str]:
 
 
 def _distribution(roles: Roles, tile: dict[str, int], order: tuple[str, ...], target: CpuTarget) -> dict[str, int]:
-    """Split the outer parallel loops until every thread has some workgroups; if it costs less, only those of which no
-    part overlaps another. With blocks of weights outermost, as all of them are too many to be read again, workgroups of
-    rows would each read all."""
-    every = _split(roles, tile, order, target)
-    # Threads that write to one row each a few columns of it would share cache lines.
-    kept = [loop for loop in order if loop != roles.vector or loop in every]
-    even = [loop for loop in kept if roles.workload.extents[loop] % every.get(loop, 1) == 0]
+    """Split the outer parallel loops into one workgroup for each thread, or more to even out, whatever costs least; for
+    each number also without the loops of which parts would overlap. With blocks of weights outermost, as all of them
+    are too many to be read again, workgroups of rows would each read all."""
     outermost = next((loop for loop in order if roles.workload.extents[loop] > 1), "")
 
     def cost(parts: dict[str, int]) -> float:
         again = bool(parts) and roles.is_contraction and outermost in roles.blocks and outermost not in parts
         return sharing_cost(roles.workload, parts, target) * (1.0 + target.cost.weights_miss * again)
 
-    return min((every, _split(roles, tile, tuple(even), target)), key=cost)
+    # What is made for one thread may be run by more.
+    most, least = target.cost.workgroups_per_thread, 1 if target.threads > 1 else target.cost.workgroups_per_thread
+    found = (parts for each in range(least, most + 1) for parts in _splits(roles, tile, order, target, each))
+    return min(found, key=cost)
 
 
-def _split(roles: Roles, tile: dict[str, int], order: tuple[str, ...], target: CpuTarget) -> dict[str, int]:
-    wanted = target.cost.workgroups_per_thread * target.threads
+def _splits(
+    roles: Roles, tile: dict[str, int], order: tuple[str, ...], target: CpuTarget, each: int
+) -> Iterator[dict[str, int]]:
+    """Into `each` workgroups for every thread, and so that no part overlaps another."""
+    every = _split(roles, tile, order, target, each)
+    yield every
+    # Threads that write to one row each a few columns of it would share cache lines.
+    kept = [loop for loop in order if loop != roles.vector or loop in every]
+    even = [loop for loop in kept if roles.workload.extents[loop] % every.get(loop, 1) == 0]
+    yield _split(roles, tile, tuple(even), target, each)
+
+
+def _split(roles: Roles, tile: dict[str, int], order: tuple[str, ...], target: CpuTarget, each: int) -> dict[str, int]:
+    wanted = each * target.threads
     found: dict[str, int] = {}
     count = 1
     for loop in order:
@@ -207,20 +218,17 @@ def _split(roles: Roles, tile: dict[str, int], order: tuple[str, ...], target: C
             continue
         if loop == roles.vector and extent // step < 2:
             continue
-        part = _part(extent, step, -(-wanted // count), target.cost.workgroup_cost)
+        enough = [part for part in range(step, extent, step) if -(-extent // part) * count >= wanted]
+        # The least work, as the last part overlaps the one before where it does not divide, and the fewest parts.
+        part = min(
+            enough,
+            key=lambda part: (sharing_cost(roles.workload, {**found, loop: part}, target), -part),
+            default=min(step, extent),
+        )
         if part < extent:
             found[loop] = part
             count *= -(-extent // part)
     return found
-
-
-def _part(extent: int, step: int, wanted: int, each: float) -> int:
-    """The multiple of `step` that splits `extent` into at least `wanted` parts, else into the most: the one with the
-    least work, as the last part overlaps the one before where it does not divide, and the fewest parts."""
-    parts = [part for part in range(step, extent, step) if -(-extent // part) >= wanted]
-    if not parts:
-        return min(step, extent)
-    return min(parts, key=lambda part: (waste(extent, part) + each * -(-extent // part), -part))
 
 
 # All that are legal.
