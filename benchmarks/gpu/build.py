@@ -10,12 +10,14 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from benchmarks.gpu import cases, networks, weights
 from benchmarks.gpu.cases import Layer
@@ -108,37 +110,49 @@ def _case(part: str, name: str, element: str) -> dict[str, Any]:
 
 
 def _make_grid(one: dict[str, Any], target: str, files: Path) -> dict[str, Any]:
-    """A module of several convolutions, whole; golden inputs and outputs are shared by all types."""
-    preset, imported = _preset(one, target), import_model(_spec(one["case"]))
-    made = _compiled(imported, preset, files / f"{one['id']}.vmfb")
+    """A module of several convolutions; PyTorch's outputs are shared by all types."""
+    imported = import_model(_spec(one["case"]))
+    made = _without_weights(one, imported, target, files, *networks.grid_part(one["case"]))
     golden = files / f"{one['case']}.npz"
     assert imported.golden is not None
     with np.load(imported.golden) as arrays:
-        _save(golden, {key: arrays[key] for key in arrays.files})
+        _save(golden, {key: arrays[key] for key in arrays.files if key.startswith("output_")})
     return made | {"golden": golden.name}
 
 
 def _make_model(one: dict[str, Any], target: str, files: Path) -> dict[str, Any]:
-    """A network without its weights: recipes for them, and PyTorch's outputs for seeded images."""
-    preset, imported = _preset(one, target), _imported(one["case"], one["element"], files)
+    """A network, and PyTorch's outputs for seeded images."""
+    imported = _imported(one["case"], one["element"], files)
+    name, _, batch = one["case"].rpartition("_n")
+    made = _without_weights(one, imported, target, files, networks.folded(name), [networks.images(name, 1)])
+    # Codes have results of their own; those in other types are compared with float32.
+    golden = files / (f"{one['id']}.golden.npz" if one["element"] == "int8" else f"{one['case']}.npz")
+    assert imported.golden is not None
+    with np.load(imported.golden) as arrays:
+        np.savez_compressed(golden, output_0=arrays["output_0"])
+    return made | {"golden": golden.name, "batch": int(batch), "macs": imported.macs}
+
+
+def _without_weights(
+    one: dict[str, Any],
+    imported: Imported,
+    target: str,
+    files: Path,
+    module: nn.Module,
+    example: Sequence[torch.Tensor],
+) -> dict[str, Any]:
+    """The artifact of `imported`, and recipes for its weights: those that `fill` gives `module`."""
     vmfb = files / f"{one['id']}.vmfb"
     archive = vmfb.with_suffix(".irpa")
-    made = _compiled(imported, preset, vmfb, archive)
-    name, _, batch = one["case"].rpartition("_n")
-    module = networks.folded(name)
-    scales = networks.fill(module, networks.images(name, 1))
+    made = _compiled_module(imported.name, imported.path, _preset(one, target), vmfb, archive)
+    scales = networks.fill(module, *example)
     layers = [
         {"name": key, "shape": list(part.weight.shape), "scale": scales[key], "bias": part.bias is not None}
         for key, part in networks.weighted(module)
     ]
     carried = _recipes(archive, weights.seeded(layers), files / f"{one['id']}.npz")
     archive.unlink()
-    # Codes have results of their own; those in other types are compared with float32.
-    golden = files / (f"{one['id']}.golden.npz" if one["element"] == "int8" else f"{one['case']}.npz")
-    assert imported.golden is not None
-    with np.load(imported.golden) as arrays:
-        np.savez_compressed(golden, output_0=arrays["output_0"])
-    return made | {"golden": golden.name, "batch": int(batch), "weights": layers, "macs": imported.macs, **carried}
+    return made | {"weights": layers, **carried}
 
 
 def _recipes(archive: Path, model: dict[str, np.ndarray], raw: Path) -> dict[str, Any]:
@@ -249,11 +263,6 @@ def _spec(name: str) -> str:
 
 def _preset(one: dict[str, Any], target: str) -> Preset:
     return load_preset(f"{target}/{cases.RECIPES[one['element']]}")
-
-
-def _compiled(imported: Imported, preset: Preset, vmfb: Path, archive: Path | None = None) -> dict[str, Any]:
-    """The artifact of a whole model; its weights go to `archive`, if there is one."""
-    return _compiled_module(imported.name, imported.path, preset, vmfb, archive)
 
 
 def _compiled_module(

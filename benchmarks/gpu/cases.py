@@ -114,6 +114,11 @@ def noise(shape: tuple[int, ...], *seeds: int) -> np.ndarray:
     return np.random.default_rng([SEED, *seeds]).standard_normal(shape, dtype=np.float32)
 
 
+def grid_input(shape: tuple[int, ...], number: int) -> np.ndarray:
+    """The input of a convolution of the grid, by its number in its module."""
+    return noise(shape, 3, number)
+
+
 def argument(shape: tuple[int, ...], dtype: str, number: int) -> np.ndarray:
     """An argument of a kernel alone; the first is a batch, each image of which has a seed of its own."""
     if number:

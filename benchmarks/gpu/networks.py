@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.gpu.cases import BLOCK, TINY, Layer, noise
+from benchmarks.gpu.cases import BLOCK, TINY, Layer, grid_input, noise
 
 TESTS = Path(__file__).resolve().parents[2] / "test" / "python"
 # Convolutions of the grid in one module.
@@ -27,7 +27,7 @@ def __getattr__(name: str) -> Callable[[], nn.Module]:
     if name.startswith("conv_"):
         return lambda: layer(Layer.of(name))
     if name.startswith("grid_"):
-        return lambda: grid(int(name.removeprefix("grid_")))
+        return lambda: grid(name)
     if "_n" in name and not name.startswith("_"):
         model, _, batch = name.rpartition("_n")
         return lambda: network(model.replace("_", "-"), int(batch))
@@ -63,9 +63,9 @@ def network(name: str, batch: int) -> nn.Module:
     return _with_inputs(module, inputs)
 
 
-def _with_inputs(module: nn.Module, inputs: torch.Tensor) -> nn.Module:
+def _with_inputs(module: nn.Module, *inputs: torch.Tensor) -> nn.Module:
     """`module` with the inputs that importing it takes."""
-    vars(module)["example_inputs"] = (inputs,)
+    vars(module)["example_inputs"] = inputs
     return module
 
 
@@ -81,7 +81,7 @@ def folded(name: str) -> nn.Module:
     return fuse(models.build(name).eval()).eval()
 
 
-def fill(module: nn.Module, example: torch.Tensor) -> dict[str, float]:
+def fill(module: nn.Module, *example: torch.Tensor) -> dict[str, float]:
     """Give each convolution and linear layer seeded weights, by its number, scaled by a power of two so that what it
     computes for `example` is of the size of 1; biases are small. Returns the scales by the layers' names."""
     scales: dict[str, float] = {}
@@ -90,7 +90,7 @@ def fill(module: nn.Module, example: torch.Tensor) -> dict[str, float]:
         hook = _filling(number, name, scales)
         handles.append(part.register_forward_pre_hook(hook))
     with torch.no_grad():
-        module(example)
+        module(*example)
     for handle in handles:
         handle.remove()
     return scales
@@ -123,10 +123,20 @@ def _filling(number: int, name: str, scales: dict[str, float]) -> Callable[..., 
     return fill_layer
 
 
-def grid(number: int) -> nn.Module:
+def grid(name: str) -> nn.Module:
     """A part of the convolutions that tests compare on CPUs."""
+    module, inputs = grid_part(name)
+    fill(module, *inputs)
+    return _with_inputs(module, *inputs)
+
+
+def grid_part(name: str) -> tuple[nn.Module, list[torch.Tensor]]:
+    """The same before it is filled, and its inputs: as `cases.grid_input` has them."""
     cases, module = _grid()
-    return module(tuple(cases[number * TOGETHER : (number + 1) * TOGETHER])).eval()
+    first = int(name.removeprefix("grid_")) * TOGETHER
+    chosen = tuple(cases[first : first + TOGETHER])
+    inputs = [torch.from_numpy(grid_input(case.input_shape, number)) for number, case in enumerate(chosen)]
+    return module(chosen).eval(), inputs
 
 
 def grid_modules() -> int:

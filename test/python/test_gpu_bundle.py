@@ -31,13 +31,13 @@ def test_bundle(vulkan, tmp_path, monkeypatch) -> None:
     bundle, results = tmp_path / "bundle", tmp_path / "results"
     layer, sparse, model = "conv_144x7_144_k3_s1_g144_n1", "conv_16x7_16_k3_s1_g1_n2_z90", "tiny"
     some = ["--elements", "f32", "int8", "--models", model, "--layers", layer, sparse, "--batches", "1"]
-    done = start(ROOT, "build", str(bundle), "--target", "vulkan-ada", *some, "--grid", "0", "--python", "")
+    done = start(ROOT, "build", str(bundle), "--target", "vulkan-ada", *some, "--grid", "1", "--python", "")
     assert done.returncode == 0, done.stderr
     assert " MiB (" in done.stdout
     manifest = cases.read_json(bundle / "manifest.json")
-    built = [f"{layer}-f32", f"{layer}-int8", f"{sparse}-f32", f"{model}_n1-f32", f"{model}_n1-int8"]
+    built = ["grid_0-f32", f"{layer}-f32", f"{layer}-int8", f"{sparse}-f32", f"{model}_n1-f32", f"{model}_n1-int8"]
     assert [one["id"] for one in manifest["cases"]] == built
-    assert [one["part"] for one in manifest["cases"]] == ["layers", "layers", "sparse", "models", "models"]
+    assert [one["part"] for one in manifest["cases"]] == ["grid", "layers", "layers", "sparse", "models", "models"]
     # All large weights are made again from their seeds, none are carried.
     for of_model in manifest["cases"][-2:]:
         assert {how["of"] for how in of_model["recipes"].values()} >= {"2.weight"}
@@ -46,13 +46,16 @@ def test_bundle(vulkan, tmp_path, monkeypatch) -> None:
     # What nobody could compile is a row, and the end of nothing.
     manifest["cases"].insert(0, {"part": "layers", "case": layer, "element": "f16", "id": "x", "error": "no kernel"})
     (bundle / "manifest.json").write_text(json.dumps(manifest))
-    chosen = ["--parts", "facts", "layers", "sparse", "models", "--patience", "10", "--turn", "0.01"]
+    chosen = ["--parts", "facts", "grid", "layers", "sparse", "models", "--patience", "10", "--turn", "0.01"]
     done = start(bundle, "run", "--bundle", str(bundle), "--output", str(results), *chosen)
     assert done.returncode == 1
     rows = running.read_rows(results / "rows.jsonl")
     assert [row["error"] for row in rows if "error" in row] == ["not compiled: no kernel"]
+    (grid,) = (row for row in rows if "right" in row)
+    assert (grid["right"], grid["of"], grid["wrong"]) == (12, 12, [])
+    assert grid["error_of_max"] < 1e-5
     measured = [row for row in rows if "call_us" in row]
-    assert [f"{row['case']}-{row['element']}" for row in measured] == built
+    assert [f"{row['case']}-{row['element']}" for row in measured] == built[1:]
     for row in measured:
         # What PyTorch makes of codes it makes in float32.
         assert row["error_of_max"] < (2e-2 if row["element"] == "int8" else 1e-5)
