@@ -81,6 +81,7 @@ def test_a_search_without_a_seed_tries_its_start_first():
     search = Search(workload, target, start, None)
     assert search.ranked() == []
     first, second, third = search.propose(), search.propose(), search.propose()
+    assert first is not None
     assert first == start
     assert second is not None
     assert third is not None
