@@ -32,10 +32,11 @@ LEAST_GAIN = 0.01
 
 @dataclass(frozen=True)
 class Curve:
-    """One workload: its layers, its percentage of the time of a call, how many candidates were tried, the time of the
-    start over the rule's, and after each of the counts the best one's and its part of the whole gain (None where there
-    is none)."""
+    """One workload: the model, its layers, its percentage of the time of a call, how many candidates were tried, the
+    time of the start over the rule's, and after each of the counts the best one's and its part of the whole gain (None
+    where there is none)."""
 
+    model: str
     layers: tuple[str, ...]
     share: float
     tried: int
@@ -50,10 +51,10 @@ class Curve:
 
 
 def curve(
-    kernel: Mapping[str, Any], trials: Sequence[Trial], counts: Sequence[int], start: dict[str, Any] | None
+    model: str, kernel: Mapping[str, Any], trials: Sequence[Trial], counts: Sequence[int], start: dict[str, Any] | None
 ) -> Curve:
-    """Of a kernel of a report, from its trials in order. `start` is the schedule that the search began with, None: the
-    rule's."""
+    """Of a kernel of the report of a model, from its trials in order. `start` is the schedule that the search began
+    with, None: the rule's."""
     ratios = [one.ratio if one.status == "ok" else None for one in trials]
     first = 1.0
     if start is not None and start != kernel["rule"]:
@@ -66,38 +67,50 @@ def curve(
     best = {count: min([first, *(ratio for ratio in ratios[:count] if ratio is not None)]) for count in shown}
     whole = first / best[len(ratios)] - 1
     parts = {count: (first / ratio - 1) / whole if whole >= LEAST_GAIN else None for count, ratio in best.items()}
-    return Curve(tuple(kernel["layers"]), kernel["share"], len(ratios), first, best, parts)
+    return Curve(model, tuple(kernel["layers"]), kernel["share"], len(ratios), first, best, parts)
 
 
 def curves(database: Path, report: Path, counts: Sequence[int], *, seed: bool) -> list[Curve]:
-    """Of all workloads of a report of `dlas tune --json`, those that take longest first. Without `seed` the search
-    began with naive schedules. Raises DlasError."""
-    try:
-        document = json.loads(report.read_text())
-        kernels, preset = document["kernels"], load_preset(document["preset"], threads=document["threads"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DlasError(f"{report}: not a report of `dlas tune --json`: {error}") from None
+    """Of all workloads in a file of `dlas tune --json`, those that take longest first. Without `seed` the search began
+    with naive schedules. Raises DlasError."""
     tried: dict[str, list[Trial]] = {}
+    found = []
     with Trials(database, create=False) as trials:
         for trial in trials.trials():
             tried.setdefault(trial.place.workload, []).append(trial)
         workloads = {one.exact: Workload.from_json(one.text) for one in trials.known()}
-    found = []
-    for kernel in kernels:
-        start = None
-        if not seed:
-            workload = workloads[kernel["workload"]]
-            start = backends.backend_for(workload, preset.target).naive(workload, preset.target).to_value()
-        found.append(curve(kernel, tried.get(kernel["workload"], []), sorted(counts), start))
+    for one in _reports(report):
+        target = load_preset(one["preset"], threads=one["threads"]).target
+        for kernel in one["kernels"]:
+            start, key = None, kernel["workload"]
+            if key not in workloads:
+                raise DlasError(f"{report}: {database} has no trials of workload {key[:8]} of {one['model']}")
+            if not seed:
+                start = backends.backend_for(workloads[key], target).naive(workloads[key], target).to_value()
+            found.append(curve(one["model"], kernel, tried.get(key, []), sorted(counts), start))
     return sorted(found, key=lambda one: -one.share)
+
+
+def _reports(file: Path) -> list[Mapping[str, Any]]:
+    """The searches for schedules in a file of `dlas tune --json`."""
+    try:
+        return [one for one in json.loads(file.read_text()) if one["kind"] == "schedules" and one["kernels"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DlasError(f"{file}: not a report of `dlas tune --json`: {error}") from None
 
 
 def table(found: Sequence[Curve], counts: Sequence[int], wanted: float) -> str:
     """A line for each workload, and one for all of them."""
-    heads = ["layers", "% of the call", "tried", "start", *(f"after {count}" for count in counts), "after all"]
+    heads = ["model", "layers", "% of the call", "tried", "start", *(f"after {count}" for count in counts), "after all"]
     lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     for one in found:
-        cells = [", ".join(one.layers) or "-", f"{one.share:.1f}", str(one.tried), f"{one.start:.2f}"]
+        cells = [
+            one.model,
+            ", ".join(one.layers).strip(", ") or "-",
+            f"{one.share:.1f}",
+            str(one.tried),
+            f"{one.start:.2f}",
+        ]
         for count in (*counts, one.tried):
             part = one.parts.get(count)
             cells.append(_cell(one.best.get(count), part))

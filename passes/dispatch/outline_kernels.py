@@ -59,6 +59,7 @@ class OutlineKernelsPass(Pass):
 
 
 def _compute_on_the_device(block: ir.Block) -> None:
+    """Put a barrier before each kernel that reads nothing but constants."""
     known: set[ir.Value] = set()
     for op in list(block.operations):
         op = op.operation

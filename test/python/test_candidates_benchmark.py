@@ -29,7 +29,8 @@ def test_what_was_found_after_so_many_candidates(tmp_path):
             )
     kernel = {"workload": workload.exact, "layers": ["layer1"], "share": 40.0, "rule": rules.to_value()}
     report = tmp_path / "report.json"
-    report.write_text(json.dumps({"kernels": [kernel], "preset": "x86-64-avx512/auto", "threads": 1}))
+    searched = {"kind": "schedules", "model": "m", "kernels": [kernel], "preset": "x86-64-avx512/auto", "threads": 1}
+    report.write_text(json.dumps([{"kind": "primitives"}, searched]))
 
     (naive,) = candidates.curves(tmp_path / "t.db", report, [2, 3, 64], seed=False)
     assert (naive.start, naive.tried, naive.first_as_fast) == (4.0, 4, "3")
@@ -38,11 +39,13 @@ def test_what_was_found_after_so_many_candidates(tmp_path):
     (seeded,) = candidates.curves(tmp_path / "t.db", report, [3], seed=True)
     assert (seeded.start, seeded.parts) == (1.0, {3: 0.0, 4: 1.0})
     text = candidates.table([naive], [2, 3, 64], 0.7)
-    assert "| layer1 | 40.0 | 4 | 4.00 | 4.00 (0 %) | 1.00 (75 %) |  | 0.80 (100 %) |" in text
+    assert "| m | layer1 | 40.0 | 4 | 4.00 | 4.00 (0 %) | 1.00 (75 %) |  | 0.80 (100 %) |" in text
     assert "After 3: 75 % of the gain in the mean, 70 % of it on 1 of 1; as fast as the rule's on 1 of 1." in text
 
 
 def test_a_report_that_is_none(tmp_path):
-    (tmp_path / "report.json").write_text("[]")
+    with Trials(tmp_path / "t.db"):
+        pass
+    (tmp_path / "report.json").write_text('[{"kind": "schedules"}]')
     with pytest.raises(DlasError, match=r"report.json: not a report of `dlas tune --json`"):
         candidates.curves(tmp_path / "t.db", tmp_path / "report.json", [1], seed=True)

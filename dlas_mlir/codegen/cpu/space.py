@@ -190,8 +190,8 @@ def _distribution(roles: Roles, tile: dict[str, int], order: tuple[str, ...], ta
         again = bool(parts) and roles.is_contraction and outermost in roles.blocks and outermost not in parts
         return sharing_cost(roles.workload, parts, target) * (1.0 + target.cost.weights_miss * again)
 
-    # What is made for one thread may be run by more.
-    most, least = target.cost.workgroups_per_thread, 1 if target.threads > 1 else target.cost.workgroups_per_thread
+    most = target.cost.workgroups_per_thread
+    least = 1 if target.threads > 1 else most  # what is made for one thread may be run by more
     found = (parts for each in range(least, most + 1) for parts in _splits(roles, tile, order, target, each))
     return min(found, key=cost)
 
