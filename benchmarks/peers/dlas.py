@@ -48,7 +48,7 @@ def load(case: Case, threads: int, variant: str) -> Loaded:
         weights = Path(case.int8_weights) if form else None
         artifact = compile_model(case.source, preset, weights=weights)
     device = resolve(artifact.driver, threads)
-    session = Session(artifact.vmfb, device)
+    session = Session(artifact.vmfb, device, pin=True)
     arrays = load_golden(str(artifact.golden) if form else case.golden)
     arguments = [session.prepare([arrays[key] for key in sorted_keys(arrays, "input_")])]
     flags = {"iree-compile": " ".join(artifact.flags), "device": " ".join(device.tool_flags())}

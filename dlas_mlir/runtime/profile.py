@@ -22,17 +22,16 @@ from dlas_mlir.process import LIMIT, call, run
 from dlas_mlir.runtime.devices import LOCAL_DRIVERS, Device
 from dlas_mlir.runtime.session import storage_of
 
-# As `devices` has it: pinned where the calling thread computes, else not preempted by the workers.
+# As `devices` has it: the caller stays on the first CPU, and is not preempted by workers, where there are any.
 _START = """
 import os, sys
-if sys.argv[1]:
-    os.sched_setaffinity(0, map(int, sys.argv[1].split(',')))
-else:
+os.sched_setaffinity(0, [int(sys.argv[1])])
+if sys.argv[2] == 'local-task':
     try:
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     except OSError:
         pass
-os.execv(sys.argv[2], sys.argv[2:])
+os.execv(sys.argv[3], sys.argv[3:])
 """
 
 
@@ -94,8 +93,7 @@ def profile_dispatches(
             f"--device_profiling_output={capture}",
         ]
         if device.local:
-            pinned = ",".join(map(str, device.cpus)) if device.driver == "local-sync" else ""
-            command = [sys.executable, "-c", _START, pinned, *command]
+            command = [sys.executable, "-c", _START, str(device.cpus[0]), device.driver, *command]
         _run(command, timeout)
         listing = [tool("iree-profile"), "dispatch", "--format=jsonl", "--dispatch_events", str(capture)]
         events = _run(listing, timeout)

@@ -138,6 +138,29 @@ def test_threads_of_a_device_do_not_preempt_one_another(double):
 
 
 @pytest.mark.parametrize("threads", thread_counts())
+def test_a_pinned_caller_leaves_the_workers_on_their_cpus(double, threads):
+    device = resolve("local", threads)
+    allowed, before = os.sched_getaffinity(0), set(Path("/proc/self/task").iterdir())
+    try:
+        session = Session(double, device, pin=True)
+        assert os.sched_getaffinity(0) == {device.cpus[0]}
+        workers = set(Path("/proc/self/task").iterdir()) - before
+        places = [os.sched_getaffinity(int(thread.name)) for thread in workers]
+        np.testing.assert_array_equal(session(X, Y)[1], 2 * Y)
+    finally:
+        os.sched_setaffinity(0, allowed)
+    if threads > 1:
+        assert all({cpu} in places for cpu in device.cpus)
+
+
+def test_iree_s_tools_are_told_the_same_device():
+    assert resolve("local", 1).tool_flags() == ["--device=local-sync", "--device_allocator=caching"]
+    flags = Device("local-task", 2, (0, 3)).tool_flags()
+    assert "--task_topology_cpu_ids=0,3" in flags
+    assert any(flag.startswith("--task_worker_spin_us=") for flag in flags)
+
+
+@pytest.mark.parametrize("threads", thread_counts())
 def test_worker(double, golden, threads):
     with Worker(double, resolve("local", threads), golden) as worker:
         assert worker.check().verified
