@@ -66,8 +66,16 @@ class Case:
 
     def file(self, what: str, suffix: str) -> Path:
         """Where something of it is kept."""
-        name = self.model.replace("/", "_").replace(":", "_")
-        return self.folder / f"{what}-{name}-{self.start}-{self.threads}.{suffix}"
+        return self.folder / f"{what}-{self._name}-{self.start}-{self.threads}.{suffix}"
+
+    @property
+    def tried(self) -> Path:
+        """The data base of what was transferred: a schedule is as fast wherever the search began."""
+        return self.folder / f"transfer-{self._name}-{self.threads}.db"
+
+    @property
+    def _name(self) -> str:
+        return self.model.replace("/", "_").replace(":", "_")
 
     @property
     def seed(self) -> bool:
@@ -169,7 +177,7 @@ def brought(
         )
         settings = _settings(options, trials=_ALL, seed=case.seed)
         with (
-            open_trials(case.file("transfer", "db")) as trials,
+            open_trials(case.tried) as trials,
             Tuner(case.model, options.preset, case.threads, settings, trials, say) as tuner,
         ):
             foreign = transfer.foreign_schedules(Transfer(sources=sources), case.model, tuner.preset, trials)
