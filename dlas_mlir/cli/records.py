@@ -32,6 +32,9 @@ def add_parser(subparsers: Any) -> None:
     export = commands.add_parser("export", help="all records as a file")
     export.add_argument("--format", choices=("jsonl", "csv", "parquet"), default="jsonl", help="default: %(default)s")
     export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
+    export.add_argument(
+        "--won", action="store_true", help="with --db: leave out the workloads whose rule's schedule was not beaten"
+    )
     compare = commands.add_parser(
         "compare",
         help="the second over the first, with intervals",
@@ -63,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
         args.db = tuned.database()
     if args.db is not None:
         return records_db.run(args)
+    if args.action == "export" and args.won:
+        raise DlasError("--won is about tuned schedules: --db names their data base")
     from dlas_mlir.measure.store import Store
 
     with Store(args.store, create=False) as store:

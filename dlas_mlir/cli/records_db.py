@@ -111,7 +111,7 @@ def _export(trials: Trials, args: argparse.Namespace) -> None:
         return
     if args.format != "jsonl":
         raise DlasError(f"tuned schedules are written as JSON lines, not as {args.format}")
-    write_atomically(args.output, print_winners(winners))
+    write_atomically(args.output, print_winners(w for w in winners if w.schedule or not args.won))
 
 
 def _take(trials: Choices, args: argparse.Namespace) -> int:

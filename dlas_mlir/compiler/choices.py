@@ -51,8 +51,7 @@ def place_of(imported: Imported, preset: Preset, threads: int) -> ChoicesPlace:
     are chosen, and from which the recipe chooses; the target and the threads."""
     split = Split.of(preset)
     key = cache.digest([imported.key], str(split.before + split.select()))[:32]
-    target = cache.digest(preset.target_name, preset.iree_flags)[:16]
-    return ChoicesPlace(key, target, preset.target_name, threads)
+    return ChoicesPlace(key, tuned.target_key(preset), preset.target_name, threads)
 
 
 def with_choices(

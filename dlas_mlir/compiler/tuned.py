@@ -16,7 +16,7 @@ from dlas_mlir.codegen.target import Target
 from dlas_mlir.codegen.workload import Workload
 from dlas_mlir.compiler import cache
 from dlas_mlir.compiler.network import Network
-from dlas_mlir.compiler.presets import Preset
+from dlas_mlir.compiler.presets import MACHINE_FLAGS, Preset
 from dlas_mlir.measure.trials import Environment, Place, Trials, Winner
 from dlas_mlir.measure.winners_file import read_winners
 from dlas_mlir.opt.base import PassError
@@ -36,8 +36,14 @@ def database() -> Path:
 
 def place_of(workload: Workload, preset: Preset, threads: int) -> Place:
     """Where times of a workload's kernels may be compared: threads are those that its work is shared out to."""
-    target = cache.digest(preset.target_name, preset.iree_flags)[:16]
-    return Place(workload.exact, target, preset.target_name, threads)
+    return Place(workload.exact, target_key(preset), preset.target_name, threads)
+
+
+def target_key(preset: Preset) -> str:
+    """A hash of the target and of iree-compile's flags, but for those that name the machine: `host` has other ones than
+    the target that it comes to, and the CPU stands beside what was measured."""
+    flags = [flag for flag in preset.iree_flags if not flag.startswith(MACHINE_FLAGS)]
+    return cache.digest(preset.target_name, flags)[:16]
 
 
 def environment(preset: Preset | None = None) -> Environment:

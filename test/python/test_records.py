@@ -290,6 +290,7 @@ def test_stores_and_numbers_are_compared(store: Path, tmp_path: Path, capsys: py
         (["compare", "1", "5"], "record 5 (net/host/gemm/threads:1) has no times: out of luck"),
         (["compare", "host/gemm", "host/auto"], "nothing in common that was timed in both"),
         (["show", "9"], "there is no record 9; it has 5"),
+        (["export", "--won", "-o", "x.jsonl"], "--won is about tuned schedules: --db names their data base"),
     ],
 )
 def test_what_cannot_be_done(

@@ -36,6 +36,8 @@ from dlas_mlir.runtime.gpus import Gpu
 
 HOST, HOST_GPU = "host", "host-gpu"
 _FRAGMENTS = "fragments.toml"
+# The flags of iree-compile that say for which machine of a kind.
+MACHINE_FLAGS = "--iree-llvmcpu-target-"
 # A GPU's caller says what to wait for and is told when it is done: so several calls can be on their way.
 _CALLS = {"cpu": (), "gpu": ("--iree-execution-model=async-external",)}
 
@@ -216,8 +218,7 @@ def _for_host(file: TargetFile) -> TargetFile:
     if not isinstance(file.target, CpuTarget):
         raise DlasError(f"{file.path}: `{HOST}` is this CPU, and this target is a GPU")
     target = dataclasses.replace(file.target, **host.cache_sizes())
-    replaced = ("--iree-llvmcpu-target-",)
-    flags = tuple(flag for flag in file.iree_flags if not flag.startswith(replaced))
+    flags = tuple(flag for flag in file.iree_flags if not flag.startswith(MACHINE_FLAGS))
     return dataclasses.replace(file, target=target, iree_flags=(*flags, "--iree-llvmcpu-target-cpu=host"))
 
 
