@@ -215,7 +215,9 @@ def _plan(tuner: Tuner, foreign: Mapping[str, list[Foreign]], case: Case) -> lis
 def _outcome(
     tuner: Tuner, ways: list[dict[str, Any]], full: Mapping[str, tuple[float, dict[str, Any]]], case: Case
 ) -> dict[str, Any]:
-    """Shares and ratios of each way: of its best candidates as they were tried, and `kept`, once more in turns."""
+    """Shares and ratios of each way: of its best candidates as they were tried, and `kept`, from the rule's schedules
+    once more in turns. From naive ones, which take several times as long, that they were the least of several noisy
+    times matters little."""
     tasks = tuner.tasks
     starts = {key: task.search.start for key, task in tasks.items()}
     picks = [{key: _best(task, way["candidates"][key]) for key, task in tasks.items()} for way in ways]
@@ -225,7 +227,10 @@ def _outcome(
         if key in tasks and ratio < (tasks[key].search.results.get(starts[key]) or _ALL)
     }
     best, compared = {**starts, **searched}, _compared(ways, picks, tasks)
-    ratios = verified(tuner, [starts, best, *(picks[place] for place in compared)])
+    if case.seed:
+        ratios = verified(tuner, [starts, best, *(picks[place] for place in compared)])
+    else:
+        ratios = {key: {one: full[key][0] for one in [searched.get(key)] if one is not None} for key in tasks}
 
     def kept(schedules: Mapping[str, AnySchedule]) -> dict[str, float]:
         return {key: ratios[key].get(one, _unverified(tasks[key], one, case)) for key, one in schedules.items()}
@@ -255,8 +260,8 @@ def _outcome(
 
 
 def _unverified(task: Task, schedule: AnySchedule, case: Case) -> float:
-    """What counts of a schedule that was not timed again: the rule's is what all are compared with. What was not right
-    then is not kept, and from naive schedules as fast as it was before."""
+    """What counts of a schedule that was not timed again: the rule's is what all are compared with, and what was not
+    right then is not kept; from naive schedules the time as it was tried."""
     tried = None if case.seed or schedule == task.rule else task.search.results.get(schedule)
     return 1.0 if tried is None else tried
 
@@ -287,8 +292,7 @@ def _compared(
 
 def verified(tuner: Tuner, picks: Sequence[Mapping[str, AnySchedule]]) -> dict[str, dict[AnySchedule, float]]:
     """By kernel, the time over the rule's of each schedule that is picked, once more and in turns: the least of many
-    noisy times says little. One that does not beat the rule's is not kept, so it counts as that, where that is the
-    start."""
+    noisy times says little. One that does not beat the rule's is not kept, so it counts as that."""
     wanted: list[dict[str, AnySchedule]] = []
     for key, task in tuner.tasks.items():
         chosen = dict.fromkeys(schedule for pick in picks if (schedule := pick[key]) != task.rule)
@@ -299,7 +303,7 @@ def verified(tuner: Tuner, picks: Sequence[Mapping[str, AnySchedule]]) -> dict[s
     verdicts = judge(tuner, wanted)
     return {
         key: {
-            one.schedule: one.ratio if one.wins or not tuner.settings.seed else 1.0
+            one.schedule: one.ratio if one.wins else 1.0
             for one in verdicts.get(key, {}).values()
         }
         for key in tuner.tasks

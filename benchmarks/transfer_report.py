@@ -18,9 +18,10 @@ its kernels at the start over that after a full search of {trials} schedules a l
 candidates a layer, fitted to its loops, from the one model with the best score or from all mixed. *As-is* is the method
 of the paper: all schedules of the same fused operations, unchanged, what does not fit is left out, with its score. *In
 hindsight* is the best single source. *Search* is how many schedules a layer the full search needed to be as fast, over
-how many the transfer tried a layer at most (more than that where it never was). What a search and each way choose is
-timed once more, in turns with the rule's schedules, {rounds} rounds, and that counts: the least of many noisy times
-flatters whoever tries more. From the rule's schedules, what does not beat them by more than noise counts as them."""
+how many the transfer tried a layer at most (more than that where it never was). From the
+rule's schedules, what a search and each way choose is timed once more, in turns with them, {rounds} rounds, and that
+counts: the least of many noisy times flatters whoever tries more, and what does not beat the rule's by more than noise
+counts as them. From naive schedules, which take several times as long, times count as they were tried."""
 
 
 def row(full: Mapping[str, Any], brought: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def test_figures_of_a_transfer(tmp_path):
     text = (tmp_path / "transfer-results.md").read_text()
     assert "| m | 1.43 | x | 0 % | 1.0 | 58 % (y) | 58 % | 3.0 | x | 0 % |" in text
     assert "> 3.0 |" in text
-    assert "timed once more, in turns with the rule's schedules, 6 rounds" in " ".join(text.split())
+    assert "timed once more, in turns with them, 6 rounds" in " ".join(text.split())
     assert (tmp_path / "transfer-results.svg").exists() == (importlib.util.find_spec("matplotlib") is not None)
 
 
