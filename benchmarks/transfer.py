@@ -302,10 +302,7 @@ def verified(tuner: Tuner, picks: Sequence[Mapping[str, AnySchedule]]) -> dict[s
             wanted[place][key] = schedule
     verdicts = judge(tuner, wanted)
     return {
-        key: {
-            one.schedule: one.ratio if one.wins else 1.0
-            for one in verdicts.get(key, {}).values()
-        }
+        key: {one.schedule: one.ratio if one.wins else 1.0 for one in verdicts.get(key, {}).values()}
         for key in tuner.tasks
     }
 
