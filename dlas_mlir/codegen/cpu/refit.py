@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from dlas_mlir.codegen.fitting import Source, apart, divisors, order_like, tile_like, unrolled_like
 from dlas_mlir.codegen.schedule import Schedule, ScheduleError
@@ -124,7 +125,7 @@ def _nearest(source: Source, workload: Workload, target: CpuTarget, regular: Reg
         shape = sum(apart(other.tile_of(x), schedule.tile_of(x)) for x in loops)
         return apart(max(1, other.accumulators(workload)), work), shape
 
-    known = list(regular(workload, target))
+    known = _listed(regular, workload, target)
     alike = [other for other in known if other.vector == schedule.vector and other.lanes == schedule.lanes]
     if not (alike or known):
         return None
@@ -133,6 +134,12 @@ def _nearest(source: Source, workload: Workload, target: CpuTarget, regular: Reg
         return _Tile(near.vector, near.lanes, dict(near.tile), near.order)
     sizes = {loop: size for loop, size in near.tile if loop not in reductions}
     return _Tile(near.vector, near.lanes, {**sizes, **_unrolled(source, workload, target)})
+
+
+@lru_cache(maxsize=64)
+def _listed(regular: Regular, workload: Workload, target: CpuTarget) -> tuple[Schedule, ...]:
+    """All regular schedules. A kernel is given what many others have, one after the other."""
+    return tuple(regular(workload, target))
 
 
 # Distribution.
