@@ -230,10 +230,10 @@ def _outcome(
     if case.seed:
         ratios = verified(tuner, [starts, best, *(picks[place] for place in compared)])
     else:
-        ratios = {key: {one: full[key][0] for one in [searched.get(key)] if one is not None} for key in tasks}
+        ratios = {key: {one: full[key][0]} for key, one in searched.items()}
 
     def kept(schedules: Mapping[str, AnySchedule]) -> dict[str, float]:
-        return {key: ratios[key].get(one, _unverified(tasks[key], one, case)) for key, one in schedules.items()}
+        return {key: ratios.get(key, {}).get(one, _unverified(tasks[key], one, case)) for key, one in schedules.items()}
 
     plain = [
         {

@@ -81,3 +81,23 @@ def test_the_ways_of_a_transfer_that_are_timed_again(tmp_path, monkeypatch):
     kept = {way["source"]: way["kept"] for way in found["ways"] if way["method"] == "fitted"}
     assert kept == {"a": {"k": 1.0}, "b": {"k": 0.9}, "c": None, transfer.POOL: {"k": 1.0}}
     assert found["full"] == {"k": 0.9}
+
+
+def test_from_naive_schedules_times_count_as_they_were_tried(tmp_path, monkeypatch):
+    workload, target = layer("resnet18 3x3 128->128 @28"), cpu("x86-64-avx512")
+    usual = rule(workload, target)
+    start, fast, searched = [move.schedule for move in moves(workload, usual, target)][:3]
+    search = SimpleNamespace(start=start, results={start: 4.0, fast: 1.1})
+    tasks = {"k": SimpleNamespace(workload=workload, rule=usual, share=1.0, search=search)}
+    tuner: Any = SimpleNamespace(tasks=tasks, preset=SimpleNamespace(target=target))
+    ways = [
+        {"method": method, "source": name, "score": 1.0, "candidates": {"k": [fast]}}
+        for method in transfer.METHODS
+        for name in ("a", transfer.POOL)
+    ]
+    monkeypatch.setattr(transfer, "verified", lambda *_: pytest.fail("nothing is timed again"))
+    case = transfer.Case(tmp_path, "m", 1, "naive")
+    found = transfer._outcome(tuner, ways, {"k": (0.9, searched.to_value())}, case)
+    assert found["kernels"]["k"] == {"share": 1.0, "start": 4.0, "kept": 4.0}
+    assert found["full"] == {"k": 0.9}
+    assert [way["kept"] for way in found["ways"]] == [{"k": 1.1}] * 4
