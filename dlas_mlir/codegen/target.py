@@ -131,6 +131,7 @@ class CpuCost:
     unrolled_reduction: int = figure("the longest reduction that is unrolled", minimum=1)
     peel_cost: float = figure("what code of its own for the first and the last tile of a loop adds", minimum=0)
     weight_streams: int = figure("panels of weights that a matrix-vector product reads side by side", minimum=1)
+    lone_vector: float = figure("what one vector of weights in a tile adds: every multiply-add loads", minimum=0)
     panel_share: float = _share("share of the first-level cache that the weights of a tile may take")
     panel_miss: float = figure("what weights from the second-level cache add, for a tile of one pixel", minimum=0)
     weights_share: float = _share("share of the second-level cache that the weights of a tile may take")

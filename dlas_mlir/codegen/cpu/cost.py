@@ -97,6 +97,7 @@ def _contraction(roles: Roles, tile: dict[str, int], target: CpuTarget) -> float
         return 1.0 + _TIE * abs(vectors - target.cost.weight_streams)
     work = pixels * vectors
     loads = (pixels + vectors) / work
+    alone = target.cost.lone_vector * (vectors == 1)
     latency = max(1.0, target.fma_chains / work)
     read = roles.weight_bytes / roles.panels * _panel_tile(roles, tile)
     traffic = 0.0
@@ -107,7 +108,7 @@ def _contraction(roles: Roles, tile: dict[str, int], target: CpuTarget) -> float
         traffic += target.cost.weights_miss
     # Part rows in a tile read more lines than the same number of pixels of one row.
     ragged = _TIE * (pixels - tile.get(roles.columns[-1], 1))
-    return latency * (1.0 + target.load_cost / 100 * loads + traffic) + ragged
+    return latency * (1.0 + target.load_cost / 100 * loads + alone + traffic) + ragged
 
 
 def _panel_tile(roles: Roles, tile: dict[str, int]) -> int:
