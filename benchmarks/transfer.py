@@ -126,7 +126,6 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> None:
                 rows.append(results.row(full, brought(case, full, options, say)))
                 document = {
                     "environment": environment(),
-                    "trials": options.trials,
                     "rounds": options.rounds,
                     "rows": rows,
                 }

@@ -13,7 +13,7 @@ from benchmarks.report import write_text
 _LEAST_GAIN = 0.01
 WAYS = ("fitted, best score", "fitted, all mixed", "as-is, best score", "as-is, all mixed")
 NOTES = """Leaving one model out: each model is given schedules that searches of the others found. *Gain* is the time of
-its kernels at the start over that after a full search of {trials} schedules a layer, each kernel timed in place. A
+its kernels at the start over that after a full search, each kernel timed in place. A
 *fraction* is (start / transferred - 1) / (start / full - 1). *Fitted* is `dlas tune --transfer-from`: at most 5
 candidates a layer, fitted to its loops, from the one model with the best score or from all mixed. *As-is* is the method
 of the paper: all schedules of the same fused operations, unchanged, what does not fit is left out, with its score. *In
@@ -32,6 +32,7 @@ def row(full: Mapping[str, Any], brought: Mapping[str, Any]) -> dict[str, Any]:
     start = total(shares, {key: one["kept"] for key, one in kernels.items()})
     ends = (start, total(shares, brought["full"]))
     found: dict[str, Any] = {"case": brought["case"], "gain": ends[0] / ends[1], "network": full["network"]}
+    found["trials"] = statistics.median_low(len(full["tried"][key]) for key in shares)
     for method in ("fitted", "as-is"):
         ways = [way for way in brought["ways"] if way["method"] == method and way["kept"]]
         single = [_figures(way, shares, ends, curve) for way in ways if way["source"] != "all mixed"]
@@ -87,7 +88,7 @@ def _figures(
 
 def write(document: Mapping[str, Any], docs: Path, say: Callable[[str], None]) -> None:
     """The page and, with matplotlib, the plot. Raises DlasError."""
-    page = ["# Transfer-tuning: results\n", NOTES.format(trials=document["trials"], rounds=document["rounds"]) + "\n"]
+    page = ["# Transfer-tuning: results\n", NOTES.format(rounds=document["rounds"]) + "\n"]
     where = document["environment"]
     page.append(f"Measured on {where['cpu']} with {where['cpus']} CPUs, {where['date'][:10]}.\n")
     groups = dict.fromkeys((row["case"]["start"], row["case"]["threads"]) for row in document["rows"])
@@ -96,7 +97,9 @@ def write(document: Mapping[str, Any], docs: Path, say: Callable[[str], None]) -
         page.append("![Fractions of the full gain by model](transfer-results.svg)\n")
     for start, threads in groups:
         rows = [row for row in document["rows"] if (row["case"]["start"], row["case"]["threads"]) == (start, threads)]
-        page.append(f"## From {start} schedules, threads {threads}\n\n{_table(rows)}\n")
+        trials = " or ".join(str(number) for number in sorted({row["trials"] for row in rows}))
+        page.append(f"## From {start} schedules, threads {threads}\n\nFull searches of {trials} schedules a layer.\n")
+        page.append(f"{_table(rows)}\n")
     write_text(docs / "transfer-results.md", "\n".join(page))
 
 

@@ -43,11 +43,13 @@ def test_figures_of_a_transfer(tmp_path):
     assert best["as_fast_after"] == 3
     # Faster than the search ever was.
     assert row["as-is, all mixed"]["as_fast_after"] is None
-    document = {"trials": 3, "rounds": 6, "rows": [row], "environment": report.environment()}
+    assert row["trials"] == 3
+    document = {"rounds": 6, "rows": [row], "environment": report.environment()}
     transfer_report.write(document, tmp_path, lambda _: None)
     text = (tmp_path / "transfer-results.md").read_text()
     assert "| m | 1.43 | x | 0 % | 1.0 | 58 % (y) | 58 % | 3.0 | x | 0 % |" in text
     assert "> 3.0 |" in text
+    assert "Full searches of 3 schedules a layer." in text
     assert "timed once more, in turns with them, 6 rounds" in " ".join(text.split())
     assert (tmp_path / "transfer-results.svg").exists() == (importlib.util.find_spec("matplotlib") is not None)
 
