@@ -45,7 +45,13 @@ def test_a_shipped_file_has_one_schedule_that_won_for_each_workload():
             assert winner.low <= winner.ratio < winner.high < 1.0
 
 
-@pytest.mark.parametrize(("preset", "threads", "model"), [("x86-64-sapphirerapids/auto:tuned", 1, "mobilenetv2-cifar")])
+@pytest.mark.parametrize(
+    ("preset", "threads", "model"),
+    [
+        ("x86-64-sapphirerapids/auto:tuned", 1, "mobilenetv2-cifar"),
+        ("x86-64-sapphirerapids/auto:tuned", 2, "mobilenetv1-cifar"),
+    ],
+)
 def test_shipped_schedules_hold_for_the_kernels_as_they_are_made_now(preset, threads, model, tmp_path, monkeypatch):
     monkeypatch.delenv("DLAS_DB")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
