@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # So small that what it takes is the runtime's cost of a call.
 NOTHING = "conv -c 16 -k 16"
 NOTES = (
-    "Batch 1, fp32. Median ± half the interquartile range of one call from Python, in ms. Runtimes "
+    "Batch 1 (`_n8`: 8), fp32. Median ± half the interquartile range of one call from Python, in ms. Runtimes "
     "take turns in processes of their own, pinned to as many CPUs as there are threads; outputs are "
     "checked against PyTorch's before anything is timed; ~ marks times that other processes disturbed. In "
     "brackets: percent of the FMA peak, measured on as many threads."
