@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from dlas_mlir.codegen.cpu.cost import sharing_cost
 from dlas_mlir.codegen.schedule import Schedule
 from dlas_mlir.codegen.sparse.cost import cycles
 from dlas_mlir.codegen.sparse.nest import can_hold_sums
@@ -95,17 +96,22 @@ def _lanes(work: SparseRoles, bits: int) -> int:
 
 
 def _distribution(work: SparseRoles, tile: dict[str, int], target: CpuTarget) -> dict[str, int]:
-    """Rows for all threads, or output channels where there are too few of them."""
-    found: dict[str, int] = {}
+    """One workgroup for each thread, or more to even out, whatever costs least."""
     if target.threads == 1:
-        return found
+        return {}
+    found = (_split(work, tile, each * target.threads) for each in range(1, target.cost.workgroups_per_thread + 1))
+    return min(found, key=lambda parts: sharing_cost(work.workload, parts, target))
+
+
+def _split(work: SparseRoles, tile: dict[str, int], wanted: int) -> dict[str, int]:
+    """Into `wanted` workgroups or more: rows, or output channels where there are too few of them."""
+    found: dict[str, int] = {}
     count = 1
     for loop in work.order:
         extent = work.workload.extents[loop]
-        if loop == work.vector or extent == 1 or count >= target.threads:
+        if loop == work.vector or extent == 1 or count >= wanted:
             continue
-        wanted = -(-target.cost.workgroups_per_thread * target.threads // count)
-        part = _even_part(extent, tile.get(loop, 1), wanted)
+        part = _even_part(extent, tile.get(loop, 1), -(-wanted // count))
         if part < extent and len(found) < 3:
             found[loop] = part
             count *= extent // part

@@ -8,7 +8,7 @@
 #out = affine_map<(d0, d1, d2, d3, d4, d5, d6) -> (d0, d1, d2, d3)>
 
 // Pixels are in the lanes, 8 of them; output channels are the innermost parallel loop, in blocks of one. All registers
-// that a tile of whole rows can use accumulate, and half of the channels stay in the cache. Two threads get rows.
+// that a tile of whole rows can use accumulate, and half of the channels stay in the cache. Two threads get half of the rows each.
 // CHECK-LABEL: func.func @convolution
 // CHECK: dlas.schedule = {distribute = {d2 = 8 : i64}, kind = "sparse", lanes = 8 : i64, order = ["d2", "d3", "d1", "d4", "d5", "d6"], tile = {d2 = 8 : i64, d3 = 16 : i64, d4 = 32 : i64}, vector = "d3"}
 module attributes {dlas.target = {name = "t", kind = "cpu", vector_bits = 512 : i64, sparse_bits = 256 : i64, vector_registers = 32 : i64, threads = 2 : i64}} {
@@ -33,9 +33,9 @@ func.func @convolution(%x: tensor<1x64x18x18xf32>, %w: tensor<64x64x3x3xf32>, %s
 #weights = affine_map<(d0, d1, d2, d3, d4, d5, d6) -> (d1, d4, d5, d6)>
 #out = affine_map<(d0, d1, d2, d3, d4, d5, d6) -> (d0, d1, d2, d3)>
 
-// Tiles of six rows do not split 28 rows into workgroups that do not overlap: two threads get channels instead.
+// Tiles of six rows do not split 28 rows into workgroups that do not overlap: two threads get channels instead, half each.
 // CHECK-LABEL: func.func @even_parts
-// CHECK: dlas.schedule = {distribute = {d1 = 8 : i64}, {{.*}} tile = {d2 = 6 : i64, d3 = 8 : i64,
+// CHECK: dlas.schedule = {distribute = {d1 = 32 : i64}, {{.*}} tile = {d2 = 6 : i64, d3 = 8 : i64,
 module attributes {dlas.target = {name = "t", kind = "cpu", vector_bits = 512 : i64, sparse_bits = 128 : i64, vector_registers = 16 : i64, threads = 2 : i64}} {
 func.func @even_parts(%x: tensor<1x64x30x66xf32>, %w: tensor<64x64x3x3xf32>, %start: tensor<1x64x28x64xf32>) -> tensor<1x64x28x64xf32> {
   %y = flow.dispatch.region -> (tensor<1x64x28x64xf32>) {
