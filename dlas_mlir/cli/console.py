@@ -107,10 +107,11 @@ def _table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]], sh
 
 @contextmanager
 def in_any_case(write: Callable[[], object]) -> Iterator[None]:
-    """Do what is inside, which may find stdout closed or its disk full, and then `write`; the first error is raised."""
+    """Do what is inside, which may find stdout closed or its disk full, or be stopped by Ctrl-C, and then `write`; the
+    first error is raised."""
     try:
         yield
-    except OSError:
+    except (OSError, KeyboardInterrupt):
         write()
         raise
     write()

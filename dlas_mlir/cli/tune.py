@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlas_mlir.cli import arguments, tune_primitives
 from dlas_mlir.cli.console import check_machine, check_writable, print_table, shapes
-from dlas_mlir.cli.tune_models import Outcomes
+from dlas_mlir.cli.tune_models import INTERRUPTED, Outcomes
 from dlas_mlir.errors import DlasError
 
 if TYPE_CHECKING:
@@ -77,15 +77,33 @@ def run(args: argparse.Namespace) -> int:
     """Tune each model, print a table for each, and write JSON. Raises DlasError."""
     if args.json:
         check_writable(args.json)
-    if args.pool and not args.transfer_from:
-        raise DlasError("--pool mixes what --transfer-from names, and there is none")
+    _check_options(args)
     check_machine(args.preset, args.threads)
     outcomes = Outcomes(args.json)
-    if args.primitives:
-        code = tune_primitives.run(args, outcomes)
-        if code or (args.trials is None and args.budget is None):
-            return code
-    return _schedules(args, outcomes)
+    if not args.primitives:
+        return _schedules(args, outcomes)
+    code = tune_primitives.run(args, outcomes)
+    if code == INTERRUPTED or not _searches(args):
+        return code
+    return max(code, _schedules(args, outcomes))
+
+
+def _searches(args: argparse.Namespace) -> bool:
+    """Whether there is a search for schedules behind that for primitives."""
+    return args.trials is not None or args.budget is not None
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    """Refuse options of a search for schedules where there is none."""
+    if args.pool and not args.transfer_from:
+        raise DlasError("--pool mixes what --transfer-from names, and there is none")
+    given = {"--layers": args.layers != "*", "--no-seed": args.no_seed, "--resume": args.resume}
+    given["--transfer-from"] = bool(args.transfer_from)
+    if args.primitives and not _searches(args) and (unused := [name for name, there in given.items() if there]):
+        raise DlasError(
+            f"{', '.join(unused)}: for the search of schedules, which follows --primitives where --trials or --budget "
+            "is given"
+        )
 
 
 def _schedules(args: argparse.Namespace, outcomes: Outcomes) -> int:
@@ -121,17 +139,18 @@ def _schedules(args: argparse.Namespace, outcomes: Outcomes) -> int:
     return outcomes.tune("schedules", args.models, search, _tell)
 
 
-def _tell(report: Report) -> bool:
-    """Print a report; whether its search was interrupted."""
+def _tell(report: Report) -> int:
+    """Print a report; the exit code."""
     _print(report)
-    return report.interrupted
+    return INTERRUPTED if report.interrupted else int(report.undecided)
 
 
 def _print(report: Report) -> None:
     summary = f"{report.model} for {report.preset}, threads {report.threads}: "
     if report.note:
         summary += report.note
-    else:
+    if report.ratio != 1 or not report.note:
+        summary += "; " if report.note else ""
         interval = f"95 % interval {report.low:.3f} to {report.high:.3f}"
         summary += f"{report.ratio:.3f} of the time with the rule's schedules ({interval}, {report.verdict})"
     if brought := report.transferred:

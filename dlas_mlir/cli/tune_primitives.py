@@ -50,14 +50,24 @@ def run(args: argparse.Namespace, outcomes: Outcomes) -> int:
             say=show,
         )
 
-    return outcomes.tune("primitives", args.models, search, _print)
+    return outcomes.tune("primitives", args.models, search, _tell)
+
+
+def _tell(report: PrimitivesReport) -> int:
+    """Print a report; the exit code, 1 where the machine was too noisy for anything to be faster."""
+    _print(report)
+    return int(_undecided(report))
+
+
+def _undecided(report: PrimitivesReport) -> bool:
+    return report.ratio == 1 and report.noise > _NOISY
 
 
 def _print(report: PrimitivesReport) -> None:
     summary = f"{report.model} for {report.preset}, threads {report.threads}: "
     if report.ratio == 1:
         summary += f"{report.chosen} stays, nothing is faster"
-        if report.noise > _NOISY:
+        if _undecided(report):
             summary += f" by more than the noise ({100 * report.noise:.0f} % between two starts of the same)"
     else:
         summary += f"{report.chosen}, {report.ratio:.3f} of the time with the recipe's own primitives"

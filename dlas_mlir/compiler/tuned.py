@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -71,35 +72,67 @@ def choose(network: Network, preset: Preset, say: Callable[[str], None] = lambda
     date is not taken, and it is said. Raises DlasError for a data base that cannot be read.
     """
     here = environment(preset)
+    keys = {kernel.workload.exact for kernel in network.kernels}
+    own = list(_own_winners(keys))
+    held = holding([*shipped_winners(preset, keys), *own], network, preset)
+    found = {key: winner.schedule for key, winner in held.winners.items() if winner.schedule is not None}
+    said = f"{len(found)} of {len(keys)} kernels have tuned schedules"
+    if foreign := [key for key in found if held.winners[key].environment.cpu != here.cpu]:
+        said += f", {len(foreign)} of them measured on another {preset.target.kind.upper()} of this target"
+    old = {winner.place.workload for winner in held.stale} - set(found)
+    if old:
+        said += (
+            f"; records of {len(old)} are out of date ({_reason(held.stale, here)}): `dlas tune` measures them again"
+        )
+    if elsewhere := _elsewhere(own, set(keys) - set(held.winners) - old, preset):
+        said += f"; {elsewhere}, which says nothing here"
+    say(said)
+    return found
+
+
+@dataclass(frozen=True)
+class Holding:
+    """Of some winners those that say something of a network's kernels here, by workload, and those that are out of
+    date."""
+
+    winners: dict[str, Winner]
+    stale: list[Winner]
+
+
+def holding(winners: Iterable[Winner], network: Network, preset: Preset) -> Holding:
+    """Which of `winners` hold here: for each workload that of this CPU or GPU before others, the latest of them."""
+    here = environment(preset)
     kernels = {kernel.workload.exact: kernel for kernel in network.kernels}
-    found: dict[str, dict[str, Any]] = {}
-    stale: list[Winner] = []
-    foreign: set[str] = set()
+    found = Holding({}, [])
     ranked: dict[str, tuple[bool, str]] = {}
-    for winner in _winners(preset, list(kernels)):
-        kernel = kernels.get(winner.place.workload)
+    for winner in winners:
+        key = winner.place.workload
+        kernel = kernels.get(key)
         if kernel is None or winner.place != place_of(kernel.workload, preset, threads_of(preset)):
             continue
         if not still_holds(winner, kernel.workload, kernel.rule, here, preset.target):
-            stale.append(winner)
+            found.stale.append(winner)
             continue
         rank = (winner.environment.cpu == here.cpu, winner.date)
-        key = winner.place.workload
-        if key in ranked and ranked[key] > rank:
-            continue
-        ranked[key] = rank
-        found.pop(key, None)
-        if winner.schedule is not None:
-            found[key] = winner.schedule
-            foreign = foreign - {key} if rank[0] else foreign | {key}
-    said = f"{len(found)} of {len(kernels)} kernels have tuned schedules"
-    if foreign:
-        said += f", {len(foreign)} of them measured on another {preset.target.kind.upper()} of this target"
-    old = {winner.place.workload for winner in stale} - set(found)
-    if old:
-        said += f"; records of {len(old)} are out of date ({_reason(stale, here)}): `dlas tune` measures them again"
-    say(said)
+        if key not in ranked or ranked[key] <= rank:
+            ranked[key] = rank
+            found.winners[key] = winner
     return found
+
+
+def _elsewhere(winners: list[Winner], keys: set[str], preset: Preset) -> str:
+    """In words, on which targets and threads the workloads `keys` were tuned that nobody tuned here; empty for none."""
+    threads = threads_of(preset)
+    found: dict[str, str] = {}
+    for winner in winners:
+        place = winner.place
+        if place.workload in keys and winner.schedule is not None:
+            words = [] if place.target_name == preset.target_name else [place.target_name]
+            words += [] if place.threads == threads else [f"{place.threads} threads"]
+            found[place.workload] = ", ".join(words) or "other flags of iree-compile"
+    if not found:
+        return ""
+    return f"records of {len(found)} are of {' and '.join(sorted(set(found.values())))}"
 
 
 def _reason(stale: list[Winner], here: Environment) -> str:
@@ -143,18 +176,21 @@ def shipped() -> list[Path]:
     return sorted((Path(pipelines.__path__[0]) / "records").glob("*.jsonl"))
 
 
-def _winners(preset: Preset, keys: list[str]) -> Iterator[Winner]:
-    wanted = set(keys)
+def shipped_winners(preset: Preset, keys: Collection[str]) -> Iterator[Winner]:
+    """What comes with the package for the target of `preset` and the workloads `keys`."""
     for file in shipped():
         for winner in read_winners(file):
-            if winner.place.target_name == preset.target_name and winner.place.workload in wanted:
+            if winner.place.target_name == preset.target_name and winner.place.workload in keys:
                 yield winner
+
+
+def _own_winners(keys: Collection[str]) -> Iterator[Winner]:
     file = database()
     if not file.is_file():
         if os.environ.get("DLAS_DB"):
             raise errors.DlasError(f"there is no data base {file}; `dlas tune MODEL --db {file}` makes one")
         return
     with Trials(file, create=False) as trials:
-        for winner in trials.winners("target_name = ?", (preset.target_name,)):
-            if winner.place.workload in wanted:
+        for winner in trials.winners():
+            if winner.place.workload in keys:
                 yield winner

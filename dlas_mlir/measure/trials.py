@@ -23,7 +23,7 @@ from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.database import Database
 
 VERSION = 1
-# How a trial ended; `running` has not.
+# How a trial ended; `running` has not, and `lost` has said nothing of the schedule: the system killed what made it.
 Status = Literal["running", "ok", "wrong", "compile-error", "fallback", "crash", "timeout", "lost"]
 STATUSES: tuple[str, ...] = get_args(Status)
 # The columns of trials and of winners, beside place, environment and schedule.
@@ -186,7 +186,7 @@ CREATE INDEX workloads_by_family ON workloads (family)
     def claim(self, trial: Trial) -> bool:
         """Whether this schedule is now ours to try: nobody has tried it in this environment, or is about to.
 
-        A claim of a process that is dead is void.
+        A claim of a process that is dead is void, and what was lost through no fault of its own is free.
         """
         with self._told(), self._transaction():
             environment = self._environment(trial.environment)
@@ -198,7 +198,7 @@ CREATE INDEX workloads_by_family ON workloads (family)
             ).fetchone()
             if found is not None:
                 number, status, owner = found
-                if status != "running" or _alive(owner):
+                if status != "lost" and (status != "running" or _alive(owner)):
                     return False
                 self._connection.execute("DELETE FROM trials WHERE id = ?", (number,))
             self._insert(trial, environment)
@@ -209,15 +209,10 @@ CREATE INDEX workloads_by_family ON workloads (family)
         with self._told(), self._transaction():
             self._insert(trial, self._environment(trial.environment))
 
-    def release(self, trial: Trial) -> None:
-        """Give a claim up."""
+    def release(self, run: str) -> None:
+        """Give up the claims of a run that have not come to a trial."""
         with self._told(), self._transaction():
-            environment = self._environment(trial.environment)
-            self._connection.execute(
-                "DELETE FROM trials WHERE workload = ? AND target = ? AND threads = ? AND environment = ? "
-                "AND schedule = ? AND status = 'running'",
-                (*_at(trial.place), environment, _text(trial.schedule)),
-            )
+            self._connection.execute("DELETE FROM trials WHERE run = ? AND status = 'running'", (run,))
 
     def trials(self, place: Place | None = None) -> Iterator[Trial]:
         """All that have ended, those of `place` alone if it is given; in the order they were begun in."""

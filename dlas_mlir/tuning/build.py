@@ -28,6 +28,9 @@ from dlas_mlir.tuning.timing import kernel_samples
 # candidate breaks shows in its outputs.
 _QUICKLY = ("--verify=false",)
 
+# How the messages of others say that the system is at fault: it kills what is largest where memory runs out.
+_DISK_FULL, _KILLED = "No space left on device", "killed by SIGKILL"
+
 # The schedule of each workload that has another than the rule's, by its exact key.
 Assignment = Mapping[str, AnySchedule]
 
@@ -38,6 +41,10 @@ class BuildError(DlasError):
     def __init__(self, status: Status, message: str) -> None:
         super().__init__(message)
         self.status: Status = status
+
+
+class MachineError(DlasError):
+    """Something that no candidate is to blame for, and that the next one would meet too: the disk is full."""
 
 
 @dataclass(frozen=True)
@@ -73,23 +80,21 @@ class Builder:
     count: int = 0
 
     def build(self, assignment: Assignment) -> Build:
-        """The network with these schedules. Raises BuildError."""
+        """The network with these schedules. Raises BuildError, or MachineError where that is not their fault."""
         self.count += 1
         folder = self.folder / f"build{self.count}"
-        folder.mkdir()
         start = perf_counter()
         records = folder / "schedules.jsonl"
-        cache.write_atomically(records, print_chosen({key: s.to_value() for key, s in assignment.items()}))
         module, vmfb = folder / "module.mlirbc", folder / "module.vmfb"
         job = Job(self.title, self.network.module, self.network.pipeline(records), self.preset.iree_flags, self.timeout)
         try:
+            _write_schedules(records, assignment)
             with working():
                 job.run_pipeline(module, None)
                 dispatches = job.iree_compile(module, vmfb)
         except DlasError as error:
             shutil.rmtree(folder, ignore_errors=True)
-            stopped = "was stopped: it took more" in str(error)
-            raise BuildError("timeout" if stopped else "compile-error", str(error)) from None
+            raise _build_error(error) from None
         module.unlink()
         return Build(assignment, vmfb, tuple(dispatches), perf_counter() - start)
 
@@ -126,8 +131,29 @@ class Builder:
             raise BuildError(_how(error), str(error)) from None
 
 
+def _write_schedules(path: Path, assignment: Assignment) -> None:
+    """Write them into a folder that is not there yet. Raises DlasError."""
+    try:
+        path.parent.mkdir()
+    except OSError as error:
+        raise DlasError(f"cannot make {path.parent}: {error.strerror}") from None
+    cache.write_atomically(path, print_chosen({key: s.to_value() for key, s in assignment.items()}))
+
+
+def _build_error(error: DlasError) -> DlasError:
+    """What making a build failed by: a BuildError where its candidates may be at fault."""
+    text = str(error)
+    if _DISK_FULL in text:
+        return MachineError(f"{text}; what was tried is kept, and the next `dlas tune` goes on from there")
+    if _KILLED in text:
+        return BuildError("lost", text)
+    return BuildError("timeout" if "was stopped: it took more" in text else "compile-error", text)
+
+
 def _how(error: DlasError) -> Status:
     text = str(error)
+    if _KILLED in text:
+        return "lost"
     return "timeout" if "no answer within" in text or "it took more than" in text else "crash"
 
 

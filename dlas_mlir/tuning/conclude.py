@@ -25,7 +25,9 @@ _TOO_NOISY = 0.05
 
 
 def conclude(tuner: Tuner, interrupted: bool = False) -> Report:
-    """Compare the best candidates with the rule's schedules in turns, write winners, time the network."""
+    """Compare the best candidates with the rule's schedules in turns, write winners, time the network. Raises DlasError
+    where there is nothing to compare, as no candidate came to a time."""
+    _check_useful(tuner, interrupted)
     verdicts = judge(tuner, _finalists(tuner))
     won: dict[str, Verdict] = {}
     for key, found in verdicts.items():
@@ -33,18 +35,52 @@ def conclude(tuner: Tuner, interrupted: bool = False) -> Report:
         if best.wins:
             won[key] = best
     network, note = _network(tuner, won)
+    slower = False
     noise = _noise(verdicts)
-    if not won and noise > _TOO_NOISY:
+    noisy = not won and noise > _TOO_NOISY
+    if noisy:
         note = (
             f"the machine is too noisy to decide: the rule's own times differ by {100 * noise:.0f} % from round to "
             "round; the rule's schedules stay"
         )
     if network is None or network.verdict == "slower" or network.ratio > 1:
         won, note = {}, note or "the whole network is no faster with the schedules that won alone, so the rule's stay"
+        slower = network is not None and network.verdict == "slower"
         network = Comparison(1.0, 1.0, 1.0, network.band if network else 0.0)
+    kept = 0
     for key, task in tuner.tasks.items():
-        _win(tuner, task, won.get(key))
-    return _reported(tuner, won, verdicts, network, interrupted, note)
+        if stays(task, verdicts.get(key, {}), won.get(key), undecided=noisy, slower=slower):
+            kept += task.incumbent is not None
+        else:
+            _win(tuner, task, won.get(key))
+    if kept:
+        note = "; ".join(filter(None, (note, f"what was known of {kept} kernels before stays")))
+    return _reported(tuner, won, verdicts, network, interrupted, note, noisy)
+
+
+def _check_useful(tuner: Tuner, interrupted: bool) -> None:
+    known = any(task.earlier or task.incumbent for task in tuner.tasks.values())
+    if tuner.timed or known or interrupted or tuner.transferred is not None:
+        return
+    if tuner.failures:
+        failed = ", ".join(f"{count} {how}" for how, count in tuner.failures.items())
+        raise DlasError(f"no candidate came to a time ({failed}): `dlas records show` has their messages")
+    if tuner.left() <= 0:
+        took = f"the network with the rule's schedules took {tuner.baseline.seconds:.0f} s to compile"
+        raise DlasError(f"the budget of {tuner.settings.budget:.0f} s was used up before a candidate was tried: {took}")
+    raise DlasError("no kernel has another schedule than the rule's that could be tried")
+
+
+def stays(task: Task, verdicts: Mapping[str, Verdict], won: Verdict | None, *, undecided: bool, slower: bool) -> bool:
+    """Whether what is known of a workload stays as it is: nothing was found out, or not that its record is worse than
+    what `won` (None: the rule's). `undecided`: the machine was too noisy; `slower`: the network with all that won was.
+    """
+    if task.incumbent is None:
+        return won is None and not verdicts and not task.tried and not task.earlier
+    own = next((verdict for verdict in verdicts.values() if verdict.schedule == task.challenged), None)
+    if own is None:
+        return won is None or won.ratio >= task.incumbent.ratio
+    return won is None and (undecided or (own.wins and not slower))
 
 
 def judge(tuner: Tuner, wanted: Sequence[Mapping[str, AnySchedule]]) -> dict[str, dict[str, Verdict]]:
@@ -60,11 +96,16 @@ def _final(tuner: Tuner) -> Final:
 
 
 def _finalists(tuner: Tuner) -> list[dict[str, AnySchedule]]:
-    """The best, the second best and so on of each workload whose best looks faster."""
+    """The best, the second best and so on of each workload whose best looks faster; what holds here already is one of
+    them, but where records are not to be used."""
+    known = tuner.settings.seed and tuner.transferred is None
     wanted: list[dict[str, AnySchedule]] = [{} for _ in range(tuner.settings.finalists)]
     for key, task in tuner.tasks.items():
         better = [schedule for schedule, ratio in task.search.ranked() if ratio < 0.99 and schedule != task.rule]
-        for assignment, schedule in zip(wanted, better, strict=False):
+        chosen = better[: len(wanted)]
+        if known and task.challenged not in (None, task.rule, *chosen):
+            chosen = [*chosen[: len(wanted) - 1], task.challenged]
+        for assignment, schedule in zip(wanted, chosen, strict=False):
             assignment[key] = schedule
     wanted = [assignment for assignment in wanted if assignment]
     tuner.say(f"compile the best {len(wanted)} candidates of {len(wanted[0]) if wanted else 0} kernels")
@@ -129,6 +170,7 @@ def _reported(
     network: Comparison,
     interrupted: bool,
     note: str,
+    undecided: bool,
 ) -> Report:
     kernels = []
     for key, task in sorted(tuner.tasks.items(), key=lambda item: -item[1].share):
@@ -162,6 +204,7 @@ def _reported(
         interrupted=interrupted,
         kernels=tuple(kernels),
         note=note,
+        undecided=undecided,
         transferred=tuner.transferred,
     )
 

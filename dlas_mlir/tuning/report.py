@@ -40,7 +40,8 @@ class Transferred:
 class Report:
     """One network. `ratio` is a call with tuned schedules over one with the rule's; it is 1 where nothing was gained,
     and `verdict` says what may be said of it. `failures` counts candidates that came to no time, by how. `interrupted`
-    says that the search did not end by itself. `transferred` is there where schedules came from other models."""
+    says that the search did not end by itself, `undecided` that the machine was too noisy to say anything.
+    `transferred` is there where schedules came from other models."""
 
     model: str
     preset: str
@@ -55,6 +56,7 @@ class Report:
     interrupted: bool
     kernels: tuple[KernelResult, ...]
     note: str = ""
+    undecided: bool = False
     transferred: Transferred | None = None
 
     def to_plain(self) -> dict[str, Any]:

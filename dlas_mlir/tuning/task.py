@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -17,7 +18,7 @@ from dlas_mlir.compiler import tuned
 from dlas_mlir.compiler.network import Kernel, Network
 from dlas_mlir.compiler.presets import Preset
 from dlas_mlir.errors import DlasError
-from dlas_mlir.measure.trials import Known, Place, Trials
+from dlas_mlir.measure.trials import Known, Place, Trials, Winner
 from dlas_mlir.tuning.search import FROM_NAIVE, Experience, Search
 
 
@@ -64,7 +65,10 @@ class Settings:
 class Task:
     """One workload of a network, and the search for its schedule. `layers` are those that it does, `share` is its part
     of the time of a call with the rule's schedules, `rule_ns` nanoseconds of a call. `kernels` are the schedules by
-    the hash of the kernel that they make, `sources` says of those that were transferred from where."""
+    the hash of the kernel that they make, `sources` says of those that were transferred from where. `incumbent` is the
+    record that holds here already, of a schedule that beat the rule's, `challenged` that schedule. `before` are times
+    over the rule's of schedules that were tried here, where the search is not to know of them until it comes to them.
+    """
 
     workload: Workload
     rule: AnySchedule
@@ -75,6 +79,9 @@ class Task:
     rule_kernel: str
     kernels: dict[str, AnySchedule] = field(default_factory=dict)
     sources: dict[AnySchedule, str] = field(default_factory=dict)
+    before: dict[AnySchedule, float | None] = field(default_factory=dict)
+    incumbent: Winner | None = None
+    challenged: AnySchedule | None = None
     rule_ns: float = 0.0
     share: float = 0.0
     tried: int = 0
@@ -112,8 +119,21 @@ def tasks_of(
     trials.know(
         Known(key, w.anchor, w.family, w.to_json()) for key, w in ((k, s[0].workload) for k, s in wanted.items())
     )
+    held = tuned.holding(_records(trials, preset, wanted), network, preset).winners
     experience = Experience() if settings.seed else Experience(prior=FROM_NAIVE)
-    return {key: _task(same, preset, threads, settings, trials, experience) for key, same in wanted.items()}
+    found = {key: _task(same, preset, threads, settings, trials, experience) for key, same in wanted.items()}
+    for key, task in found.items():
+        if (winner := held.get(key)) is not None and winner.schedule is not None:
+            with suppress(ScheduleError):
+                task.challenged = backends.read_schedule(winner.schedule, task.workload, preset.target)
+                task.incumbent = winner
+    return found
+
+
+def _records(trials: Trials, preset: Preset, keys: Collection[str]) -> Iterator[Winner]:
+    """What came with the package, then what earlier searches found."""
+    yield from tuned.shipped_winners(preset, keys)
+    yield from trials.winners("target_name = ?", (preset.target_name,))
 
 
 def _task(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,8 @@ _CALLS = (5, 100)
 # A build may take this many times as long as the first one, to compile and to run.
 _PATIENCE = 10.0
 _LEAST_SECONDS = 30.0
+# How many layers a line of progress names.
+_NAMED = 3
 _FOREVER = 7 * 24 * 3600.0
 
 
@@ -76,6 +79,7 @@ class Tuner:
         self.tasks = tasks_of(model, self.network, self.preset, threads, settings, trials)
         self.jobs = settings.jobs or max(1, len(usable_cpus()))
         self.failures: dict[str, int] = {}
+        self.timed = 0
         self.transferred: Transferred | None = None
         self.ready = False
 
@@ -93,6 +97,8 @@ class Tuner:
         return self
 
     def __exit__(self, *error: object) -> None:
+        with suppress(DlasError):  # the disk may be full; claims of a process that has ended are void
+            self.trials.release(self.run)
         self._workspace.__exit__(None, None, None)
 
     # Search.
@@ -156,17 +162,23 @@ class Tuner:
         return build
 
     def _resume(self) -> None:
-        """What was tried here before, with what is installed now, is known already."""
+        """What was tried here before, with what is installed now, is known already; without a seed only once the
+        search comes to it, unless it goes on with what it has tried itself."""
+        told = self.settings.seed or self.settings.resume
         for task in self.tasks.values():
             for trial in self.trials.trials(task.place):
-                if trial.environment != self.environment:
+                if trial.environment != self.environment or trial.status == "lost":
                     continue
                 try:
                     schedule = backends.read_schedule(trial.schedule, task.workload, self.preset.target)
                 except ScheduleError:
                     continue
-                task.search.known(schedule, trial.ratio if trial.status == "ok" else None)
-                task.earlier += 1
+                ratio = trial.ratio if trial.status == "ok" else None
+                if told:
+                    task.search.known(schedule, ratio)
+                    task.earlier += 1
+                else:
+                    task.before[schedule] = ratio
 
     def _next(self) -> Assignment:
         """A candidate for each workload that may have one more."""
@@ -181,6 +193,9 @@ class Tuner:
     def _candidate(self, task: Task) -> AnySchedule | None:
         """The next schedule that makes a kernel unlike those before, and that nobody else tries."""
         while (schedule := task.search.propose()) is not None:
+            if schedule in task.before:
+                task.search.tell(schedule, task.before[schedule])
+                continue
             try:
                 digest = kernel_digest(task.workload, schedule)
             except PassError as error:
@@ -262,7 +277,9 @@ class Tuner:
 
     def _record(self, task: Task, schedule: AnySchedule, outcome: Outcome) -> None:
         task.search.tell(schedule, outcome.ratio)
-        if outcome.status != "ok":
+        if outcome.status == "ok":
+            self.timed += 1
+        else:
             self.failures[outcome.status] = self.failures.get(outcome.status, 0) + 1
         digest = next((digest for digest, known in task.kernels.items() if known == schedule), "")
         self.trials.add(
@@ -294,8 +311,14 @@ class Tuner:
         left = min(max(self.left(), 0.0), spent / max(done, 1) * (self.settings.trials - done))
         self.say(
             f"tune {self.model}, threads {self.threads}: {done} schedules tried{_remaining(left)}; "
-            f"{faster} of {len(self.tasks)} kernels look faster, {100 * gain:.1f} % of the time"
+            f"{faster} of {len(self.tasks)} kernels look faster, {100 * gain:.1f} % of the time{self._most()}"
         )
+
+    def _most(self) -> str:
+        """The layers that have gained most of a call so far, with the time over the rule's of each."""
+        gains = sorted(self.tasks.values(), key=lambda task: task.share * (task.best_ratio - 1))
+        named = [task for task in gains if task.layers[0] and task.best_ratio < 0.98][:_NAMED]
+        return "".join(f"{', ' if i else ': '}{task.layers[0]} {task.best_ratio:.2f}" for i, task in enumerate(named))
 
 
 def _remaining(seconds: float) -> str:

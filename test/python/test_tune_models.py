@@ -31,10 +31,10 @@ def search(model: str, show: Any) -> Report:
 
 def test_the_file_has_the_reports_of_both_searches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outcomes = Outcomes(tmp_path / "out.json")
-    assert outcomes.tune("primitives", ["one", "two"], search, lambda report: None) == 0
-    assert outcomes.tune("schedules", ["one", "bad", "two"], search, lambda report: report.interrupted) == 1
+    assert outcomes.tune("primitives", ["one", "two"], search, lambda report: 0) == 0
+    assert outcomes.tune("schedules", ["one", "bad", "two"], search, lambda report: 130 * report.interrupted) == 1
     assert capsys.readouterr().err.splitlines()[-1] == "error: bad: has no kernel"
-    assert outcomes.tune("schedules", ["stopped", "never"], search, lambda report: report.interrupted) == 130
+    assert outcomes.tune("schedules", ["stopped", "never"], search, lambda report: 130 * report.interrupted) == 130
     found = json.loads((tmp_path / "out.json").read_text())
     assert [(one["kind"], one["model"]) for one in found] == [
         ("primitives", "one"),
@@ -52,5 +52,5 @@ def test_what_is_known_is_written_where_a_search_breaks_off(tmp_path: Path) -> N
         return Report(model)
 
     with pytest.raises(OSError, match="stdout is closed"):
-        Outcomes(tmp_path / "out.json").tune("primitives", ["one", "two"], broken, lambda report: None)
+        Outcomes(tmp_path / "out.json").tune("primitives", ["one", "two"], broken, lambda report: 0)
     assert json.loads((tmp_path / "out.json").read_text()) == [{"kind": "primitives", "model": "one"}]

@@ -303,7 +303,7 @@ def test_what_another_tuner_tries_is_not_waited_for():
     workload, target = layer("resnet18 3x3 128->128 @28"), cpu("x86-64-avx512")
     start = rule(workload, target)
     search = Search(workload, target, start)
-    task: Any = SimpleNamespace(search=search, workload=workload, rule=start, kernels={})
+    task: Any = SimpleNamespace(search=search, workload=workload, rule=start, kernels={}, before={})
     claims = iter([False] * 8 + [True])
     one: Any = SimpleNamespace(trials=SimpleNamespace(claim=lambda _: next(claims)), _trial=lambda *_: None)
     ours = tuner.Tuner._candidate(one, task)
