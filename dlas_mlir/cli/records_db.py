@@ -14,7 +14,7 @@ from dlas_mlir.cli.console import check_writable, print_table
 from dlas_mlir.errors import DlasError
 
 if TYPE_CHECKING:
-    from dlas_mlir.measure.choices import Choices
+    from dlas_mlir.measure.choices import Choice, Choices
     from dlas_mlir.measure.trials import Trials, Winner
 
 _COLUMNS = [
@@ -25,6 +25,17 @@ _COLUMNS = [
     ("time / rule's", "right"),
     ("95 % interval", "left"),
     ("tried", "right"),
+    ("state", "left"),
+    ("date", "left"),
+]
+
+
+_CHOICES = [
+    ("model", "left"),
+    ("target", "left"),
+    ("threads", "right"),
+    ("time / recipe's", "right"),
+    ("primitives of layers", "left"),
     ("state", "left"),
     ("date", "left"),
 ]
@@ -41,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
             return _take(trials, args)
     with Choices(args.db, create=args.action == "prune") as trials:
         if args.action == "list":
-            _list(list(trials.winners()), args.json)
+            _list(list(trials.winners()), trials.choices(), args.json)
         elif args.action == "show":
             _show(trials, args.number)
         elif args.action == "prune":
@@ -52,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _state(winner: Winner) -> str:
+def _state(winner: Winner | Choice) -> str:
     """What may be said of a record without making its kernels."""
     from dlas_mlir.compiler import tuned
 
@@ -60,9 +71,10 @@ def _state(winner: Winner) -> str:
     return ", ".join(differences) if differences else "of what is installed here"
 
 
-def _list(winners: list[Winner], as_json: bool) -> None:
+def _list(winners: list[Winner], choices: list[Choice], as_json: bool) -> None:
     if as_json:
-        print(json.dumps([asdict(winner) for winner in winners], indent=1))
+        found = {"winners": [asdict(one) for one in winners], "choices": [asdict(one) for one in choices]}
+        print(json.dumps(found, indent=1))
         return
     cells = [
         [
@@ -80,6 +92,24 @@ def _list(winners: list[Winner], as_json: bool) -> None:
     ]
     title = f"{len(winners)} workloads were tuned; {sum(winner.schedule is not None for winner in winners)} gained"
     print_table(title, _COLUMNS, cells, ("date", "95 % interval", "tried", "state"))
+    if choices:
+        _list_choices(choices)
+
+
+def _list_choices(choices: list[Choice]) -> None:
+    cells = [
+        [
+            one.model,
+            one.place.target_name,
+            str(one.place.threads),
+            f"{one.ratio:.3f}" if one.primitives else "the recipe's",
+            ", ".join(f"{name} {count}" for name, count in Counter(one.primitives.values()).most_common()),
+            _state(one),
+            one.date,
+        ]
+        for one in choices
+    ]
+    print_table(f"{len(choices)} choices of primitives", _CHOICES, cells, ("date", "state"))
 
 
 def _show(trials: Trials, prefix: str) -> None:
@@ -124,7 +154,8 @@ def _take(trials: Choices, args: argparse.Namespace) -> int:
             winners = read_winners(file)
             for winner in winners:
                 trials.win(winner)
-            print(f"{file}: {len(winners)} records")
+            targets = Counter(winner.place.target_name for winner in winners)
+            print(f"{file}: {len(winners)} records ({', '.join(f'{n} of {name}' for name, n in targets.items())})")
             continue
         with Choices(file, create=False) as other:
             counts = trials.merge(other)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +26,7 @@ from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.stats import Comparison
 from dlas_mlir.measure.trials import Trials, Winner
 from dlas_mlir.measure.winners_file import print_winners
-from dlas_mlir.tuning import build, conclude, tuner
+from dlas_mlir.tuning import build, conclude, final, tuner
 from dlas_mlir.tuning.final import Verdict
 from dlas_mlir.tuning.search import Search
 from dlas_mlir.tuning.task import Settings, tasks_of
@@ -260,3 +263,55 @@ def test_a_network_that_is_no_faster_keeps_the_rule(tmp_path: Path, monkeypatch)
         monkeypatch.setattr(conclude, "_network", lambda *_: (Comparison(0.97, 0.95, 1.0, 0.01), ""))
         assert conclude.conclude(one).note == ""
         assert [found.schedule for found in trials.winners()] == [other.to_value()]
+
+
+def test_what_wins(schedules) -> None:
+    start, _ = schedules
+    cases = [(0.95, 0.9, 0.99, 0.0), (0.95, 0.9, 1.0, 0.0), (0.995, 0.99, 0.999, 0.0), (0.95, 0.9, 0.99, 0.06)]
+    # An interval that reaches 1, less than 1 %, and less than the noise are no gain.
+    assert [Verdict(start, *case).wins for case in cases] == [True, False, False, False]
+
+
+def test_verdicts_are_of_rounds_in_which_all_were_timed(schedules) -> None:
+    start, _ = schedules
+    rule, again = [{"w": 10.0}, {"w": 10.0}, {}, {"w": 20.0}], [{"w": 10.0}] * 3 + [{"w": 20.0}]
+    found = final._verdict("w", start, [{"w": 8.0}, {"w": 8.0}, {"w": 1.0}, {"w": 16.0}], rule, again)
+    assert found is not None
+    assert (found.ratio, found.noise) == (pytest.approx(0.8), 0.0)
+    assert final._verdict("w", start, [{"w": 8.0}, {}, {}, {}], rule, again) is None
+
+
+def test_killed_tuners_lose_nothing(tmp_path: Path) -> None:
+    """Two tuners on one file, of which one is killed once it has come to some trials."""
+    file = tmp_path / "t.db"
+    command = [sys.executable, "-m", "dlas_mlir.cli.dlas", "tune", MODEL, "--layers", "plain", "--jobs", "1"]
+    command += ["--db", str(file), "--trials"]
+
+    def start(trials: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([*command, str(trials)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def rows() -> list[tuple]:
+        if not file.is_file():
+            return []
+        with Trials(file, create=False) as trials:
+            return trials._connection.execute("SELECT id, run, schedule, status FROM trials").fetchall()
+
+    first, second = start(1000), start(3)
+    while sum(row[3] == "ok" for row in rows()) < 4:
+        assert first.poll() is None
+        time.sleep(0.05)
+    seen = [row for row in rows() if row[3] == "ok"]
+    first.kill()
+    first.wait()
+    assert second.wait() in (0, 1)  # 1: too noisy to decide
+    found = rows()
+    assert set(seen) <= set(found)
+    assert len({row[2] for row in found}) == len(found)
+    assert len({row[1] for row in found}) == 2
+    # What the dead one was about to try is free, and the next search is told of all the others.
+    left = [row for row in found if row[3] == "running"]
+    assert len(left) <= 1
+    assert start(1).wait() in (0, 1)
+    with Trials(file) as trials:
+        assert trials._connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert len([row for row in rows() if row[3] == "ok"]) > len([row for row in found if row[3] == "ok"])
