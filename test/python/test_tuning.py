@@ -15,6 +15,7 @@ from test_workloads import PINNED, cpu, layer, rule, target_of, workload_of
 from dlas_mlir.cli import dlas
 from dlas_mlir.cli.tune import changes
 from dlas_mlir.codegen.backends import backend_for
+from dlas_mlir.codegen.cpu.moves import straight
 from dlas_mlir.codegen.digest import kernel_digest
 from dlas_mlir.codegen.moves import Kind, moves
 from dlas_mlir.codegen.schedule import Schedule
@@ -46,6 +47,20 @@ def test_moves_are_legal_and_each_is_another(pinned):
     problem = backend_for(workload, target).problem
     assert [why for move in found if (why := problem(workload, move.schedule, target))] == []
     assert {move.kind for move in found} >= {"tile", "distribute"}
+
+
+def test_moves_leave_straight_code_within_limits():
+    workload, target = layer("resnet18 3x3 128->128 @28"), cpu("x86-64-avx512")
+    start = rule(workload, target)
+    tile = {**dict(start.tile), "cb": 4, "c": 4}
+    large = dataclasses.replace(start, tile=tuple((name, tile[name]) for name in workload.names if name in tile))
+    assert straight(start) < 512 < straight(large) <= 1024
+    found = [move.schedule for move in moves(workload, large, target) if isinstance(move.schedule, Schedule)]
+    assert {"cb", "c"} & {name for one in found for name, size in one.tile if size > 1}
+    assert max(map(straight, found)) <= 1024
+    # What is there already may be larger.
+    larger = dataclasses.replace(large, tile=tuple((n, 16 if n == "c" else s) for n, s in large.tile))
+    assert 1024 < max(straight(m.schedule) for m in moves(workload, larger, target)) <= straight(larger)
 
 
 def test_the_search_descends():
