@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 from convolution_cases import grid
 from convolution_modules import Case
-from gpu_grid import TOLERANCES, imported, kernels, modules, worst_error
+from gpu_grid import imported, kernels, modules, tolerance_of, worst_error
 
 
 def sample(every: int) -> list[Sequence[Case]]:
@@ -26,6 +26,6 @@ def test_grid(preset: str, chosen: Sequence[Case], tmp_path) -> None:
     assert len(found) >= len(chosen) - 1
     for workload, schedule in found.items():
         off = worst_error(workload, schedule)
-        assert off < TOLERANCES[preset.split("/")[1]], (workload.loops, schedule)
+        assert off < tolerance_of(preset), (workload.loops, schedule)
     # What is left over has few channels that no 16 bytes hold.
     assert left <= len(chosen)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from gpu_cases import Conv, schedule, varied
 from ptx import assemble, ptxas, text_of
@@ -58,15 +60,25 @@ PRODUCTS = {
 }
 
 
-@pytest.mark.parametrize("name", KERNELS)
-def test_layers_of_the_zoo(name: str, tmp_path) -> None:
-    """Each by its matrix instruction, copied asynchronously, its sums in registers; assembled where ptxas is there."""
+WITHOUT_PTXAS = pytest.mark.skipif(ptxas() is None, reason="no ptxas is installed: pip install -e '.[gpu-check]'")
+
+
+def zoo(target: GpuTarget, folder: Path) -> str:
+    """The PTX of the layers of the zoo, as the rule schedules them."""
+    workloads = [conv.workload() for conv in ZOO]
+    return text_of([(one, backends.backend_for(one, target).rule(one, target)) for one in workloads], target, folder)
+
+
+def target_of(name: str) -> GpuTarget:
     target = load_preset(f"{name}/f16-auto").target
     assert isinstance(target, GpuTarget)
-    chosen = [
-        (conv.workload(), backends.backend_for(conv.workload(), target).rule(conv.workload(), target)) for conv in ZOO
-    ]
-    text = text_of(chosen, target, tmp_path)
+    return target
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_layers_of_the_zoo(name: str, tmp_path) -> None:
+    """Each by its matrix instruction, copied asynchronously, its sums in registers."""
+    text = zoo(target_of(name), tmp_path)
     assert ".local" not in text
     # Beside them are kernels that add up the parts of sums.
     entries = [entry for entry in text.split(".visible .entry ")[1:] if "cp.async.cg.shared.global" in entry]
@@ -80,17 +92,23 @@ def test_layers_of_the_zoo(name: str, tmp_path) -> None:
     # wgmma for those whose channels fill 128 bytes, at least.
     by_four_warps = sum("wgmma.mma_async" in entry for entry in entries)
     assert by_four_warps >= 4 if name == "cuda-sm90" else by_four_warps == 0
-    if ptxas() is None:
-        return
-    found, said = assemble(text, target.architecture or "sm_80", tmp_path)
+
+
+@WITHOUT_PTXAS
+@pytest.mark.parametrize("name", KERNELS)
+def test_layers_of_the_zoo_are_assembled(name: str, tmp_path) -> None:
+    target = target_of(name)
+    found, said = assemble(zoo(target, tmp_path), target.architecture or "sm_80", tmp_path)
     assert "serialized" not in said
+    # Beside them is what adds up the parts of split sums. How much shared memory a launch takes ptxas does not know.
+    assert len(found) >= len(ZOO)
     assert [kernel for kernel in found if kernel.stack or kernel.spilled] == []
+    assert max(kernel.registers for kernel in found) <= target.registers
 
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_ptx(name: str, tmp_path) -> None:
-    target = load_preset(f"{name}/f16-auto").target
-    assert isinstance(target, GpuTarget)
+    target = target_of(name)
     text = text_of([(conv.workload(), one) for conv, one in KERNELS[name]], target, tmp_path)
     assert text.count(".visible .entry product_") == len(KERNELS[name])
     assert "cp.async.cg.shared.global" in text
@@ -108,11 +126,10 @@ def test_ptx(name: str, tmp_path) -> None:
         assert "ldmatrix.sync.aligned.m8n8.x4.shared.b16" in text
 
 
-@pytest.mark.skipif(ptxas() is None, reason="ptxas is not installed: pip install -e '.[gpu-check]'")
+@WITHOUT_PTXAS
 @pytest.mark.parametrize("name", KERNELS)
 def test_ptxas(name: str, tmp_path) -> None:
-    target = load_preset(f"{name}/f16-auto").target
-    assert isinstance(target, GpuTarget)
+    target = target_of(name)
     text = text_of([(conv.workload(), one) for conv, one in KERNELS[name]], target, tmp_path)
     found, said = assemble(text, target.architecture or "sm_80", tmp_path)
     assert len(found) == len(KERNELS[name])

@@ -8,6 +8,8 @@
 | `schedule.py` | the schedules of kind `gpu`, read, written and checked against a workload |
 | `resources.py` | what a schedule takes of a multiprocessor, checked against a target |
 | `rule.py` | the schedules that are tried, what one costs, and the cheapest |
+| `moves.py` | the schedules that differ from one in one decision, for searches |
+| `refit.py` | a schedule fitted to a product of another size, for transfer |
 | `nest.py` | the loop nest that follows from a schedule, as pseudo-code |
 | `executable.py` | the `hal.executable.source` around a kernel, and the dispatch that runs it |
 | `machine.py` | 32-bit arithmetic, pointers and PTX's instructions, as operations |
