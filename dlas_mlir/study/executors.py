@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 
-from dlas_mlir.compiler.presets import load_preset
-from dlas_mlir.compiler.presets.here import gpu_of
 from dlas_mlir.errors import DlasError
+from dlas_mlir.study.absent import absent_devices
 from dlas_mlir.study.executor import Done, Executor, Job
 from dlas_mlir.study.local import LocalExecutor
 from dlas_mlir.study.spec import Spec
@@ -20,7 +19,7 @@ Remote = Callable[[Collection[str], Say], Executor]
 
 def executor_for(spec: Spec, lanes: int, detail: Say, remote: Remote | None = None) -> Callable[[Say], Executor]:
     """What makes the executor of a run; `detail` is told what single steps do. Raises DlasError at once for devices
-    that need workers, without `remote`, and for GPUs that this machine has not."""
+    that need workers, without `remote`, and where all devices are GPUs that this machine has not."""
     _check_here(spec)
     away = tuple(name for name, device in spec.devices.items() if device.kind == "worker")
     if away and remote is None:
@@ -43,18 +42,11 @@ def executor_for(spec: Spec, lanes: int, detail: Say, remote: Remote | None = No
 
 
 def _check_here(spec: Spec) -> None:
-    """Raise DlasError for a device of this machine that is a GPU which is not here."""
-    for name in spec.axes["device"]:
-        device = spec.devices[str(name)]
-        if device.kind != "local":
-            continue
-        try:
-            gpu_of(load_preset(f"{device.target}/stock"), device.target)
-        except DlasError as error:
-            raise DlasError(
-                f"{spec.path}: devices.{name}: {error}; a GPU of another machine is offered by a worker there "
-                '(kind = "worker", docs/distributed.md)'
-            ) from None
+    """Raise DlasError where no device of the study is here: it would have nothing to run. Where some are, the points of
+    the others are rows with the reason (`Plan.of`)."""
+    missing = absent_devices(spec)
+    if missing and len(missing) == len(spec.axes["device"]):
+        raise DlasError(f"{spec.path}: {'; '.join(missing.values())}")
 
 
 class Routed:

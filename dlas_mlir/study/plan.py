@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from dlas_mlir.errors import DlasError
+from dlas_mlir.study.absent import absent_devices
 from dlas_mlir.study.applicable import Applicable
 from dlas_mlir.study.axes import NAMES, Level
 from dlas_mlir.study.chain import Chain, Chains, Salts
@@ -29,7 +30,8 @@ class Verdict:
 
 @dataclass
 class Plan:
-    """The points of a study in the order of its axes, and what is known of each before anything runs."""
+    """The points of a study in the order of its axes, and what is known of each before anything runs. `absent` are
+    devices that are not here, with why: a plan that is made to look at what was done needs none of them."""
 
     spec: Spec
     applicable: Applicable
@@ -37,6 +39,7 @@ class Plan:
     points: list[Point]
     ids: list[str]
     verdicts: dict[str, Verdict]
+    absent: Mapping[str, str] = field(default_factory=dict)
     _chains: dict[str, Chain] = field(default_factory=dict)
 
     @staticmethod
@@ -47,8 +50,10 @@ class Plan:
 
     @staticmethod
     def of(spec: Spec, salts: Salts | None = None) -> Plan:
-        """The plan of a whole grid; for a search it has no points yet. Raises DlasError for more than can be held."""
+        """The plan of a whole grid, as this machine can run it; for a search it has no points yet. Raises DlasError for
+        more than can be held."""
         plan = Plan.empty(spec, salts)
+        plan.absent = absent_devices(spec)
         if spec.search == "grid":
             if spec.size > MOST_POINTS:
                 raise DlasError(
@@ -80,7 +85,8 @@ class Plan:
         for exclude in self.spec.excludes:
             if exclude.when.test(columns):
                 return Verdict("excluded", exclude.reason)
-        reason = self.applicable.reason(point)
+        # What makes no sense anywhere has that for its reason, not the machine of this run.
+        reason = self.applicable.reason(point) or self.absent.get(point.device)
         return None if reason is None else Verdict("not-applicable", reason)
 
     @cached_property

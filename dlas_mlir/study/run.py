@@ -138,6 +138,8 @@ def run(
     with claimed(folder), StudyStore(folder / STORE) as store:
         say(f"plan {spec.name}")
         plan = Plan.of(spec)
+        for why in plan.absent.values():
+            say(f"left out, not-applicable: {why}")
         _check_same_study(spec, store)
         store.describe({"spec": spec.text, "path": str(spec.path), "name": spec.name, "provenance": provenance()})
         difference = compare(plan, store)

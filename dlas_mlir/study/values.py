@@ -23,7 +23,7 @@ State = Literal[
     "timeout",
     "lost",  # whoever ran it is gone
     "failed",  # any other error
-    "not-applicable",  # the cell makes no sense
+    "not-applicable",  # the cell makes no sense, or its GPU is not here
     "excluded",  # by an expression of the spec
     "left",  # no longer in the spec
 ]

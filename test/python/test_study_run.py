@@ -14,14 +14,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import fake_gpus
 import pytest
 
 from dlas_mlir.cli import dlas
 from dlas_mlir.process import python
-from dlas_mlir.runtime.devices import cpu_model
-from dlas_mlir.study import on_device
-from dlas_mlir.study.read_results import read_results
 from dlas_mlir.study.run import STORE, claimed
 from dlas_mlir.study.store import StudyStore
 
@@ -354,51 +350,6 @@ def test_a_folder_on_a_network_disk_is_refused(
         in capsys.readouterr().err
     )
     assert not study.jobs()
-
-
-def test_what_is_verified_alone_is_right_and_has_no_time(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
-    device = '[devices.box]\ntarget = "vulkan"\ndescription = "the one in the corner"\n'
-    axes = 'dataset = "digits"\nmodel = "vgg16-cifar"\nprimitive = ["direct", "gemm"]\n'
-    study.write(f'[study]\nname = "s"\n{device}[axes]\n{axes}')
-    study.runner(untimed="function only: llvmpipe is a CPU")
-    fake_gpus.install(study.monkeypatch, vulkan=[fake_gpus.LAVAPIPE])
-    assert study.run() == 0
-    assert "verified 2, and timed none, variants of vgg16-cifar" in capsys.readouterr().err
-    assert study.states() == {"ok": 2}
-    with study.store() as store:
-        assert {row.reason for row in store.points()} == {"function only: llvmpipe is a CPU"}
-        names = {metric.name for _, metric in store.metrics()}
-        found = read_results(store, "s")
-    assert "accuracy" in names
-    assert "median_ms" not in names
-    assert not found.timed.any()
-    assert found.devices[0].description.startswith("the one in the corner, llvmpipe, vulkan")
-    assert dlas.main(["study", "report", str(study.folder)]) == 0
-    assert "the one in the corner" in (study.folder / "report.md").read_text()
-
-
-def test_a_gpu_that_is_not_here_is_said_at_once(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
-    fake_gpus.install(study.monkeypatch, cuda=fake_gpus.NO_NVIDIA_GPU)
-    study.write(SPEC + '[devices.box]\ntarget = "cuda-sm80"\n')
-    assert study.run() == 1
-    said = capsys.readouterr().err
-    assert "s.toml: devices.box: device `cuda` cannot be opened: there is no NVIDIA GPU here" in said
-    assert 'a GPU of another machine is offered by a worker there (kind = "worker", docs/distributed.md)' in said
-    assert not study.jobs()
-
-
-@pytest.mark.parametrize(
-    ("found", "facts", "untimed"),
-    [
-        (fake_gpus.LAVAPIPE, {"gpu": "llvmpipe", "only": "function only"}, "function only: llvmpipe is a CPU"),
-        (fake_gpus.vulkan("RTX 4090"), {"gpu": "RTX 4090"}, ""),
-    ],
-)
-def test_devices_say_what_they_are(found: dict, facts: dict, untimed: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_gpus.install(monkeypatch, vulkan=[found])
-    device, why = on_device.device_of("vulkan")
-    assert (device, why) == ({**facts, "cpu": cpu_model()}, untimed)
-    assert on_device.device_of("local-task") == ({"cpu": cpu_model()}, "")
 
 
 def test_a_folder_belongs_to_one_study(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
