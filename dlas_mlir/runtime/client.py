@@ -60,6 +60,7 @@ class Worker:
                 driver=self._device.driver,
                 threads=self._device.threads,
                 cpus=self._device.cpus,
+                caller=self._device.caller,
                 golden=str(self._golden) if self._golden else None,
                 exchange=self._exchange.fileno(),
             )

@@ -25,12 +25,14 @@ _SPIN_US = 4
 class Device:
     """A driver and its CPU threads: `local-sync` runs on the calling thread, `local-task` on workers.
 
-    `cpus` are the logical CPUs that the threads are pinned to; empty where the driver has no CPU workers.
+    `cpus` are the logical CPUs that the threads are pinned to; empty where the driver has no CPU workers. `caller` is
+    the CPU that who calls a GPU is pinned to; None where that is left to the kernel.
     """
 
     driver: str
     threads: int = 1
     cpus: tuple[int, ...] = ()
+    caller: int | None = None
 
     @property
     def local(self) -> bool:
@@ -59,9 +61,9 @@ def resolve(driver: str, threads: int = 1) -> Device:
 
     Raises DlasError when this process may not use that many CPUs.
     """
-    if driver not in LOCAL_DRIVERS:
-        return Device(driver, threads)
     available = usable_cpus()
+    if driver not in LOCAL_DRIVERS:
+        return Device(driver, threads, caller=available[0])
     if not 1 <= threads <= len(available):
         raise DlasError(f"{threads} threads asked for, but this process may use 1 to {len(available)}")
     return Device("local-sync" if threads == 1 else "local-task", threads, tuple(available[:threads]))
@@ -69,9 +71,11 @@ def resolve(driver: str, threads: int = 1) -> Device:
 
 def resolve_streams(driver: str, threads: int, streams: int) -> list[Device]:
     """A device for each of `streams` callers at the same time, on CPUs of its own. Raises DlasError for more threads
-    than this process may use CPUs."""
+    than this process may use CPUs; callers of a GPU may be more, and are pinned where they are not."""
     if driver not in LOCAL_DRIVERS:
-        return [Device(driver, threads)] * streams
+        available = usable_cpus()
+        callers = available[:streams] if streams <= len(available) else [None] * streams
+        return [Device(driver, threads, caller=caller) for caller in callers]
     every = resolve(driver, threads * streams).cpus
     kind = resolve(driver, threads).driver
     return [Device(kind, threads, every[i * threads : (i + 1) * threads]) for i in range(streams)]
@@ -98,6 +102,7 @@ def _siblings(cpu: int) -> set[int]:
 def open_device(device: Device, *, pin: bool) -> Any:
     """An iree.runtime HalDevice. With `pin`, the calling thread stays on the device's first CPU: it computes there, or
     sleeps while a worker does, which it then wakes and is woken by without another CPU having to come out of its halt.
+    The caller of a GPU stays on the device's `caller` (docs/gpu.md says what that is known to be good for).
 
     The caching allocator is decisive: without it each call's fresh pages fault (0.115 against 1.40 ms
     measured on one binary). Raises DlasError when the driver is absent or finds no device, and says what is missing.
@@ -115,10 +120,20 @@ def open_device(device: Device, *, pin: bool) -> Any:
             made = create(device.driver).create_device_by_uri(device.driver, allocators)
     except (ValueError, RuntimeError) as error:
         raise DlasError(f"device `{device.driver}` cannot be opened: {explained(error)}") from error
-    if pin and device.cpus:
-        # After the workers are made, which would begin with it.
-        os.sched_setaffinity(0, device.cpus[:1])
+    if pin and (cpus := _callers_cpus(device)):
+        # After the threads of the device are made, which would begin with it.
+        os.sched_setaffinity(0, cpus)
     return made
+
+
+def _callers_cpus(device: Device) -> tuple[int, ...]:
+    """Where the calling thread stays; empty: wherever the kernel puts it."""
+    if device.local:
+        return device.cpus[:1]
+    # A CPU that does as a GPU computes on threads of this process, some of which are made later, by the caller.
+    if device.caller is None or own_gpu(device.driver).software:
+        return ()
+    return (device.caller,)
 
 
 @cache

@@ -37,10 +37,17 @@ class _Server:
     device: Device | None = None
 
     def load(
-        self, artifact: str, driver: str, threads: int, cpus: list[int], golden: str | None, exchange: int
+        self,
+        artifact: str,
+        driver: str,
+        threads: int,
+        cpus: list[int],
+        golden: str | None,
+        exchange: int,
+        caller: int | None = None,
     ) -> dict:
         self.exchange = Exchange(exchange)
-        self.device = Device(driver, threads, tuple(cpus))
+        self.device = Device(driver, threads, tuple(cpus), caller)
         self.session = Session(Path(artifact), self.device, pin=True)
         self.golden = golden
         if golden is None:
