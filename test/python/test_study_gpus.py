@@ -10,7 +10,9 @@ from dlas_mlir.cli import dlas
 from dlas_mlir.runtime.devices import cpu_model
 from dlas_mlir.study import on_device
 from dlas_mlir.study.collect import collect
+from dlas_mlir.study.plan import Plan
 from dlas_mlir.study.read_results import read_results
+from dlas_mlir.study.spec_file import find_spec, read_spec
 
 __all__ = ["study"]
 
@@ -80,6 +82,21 @@ def test_points_of_a_gpu_that_is_not_here_are_rows_and_the_rest_runs(
     collect(study.folder)
     with study.store() as store:
         assert sorted(row.key for row in store.steps()) == before
+
+
+def test_the_shipped_study_of_gpus_asks_no_gpu_for_what_it_cannot_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = read_spec(find_spec("gpus"))
+    h200 = fake_gpus.cuda("H200", "9.0")
+    fake_gpus.install(monkeypatch, cuda=[h200], vulkan=[fake_gpus.vulkan("RTX 4090")])
+    plan = Plan.of(spec)
+    assert {plan.by_id[name].device for name in plan.verdicts} == {"host"}
+    assert {verdict.reason for verdict in plan.verdicts.values()} == {"host has no recipe `f16-auto`"}
+    # A driver that is here, with a GPU that is too old, is as good as none.
+    fake_gpus.install(monkeypatch, cuda=[fake_gpus.cuda("V100", "7.0")], vulkan=[fake_gpus.LAVAPIPE])
+    plan = Plan.of(spec)
+    assert set(plan.absent) == {"cuda-sm80", "cuda-sm90"}
+    assert "compute capability 7.0: " in plan.absent["cuda-sm80"]
+    assert {plan.by_id[name].device for name in plan.wanted} == {"host", "vulkan"}
 
 
 @pytest.mark.parametrize(
