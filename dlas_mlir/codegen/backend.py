@@ -55,7 +55,8 @@ class Backend:
         kind), the most alike first; they need not be legal.
     cost(W, S, T): what S costs, relative to others of W.
     problem(W, S, T): why S is not legal, or None: it does not fit the loops, or what it keeps does not fit T.
-    excess(W, S, T): why a kernel of S cannot run on T at all, or None (one that spills registers can, slowly).
+    excess(W, S, T): why a kernel of S cannot run on T at all, or None (results alone that are more than a thread's
+        registers count as that; a schedule that may have to spill some of the others can, slowly).
     emit(region, nest): the dispatches of the kernel at the insertion point, of which the last one has its results (and
         those before it what it joins). Raises PassError for what it cannot express.
     schedule(value, W): the schedule that `to_value` wrote. Raises ScheduleError.

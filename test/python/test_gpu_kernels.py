@@ -268,7 +268,8 @@ def test_a_wrong_schedule_names_the_key(value: dict, message: str) -> None:
         (schedule(256, 256, 64, 64, 2), "tile: 271360 bytes of shared memory; cuda-sm80 has 101376 in a workgroup"),
         (schedule(64, 64, 32, 32, 7), "stages: 115712 bytes of shared memory; cuda-sm80 has 101376 in a workgroup"),
         (schedule(256, 256, 32, 32, 2), "warp: 2048 threads; cuda-sm80 has 1024 in a workgroup"),
-        (schedule(128, 128, 128, 64, 2), "warp: some 408 registers in a thread; cuda-sm80 has 255 for 64"),
+        (schedule(128, 128, 128, 64, 2), "warp: 256 registers for a thread's sums; cuda-sm80 has 255 for 64"),
+        (schedule(128, 96, 64, 96, 2), "warp: some 328 registers in a thread; cuda-sm80 has 255 for 64"),
         (schedule(64, 64, 64, 64, 3, WGMMA), "instruction: cuda-sm80 has no `m64k16.f16.f32`"),
     ],
 )

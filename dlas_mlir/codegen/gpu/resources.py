@@ -17,12 +17,13 @@ ALIGNMENT = 1024
 
 @dataclass(frozen=True)
 class Resources:
-    """Of one workgroup: threads, bytes of shared memory (and `by` which key), and about how many registers of 32 bits
-    each thread needs."""
+    """Of one workgroup: threads, bytes of shared memory (and `by` which key), about how many registers of 32 bits each
+    thread needs, and those of its `sums` alone, which is no estimate."""
 
     threads: int
     shared: int
     registers: int
+    sums: int
     by: str
 
     @staticmethod
@@ -30,7 +31,8 @@ class Resources:
         """What `schedule` takes on `target`."""
         steps, shared = steps_bytes(product, schedule), pipeline_bytes(product, schedule)
         by = "stages" if shared == steps else "tile"
-        return Resources(schedule.threads, shared + ALIGNMENT, _registers(product, schedule, target), by)
+        registers = _registers(product, schedule, target)
+        return Resources(schedule.threads, shared + ALIGNMENT, registers, sums(schedule), by)
 
     def excess(self, target: GpuTarget) -> str | None:
         """The first limit of `target` that no kernel can exceed, by the key that decides it."""
@@ -39,14 +41,20 @@ class Resources:
         if self.shared > target.shared_bytes:
             most = f"{target.name} has {target.shared_bytes} in a workgroup"
             return f"{self.by}: {self.shared} bytes of shared memory; {most}"
+        # Each step adds to all sums: those that registers do not hold would be fetched from memory for each product.
+        if self.sums > (most := self._most(target)):
+            return f"warp: {self.sums} registers for a thread's sums; {target.name} has {most} for {self.threads}"
         return None
 
     def spill(self, target: GpuTarget) -> str | None:
         """Why a thread's registers are not enough, by the key that decides it, or None."""
-        most = min(target.registers, target.unit_registers // self.threads)
-        if self.registers > most:
+        if self.registers > (most := self._most(target)):
             return f"warp: some {self.registers} registers in a thread; {target.name} has {most} for {self.threads}"
         return None
+
+    def _most(self, target: GpuTarget) -> int:
+        """The registers that a thread can have, beside so many others."""
+        return min(target.registers, target.unit_registers // self.threads)
 
     def resident(self, target: GpuTarget) -> int:
         """How many workgroups one multiprocessor holds at the same time."""
@@ -81,14 +89,18 @@ def sums_pitch(schedule: GpuSchedule) -> int:
     return schedule.tile.columns * 4 + 32
 
 
+def sums(schedule: GpuSchedule) -> int:
+    """The sums that a thread has, each of 32 bits."""
+    return schedule.warp.rows * schedule.warp.columns // schedule.unit.threads
+
+
 def _registers(product: Product, schedule: GpuSchedule, target: GpuTarget) -> int:
     warp, unit = schedule.warp, schedule.unit
-    sums = warp.rows * warp.columns // unit.threads
     rows = window_of(product).rows(schedule.tile.rows) if schedule.halo else schedule.tile.rows
     copied = (rows + schedule.tile.columns) * 8 // schedule.threads
     operands = 0 if unit.kind == "wgmma" else warp.rows // 16 * 4 + warp.columns // 8 * 2
     operands *= 2 if unit.products > 1 else 1
-    return sums + operands + 2 * copied + target.cost.matrix_scratch_registers
+    return sums(schedule) + operands + 2 * copied + target.cost.matrix_scratch_registers
 
 
 def problem(workload: Workload, schedule: GpuSchedule, target: GpuTarget) -> str | None:

@@ -32,7 +32,19 @@ def excess(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> str
         return f"lanes: {schedule.lanes}; {target.name} has vectors of {target.lanes}"
     if (size := schedule.lanes * widest_bytes(workload)) > max(target.load_bytes, widest_bytes(workload)):
         return f"lanes: {schedule.lanes} are {size} bytes; {target.name} loads {target.load_bytes} at once"
+    # All results of a thread are in use until the end: those that registers do not hold would live in memory.
+    if (points := schedule.points(workload)) > (most := most_registers(schedule, target)):
+        return f"tile: {points} results in a thread's registers; {_has(most, schedule, target)}"
     return None
+
+
+def most_registers(schedule: SimtSchedule, target: GpuTarget) -> int:
+    """The registers that a thread can have, beside so many others."""
+    return min(target.registers, target.unit_registers // schedule.threads)
+
+
+def _has(registers: int, schedule: SimtSchedule, target: GpuTarget) -> str:
+    return f"{target.name} has {registers} for {schedule.threads} threads"
 
 
 def problem(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> str | None:
@@ -43,9 +55,8 @@ def problem(workload: Workload, schedule: SimtSchedule, target: GpuTarget) -> st
 
 def straight_problem(workload: Workload, schedule: SimtSchedule, target: GpuTarget, registers: int) -> str | None:
     """Why the code of a thread that wants so many registers is slow or too long, or None."""
-    most = min(target.registers, target.unit_registers // schedule.threads)
-    if registers > most:
-        return f"tile: some {registers} registers in a thread; {target.name} has {most} for {schedule.threads} threads"
+    if registers > (most := most_registers(schedule, target)):
+        return f"tile: some {registers} registers in a thread; {_has(most, schedule, target)}"
     unrolled = math.prod(schedule.tile_of(loop) for loop in workload.reductions)
     if (steps := unrolled * schedule.points(workload) // schedule.lanes) > target.cost.unrolled_steps:
         return f"tile: {steps} operations on vectors in straight code; at most {target.cost.unrolled_steps}"

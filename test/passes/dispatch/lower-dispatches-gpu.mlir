@@ -5,10 +5,13 @@
 // RUN: not %dlas_opt %t.shared.mlir --dlas-lower-dispatches 2>&1 | FileCheck %s --check-prefix=SHARED
 // RUN: sed 's/, kind = "gpu", split/, kind = "cpu", split/' %s > %t.kind.mlir
 // RUN: not %dlas_opt %t.kind.mlir --dlas-lower-dispatches 2>&1 | FileCheck %s --check-prefix=KIND
+// RUN: sed 's/tile = {columns = 32 : i64, rows = 64 : i64}, warp = {columns = 16 : i64, rows = 32 : i64}/tile = {columns = 64 : i64, rows = 128 : i64}, warp = {columns = 64 : i64, rows = 64 : i64}/; s/stages = 3/stages = 2/' %s > %t.registers.mlir
+// RUN: not %dlas_opt %t.registers.mlir --dlas-lower-dispatches 2>&1 | FileCheck %s --check-prefix=REGISTERS
 
 // STAGES: error: `dlas.schedule`: stages: at least 2, found 1
 // SHARED: error: `dlas.schedule`: stages: {{[0-9]+}} bytes of shared memory; gpu has 65536 in a workgroup
 // KIND: error: `dlas.schedule`: kind: this workload takes `gpu` or `simt` on a gpu target, not `cpu`
+// REGISTERS: error: `dlas.schedule`: warp: 128 registers for a thread's sums; gpu has 64 for 64
 
 #image = affine_map<(n, oh, ow, k, r, s, c) -> (n, oh + r, ow + s, c)>
 #weights = affine_map<(n, oh, ow, k, r, s, c) -> (k, r, s, c)>

@@ -9,12 +9,15 @@
 // RUN: not %dlas_opt %t.vector.mlir --dlas-lower-dispatches 2>&1 | FileCheck %s --check-prefix=VECTOR
 // RUN: sed 's/, "r", "s"\], threads/, "r"], threads/' %s > %t.order.mlir
 // RUN: not %dlas_opt %t.order.mlir --dlas-lower-dispatches 2>&1 | FileCheck %s --check-prefix=ORDER
+// RUN: sed 's/tile = {ow = 2/tile = {oh = 5 : i64, ow = 7 : i64, k = 12/' %s > %t.registers.mlir
+// RUN: not %dlas_opt %t.registers.mlir --dlas-lower-dispatches 2>&1 | FileCheck %s --check-prefix=REGISTERS
 
 // THREADS: error: `dlas.schedule`: threads: expected at least 1, found 0
 // LANES: error: `dlas.schedule`: lanes: 8 of `k`; a power of two up to 4, by which all is aligned
 // TILE: error: `dlas.schedule`: tile: 9 iterations of `ow`; it has 7
 // VECTOR: error: `dlas.schedule`: vector: there is no loop `q`; there are `oh`, `ow`, `k`, `r`, `s`
 // ORDER: error: `dlas.schedule`: order has `oh`, `ow`, `k`, `r`; it must have each of `oh`, `ow`, `k`, `r`, `s` once
+// REGISTERS: error: `dlas.schedule`: tile: 420 results in a thread's registers; gpu has 64 for 32 threads
 
 #image = affine_map<(oh, ow, k, r, s) -> (oh + r, ow + s, k)>
 #weights = affine_map<(oh, ow, k, r, s) -> (r, s, k)>
