@@ -60,7 +60,7 @@ def _grid(one: Row, vmfb: Path, files: Path, device: str, seconds: float) -> Row
         expected = [arrays[key] for key in sorted_keys(arrays, "output_")]
     outputs = session(*(cases.grid_input(kind.shape, number) for number, kind in enumerate(session.inputs)))
     session.close()
-    tolerance = cases.LAYER_TOLERANCES[one["element"]]
+    tolerance = cases.TOLERANCES[one["element"]]
     checks = [check([a], [b], tolerance) for a, b in zip(outputs, expected, strict=True)]
     wrong = [f"{i}: {found.reason}" for i, found in enumerate(checks) if not found.verified]
     worst = max((found.max_rel_error or 0.0) for found in checks)
@@ -76,8 +76,7 @@ def _layer(one: Row, vmfb: Path, files: Path, device: str, seconds: float) -> Ro
     with np.load(files / one["golden"]) as golden:
         images, places, values = golden["images"], golden["places"], golden["values"]
     found = np.stack([np.asarray(output[image]).reshape(-1)[places].astype(np.float64) for image in images])
-    error = relative_error(found, values.astype(np.float64))
-    row = _compared(error, cases.LAYER_TOLERANCES[one["element"]])
+    row = _compared(relative_error(found, values.astype(np.float64)), one)
     if "error" not in row:
         row |= _called(session, arguments, seconds) | _on_device(vmfb, device, alone=True)
     session.close()
@@ -91,8 +90,7 @@ def _model(one: Row, vmfb: Path, files: Path, device: str, seconds: float) -> Ro
     (output,) = session.fetch(session.invoke(arguments))
     with np.load(files / one["golden"]) as golden:
         expected = golden["output_0"]
-    error = 0.0 if wrong else relative_error(np.asarray(output), expected)
-    row = _unchecked(wrong) if wrong else _compared(error, cases.TOLERANCES[one["element"]])
+    row = _unchecked(wrong) if wrong else _compared(relative_error(np.asarray(output), expected), one)
     if "error" not in row:
         row |= _called(session, arguments, seconds) | _on_device(vmfb, device, alone=False)
         row["dispatches"] = len(one["dispatches"])
@@ -115,9 +113,9 @@ def _unchecked(weight: str) -> Row:
     return {"unchecked": f"NumPy makes other weights here: {weight}"}
 
 
-def _compared(error: float, tolerance: float) -> Row:
+def _compared(error: float, one: Row) -> Row:
     row: Row = {"error_of_max": error}
-    if not error <= tolerance:
+    if not error <= cases.TOLERANCES[one["element"]]:
         row["error"] = f"wrong output, not timed: off by {error:.1e} of the largest value"
     return row
 
