@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -63,16 +64,16 @@ def _numbers(rows: Sequence[Row]) -> list[str]:
 
 
 def _layers(rows: Sequence[Row]) -> list[str]:
-    head = "| layer | batch | type | device us | cuDNN us | ratio | TFLOP/s | % of peak | call us | queued us | error |"
-    found = ["## Layers: the kernel alone, weights in the cache", "", head, "|---|" + "---|" * 10]
+    head = "| layer | batch | type | device us | cuDNN us | ratio | TFLOP/s | % of peak | % of bandwidth |"
+    head = f"{head} call us | queued us | error |"
+    found = ["## Layers: the kernel alone, weights in the cache", "", head, "|---|" + "---|" * 11]
     ours = [row for row in rows if row.get("part") == "layers" and row.get("who") == "ours"]
     for row in ours:
         layer, peer = Layer.of(row["case"]), _peer(rows, row)
         us = row.get("device_us")
         rate = 2 * layer.macs / us / 1e6 if us else None
-        peak = _peak(rows, row["element"])
-        percent = 100 * rate / peak if rate and peak and layer.groups == 1 else None
-        cells = [layer.title, layer.batch, row["element"], us, peer, us / peer if us and peer else None, rate, percent]
+        cells = [layer.title, layer.batch, row["element"], us, peer, us / peer if us and peer else None, rate]
+        cells += [_of_peak(rows, row, layer.macs, us) if layer.groups == 1 else None, _of_bandwidth(rows, row, us)]
         cells += [row.get("call_us"), row.get("queued_us"), row.get("error_of_max")]
         found.append(_cells(cells))
     return found if ours else []
@@ -93,19 +94,20 @@ def _sparse(rows: Sequence[Row]) -> list[str]:
 
 
 def _models(rows: Sequence[Row]) -> list[str]:
-    own = "| model | batch | type | call ms | queued ms | device ms | dispatches |"
+    own = "| model | batch | type | call ms | queued ms | device ms | % of peak | dispatches |"
     head = f"{own} eager ms | cuda graph ms | inductor ms | autotuned ms | error |"
-    found = ["## Networks", "", head, "|---|" + "---|" * 11]
+    found = ["## Networks", "", head, "|---|" + "---|" * 12]
     ours = [row for row in rows if row.get("part") == "models" and row.get("who") == "ours"]
     for row in ours:
         name, _, batch = row["case"].rpartition("_n")
         milliseconds = [row[key] / 1e3 if row.get(key) else None for key in ("call_us", "queued_us", "device_us")]
+        percent = _of_peak(rows, row, row.get("macs"), _time(row))
         peers = [
             _of(rows, row, who) for who in ("eager", "cuda graph", "inductor reduce-overhead", "inductor max-autotune")
         ]
         found.append(
             _cells(
-                [name, batch, row["element"], *milliseconds, row.get("dispatches")]
+                [name, batch, row["element"], *milliseconds, percent, row.get("dispatches")]
                 + [us / 1e3 if us else None for us in peers]
                 + [row.get("error_of_max")]
             )
@@ -141,7 +143,7 @@ def _ratios(rows: Sequence[Row], need: Row) -> dict[str, float]:
     for row in rows:
         if (row.get("part"), row.get("who"), row.get("element")) != (need["part"], "ours", need["element"]):
             continue
-        if "batch" in need and not row["case"].endswith(f"_n{need['batch']}"):
+        if "batch" in need and not re.search(rf"_n{need['batch']}(_z|$)", row["case"]):
             continue
         ours, peer = _against(rows, row, need["of"])
         if ours and peer:
@@ -189,6 +191,18 @@ def _peak(rows: Sequence[Row], element: str) -> float | None:
     if element == "f32":
         return peaks["tf32"] / 3 if "tf32" in peaks else None
     return peaks.get({"int8": "s8"}.get(element, element))
+
+
+def _of_peak(rows: Sequence[Row], row: Row, macs: int | None, us: float | None) -> float | None:
+    """Per cent of the products that the device was measured to do in its type."""
+    peak = _peak(rows, row["element"])
+    return 2 * macs / us / 1e6 / peak * 100 if macs and us and peak else None
+
+
+def _of_bandwidth(rows: Sequence[Row], row: Row, us: float | None) -> float | None:
+    """Per cent of the bytes that the device was measured to move; more than 100 where its caches hold them."""
+    peak = next((one["bandwidth_gbs"] for one in rows if "bandwidth_gbs" in one), None)
+    return Layer.of(row["case"]).bytes(row["element"]) / us / 1e3 / peak * 100 if us and peak else None
 
 
 def _time(row: Row) -> float | None:
