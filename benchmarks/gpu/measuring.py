@@ -68,7 +68,7 @@ def _grid(one: Row, vmfb: Path, files: Path, device: str, seconds: float) -> Row
 
 
 def _layer(one: Row, vmfb: Path, files: Path, device: str, seconds: float) -> Row:
-    session = Session(vmfb, resolve(device))
+    session = Session(vmfb, resolve(device), pin=True)
     kinds = session.inputs
     inputs = [cases.argument(kind.shape, kind.dtype, number) for number, kind in enumerate(kinds)]
     arguments = session.prepare(inputs)
@@ -85,7 +85,7 @@ def _layer(one: Row, vmfb: Path, files: Path, device: str, seconds: float) -> Ro
 
 def _model(one: Row, vmfb: Path, files: Path, device: str, seconds: float) -> Row:
     parameters, wrong = _parameters(one, files)
-    session = Session(vmfb, resolve(device), parameters=parameters)
+    session = Session(vmfb, resolve(device), pin=True, parameters=parameters)
     arguments = session.prepare([cases.argument(kind.shape, kind.dtype, 0) for kind in session.inputs])
     (output,) = session.fetch(session.invoke(arguments))
     with np.load(files / one["golden"]) as golden:
@@ -147,26 +147,34 @@ def _on_device(vmfb: Path, device: str, *, alone: bool) -> Row:
 
 
 def calls(one: Row, bundle: Path, device: str) -> Iterator[Row]:
-    """What a call consists of: with all CPUs, one and two, and what handing it over takes, without waiting."""
+    """What a call consists of: with all CPUs, one and two for all threads of the driver's, one for the caller alone;
+    and what handing it over takes, without waiting."""
     files = bundle / "files"
     parameters, _ = _parameters(one, files)
-    with _unpacked(one, files) as vmfb:
-        session = Session(vmfb, resolve(device), parameters=parameters)
-    arguments = session.prepare([cases.argument(kind.shape, kind.dtype, 0) for kind in session.inputs])
     every = os.sched_getaffinity(0)
-    for name, cpus in (("all CPUs", every), ("one CPU", {min(every)}), ("two CPUs", set(sorted(every)[:2]))):
-        os.sched_setaffinity(0, cpus)
-        row = _called(session, arguments, 0.3)
-        hand_over = sample(lambda: session.queue(arguments), min_seconds=0.0, min_count=_HANDED)
-        session.wait()
-        yield {
-            "case": f"{one['case']}, {name}",
-            "who": "ours",
-            **row,
-            "queueing_us": statistics.median(hand_over) / 1e3,
-        }
-    os.sched_setaffinity(0, every)
+    first = {min(every)}
+    with _unpacked(one, files) as vmfb:
+        for name, opened, called in (
+            ("all CPUs", every, every),
+            ("one CPU", first, first),
+            ("two CPUs", two := set(sorted(every)[:2]), two),
+            ("caller on one CPU", every, first),
+        ):
+            # Threads that are begun inherit it from this one, which opens the device.
+            os.sched_setaffinity(0, opened)
+            session = Session(vmfb, resolve(device), parameters=parameters)
+            os.sched_setaffinity(0, called)
+            yield {"case": f"{one['case']}, {name}", "who": "ours", **_one_call(session)}
+            os.sched_setaffinity(0, every)
+
+
+def _one_call(session: Session) -> Row:
+    arguments = session.prepare([cases.argument(kind.shape, kind.dtype, 0) for kind in session.inputs])
+    row = _called(session, arguments, 0.3)
+    hand_over = sample(lambda: session.queue(arguments), min_seconds=0.0, min_count=_HANDED)
+    session.wait()
     session.close()
+    return {**row, "queueing_us": statistics.median(hand_over) / 1e3}
 
 
 _PARTS: dict[str, Callable[[Row, Path, Path, str, float], Row]] = {

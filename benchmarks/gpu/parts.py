@@ -114,7 +114,7 @@ PARTS: dict[str, Part] = {
     "layers-torch": Part(_layer_peers, "layers", 40, torch=True),
     "models": Part(_ours, "models", 85, 40),
     "models-torch": Part(_model_peers, "models", 40, torch=True),
-    "calls": Part(_calls, "models", 12),
+    "calls": Part(_calls, "models", 20),
     "inductor": Part(_inductor, "models", 300, 60, torch=True),
     "inductor-autotuned": Part(_autotuned, "models", 400, 120, torch=True),
 }

@@ -11,6 +11,7 @@ import fake_gpus
 import pytest
 from iree.runtime import _binding
 
+from dlas_mlir.errors import DlasError
 from dlas_mlir.runtime import devices, worker
 from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.devices import Device, open_device, resolve, resolve_streams
@@ -50,14 +51,14 @@ def _has(monkeypatch: pytest.MonkeyPatch, gpu: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("driver", "gpu", "pin", "done"),
     [
-        ("cuda", H200, True, ["made", (4,)]),
+        ("cuda", H200, True, [(4,), "made"]),
         ("cuda", H200, False, ["made"]),
-        ("vulkan", fake_gpus.vulkan("RTX 4090"), True, ["made", (4,)]),
+        ("vulkan", fake_gpus.vulkan("RTX 4090"), True, [(4,), "made"]),
         # Its threads are this process's.
         ("vulkan", fake_gpus.LAVAPIPE, True, ["made"]),
     ],
 )
-def test_the_caller_of_a_gpu_stays_on_one_cpu_once_the_device_is_made(
+def test_the_caller_of_a_gpu_stays_on_one_cpu_with_the_drivers_threads(
     driver: str,
     gpu: dict[str, str],
     pin: bool,
@@ -68,6 +69,20 @@ def test_the_caller_of_a_gpu_stays_on_one_cpu_once_the_device_is_made(
     _has(monkeypatch, gpu)
     open_device(resolve(driver), pin=pin)
     assert affinity == done
+
+
+def test_a_device_that_cannot_be_made_leaves_the_caller_where_it_was(
+    affinity: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(_: str) -> object:
+        raise RuntimeError("device lost")
+
+    _has(monkeypatch, H200)
+    monkeypatch.setattr(_binding, "create_hal_driver", lost)
+    before = tuple(os.sched_getaffinity(0))
+    with pytest.raises(DlasError, match="device `cuda` cannot be opened"):
+        open_device(resolve("cuda"), pin=True)
+    assert affinity == [(4,), before]
 
 
 def test_every_stream_of_a_gpu_has_a_cpu_of_its_own_where_there_are_enough(
