@@ -148,9 +148,11 @@ def _as(values: np.ndarray, dtype: str) -> np.ndarray:
 # What rounding may do, over the largest value, by part.
 _GRID = {"f32": 1e-5, "f16": 5e-3, "bf16": 4e-2, "tf32": 5e-3}
 _LAYERS = {
-    "f32": 1e-5,
-    # The same products of operands that are rounded already, in sums and results of float32.
-    "f16": 1e-5,
+    # The same products of operands that are rounded already, in sums and results of float32. Tensor cores cut sums off
+    # where others round (Ootomo and Yokota, IJHPCA 2022): sums of thousands of products may be off by some 1e-5 on a
+    # device. What is beyond EXACT is timed, and said among the requirements.
+    "f32": 1e-4,
+    "f16": 1e-4,
     # Sums of codes are whole numbers, the same everywhere; a scale and an offset in float32 make results of them, in
     # one rounding or in two.
     "int8": 2.5e-7,
@@ -164,6 +166,9 @@ _MODELS = {
     "int8": 2e-2,
 }
 TOLERANCES = {"grid": _GRID, "layers": _LAYERS, "sparse": _LAYERS, "models": _MODELS}
+
+# By how much a layer in float32 may be off over the largest value, which is what `exact` means.
+EXACT = 1e-5
 
 # The best that an H100 or H200 must be, as a share of what it is beside: in `us` or `ms` of the same kind of time.
 _LAYERS_REQUIRED: tuple[dict[str, Any], ...] = (

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.cases import REQUIRED, Layer
+from benchmarks.gpu.cases import EXACT, REQUIRED, Layer
 from dlas_mlir.runtime.gpus import FUNCTION_ONLY
 
 Row = dict[str, Any]
@@ -130,7 +130,18 @@ def _required(rows: Sequence[Row]) -> list[str]:
         met = mean <= need.get("geomean", math.inf) and ratios[worst] <= need.get("worst", need.get("each", math.inf))
         measured = f"mean {mean:.2f} of {len(ratios)}, worst {ratios[worst]:.2f} ({worst})"
         found.append(f"| {what} | {_limit(need)} | {measured} | {'yes' if met else 'NO'} |")
-    return found
+    return [*found, _exact(rows)]
+
+
+def _exact(rows: Sequence[Row]) -> str:
+    """How far layers in float32 are off, the worst."""
+    of = [row for row in rows if row.get("part") == "layers" and row.get("element") == "f32" and "error_of_max" in row]
+    what = f"| layers f32, error over the largest value | each <= {EXACT:.0e} |"
+    if not of:
+        return f"{what} nothing | - |"
+    worst = max(of, key=lambda row: row["error_of_max"])
+    met = "yes" if worst["error_of_max"] <= EXACT else "NO"
+    return f"{what} worst {worst['error_of_max']:.1e} of {len(of)} ({worst['case']}) | {met} |"
 
 
 def _limit(need: Row) -> str:
