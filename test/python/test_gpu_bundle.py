@@ -167,10 +167,7 @@ def test_what_is_required_beside_what_was_measured() -> None:
     assert "| layers f32 batch 32 over cudnn | mean <= 0.667 | nothing | - |" in text
     exact = "| layers f32, error over the largest value | each <= 1e-05 |"
     assert f"{exact} nothing | - |" in text
-    errors = [
-        _row("layers", one, "f32", "ours", error_of_max=3e-6),
-        _row("layers", other, "f32", "ours", error_of_max=2e-5),
-    ]
+    errors = [_row("layers", case, "f32", "ours", error_of_max=off) for case, off in ((one, 3e-6), (other, 2e-5))]
     assert f"{exact} worst 3.0e-06 of 1 ({one}) | yes |" in report.tables(errors[:1])
     assert f"{exact} worst 2.0e-05 of 2 ({other}) | NO |" in report.tables(errors)
     measured = f"mean 0.80 of 1, worst 0.80 ({one}_z90)"
@@ -179,7 +176,7 @@ def test_what_is_required_beside_what_was_measured() -> None:
 
 
 def test_what_is_wrong_of_a_layer_may_be_rounding_in_a_network() -> None:
-    """A whole number that is off by one among sums of a million; float32 that is no better than tf32's among small sums,
+    """A whole number that is off by one among sums of a million; float32 that is no better than tf32 among small sums,
     and among large ones where it is not timed."""
     for error, element, wrong in (
         (1e-6, "int8", {"layers", "sparse"}),
