@@ -129,6 +129,7 @@ class CpuCost:
     column_start: float = figure("what beginning a row of such columns costs, in columns", minimum=0)
     unrolled_blocks: int = figure("blocks of channels that follow each other in the taps of a window", minimum=1)
     unrolled_reduction: int = figure("the longest reduction that is unrolled", minimum=1)
+    straight_code: int = figure("vector operations of a tile, all straight code, that searches try at most", minimum=1)
     peel_cost: float = figure("what code of its own for the first and the last tile of a loop adds", minimum=0)
     weight_streams: int = figure("panels of weights that a matrix-vector product reads side by side", minimum=1)
     lone_vector: float = figure("what one vector of weights in a tile adds: every multiply-add loads", minimum=0)

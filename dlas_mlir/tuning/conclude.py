@@ -54,7 +54,7 @@ def conclude(tuner: Tuner, interrupted: bool = False) -> Report:
         else:
             _win(tuner, task, won.get(key))
     if kept:
-        note = "; ".join(filter(None, (note, f"what was known of {kept} kernels before stays")))
+        note = "; ".join(filter(None, (note, f"earlier records stay where they were not beaten ({kept})")))
     return _reported(tuner, won, verdicts, network, interrupted, note, noisy)
 
 

@@ -136,7 +136,7 @@ def test_a_noisy_machine_decides_nothing(tmp_path: Path, monkeypatch, schedules)
         report = conclude.conclude(one)
         assert report.undecided
         assert "too noisy to decide" in report.note
-        assert "what was known of 1 kernels before stays" in report.note
+        assert "earlier records stay where they were not beaten (1)" in report.note
         assert [one.schedule for one in trials.winners()] == [record.schedule]
     assert report.ratio == 1
 

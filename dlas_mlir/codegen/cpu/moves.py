@@ -17,9 +17,6 @@ from dlas_mlir.codegen.workload import Workload
 
 # In how many parts a loop is split, at most.
 _PARTS = 16
-# Operations on vectors that a tile may have in straight code. Of 66,000 schedules that were tried for ten networks on
-# AVX-512, 150 had more: none of them won, the best took 0.93 of the rule's time, and compiling some took minutes.
-_STRAIGHT = 1024
 
 
 def near(workload: Workload, schedule: Schedule, target: CpuTarget) -> Iterator[tuple[Kind, Schedule]]:
@@ -31,7 +28,7 @@ def near(workload: Workload, schedule: Schedule, target: CpuTarget) -> Iterator[
     `prefetch` fetches weights ahead or stops to; `apart` makes a kernel of its own of the producer or stops to, and
     what is changed in the producer's schedule is of the same kinds. What would be too much straight code is left out.
     """
-    space, most = Space(workload, target), max(_STRAIGHT, straight(schedule))
+    space, most = Space(workload, target), max(target.cost.straight_code, straight(schedule))
     for kind, fields in _changes(workload, schedule, target):
         found = changed(workload, schedule, fields)
         if found is not None and kind != "prefetch" and space.problem(found) is not None:
