@@ -35,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
         "--patience", type=float, default=1.0, help="more time for each part and case, on a slow device, by this factor"
     )
     add("--turn", type=float, default=0.1, help="seconds that each time is measured (default: %(default)s)")
+    add("--elements", nargs="+", default=list(cases.RECIPES), choices=list(cases.RECIPES), help="default: all types")
     table = commands.add_parser("table", help="the table of rows that were written, of a run that was cut off too")
     table.set_defaults(start=_table)
     table.add_argument("output", type=Path, nargs="+", help="folders; the tables are written into the first")
@@ -45,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--turn", type=float, required=True)
     one.add_argument("--first", type=int, default=0)
     one.add_argument("--step", type=int, default=1)
+    one.add_argument("--elements", nargs="+", default=list(cases.RECIPES))
     return parser
 
 

@@ -212,8 +212,10 @@ def _make_layer(one: dict[str, Any], target: str, files: Path) -> dict[str, Any]
 
 
 def _kernel(layer: Layer, preset: Preset, element: str, files: Path) -> tuple[Workload, dict[str, Any]]:
-    network = network_of(_imported(layer.name, element, files), preset)
-    layers = [kernel for kernel in network.kernels if kernel.layer]
+    # What follows the layer is not to be in one launch with it.
+    alone = dataclasses.replace(preset, pipeline=preset.pipeline.replace("dlas-chain-dispatches,", ""))
+    network = network_of(_imported(layer.name, element, files), alone)
+    layers = [kernel for kernel in network.kernels if kernel.layer == networks.MEASURED]
     if not layers:
         raise DlasError(f"{preset.name} has no kernel of its own for {layer.name}")
     chosen = max(layers, key=lambda kernel: kernel.workload.macs)

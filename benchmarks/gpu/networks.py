@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,8 @@ from benchmarks.gpu.cases import BLOCK, TINY, Layer, grid_input, noise
 TESTS = Path(__file__).resolve().parents[2] / "test" / "python"
 # Convolutions of the grid in one module.
 TOGETHER = 12
+# Output channels of what follows a layer.
+_FOLLOWING = 32
 
 
 def __getattr__(name: str) -> Callable[[], nn.Module]:
@@ -34,11 +37,17 @@ def __getattr__(name: str) -> Callable[[], nn.Module]:
     raise AttributeError(name)
 
 
+# The layer that is measured in `layer`, by its name there.
+MEASURED = "measured"
+
+
 def layer(one: Layer) -> nn.Module:
-    """A convolution with ReLU, sparse or not."""
+    """A convolution with ReLU, sparse or not, and one behind it that is not measured: for its sake results are of the
+    type that they have within a network, and codes are codes again."""
     pad = one.kernel // 2
     conv = nn.Conv2d(one.channels, one.filters, one.kernel, one.stride, pad, groups=one.groups)
-    module = nn.Sequential(conv, nn.ReLU()).eval()
+    layers = {MEASURED: conv, "relu": nn.ReLU(), "following": nn.Conv2d(one.filters, _FOLLOWING, 1)}
+    module = nn.Sequential(OrderedDict(layers)).eval()
     inputs = torch.from_numpy(noise((one.batch, one.channels, one.size, one.size), 0))
     fill(module, inputs[:1])
     if one.zeros:

@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,19 +113,20 @@ PARTS: dict[str, Part] = {
     "sparse": Part(_ours, "sparse", 25),
     "layers-torch": Part(_layer_peers, "layers", 40, torch=True),
     "models": Part(_ours, "models", 85, 40),
-    "models-torch": Part(_model_peers, "models", 40, torch=True),
+    "models-torch": Part(_model_peers, "models", 60, 60, jobs=5, torch=True),
     "calls": Part(_calls, "models", 20),
-    "inductor": Part(_inductor, "models", 300, 60, torch=True),
-    "inductor-autotuned": Part(_autotuned, "models", 400, 120, torch=True),
+    # Their compilers are slow, and so are begun together.
+    "inductor": Part(_inductor, "models", 300, 300, jobs=10, torch=True),
+    "inductor-autotuned": Part(_autotuned, "models", 400, 400, jobs=10, torch=True),
 }
 
 
-def cases_of(name: str, manifest: Row) -> list[Row]:
-    """The cases of a part in a bundle."""
+def cases_of(name: str, manifest: Row, elements: Sequence[str]) -> list[Row]:
+    """The cases of a part in a bundle, in these types."""
     of = PARTS[name].of
     if not of:
         return [{"part": name, "case": name, "element": "", "id": name}]
-    return [one for one in manifest["cases"] if one["part"] == of]
+    return [one for one in manifest["cases"] if one["part"] == of and one["element"] in elements]
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -134,7 +135,7 @@ def serve(options: argparse.Namespace) -> int:
     os.dup2(2, 1)
     manifest = cases.read_json(options.bundle / "manifest.json")
     part = PARTS[options.part]
-    known = cases_of(options.part, manifest)
+    known = cases_of(options.part, manifest, options.elements)
     for number in range(options.first, len(known), options.step):
         one = known[number]
         names = {"part": options.part, "case": one["case"], "element": one["element"], "number": number}

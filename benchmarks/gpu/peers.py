@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
+import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +22,8 @@ from dlas_mlir.measure.turn import sample
 from dlas_mlir.runtime.cuda_driver import COPIES, REPLAYS
 
 Row = dict[str, Any]
+# Of inductor's, for each process.
+_COMPILE_THREADS = 2
 
 
 def graph_us(call: Callable[[], Any]) -> float:
@@ -105,8 +112,9 @@ def _int8(shape: Layer) -> Iterator[Row]:
 
 def model(one: Row) -> Iterator[Row]:
     """Eager, and as a CUDA graph, channels last, batch norms folded."""
-    module, x = _model(one)
-    with torch.inference_mode():
+    with _turns() as alone, torch.inference_mode():
+        module, x = _model(one)
+        alone()
         yield {"who": "eager", "call_us": call_us(lambda: module(x))}
         graph = _graph(lambda: module(x))
         yield {"who": "cuda graph", "call_us": call_us(graph.replay), "device_us": _events_us(graph.replay)}
@@ -117,16 +125,32 @@ def inductor(one: Row, mode: str) -> Iterator[Row]:
     import torch._inductor.config as settings
 
     settings.freezing = True
-    module, x = _model(one)
-    start = time.perf_counter()
-    compiled = torch.compile(module, mode=mode)
-    with torch.no_grad():
+    settings.compile_threads = _COMPILE_THREADS
+    with _turns() as alone, torch.no_grad():
+        module, x = _model(one)
+        start = time.perf_counter()
+        compiled = torch.compile(module, mode=mode)
         for _ in range(3):
             compiled(x)
         torch.cuda.synchronize()
         took = time.perf_counter() - start
+        alone()
         found = {"call_us": call_us(lambda: compiled(x)), "device_us": _events_us(lambda: compiled(x))}
     yield {"who": f"inductor {mode}", "compile_s": took, **found}
+
+
+@contextmanager
+def _turns() -> Iterator[Callable[[], None]]:
+    """What is prepared inside goes on beside that of the other processes of a part, until the call that is given: it
+    comes back when all have ended theirs, and then the device is this process' alone."""
+    with open(Path(tempfile.gettempdir()) / f"gpu-check-{os.getppid()}.lock", "w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_SH)
+
+        def alone() -> None:
+            fcntl.flock(turn, fcntl.LOCK_UN)
+            fcntl.flock(turn, fcntl.LOCK_EX)
+
+        yield alone
 
 
 def _model(one: Row) -> tuple[torch.nn.Module, torch.Tensor]:

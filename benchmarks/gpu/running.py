@@ -78,7 +78,7 @@ class _Keep:
 
 
 def _run_part(name: str, seconds: float, options: argparse.Namespace, manifest: Row, keep: _Keep) -> None:
-    part, known = parts.PARTS[name], parts.cases_of(name, manifest)
+    part, known = parts.PARTS[name], parts.cases_of(name, manifest, options.elements)
     end = time.monotonic() + seconds
     jobs = min(part.jobs if manifest["device"] == "cuda" else 1, max(len(known), 1))
     with ThreadPoolExecutor(jobs) as pool:
@@ -119,6 +119,7 @@ def _lines(name: str, first: int, step: int, end: float, options: argparse.Names
     """What the process of a part prints; at last `ended`, if it was not by itself and well."""
     command = [sys.executable, "-m", "benchmarks.gpu", "part", name, "--bundle", str(options.bundle)]
     command += ["--turn", str(options.turn), "--first", str(first), "--step", str(step)]
+    command += ["--elements", *options.elements]
     with tempfile.TemporaryFile("w+", errors="replace") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
         assert process.stdout is not None

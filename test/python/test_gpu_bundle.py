@@ -217,9 +217,8 @@ def test_what_dies_or_hangs_costs_its_case_alone(tmp_path, monkeypatch) -> None:
     some = [{"part": "models", "case": f"net{number}_n1", "element": "f16", "id": str(number)} for number in range(4)]
     (tmp_path / "manifest.json").write_text(json.dumps({"device": "vulkan", "cases": some}))
     monkeypatch.setattr(sys, "executable", str(program))
-    options = Namespace(
-        bundle=tmp_path, output=tmp_path / "out", turn=0.01, seconds=60.0, patience=0.05, parts=["models"]
-    )
+    limits = {"turn": 0.01, "seconds": 60.0, "patience": 0.05}
+    options = Namespace(bundle=tmp_path, output=tmp_path / "out", parts=["models"], elements=["f16"], **limits)
     rows = running.run(options)
     assert [row["case"] for row in rows if "call_us" in row] == ["net0_n1", "net3_n1"]
     died, hung = (row for row in rows if "error" in row and "case" in row)

@@ -99,6 +99,11 @@ TYPES = {
         schedule(64, 64, 32, 32, 3, "m16n8k8.tf32x3.f32"),
         5e-6,
     ),
+    "f32, a long sum, which tensor cores would cut off": (
+        varied(element="f32", result="f32", channels=(512, 32), size=(6, 6)),
+        schedule(32, 32, 16, 16, 3, "m16n8k8.tf32x3.f32"),
+        1e-6,
+    ),
     "tf32": (
         varied(element="f32", result="f32", channels=(32, 64), rounded="tf32"),
         schedule(64, 64, 32, 32, 3, "m16n8k8.tf32.f32"),

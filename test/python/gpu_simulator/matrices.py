@@ -22,11 +22,21 @@ def _elements(register: np.ndarray, ptx: str) -> np.ndarray:
     return np.ascontiguousarray(bits).view(_TYPES[ptx]).reshape(len(register) // 32, 32, -1)
 
 
+def _added(total: np.ndarray, product: np.ndarray) -> np.ndarray:
+    """`total` with a sum of products: integers wrap; what float32 cannot hold is cut off, as tensor cores do it (Fasi et
+    al., PeerJ CS 2021), so that errors of long sums add up."""
+    if total.dtype != np.float32:
+        return (total + product).astype(total.dtype)
+    exact = total.astype(np.float64) + product
+    rounded = exact.astype(np.float32)
+    return np.where(np.abs(rounded) > np.abs(exact), np.nextafter(rounded, np.float32(0)), rounded)
+
+
 def mma(a: list[np.ndarray], b: list[np.ndarray], c: list[np.ndarray], ptx: tuple[str, str]) -> list[np.ndarray]:
     """mma.sync of m16n8, row and column: 32 bytes of k, which are four registers of A and two of B."""
     left, right = [_elements(one, ptx[0]) for one in a], [_elements(one, ptx[1]) for one in b]
     each, warps = left[0].shape[2], left[0].shape[0]
-    wide = np.int64 if ptx[0] in ("s8", "u8") else np.float32
+    wide = _wide(ptx[0])
     matrix_a, matrix_b = np.zeros((warps, 16, 8 * each), wide), np.zeros((warps, 8 * each, 8), wide)
     for e in range(each):
         k = _IN_GROUP * each + e
@@ -38,7 +48,7 @@ def mma(a: list[np.ndarray], b: list[np.ndarray], c: list[np.ndarray], ptx: tupl
     found = []
     for number, total in enumerate(c):
         own = product[:, _GROUP + 8 * (number // 2), 2 * _IN_GROUP + number % 2].reshape(-1)
-        found.append((total + own).astype(total.dtype))
+        found.append(_added(total, own))
     return found
 
 
@@ -71,7 +81,8 @@ def wgmma(
         for number in range(len(found)):
             block, place = divmod(number, 4)
             row = warp * 16 + lane // 4 + 8 * (place // 2)
-            found[number][group] += product[row, block * 8 + 2 * (lane % 4) + place % 2].astype(found[number].dtype)
+            own = product[row, block * 8 + 2 * (lane % 4) + place % 2]
+            found[number][group] = _added(found[number][group], own)
     return found
 
 
@@ -86,10 +97,10 @@ def _tile(shared: Shared, descriptor: int, thread: int, rows: int, ptx: str) -> 
     content = shared.read_asynchronously(thread // shared.threads * shared.size + places, thread)
     if ptx == "tf32":
         whole = np.ascontiguousarray(content).view(np.uint32) & np.uint32(0xFFFFE000)
-        return whole.view(np.float32)
-    return (
-        np.ascontiguousarray(content)
-        .reshape(rows, 32 // size * size)
-        .view(_TYPES[ptx])
-        .astype(np.int64 if ptx in ("s8", "u8") else np.float32)
-    )
+        return whole.view(np.float32).astype(np.float64)
+    return np.ascontiguousarray(content).reshape(rows, 32 // size * size).view(_TYPES[ptx]).astype(_wide(ptx))
+
+
+def _wide(ptx: str) -> type[np.int64] | type[np.float64]:
+    """Numbers in which products and their sum are exact."""
+    return np.int64 if ptx in ("s8", "u8") else np.float64
