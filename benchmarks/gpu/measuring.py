@@ -27,6 +27,7 @@ from dlas_mlir.measure.turn import calls_in_flight, sample, sample_queued
 from dlas_mlir.runtime import cuda_driver
 from dlas_mlir.runtime.devices import resolve
 from dlas_mlir.runtime.launches import read_program
+from dlas_mlir.runtime.graph_session import AnySession, open_session
 from dlas_mlir.runtime.session import Session
 from dlas_mlir.runtime.worker import sorted_keys
 
@@ -55,7 +56,7 @@ def _grid(one: Row, vmfb: Path, files: Path, device: str, seconds: float) -> Row
     parameters, other = _parameters(one, files)
     if other:
         return _unchecked(other)
-    session = Session(vmfb, resolve(device), parameters=parameters)
+    session = open_session(vmfb, resolve(device), parameters=parameters)
     with np.load(files / one["golden"]) as arrays:
         expected = [arrays[key] for key in sorted_keys(arrays, "output_")]
     outputs = session(*(cases.grid_input(kind.shape, number) for number, kind in enumerate(session.inputs)))
@@ -68,7 +69,7 @@ def _grid(one: Row, vmfb: Path, files: Path, device: str, seconds: float) -> Row
 
 
 def _layer(one: Row, vmfb: Path, files: Path, device: str, seconds: float) -> Row:
-    session = Session(vmfb, resolve(device), pin=True)
+    session = open_session(vmfb, resolve(device), pin=True)
     kinds = session.inputs
     inputs = [cases.argument(kind.shape, kind.dtype, number) for number, kind in enumerate(kinds)]
     arguments = session.prepare(inputs)
@@ -85,7 +86,7 @@ def _layer(one: Row, vmfb: Path, files: Path, device: str, seconds: float) -> Ro
 
 def _model(one: Row, vmfb: Path, files: Path, device: str, seconds: float) -> Row:
     parameters, wrong = _parameters(one, files)
-    session = Session(vmfb, resolve(device), pin=True, parameters=parameters)
+    session = open_session(vmfb, resolve(device), pin=True, parameters=parameters)
     arguments = session.prepare([cases.argument(kind.shape, kind.dtype, 0) for kind in session.inputs])
     (output,) = session.fetch(session.invoke(arguments))
     with np.load(files / one["golden"]) as golden:
@@ -120,11 +121,11 @@ def _compared(error: float, one: Row) -> Row:
     return row
 
 
-def _called(session: Session, arguments: Any, seconds: float) -> Row:
+def _called(session: AnySession, arguments: Any, seconds: float) -> Row:
     """A call that is waited for, and calls on their way."""
     alone = sample(lambda: session.invoke(arguments), min_seconds=seconds, min_count=2, warmup=1)
     call_ns = statistics.median(alone)
-    row: Row = {"call_us": call_ns / 1e3, "calls": len(alone)}
+    row: Row = {"call_us": call_ns / 1e3, "mean_us": statistics.mean(alone) / 1e3, "calls": len(alone)}
     if not session.can_queue:
         return row
     in_flight = calls_in_flight(call_ns)
@@ -143,17 +144,19 @@ def _on_device(vmfb: Path, device: str, *, alone: bool) -> Row:
         return {"device_error": str(error)}
     if alone:
         return {"device_us": sum(one["us"] for one in found["launches"]), "launches": found["launches"]}
-    return {"device_us": found["device_us"], "fills": program.fills}
+    return {"device_us": found["device_us"]}
 
 
 def calls(one: Row, bundle: Path, device: str) -> Iterator[Row]:
-    """What a call consists of: with all CPUs, one and two for all threads of the driver's, one for the caller alone;
-    and what handing it over takes, without waiting."""
+    """What a call consists of: as a CUDA graph; and by IREE's runtime, with all CPUs, one and two for all threads of the
+    driver's, one for the caller alone; and what handing it over takes, without waiting."""
     files = bundle / "files"
     parameters, _ = _parameters(one, files)
     every = os.sched_getaffinity(0)
     first = {min(every)}
     with _unpacked(one, files) as vmfb:
+        graph = open_session(vmfb, resolve(device), parameters=parameters)
+        yield {"case": f"{one['case']}, a CUDA graph", "who": "ours", **_one_call(graph)}
         for name, opened, called in (
             ("all CPUs", every, every),
             ("one CPU", first, first),
@@ -168,7 +171,7 @@ def calls(one: Row, bundle: Path, device: str) -> Iterator[Row]:
             os.sched_setaffinity(0, every)
 
 
-def _one_call(session: Session) -> Row:
+def _one_call(session: AnySession) -> Row:
     arguments = session.prepare([cases.argument(kind.shape, kind.dtype, 0) for kind in session.inputs])
     row = _called(session, arguments, 0.3)
     hand_over = sample(lambda: session.queue(arguments), min_seconds=0.0, min_count=_HANDED)

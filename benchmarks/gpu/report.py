@@ -13,7 +13,7 @@ from benchmarks.gpu.cases import EXACT, REQUIRED, Layer
 from dlas_mlir.runtime.gpus import FUNCTION_ONLY
 
 Row = dict[str, Any]
-_TIMES = ("device_us", "queued_us", "call_us")
+_TIMES = ("device_us", "queued_us", "call_us", "mean_us")
 
 
 def line(row: Row) -> str:

@@ -17,7 +17,7 @@ from dlas_mlir.compiler.driver import compile_model
 from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.errors import DlasError
 from dlas_mlir.runtime.devices import resolve
-from dlas_mlir.runtime.session import Session
+from dlas_mlir.runtime.graph_session import open_session
 from dlas_mlir.runtime.worker import load_golden, sorted_keys
 
 
@@ -48,7 +48,7 @@ def load(case: Case, threads: int, variant: str) -> Loaded:
         weights = Path(case.int8_weights) if form else None
         artifact = compile_model(case.source, preset, weights=weights)
     device = resolve(artifact.driver, threads)
-    session = Session(artifact.vmfb, device, pin=True)
+    session = open_session(artifact.vmfb, device, pin=True)
     arrays = load_golden(str(artifact.golden) if form else case.golden)
     arguments = [session.prepare([arrays[key] for key in sorted_keys(arrays, "input_")])]
     flags = {"iree-compile": " ".join(artifact.flags), "device": " ".join(device.tool_flags())}

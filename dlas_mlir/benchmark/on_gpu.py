@@ -18,7 +18,8 @@ from dlas_mlir.runtime.client import Worker
 from dlas_mlir.runtime.cuda_driver import COPIES
 from dlas_mlir.runtime.devices import resolve
 from dlas_mlir.runtime.gpus import gpus
-from dlas_mlir.runtime.launches import Launch, read_program
+from dlas_mlir.runtime.launches import read_program
+from dlas_mlir.runtime.listing import Launch
 from dlas_mlir.runtime.profile import cuda_times
 
 # What is compiled already is measured where there is no compiler.

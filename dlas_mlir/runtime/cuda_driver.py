@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from dlas_mlir.errors import DlasError
-from dlas_mlir.runtime.launches import Program, read_program
+from dlas_mlir.runtime.launches import Kernel, Program, read_program
+from dlas_mlir.runtime.listing import Launch
 
 _DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 _MORE_THAN_ALWAYS = 48 * 1024
@@ -125,30 +126,69 @@ class Cuda:
         places = ctypes.c_uint64(target), ctypes.c_uint64(source), ctypes.c_size_t(size)
         self.call("cuMemcpyDtoDAsync_v2", *places, self._stream)
 
-    def graph_us(self, record: Callable[[], object], replays: int = REPLAYS) -> float:
-        """Microseconds that the device takes for what `record` puts on the stream, as a graph: the median by events."""
-        record()  # what is loaded lazily is loaded outside of a capture
+    def free(self, addresses: Sequence[int]) -> None:
+        """Give back some of the memory."""
+        for address in addresses:
+            self._memory.remove(address)
+            self.call("cuMemFree_v2", ctypes.c_uint64(address))
+
+    def fill(self, target: int, pattern: int, width: int, size: int) -> None:
+        """Fill device memory with a number of 1, 2 or 4 bytes, on the stream."""
+        kind = {1: ctypes.c_ubyte, 2: ctypes.c_ushort, 4: ctypes.c_uint}[width]
+        count = ctypes.c_size_t(size // width)
+        self.call(f"cuMemsetD{8 * width}Async", ctypes.c_uint64(target), kind(pattern), count, self._stream)
+
+    def read(self, source: int, target: np.ndarray) -> None:
+        """Copy device memory to an array, once the stream has come so far."""
+        self.synchronize()
+        self.call("cuMemcpyDtoH_v2", target.ctypes.data_as(ctypes.c_void_p), ctypes.c_uint64(source), target.nbytes)
+
+    def write(self, target: int, source: np.ndarray) -> None:
+        """Copy an array to device memory, once the stream has come so far."""
+        self.synchronize()
+        self.call("cuMemcpyHtoD_v2", ctypes.c_uint64(target), source.ctypes.data_as(ctypes.c_void_p), source.nbytes)
+
+    def synchronize(self) -> None:
+        """Wait for all that is on the stream."""
         self.call("cuStreamSynchronize", self._stream)
+
+    def graph(self, record: Callable[[], object]) -> ctypes.c_void_p:
+        """What `record` puts on the stream, as a CUDA graph."""
+        record()  # what is loaded lazily is loaded outside of a capture
+        self.synchronize()
         graph, made = ctypes.c_void_p(), ctypes.c_void_p()
         self.call("cuStreamBeginCapture_v2", self._stream, _RELAXED)
         record()
         self.call("cuStreamEndCapture", self._stream, ctypes.byref(graph))
         self.call("cuGraphInstantiateWithFlags", ctypes.byref(made), graph, ctypes.c_ulonglong(0))
+        self.call("cuGraphDestroy", graph)
+        return made
+
+    def replay(self, graph: ctypes.c_void_p) -> None:
+        """Put a graph on the stream."""
+        self.call("cuGraphLaunch", graph, self._stream)
+
+    def drop(self, graph: ctypes.c_void_p) -> None:
+        """Give a graph back."""
+        self.call("cuGraphExecDestroy", graph)
+
+    def graph_us(self, record: Callable[[], object], replays: int = REPLAYS) -> float:
+        """Microseconds that the device takes for what `record` puts on the stream, as a graph: the median by events."""
+        made = self.graph(record)
         events = [ctypes.c_void_p() for _ in range(replays + 1)]
         for event in events:
             self.call("cuEventCreate", ctypes.byref(event), 0)
         for _ in range(2):
-            self.call("cuGraphLaunch", made, self._stream)
+            self.replay(made)
         self.call("cuEventRecord", events[0], self._stream)
         for event in events[1:]:
-            self.call("cuGraphLaunch", made, self._stream)
+            self.replay(made)
             self.call("cuEventRecord", event, self._stream)
-        self.call("cuStreamSynchronize", self._stream)
+        self.synchronize()
         spans = [self._between(*pair) for pair in itertools.pairwise(events)]
         for event in events:
             self.call("cuEventDestroy_v2", event)
-        self.call("cuGraphExecDestroy", made)
-        self.call("cuGraphDestroy", graph)
+        self.drop(made)
         return statistics.median(spans)
 
     def _between(self, start: ctypes.c_void_p, end: ctypes.c_void_p) -> float:
@@ -157,28 +197,44 @@ class Cuda:
         return milliseconds.value * 1e3
 
 
+def extents(program: Program) -> dict[str, int]:
+    """How large the buffers of a program are: as they are read and written, in bytes."""
+    sizes: dict[str, int] = {}
+    for step in program.steps:
+        for one in step.bindings:
+            sizes[one.buffer] = max(sizes.get(one.buffer, 0), one.offset + one.length)
+    return sizes
+
+
+class Kernels:
+    """The kernels of a program, each loaded once."""
+
+    def __init__(self, cuda: Cuda, program: Program) -> None:
+        self._cuda, self._program = cuda, program
+        self._modules: dict[str, ctypes.c_void_p] = {}
+        self._known: dict[str, tuple[int, Kernel]] = {}
+
+    def ready(self, launch: Launch, pointers: tuple[int, ...]) -> Ready:
+        """A launch with what it takes, on these addresses."""
+        if launch.name not in self._known:
+            kernel = self._program.kernel(launch)
+            if launch.file not in self._modules:
+                self._modules[launch.file] = self._cuda.module(kernel.ptx)
+            function = self._cuda.function(self._modules[launch.file], kernel.name, kernel.shared_bytes)
+            self._known[launch.name] = function, kernel
+        function, kernel = self._known[launch.name]
+        return Ready(function, launch.workgroups, kernel.threads, kernel.shared_bytes, pointers, launch.constants)
+
+
 def prepare(cuda: Cuda, program: Program) -> list[Ready]:
     """The launches of one call, with memory of their own: buffers are as large as they are read and written. Constants
     are what they are, for where a kernel reads may be one of them (places of non-zeros)."""
-    sizes: dict[str, int] = {}
-    for launch in program.launches:
-        for one in launch.bindings:
-            sizes[one.buffer] = max(sizes.get(one.buffer, 0), one.offset + one.length)
-    memory = {name: cuda.memory(size, content=program.content(name)) for name, size in sizes.items()}
-    modules: dict[str, Any] = {}
-    functions: dict[str, tuple[int, Any]] = {}
-    ready = []
-    for launch in program.launches:
-        if launch.name not in functions:
-            kernel = program.kernel(launch)
-            if launch.file not in modules:
-                modules[launch.file] = cuda.module(kernel.ptx)
-            functions[launch.name] = cuda.function(modules[launch.file], kernel.name, kernel.shared_bytes), kernel
-        function, kernel = functions[launch.name]
-        pointers = tuple(memory[one.buffer] + one.offset for one in launch.bindings)
-        place = (function, launch.workgroups, kernel.threads, kernel.shared_bytes)
-        ready.append(Ready(*place, pointers, launch.constants))
-    return ready
+    memory = {name: cuda.memory(size, content=program.content(name)) for name, size in extents(program).items()}
+    kernels = Kernels(cuda, program)
+    return [
+        kernels.ready(launch, tuple(memory[one.buffer] + one.offset for one in launch.bindings))
+        for launch in program.launches
+    ]
 
 
 def replayed(cuda: Cuda, program: Program, *, alone: bool = True) -> dict[str, Any]:

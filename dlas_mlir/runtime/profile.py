@@ -20,7 +20,7 @@ import numpy as np
 from dlas_mlir.errors import DlasError
 from dlas_mlir.process import LIMIT, call, run
 from dlas_mlir.runtime.devices import LOCAL_DRIVERS, Device
-from dlas_mlir.runtime.session import storage_of
+from dlas_mlir.runtime.session import declared
 
 # As `devices` has it: the caller stays on the first CPU, and is not preempted by workers, where there are any.
 _START = """
@@ -87,7 +87,7 @@ def profile_dispatches(
             *device.tool_flags(),
             *arguments,
             # What is compiled for a GPU takes the storage of its results too.
-            *(f"--input={kind}" for kind in storage_of(artifact, function)),
+            *(f"--input={kind}" for kind in declared(artifact, function)[1]),
             f"--benchmark_min_time={calls}x",
             f"--device_profiling_mode={_MODES[device.driver]}",
             f"--device_profiling_output={capture}",

@@ -105,8 +105,8 @@ class Session:
             "main": main,
         }
         self._arguments, storage = _arguments_of(main.reflection.get("iree.abi.declaration", ""))
-        kinds = map(_tensor_type, storage)
-        self._handles["storage"] = [self._on_device(np.zeros(kind.shape, _numpy(kind.dtype))) for kind in kinds]
+        kinds = map(tensor_type, storage)
+        self._handles["storage"] = [self._on_device(np.zeros(kind.shape, numpy_type(kind.dtype))) for kind in kinds]
         self.can_queue = main.reflection.get("iree.abi.model") == "coarse-fences"
         if self.can_queue:
             self._handles["done"] = hal_device.create_semaphore(0)
@@ -122,39 +122,36 @@ class Session:
     @property
     def inputs(self) -> list[TensorType]:
         """The types of the arguments, without the storage of results. Raises DlasError for a dynamic shape."""
-        return [_tensor_type(text) for text in self._arguments]
+        return [tensor_type(text) for text in self._arguments]
 
     def prepare(self, arrays: Sequence[np.ndarray]) -> Any:
         """Arguments in device memory, for `invoke`. Raises DlasError when the function takes others.
 
         float32 is rounded where the function takes bfloat16, which numpy itself has not.
         """
-        expected = self.inputs
-        given = [TensorType(array.shape, str(array.dtype)) for array in arrays]
-        if len(expected) == len(arrays):
-            arrays = [_rounded(array, to) for array, to in zip(arrays, expected, strict=True)]
-        got = [TensorType(array.shape, str(array.dtype)) for array in arrays]
-        if expected and got != expected:
-            raise DlasError(f"the function takes {_describe(expected)}, not {_describe(given)}")
-        views = [*map(self._on_device, arrays), *self._handles["storage"]]
+        views = [*map(self._on_device, taken(arrays, self.inputs)), *self._handles["storage"]]
         # Those of a call that is queued have what it waits for behind them.
         return views if self.can_queue else _packed(views)
 
     def invoke(self, arguments: Any) -> Any:
         """Call with what `prepare` gave, wait, and return the results in device memory."""
-        if self.can_queue:
-            results = self.queue(arguments)
-            self.wait()
-            return results
         import iree.runtime as rt
 
-        results = rt.VmVariantList(1)
         with without_preemption(self._device):
+            if self.can_queue:
+                results = self._queue(arguments)
+                self._wait()
+                return results
+            results = rt.VmVariantList(1)
             self._handles["context"].invoke(self._handles["main"], arguments, results)
         return results
 
     def queue(self, arguments: Any) -> Any:
         """The same without waiting, where the session `can_queue`: the results are there once `wait` returns."""
+        with without_preemption(self._device):
+            return self._queue(arguments)
+
+    def _queue(self, arguments: Any) -> Any:
         import iree.runtime as rt
 
         packed, results = _packed(arguments), rt.VmVariantList(1)
@@ -168,6 +165,10 @@ class Session:
 
     def wait(self) -> None:
         """Wait for all calls that were queued. Raises RuntimeError where one failed on the device."""
+        with without_preemption(self._device):
+            self._wait()
+
+    def _wait(self) -> None:
         import iree.runtime as rt
 
         rt.HalFence.create_at(self._handles["done"], self._queued).wait()
@@ -257,28 +258,39 @@ def _arguments_of(declaration: str) -> tuple[list[str], list[str]]:
     return arguments, storage
 
 
-def storage_of(artifact: Path, function: str) -> list[str]:
-    """The types (1x10xf32) of the storage of results that `function` of an artifact takes behind its inputs, told
+def declared(artifact: Path, function: str) -> tuple[list[str], list[str]]:
+    """The types (1x10xf32) of what `function` of an artifact takes, and of the storage of results behind that, told
     without a device. Raises DlasError for no artifact."""
     with opened(artifact) as archive:
         if _PROGRAM not in archive.namelist():
             raise DlasError(f"`{artifact}` is no artifact: it has no {_PROGRAM}")
         program = archive.read(_PROGRAM)
-    declared = re.search(rb"func @%b\(([^\0\n]*)" % re.escape(function.encode()), program)
-    return _arguments_of(declared[1].decode())[1] if declared else []
+    found = re.search(rb"func @%b\(([^\0\n]*)" % re.escape(function.encode()), program)
+    return _arguments_of(found[1].decode()) if found else ([], [])
 
 
-def _numpy(dtype: str) -> np.dtype:
+def numpy_type(dtype: str) -> np.dtype:
     return np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
 
 
-def _tensor_type(text: str) -> TensorType:
+def tensor_type(text: str) -> TensorType:
     *sizes, element = text.split("x")
     if any(not size.isdigit() for size in sizes):
         raise DlasError(f"an argument has a dynamic shape, tensor<{text}>: only static shapes can be run")
     if element not in _DTYPES:
         raise DlasError(f"an argument has the element type {element}, which numpy does not have")
     return TensorType(tuple(map(int, sizes)), _DTYPES[element])
+
+
+def taken(arrays: Sequence[np.ndarray], expected: Sequence[TensorType]) -> list[np.ndarray]:
+    """`arrays` as a function takes them. Raises DlasError where it takes others."""
+    given = [TensorType(array.shape, str(array.dtype)) for array in arrays]
+    if len(expected) == len(arrays):
+        arrays = [_rounded(array, to) for array, to in zip(arrays, expected, strict=True)]
+    got = [TensorType(array.shape, str(array.dtype)) for array in arrays]
+    if expected and got != list(expected):
+        raise DlasError(f"the function takes {_describe(expected)}, not {_describe(given)}")
+    return list(arrays)
 
 
 def _rounded(array: np.ndarray, to: TensorType) -> np.ndarray:

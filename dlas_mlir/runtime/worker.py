@@ -23,13 +23,13 @@ from dlas_mlir.process import die_with_parent
 from dlas_mlir.runtime.devices import Device
 from dlas_mlir.runtime.exchange import Exchange
 from dlas_mlir.runtime.failures import explained
-from dlas_mlir.runtime.session import Session
+from dlas_mlir.runtime.graph_session import AnySession, open_session
 
 
 class _Server:
     """One method per operation; arguments and results are JSON objects."""
 
-    session: Session
+    session: AnySession
     exchange: Exchange
     golden: str | None
     inputs: list[np.ndarray]
@@ -48,7 +48,7 @@ class _Server:
     ) -> dict:
         self.exchange = Exchange(exchange)
         self.device = Device(driver, threads, tuple(cpus), caller)
-        self.session = Session(Path(artifact), self.device, pin=True)
+        self.session = open_session(Path(artifact), self.device, pin=True)
         self.golden = golden
         if golden is None:
             inputs = [type_.example(i) for i, type_ in enumerate(self.session.inputs)]

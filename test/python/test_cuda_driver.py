@@ -12,7 +12,8 @@ from ptx import assemble, ptxas
 from dlas_mlir.errors import DlasError
 from dlas_mlir.runtime import cuda_driver, cuda_peaks
 from dlas_mlir.runtime.cuda_driver import Cuda
-from dlas_mlir.runtime.launches import Binding, Kernel, Launch, Program
+from dlas_mlir.runtime.launches import Kernel, Program
+from dlas_mlir.runtime.listing import Binding, Launch
 
 
 class Driver:
@@ -65,7 +66,7 @@ LARGE = Launch("large", "a.fb", 1, (8, 2, 1), (), (Binding("slot 1", 256, 512), 
 
 
 def program(*launches: Launch) -> Made:
-    return Made(None, "cuda-nvptx-fb", launches, 0)  # pyright: ignore[reportArgumentType]
+    return Made(None, "cuda-nvptx-fb", launches)  # pyright: ignore[reportArgumentType]
 
 
 def test_launches_have_their_memory_and_constants() -> None:

@@ -19,7 +19,8 @@ from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.errors import DlasError
 from dlas_mlir.runtime.devices import Device
 from dlas_mlir.runtime.gpus import gpus
-from dlas_mlir.runtime.launches import Binding, Launch, read_program
+from dlas_mlir.runtime.launches import read_program
+from dlas_mlir.runtime.listing import Binding, Launch
 from dlas_mlir.runtime.profile import profile_dispatches
 
 
