@@ -26,8 +26,8 @@ from dlas_mlir.measure.check import check, relative_error
 from dlas_mlir.measure.turn import calls_in_flight, sample, sample_queued
 from dlas_mlir.runtime import cuda_driver
 from dlas_mlir.runtime.devices import resolve
-from dlas_mlir.runtime.launches import read_program
 from dlas_mlir.runtime.graph_session import AnySession, open_session
+from dlas_mlir.runtime.launches import read_program
 from dlas_mlir.runtime.session import Session
 from dlas_mlir.runtime.worker import sorted_keys
 
@@ -148,8 +148,8 @@ def _on_device(vmfb: Path, device: str, *, alone: bool) -> Row:
 
 
 def calls(one: Row, bundle: Path, device: str) -> Iterator[Row]:
-    """What a call consists of: as a CUDA graph; and by IREE's runtime, with all CPUs, one and two for all threads of the
-    driver's, one for the caller alone; and what handing it over takes, without waiting."""
+    """What a call consists of: as a CUDA graph; and by IREE's runtime, with all CPUs, one and two for all threads of
+    the driver's, one for the caller alone; and what handing it over takes, without waiting."""
     files = bundle / "files"
     parameters, _ = _parameters(one, files)
     every = os.sched_getaffinity(0)

@@ -143,7 +143,7 @@ def inductor(one: Row, mode: str) -> Iterator[Row]:
 def _turns() -> Iterator[Callable[[], None]]:
     """What is prepared inside goes on beside that of the other processes of a part, until the call that is given: it
     comes back when all have ended theirs, and then the device is this process' alone."""
-    with open(Path(tempfile.gettempdir()) / f"gpu-check-{os.getppid()}.lock", "w") as turn:
+    with (Path(tempfile.gettempdir()) / f"gpu-check-{os.getppid()}.lock").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_SH)
 
         def alone() -> None:

@@ -1,8 +1,8 @@
 """A loaded artifact whose calls are CUDA graphs: one launch each, whatever number of kernels they have.
 
 IREE's runtime launches the kernels of a call one by one, which takes its thread some 4 us for each: more than many
-kernels of a network take at batch 1. What a call does is straight code, which the artifact tells: kernels, fills and the
-buffers between them. They are recorded once, and NVIDIA's driver replays them.
+kernels of a network take at batch 1. What a call does is straight code, which the artifact tells: kernels, fills and
+copies, and their buffers. They are recorded once, and NVIDIA's driver replays them.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def open_session(
     parameters: Mapping[str, np.ndarray] | None = None,
     driver: Cuda | None = None,
 ) -> AnySession:
-    """The function `main` of `artifact`, a .vmfb file, on a device: by CUDA graphs where that is CUDA's and the artifact
-    tells all that a call does, else by IREE's runtime. `parameters` are those that it has not in itself, by name;
-    `driver` is another than NVIDIA's. Raises DlasError when it cannot be loaded."""
+    """The function `main` of `artifact`, a .vmfb file, on a device: by CUDA graphs where that is CUDA's and the
+    artifact tells all that a call does, else by IREE's runtime. `parameters` are those that it has not in itself, by
+    name; `driver` is another than NVIDIA's. Raises DlasError when it cannot be loaded."""
     if device.driver == "cuda" and (program := _whole(artifact, parameters or {})) is not None:
         return GraphSession(program, device, pin=pin, parameters=parameters or {}, driver=driver)
     return Session(artifact, device, pin=pin, parameters=parameters)

@@ -41,7 +41,8 @@ class Program:
 
     `format` is that of the executables, as IREE calls it. By the names that bindings have for buffers: `constants` are
     those whose content is in the .vmfb, `parameters` those that are loaded from elsewhere, and `roles` what the others
-    are in a call of `main`; `unknown` says why that cannot be told, if so. `returned` are the arguments that it returns.
+    are in a call of `main`; `unknown` says why that cannot be told, if so. `returned` are the arguments that it
+    returns.
     """
 
     vmfb: Path

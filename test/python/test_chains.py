@@ -103,7 +103,7 @@ def test_kernels_that_a_hand_has_chained(tmp_path) -> None:
 def test_networks(model: str, launches: dict[str, int], preset: str) -> None:
     artifact = compile_model(f"gpu_model:{model}", preset)
     program = read_program(artifact.vmfb)
-    assert (len(program.launches), program.fills) == (launches[preset], 0)
+    assert len(program.steps) == len(program.launches) == launches[preset]
     with Worker(artifact.vmfb, resolve("vulkan"), artifact.golden) as worker:
         check = worker.check(tolerance_of(load_preset(preset).element))
     assert check.verified, check.reason

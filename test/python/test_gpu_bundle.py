@@ -59,7 +59,7 @@ def test_bundle(vulkan, tmp_path, monkeypatch) -> None:
     for row in measured:
         # Layers of codes are right to the code; what PyTorch makes of a network's codes it makes in float32.
         whole = {"int8": 2e-2, "f32": 1e-5}
-        assert row["error_of_max"] < (whole if row["part"] == "models" else cases.TOLERANCES["layers"])[row["element"]]
+        assert row["error_of_max"] <= (whole if row["part"] == "models" else cases.TOLERANCES["layers"])[row["element"]]
         assert row["queued_us"] > 0
     assert "| 3x3 depthwise 144-144@7 | 1 | f32 |" in done.stdout
     assert "| 3x3 16-16@7, 90 % zeros | 2 | f32 |" in done.stdout
@@ -160,8 +160,8 @@ def test_what_is_required_beside_what_was_measured() -> None:
     assert f"| {head} 1 over cudnn | {limits} | mean 0.81 of 2, worst 1.30 ({other}) | NO |" in text
     assert f"| {head} 32 over cudnn | {limits} | mean 0.10 of 1, worst 0.10 ({many}) | yes |" in text
     # Of 800 TFLOP/s and 4000 GB/s; products of depthwise layers are no measure.
-    assert "| 3x3 64-64@56 | 1 | f16 | 3 | 6 | 0.5 | 77.1 | 9.63 | 10.6 | - | - | - |" in text
-    assert "| 3x3 depthwise 64-64@56 | 32 | f16 | 2 | 20 | 0.1 | 57.8 | - | 482 | - | - | - |" in text
+    assert "| 3x3 64-64@56 | 1 | f16 | 3 | 6 | 0.5 | 77.1 | 9.63 | 7.3 | - | - | - |" in text
+    assert "| 3x3 depthwise 64-64@56 | 32 | f16 | 2 | 20 | 0.1 | 57.8 | - | 321 | - | - | - |" in text
     assert "| resnet18 | 1 | f16 | 0.2 | - | 0.18 | 2.5 | - |" in text
     assert "| models f16 batch 1 over inductor | each <= 0.8 | mean 0.71 of 1, worst 0.71 (resnet18_n1) | yes |" in text
     assert "| layers f32 batch 32 over cudnn | mean <= 0.667 | nothing | - |" in text

@@ -69,6 +69,14 @@ CASES = {
         varied(size=(9, 9), channels=(128, 64), residual=True),
         schedule(64, 64, 64, 64, 4, WGMMA, halo=True),
     ),
+    "a halo in images that somebody has padded": (
+        varied(size=(11, 9), batch=2, pad=(0, 0, 0, 0)),
+        schedule(128, 64, 64, 64, 4, WGMMA, halo=True),
+    ),
+    "a halo in one such image, two workgroups for a sum": (
+        varied(size=(11, 9), channels=(128, 64), pad=(0, 0, 0, 0)),
+        schedule(64, 64, 64, 64, 4, WGMMA, split=2, halo=True),
+    ),
     "a halo and two workgroups for a sum": (
         varied(size=(7, 7), channels=(256, 64)),
         schedule(64, 64, 64, 64, 4, WGMMA, split=2, halo=True),

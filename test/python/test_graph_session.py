@@ -111,7 +111,7 @@ class Host:
 
     def _cuMemsetD8Async(self, target: Any, value: Any, size: Any, stream: Any) -> None:
         start, byte, count = target.value, value.value, size.value
-        self._do(lambda: ctypes.memset(start, byte, count) and None)
+        self._do(lambda: array(start, (count,), np.uint8).fill(byte))
 
     def _cuMemsetD32Async(self, target: Any, value: Any, count: Any, stream: Any) -> None:
         start, number, size = target.value, value.value, count.value
@@ -119,7 +119,7 @@ class Host:
 
     def _cuMemcpyDtoDAsync_v2(self, target: Any, source: Any, size: Any, stream: Any) -> None:
         to, start, count = target.value, source.value, size.value
-        self._do(lambda: ctypes.memmove(to, start, count) and None)
+        self._do(lambda: np.copyto(array(to, (count,), np.uint8), array(start, (count,), np.uint8)))
 
     def _cuLaunchKernel(self, function: Any, *rest: Any) -> None:
         *_, places, _ = rest
@@ -134,7 +134,7 @@ class Host:
 
 def array(address: int, shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    return np.frombuffer((ctypes.c_uint8 * size).from_address(address), dtype).reshape(shape)
+    return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address)).view(dtype).reshape(shape)
 
 
 def kernel(name: str, pointers: list[int]) -> None:

@@ -116,7 +116,7 @@ def cost(workload: Workload, schedule: GpuSchedule, target: GpuTarget) -> float:
     fixed = weights.copy_cycles / beside
     after = 0.0
     if schedule.split > 1 and schedule.clustered:
-        fixed += weights.split_cycles
+        fixed += weights.split_cycles * (schedule.split - 1)
     elif schedule.split > 1:
         parts = product.m * product.n * 4 * schedule.split
         after = weights.start_cycles + weights.copy_cycles + parts / (target.compute_units * weights.far_bytes)

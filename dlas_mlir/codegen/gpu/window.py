@@ -32,10 +32,12 @@ class Window:
     def of(product: Product) -> Window | str:
         """The window of a product, or why it has none."""
         extents, strides = product.workload.extents, product.a.strides
-        if len(product.a.guards) != 2 or len(product.taps) != 2 or not product.whole_steps:
-            return "its taps are no rows and columns around a padded image, of channels in whole 128 bytes"
+        if len(product.a.guards) not in (0, 2) or len(product.taps) != 2 or not product.whole_steps:
+            return "its taps are no rows and columns of an image, of channels in whole 128 bytes"
         if len(product.rows) not in (2, 3):
             return "its rows are no images of rows and columns"
+        if not product.a.guards:
+            return Window._inside(product)
         *image, row, column = product.rows
         down, across = product.taps
         high, wide = product.a.guards
@@ -54,6 +56,22 @@ class Window:
             return "its results are more than the image and its padding"
         images = extents[image[0]] if image else 1
         return Window(images, size, out, taps, before, pitch)
+
+    @staticmethod
+    def _inside(product: Product) -> Window | str:
+        """The same where all that is read is in the image, as it is where somebody has padded it before."""
+        extents, strides = product.workload.extents, product.a.strides
+        *image, row, column = product.rows
+        down, across = product.taps
+        step, line = strides[column], strides[row]
+        if (strides[across], strides[down]) != (step, line):
+            return "it has strides or dilations"
+        out, taps = (extents[row], extents[column]), (extents[down], extents[across])
+        whole = strides[image[0]] if image else line * (out[0] + taps[0] - 1)
+        if product.a.constant or line % step or whole % line:
+            return "its image does not begin where its tensor does, or has other strides than rows and columns have"
+        size = whole // line, line // step
+        return Window(extents[image[0]] if image else 1, size, out, taps, (0, 0), size)
 
     @property
     def pixels(self) -> int:

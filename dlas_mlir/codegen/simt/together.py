@@ -124,7 +124,7 @@ def _cycles(part: Part, shared: int, schedule: SimtSchedule, target: GpuTarget) 
     slots = _slots(part, shared, schedule)
     rounds = -(-slots * schedule.joined // schedule.threads)
     steps = math.prod(workload.extents[loop] // schedule.tile_of(loop) for loop in workload.reductions)
-    waited = rounds * -(-steps // schedule.joined) * weights.copy_cycles
+    waited = rounds * -(-steps // schedule.joined) * weights.copy_cycles * weights.chain_waits
     joined = weights.step_cycles * (1 + rounds * (1 + schedule.joined / 2) * bool(schedule.across))
     points = math.prod(workload.extents[loop] for loop in (*inner, *workload.reductions))
     return (

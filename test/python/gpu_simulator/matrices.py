@@ -23,8 +23,8 @@ def _elements(register: np.ndarray, ptx: str) -> np.ndarray:
 
 
 def _added(total: np.ndarray, product: np.ndarray) -> np.ndarray:
-    """`total` with a sum of products: integers wrap; what float32 cannot hold is cut off, as tensor cores do it (Fasi et
-    al., PeerJ CS 2021), so that errors of long sums add up."""
+    """`total` with a sum of products: integers wrap; what float32 cannot hold is cut off, as tensor cores do it (Fasi
+    et al., PeerJ CS 2021), so that errors of long sums add up."""
     if total.dtype != np.float32:
         return (total + product).astype(total.dtype)
     exact = total.astype(np.float64) + product
