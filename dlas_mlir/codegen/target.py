@@ -223,6 +223,9 @@ class GpuCost:
     shared_bytes_per_cycle: int = figure("bytes read from shared memory", minimum=1)
     copy_cycles: int = figure("from the start of a copy to its end", minimum=0)
     step_cycles: int = figure("what a step of a sum takes beside its work: barriers", minimum=0)
+    warp_step_cycles: int = figure(
+        "the same on top of that for instructions of a single warp: loads that they wait for", minimum=0
+    )
     split_cycles: int = figure("what each further part of a split sum takes, until it is added up", minimum=0)
     warp_share: float = figure("of the multiply-adds, those that instructions of a single warp reach", minimum=0.01)
     start_cycles: int = figure("what a kernel takes beside its steps: its start and its end", minimum=0)

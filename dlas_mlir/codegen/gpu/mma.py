@@ -31,8 +31,6 @@ class WarpSums:
 
     def __init__(self, schedule: GpuSchedule, shared: ir.Value, thread: ir.Value, from_b: int, types: Types) -> None:
         self.unit, self.warp, self.types = schedule.unit, schedule.warp, types
-        kind = ir.Type.parse(self.unit.total)
-        self._nothing = [arith.constant(kind, 0.0 if isinstance(kind, ir.FloatType) else 0)] * 4
         across = schedule.tile.columns // self.warp.columns
         warp, lane = machine.div(thread, 32), machine.bits(thread, 31)
         row0 = machine.mul(machine.div(warp, across), self.warp.rows)
@@ -60,8 +58,10 @@ class WarpSums:
 
     def start(self) -> list[ir.Value]:
         """Sums of nothing."""
+        kind = ir.Type.parse(self.unit.total)
+        zero = arith.constant(kind, 0.0 if isinstance(kind, ir.FloatType) else 0)
         down, across = self.blocks
-        return self._nothing * (down * across)
+        return [zero] * (down * across * 4)
 
     def before_barrier(self) -> None:
         """Nothing: ldmatrix sees what was copied."""
@@ -74,14 +74,21 @@ class WarpSums:
 
     def step(self, stage: Number, sums: list[ir.Value], rows: Number = 0) -> list[ir.Value]:
         """The sums after the step that is at `stage` in shared memory; there is no halo, and no `rows` apart. What a
-        part reads is loaded while the one before is multiplied."""
+        part reads is loaded while the one before is multiplied.
+
+        A product in parts begins each step at nothing, and is added to the sums by the thread, which rounds: tensor
+        cores cut off, always towards zero, and a sum of thousands of products would be off by more than float32 is
+        (Ootomo and Yokota, IJHPCA 2022)."""
+        before, sums = sums, sums if self.unit.products == 1 else self.start()
         following = self._operands(0, stage)
         for part in range(_PARTS):
             a, b = following
             if part + 1 < _PARTS:
                 following = self._operands(part + 1, stage)
             sums = self._multiplied(a, b, sums)
-        return sums
+        if self.unit.products == 1:
+            return sums
+        return [arith.addf(total, one) for total, one in zip(before, sums, strict=True)]
 
     def _operands(self, part: int, stage: Number) -> tuple[list[list[ir.Value]], list[list[ir.Value]]]:
         down, across = self.blocks
@@ -92,16 +99,13 @@ class WarpSums:
         return a, [half for pair in pairs for half in (pair[:2], pair[2:])]
 
     def _product(self, a: list[ir.Value], b: list[ir.Value], sums: list[ir.Value]) -> list[ir.Value]:
-        """The sums with the product of two small matrices. The small terms of one in parts come first, and it is added
-        to the sums by the thread, which rounds: tensor cores cut off, always towards zero, and a sum of thousands of
-        products would be off by more than float32 is (Ootomo and Yokota, IJHPCA 2022)."""
+        """The sums with the product of two small matrices; the small terms of one in parts come first."""
         if self.unit.products == 1:
             return multiply(self.unit, self.types, a, b, sums)
         (a_high, a_low), (b_high, b_low) = _parts(a), _parts(b)
-        product = self._nothing
         for left, right in ((a_low, b_high), (a_high, b_low), (a_high, b_high)):
-            product = multiply(self.unit, self.types, left, right, product)
-        return [arith.addf(total, one) for total, one in zip(sums, product, strict=True)]
+            sums = multiply(self.unit, self.types, left, right, sums)
+        return sums
 
     def _multiplied(self, a: list[list[ir.Value]], b: list[list[ir.Value]], sums: list[ir.Value]) -> list[ir.Value]:
         found = []

@@ -99,8 +99,11 @@ def _registers(product: Product, schedule: GpuSchedule, target: GpuTarget) -> in
     rows = window_of(product).rows(schedule.tile.rows) if schedule.halo else schedule.tile.rows
     copied = (rows + schedule.tile.columns) * 8 // schedule.threads
     operands = 0 if unit.kind == "wgmma" else warp.rows // 16 * 4 + warp.columns // 8 * 2
-    operands *= 2 if unit.products > 1 else 1
-    return sums(schedule) + operands + 2 * copied + target.cost.matrix_scratch_registers
+    own = sums(schedule)
+    if unit.products > 1:
+        # Operands in parts, and the sums of one step.
+        operands, own = 2 * operands, 2 * own
+    return own + operands + 2 * copied + target.cost.matrix_scratch_registers
 
 
 def problem(workload: Workload, schedule: GpuSchedule, target: GpuTarget) -> str | None:

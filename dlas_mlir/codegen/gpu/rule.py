@@ -110,6 +110,8 @@ def cost(workload: Workload, schedule: GpuSchedule, target: GpuTarget) -> float:
     steps = -(-product.steps // schedule.split)
     arrival = weights.copy_cycles / (schedule.stages - 1)
     step = max(beside * _step_cycles(product, schedule, target), arrival) + weights.step_cycles
+    if schedule.unit.kind == "mma":
+        step += weights.warp_step_cycles
     written = tile.rows * tile.columns * BYTES[product.element] * 2 / schedule.split
     # The parts of a split sum go from one workgroup to another, or through memory to a second kernel.
     joined = tile.rows * tile.columns * 4 if schedule.split > 1 else 0
