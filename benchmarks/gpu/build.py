@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import gzip
 import json
 import re
@@ -21,20 +20,10 @@ from torch import nn
 
 from benchmarks.gpu import cases, networks, weights
 from benchmarks.gpu.cases import Layer
-from dlas_mlir import process
-from dlas_mlir.codegen import backends
-from dlas_mlir.codegen.workload import Workload
-from dlas_mlir.codegen.workload_file import write_file
+from benchmarks.gpu.layer_kernels import compiled_module, imported, make_candidates, make_layer, preset_of, save, spec
 from dlas_mlir.compiler.frontend.importer import Imported, import_model
-from dlas_mlir.compiler.frontend.workload_import import compile_by_itself, write_linalg
-from dlas_mlir.compiler.job import Job
-from dlas_mlir.compiler.network import network_of
-from dlas_mlir.compiler.presets import Preset, load_preset
-from dlas_mlir.compression.compress import compress
-from dlas_mlir.compression.quantize import Quantize
+from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.errors import DlasError
-from dlas_mlir.runtime.devices import resolve
-from dlas_mlir.runtime.session import Session
 
 ROOT = Path(__file__).resolve().parents[2]
 NETWORKS = "benchmarks.gpu.networks"
@@ -63,7 +52,8 @@ def build(folder: Path, options: argparse.Namespace, say: Say) -> int:
             say(one["id"])
             try:
                 facts = _MAKERS[one["part"]](one, options.target, files)
-                _pack(files / facts["vmfb"])
+                for artifact in facts.get("candidates", [facts]):
+                    _pack(files / artifact["vmfb"])
             except DlasError as error:
                 facts = {"error": str(error).splitlines()[0]}
                 say(f"  {facts['error'][:300]}")
@@ -97,6 +87,10 @@ def wanted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         for element in options.elements:
             if element in layer.recipes:
                 yield _case("sparse" if layer.zeros else "layers", layer.name, element)
+    for layer in cases.products(options.batches) if options.candidates else ():
+        for element in options.candidates_of:
+            case = _case("candidates", layer.name, element)
+            yield case | {"id": f"{case['id']}-candidates", "count": options.candidates}
     for element in options.elements:
         if element in cases.MODEL_ELEMENTS:
             for model in options.models:
@@ -111,26 +105,26 @@ def _case(part: str, name: str, element: str) -> dict[str, Any]:
 
 def _make_grid(one: dict[str, Any], target: str, files: Path) -> dict[str, Any]:
     """A module of several convolutions; PyTorch's outputs are shared by all types."""
-    imported = import_model(_spec(one["case"]))
-    made = _without_weights(one, imported, target, files, *networks.grid_part(one["case"]))
+    network = import_model(spec(one["case"]))
+    made = _without_weights(one, network, target, files, *networks.grid_part(one["case"]))
     golden = files / f"{one['case']}.npz"
-    assert imported.golden is not None
-    with np.load(imported.golden) as arrays:
-        _save(golden, {key: arrays[key] for key in arrays.files if key.startswith("output_")})
+    assert network.golden is not None
+    with np.load(network.golden) as arrays:
+        save(golden, {key: arrays[key] for key in arrays.files if key.startswith("output_")})
     return made | {"golden": golden.name}
 
 
 def _make_model(one: dict[str, Any], target: str, files: Path) -> dict[str, Any]:
     """A network, and PyTorch's outputs for seeded images."""
-    imported = _imported(one["case"], one["element"], files)
+    network = imported(one["case"], one["element"], files)
     name, _, batch = one["case"].rpartition("_n")
-    made = _without_weights(one, imported, target, files, networks.folded(name), [networks.images(name, 1)])
+    made = _without_weights(one, network, target, files, networks.folded(name), [networks.images(name, 1)])
     # Codes have results of their own; those in other types are compared with float32.
     golden = files / (f"{one['id']}.golden.npz" if one["element"] == "int8" else f"{one['case']}.npz")
-    assert imported.golden is not None
-    with np.load(imported.golden) as arrays:
+    assert network.golden is not None
+    with np.load(network.golden) as arrays:
         np.savez_compressed(golden, output_0=arrays["output_0"])
-    return made | {"golden": golden.name, "batch": int(batch), "macs": imported.macs}
+    return made | {"golden": golden.name, "batch": int(batch), "macs": network.macs}
 
 
 def _without_weights(
@@ -144,7 +138,7 @@ def _without_weights(
     """The artifact of `imported`, and recipes for its weights: those that `fill` gives `module`."""
     vmfb = files / f"{one['id']}.vmfb"
     archive = vmfb.with_suffix(".irpa")
-    made = _compiled_module(imported.name, imported.path, _preset(one, target), vmfb, archive)
+    made = compiled_module(imported.name, imported.path, preset_of(one, target), vmfb, archive)
     scales = networks.fill(module, *example)
     layers = [
         {"name": key, "shape": list(part.weight.shape), "scale": scales[key], "bias": part.bias is not None}
@@ -174,13 +168,8 @@ def _recipes(archive: Path, model: dict[str, np.ndarray], raw: Path) -> dict[str
         else:
             recipes[name] = how
     if left:
-        _save(raw, left)
+        save(raw, left)
     return {"recipes": recipes, "raw": raw.name if left else "", "raw_bytes": sum(one.nbytes for one in left.values())}
-
-
-def _save(file: Path, arrays: dict[str, np.ndarray]) -> None:
-    with file.open("wb") as opened:
-        np.savez_compressed(opened, allow_pickle=False, **arrays)  # pyright: ignore[reportArgumentType]
 
 
 def _content(entry: Any) -> bytes:
@@ -189,112 +178,20 @@ def _content(entry: Any) -> bytes:
     return parameter_index_entry_as_numpy_flat_ndarray(entry).tobytes()
 
 
-def _make_layer(one: dict[str, Any], target: str, files: Path) -> dict[str, Any]:
-    """The kernel of a layer alone: its operands are arguments, laid out as it takes them."""
-    layer = Layer.of(one["case"])
-    preset = load_preset(f"{target}/{layer.recipes[one['element']]}")
-    workload, schedule = _kernel(layer, preset, one["element"], files)
-    file = files / f"{one['id']}.workload.json"
-    write_file(file, workload, backends.read_schedule(schedule, workload, preset.target))
-    module = files / f"{one['id']}.mlirbc"
-    write_linalg(file, module)
-    vmfb = files / f"{one['id']}.vmfb"
-    # A region with a schedule: the passes for networks in other types have nothing to do, and some would say so.
-    made = _compiled_module(one["id"], module, load_preset(f"{target}/auto"), vmfb)
-    module.unlink()
-    single = workload
-    if layer.batch > 1:
-        single, _ = _kernel(dataclasses.replace(layer, batch=1), preset, one["element"], files)
-    expected = files / f"{one['id']}.npz"
-    _save(expected, _expected(layer, single, files))
-    file.unlink()
-    return made | {"golden": expected.name, "batch": layer.batch, "macs": layer.macs, "schedule": schedule}
-
-
-def _kernel(layer: Layer, preset: Preset, element: str, files: Path) -> tuple[Workload, dict[str, Any]]:
-    # What follows the layer is not to be in one launch with it.
-    alone = dataclasses.replace(preset, pipeline=preset.pipeline.replace("dlas-chain-dispatches,", ""))
-    network = network_of(_imported(layer.name, element, files), alone)
-    layers = [kernel for kernel in network.kernels if kernel.layer == networks.MEASURED]
-    if not layers:
-        raise DlasError(f"{preset.name} has no kernel of its own for {layer.name}")
-    chosen = max(layers, key=lambda kernel: kernel.workload.macs)
-    if bool(layer.zeros) != (chosen.workload.sparsity is not None):
-        raise DlasError(f"{preset.name} makes {layer.name} by {chosen.primitive}")
-    return chosen.workload, chosen.rule
-
-
-def _imported(name: str, element: str, files: Path) -> Imported:
-    """A network, quantized if its type is that of codes."""
-    spec = _spec(name)
-    if element != "int8":
-        return import_model(spec)
-    checkpoint = files / f"{name}.safetensors"
-    compress(spec, [Quantize(calibration="random", count=4, seed=cases.SEED)]).save(checkpoint)
-    try:
-        return import_model(spec, weights=checkpoint)
-    finally:
-        checkpoint.unlink()
-
-
-def _expected(layer: Layer, single: Workload, files: Path) -> dict[str, np.ndarray]:
-    """What iree-compile's own code for CPUs gives for some images of the batch: some values, by their places."""
-    file, vmfb = files / "plain.json", files / "plain.vmfb"
-    write_file(file, single)
-    compile_by_itself(file, vmfb)
-    session = Session(vmfb, resolve("local"))
-    types = session.inputs
-    images = sorted({0, layer.batch // 2, layer.batch - 1})
-    first, *rest = [cases.argument((layer.batch, *types[0].shape[1:]), types[0].dtype, 0)] + [
-        cases.argument(kind.shape, kind.dtype, number) for number, kind in enumerate(types) if number
-    ]
-    outputs = [np.asarray(session(first[image : image + 1], *rest)[0]) for image in images]
-    session.close()
-    file.unlink()
-    vmfb.unlink()
-    size = outputs[0].size
-    places = np.sort(np.random.default_rng(cases.SEED).choice(size, min(size, _SAMPLED), replace=False))
-    values = np.stack([output.reshape(-1)[places].astype(np.float32) for output in outputs])
-    return {"images": np.array(images), "places": places, "values": values}
-
-
-def _spec(name: str) -> str:
-    """The factory of a network."""
-    return f"{NETWORKS}:{name.replace('-', '_')}"
-
-
-def _preset(one: dict[str, Any], target: str) -> Preset:
-    return load_preset(f"{target}/{cases.RECIPES[one['element']]}")
-
-
-def _compiled_module(
-    name: str, source: Path, preset: Preset, vmfb: Path, archive: Path | None = None
-) -> dict[str, Any]:
-    pipeline, flags = preset.pipeline, preset.iree_flags
-    if archive is not None:
-        pipeline = f"{pipeline.removesuffix(')')},iree-flow-outline-constants)"
-        flags += (f"--iree-parameter-export=model={archive}", "--iree-parameter-export-minimum-size=1024")
-    job = Job(f"{name} for {preset.name}", source, pipeline, flags, process.LIMIT)
-    module = vmfb.with_suffix(".module.mlirbc")
-    report = job.run_pipeline(module, None)
-    dispatches = job.iree_compile(module, vmfb)
-    module.unlink()
-    return {"vmfb": vmfb.name, "dispatches": dispatches, "layers": _known(report["layers"])}
-
-
-def _known(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    kept = ("layer", "primitive", "macs", "schedule")
-    return [{key: layer.get(key) for key in kept} for layer in layers]
-
-
-_MAKERS = {"grid": _make_grid, "layers": _make_layer, "sparse": _make_layer, "models": _make_model}
+_MAKERS = {
+    "grid": _make_grid,
+    "layers": make_layer,
+    "sparse": make_layer,
+    "candidates": make_candidates,
+    "models": _make_model,
+}
 
 
 def copy_code(folder: Path) -> None:
     """This script and what it needs of the package, and how to start it."""
     for name in ("benchmarks", "dlas_mlir"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    hidden = shutil.ignore_patterns("__pycache__", "build.py")
+    hidden = shutil.ignore_patterns("__pycache__", "build.py", "layer_kernels.py")
     shutil.copytree(ROOT / "benchmarks" / "gpu", folder / "benchmarks" / "gpu", ignore=hidden)
     (folder / "benchmarks" / "__init__.py").write_text("")
     (folder / "dlas_mlir").mkdir()

@@ -115,6 +115,11 @@ def layers(batches: Sequence[int] = BATCHES) -> Iterator[Layer]:
                 yield replace(layer, batch=batch)
 
 
+def products(batches: Sequence[int] = BATCHES) -> Iterator[Layer]:
+    """The layers that instructions for matrices do."""
+    yield from (layer for layer in layers(batches) if layer.groups == 1 and not layer.zeros)
+
+
 def noise(shape: tuple[int, ...], *seeds: int) -> np.ndarray:
     """Numbers of a normal distribution, the same everywhere."""
     return np.random.default_rng([SEED, *seeds]).standard_normal(shape, dtype=np.float32)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gpu import cases, weights
+from benchmarks.gpu.turns import turns
 from dlas_mlir.errors import DlasError
 from dlas_mlir.measure.check import check, relative_error
 from dlas_mlir.measure.turn import calls_in_flight, sample, sample_queued
@@ -145,6 +146,23 @@ def _on_device(vmfb: Path, device: str, *, alone: bool) -> Row:
     if alone:
         return {"device_us": sum(one["us"] for one in found["launches"]), "launches": found["launches"]}
     return {"device_us": found["device_us"]}
+
+
+def candidates(one: Row, bundle: Path) -> Iterator[Row]:
+    """The kernel of a layer by each of some schedules: all are loaded first, which takes longer than timing them."""
+    with turns() as alone, tempfile.TemporaryDirectory(prefix="gpu-check-") as scratch:
+        cuda, programs = cuda_driver.Cuda(), []
+        for known in one["candidates"]:
+            vmfb = Path(scratch) / known["vmfb"]
+            vmfb.write_bytes(gzip.decompress((bundle / "files" / f"{known['vmfb']}.gz").read_bytes()))
+            programs.append(read_program(vmfb))
+            cuda_driver.prepare(cuda, programs[-1])
+            cuda.release()
+        alone()
+        for known, program in zip(one["candidates"], programs, strict=True):
+            found = cuda_driver.replayed(cuda, program)
+            us = sum(launch["us"] for launch in found["launches"])
+            yield {"schedule": known["schedule"], "cycles": known["cycles"], "device_us": us}
 
 
 def calls(one: Row, bundle: Path, device: str) -> Iterator[Row]:

@@ -66,6 +66,13 @@ def _ours(one: Row, bundle: Path, device: str, turn: float) -> Iterator[Row]:
     yield {"who": "ours", **measuring.measured(one, bundle, device, turn)}
 
 
+def _candidates(one: Row, bundle: Path, device: str, turn: float) -> Iterator[Row]:
+    from benchmarks.gpu import measuring
+
+    if device == "cuda":
+        yield from ({"who": "ours", **row} for row in measuring.candidates(one, bundle))
+
+
 def _calls(one: Row, bundle: Path, device: str, turn: float) -> Iterator[Row]:
     from benchmarks.gpu import measuring
 
@@ -111,6 +118,7 @@ PARTS: dict[str, Part] = {
     "grid": Part(_ours, "grid", 60, jobs=6),
     "layers": Part(_ours, "layers", 70),
     "sparse": Part(_ours, "sparse", 25),
+    "candidates": Part(_candidates, "candidates", 100, 60, jobs=8),
     "layers-torch": Part(_layer_peers, "layers", 40, torch=True),
     "models": Part(_ours, "models", 85, 40),
     "models-torch": Part(_model_peers, "models", 60, 60, jobs=5, torch=True),

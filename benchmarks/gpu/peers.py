@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import itertools
-import os
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +13,7 @@ from torch.nn import functional
 
 from benchmarks.gpu import networks
 from benchmarks.gpu.cases import Layer
+from benchmarks.gpu.turns import turns
 from dlas_mlir.measure.turn import sample
 from dlas_mlir.runtime.cuda_driver import COPIES, REPLAYS
 
@@ -112,7 +108,7 @@ def _int8(shape: Layer) -> Iterator[Row]:
 
 def model(one: Row) -> Iterator[Row]:
     """Eager, and as a CUDA graph, channels last, batch norms folded."""
-    with _turns() as alone, torch.inference_mode():
+    with turns() as alone, torch.inference_mode():
         module, x = _model(one)
         alone()
         yield {"who": "eager", "call_us": call_us(lambda: module(x))}
@@ -126,7 +122,7 @@ def inductor(one: Row, mode: str) -> Iterator[Row]:
 
     settings.freezing = True
     settings.compile_threads = _COMPILE_THREADS
-    with _turns() as alone, torch.no_grad():
+    with turns() as alone, torch.no_grad():
         module, x = _model(one)
         start = time.perf_counter()
         compiled = torch.compile(module, mode=mode)
@@ -137,20 +133,6 @@ def inductor(one: Row, mode: str) -> Iterator[Row]:
         alone()
         found = {"call_us": call_us(lambda: compiled(x)), "device_us": _events_us(lambda: compiled(x))}
     yield {"who": f"inductor {mode}", "compile_s": took, **found}
-
-
-@contextmanager
-def _turns() -> Iterator[Callable[[], None]]:
-    """What is prepared inside goes on beside that of the other processes of a part, until the call that is given: it
-    comes back when all have ended theirs, and then the device is this process' alone."""
-    with (Path(tempfile.gettempdir()) / f"gpu-check-{os.getppid()}.lock").open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_SH)
-
-        def alone() -> None:
-            fcntl.flock(turn, fcntl.LOCK_UN)
-            fcntl.flock(turn, fcntl.LOCK_EX)
-
-        yield alone
 
 
 def _model(one: Row) -> tuple[torch.nn.Module, torch.Tensor]:

@@ -48,7 +48,7 @@ def tables(rows: Sequence[Row]) -> str:
     lines += [
         line(row) for row in rows if row.get("who") in ("peaks", "torch") and row.get("part") in ("facts", "peaks")
     ]
-    for table in (_numbers, _layers, _sparse, _models, _required, _errors):
+    for table in (_numbers, _layers, _sparse, _candidates, _models, _required, _errors):
         lines += ["", *table(rows)]
     return "\n".join(lines).strip() + "\n"
 
@@ -91,6 +91,28 @@ def _sparse(rows: Sequence[Row]) -> list[str]:
             cells += [other, us / other if us and other else None]
         found.append(_cells([layer.title, layer.batch, row["element"], _time(row), *cells, row.get("error_of_max")]))
     return found if ours else []
+
+
+def _candidates(rows: Sequence[Row]) -> list[str]:
+    """Of each layer the rule's schedule beside the fastest."""
+    head = "| layer | batch | type | rule's us | least us | ratio | of | the fastest |"
+    found = ["## Schedules of layers", "", head, "|---|" + "---|" * 7]
+    every = [row for row in rows if row.get("part") == "candidates" and row.get("device_us")]
+    for name, element in dict.fromkeys((row["case"], row["element"]) for row in every):
+        own = [row for row in every if (row["case"], row["element"]) == (name, element)]
+        best, layer = min(own, key=lambda row: row["device_us"]), Layer.of(name)
+        us, least = own[0]["device_us"], best["device_us"]
+        cells = [layer.title, layer.batch, element, us, least, us / least, len(own), _told(best["schedule"])]
+        found.append(_cells(cells))
+    return found if every else []
+
+
+def _told(schedule: Row) -> str:
+    """A schedule in a few words."""
+    tile, warp = schedule["tile"], schedule["warp"]
+    sizes = f"{tile['rows']}x{tile['columns']} in {warp['rows']}x{warp['columns']}, {schedule['stages']} stages"
+    halo = ", halo" if schedule["halo"] else ""
+    return f"{schedule['instruction']} {sizes}, split {schedule['split']}{halo}"
 
 
 def _models(rows: Sequence[Row]) -> list[str]:

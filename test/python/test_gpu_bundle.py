@@ -12,9 +12,14 @@ from importlib.metadata import requires
 from pathlib import Path
 
 import numpy as np
+import pytest
+from test_cuda_driver import Driver
 
-from benchmarks.gpu import build, cases, measuring, report, running, weights
+from benchmarks.gpu import build, cases, layer_kernels, measuring, report, running, weights
 from benchmarks.gpu.cases import Layer
+from dlas_mlir.errors import DlasError
+from dlas_mlir.runtime import cuda_driver
+from dlas_mlir.runtime.cuda_driver import Cuda
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -228,3 +233,27 @@ def test_what_dies_or_hangs_costs_its_case_alone(tmp_path, monkeypatch) -> None:
     assert "it burns" in (tmp_path / "out" / "parts.log").read_text()
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {"rows.jsonl", "parts.log", "results.json", "results.md"}
+
+
+def test_schedules_of_a_layer(tmp_path, monkeypatch) -> None:
+    """The rule's, then others, each loaded before any is timed."""
+    layer = cases.Layer(64, 7, 64)
+    one = {"case": layer.name, "element": "f16", "id": "layer-f16", "count": 3}
+    files = tmp_path / "files"
+    files.mkdir()
+    one |= layer_kernels.make_candidates(one, "cuda-sm90", files)
+    schedules = [known["schedule"] for known in one["candidates"]]
+    assert len({json.dumps(schedule) for schedule in schedules}) == 3
+    for known in one["candidates"]:
+        build._pack(files / known["vmfb"])
+    driver = Driver()
+    monkeypatch.setattr(cuda_driver, "Cuda", lambda: Cuda(driver))
+    rows = [{"part": "candidates", "who": "ours", **one, **row} for row in measuring.candidates(one, tmp_path)]
+    assert [row["schedule"] for row in rows] == schedules
+    # 128 us for 64 launches; those that add up parts of a sum are a launch of their own.
+    assert all(row["device_us"] >= 2 for row in rows)
+    rows[2]["device_us"] = 1.0
+    text = report.tables(rows)
+    assert f"| 3x3 64-64@7 | 1 | f16 | {rows[0]['device_us']:.3g} | 1 | {rows[0]['device_us']:.3g} | 3 | m" in text
+    with pytest.raises(DlasError, match="no kernel with instructions for matrices"):
+        layer_kernels.make_candidates(one | {"case": cases.Layer(64, 7, 64, groups=64).name}, "cuda-sm90", files)
