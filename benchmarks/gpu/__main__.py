@@ -60,6 +60,7 @@ def _build_parser(parser: argparse.ArgumentParser) -> None:
     add("--layers", nargs="*", help="names such as conv_64x56_64_k3_s1_g1_n1 (default: all)")
     add("--batches", nargs="+", type=int, default=list(cases.BATCHES))
     add("--grid", type=int, help="how many modules of the grid of convolutions (default: all)")
+    add("--zoo", nargs="*", help="networks whose numbers are compared, in all types (no names: all of the zoo)")
     add("--candidates", type=int, default=0, help="schedules of each layer beside the rule's (default: none)")
     add("--candidates-of", nargs="+", default=["f16"], choices=list(cases.LAYER_ELEMENTS), help="default: f16")
     add("--python", default="3.12", help="of the machine with the GPU, whose runtime is put in; empty: none")

@@ -24,6 +24,7 @@ from benchmarks.gpu.layer_kernels import compiled_module, imported, make_candida
 from dlas_mlir.compiler.frontend.importer import Imported, import_model
 from dlas_mlir.compiler.presets import load_preset
 from dlas_mlir.errors import DlasError
+from dlas_mlir.models.registry import registry
 
 ROOT = Path(__file__).resolve().parents[2]
 NETWORKS = "benchmarks.gpu.networks"
@@ -87,6 +88,10 @@ def wanted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         for element in options.elements:
             if element in layer.recipes:
                 yield _case("sparse" if layer.zeros else "layers", layer.name, element)
+    for model in _zoo(options.zoo):
+        for element in (element for element in cases.ZOO_ELEMENTS if element in options.elements):
+            case = _case("zoo", f"{model}_n1", element)
+            yield case | {"id": f"{case['id']}-zoo"}
     for layer in cases.products(options.batches) if options.candidates else ():
         for element in options.candidates_of:
             case = _case("candidates", layer.name, element)
@@ -97,6 +102,13 @@ def wanted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 if element != "int8" or model in cases.INT8_MODELS:
                     for batch in options.batches:
                         yield _case("models", f"{model}_n{batch}", element)
+
+
+def _zoo(names: Sequence[str] | None) -> list[str]:
+    """Networks of the zoo by name: all of them, where none is named."""
+    if names is None:
+        return []
+    return list(names) or [model.name for model in registry()]
 
 
 def _case(part: str, name: str, element: str) -> dict[str, Any]:
@@ -184,6 +196,7 @@ _MAKERS = {
     "sparse": make_layer,
     "candidates": make_candidates,
     "models": _make_model,
+    "zoo": _make_model,
 }
 
 

@@ -21,6 +21,7 @@ BLOCK = 4
 MODELS = ("resnet50", "mobilenetv2", "resnet18", "efficientnetb0", "mobilenetv1")
 LAYER_ELEMENTS = ("f16", "f32", "int8")
 MODEL_ELEMENTS = ("f16", "f32", "int8")
+ZOO_ELEMENTS = ("f32", "f16", "bf16", "int8")
 # A network to try the script with.
 TINY = "tiny"
 # Networks that are quantized.
@@ -167,7 +168,9 @@ _MODELS = {
     # and test_gpu_int8.py for whole networks).
     "int8": 2e-2,
 }
-TOLERANCES = {"grid": _GRID, "layers": _LAYERS, "sparse": _LAYERS, "models": _MODELS}
+# bfloat16 rounds eight times as far as float16.
+_ZOO = {**_MODELS, "bf16": 8 * _MODELS["f16"]}
+TOLERANCES = {"grid": _GRID, "layers": _LAYERS, "sparse": _LAYERS, "models": _MODELS, "zoo": _ZOO}
 
 # By how much a layer in float32 may be off over the largest value, which is what `exact` means.
 EXACT = 1e-5

@@ -100,6 +100,17 @@ def _model(one: Row, vmfb: Path, files: Path, device: str, seconds: float) -> Ro
     return row
 
 
+def _zoo(one: Row, vmfb: Path, files: Path, device: str, seconds: float) -> Row:
+    """The numbers of a network."""
+    parameters, wrong = _parameters(one, files)
+    session = open_session(vmfb, resolve(device), parameters=parameters)
+    (output,) = session(*(cases.argument(kind.shape, kind.dtype, 0) for kind in session.inputs))
+    session.close()
+    with np.load(files / one["golden"]) as golden:
+        expected = golden["output_0"]
+    return _unchecked(wrong) if wrong else _compared(relative_error(np.asarray(output), expected), one)
+
+
 def _parameters(one: Row, files: Path) -> tuple[dict[str, np.ndarray], str]:
     """The weights that an artifact takes, and the name of one that is not what it was compiled with."""
     model = weights.seeded(one["weights"])
@@ -203,4 +214,5 @@ _PARTS: dict[str, Callable[[Row, Path, Path, str, float], Row]] = {
     "layers": _layer,
     "sparse": _layer,
     "models": _model,
+    "zoo": _zoo,
 }

@@ -116,6 +116,7 @@ PARTS: dict[str, Part] = {
     "facts": Part(_facts, "", 30),
     "peaks": Part(_peaks, "", 30),
     "grid": Part(_ours, "grid", 60, jobs=6),
+    "zoo": Part(_ours, "zoo", 90, 40, jobs=6),
     "layers": Part(_ours, "layers", 70),
     "sparse": Part(_ours, "sparse", 25),
     "candidates": Part(_candidates, "candidates", 100, 60, jobs=8),

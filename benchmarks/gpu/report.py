@@ -60,7 +60,14 @@ def _numbers(rows: Sequence[Row]) -> list[str]:
         own = [row for row in grid if row["element"] == element]
         right, total = sum(row["right"] for row in own), sum(row["of"] for row in own)
         found.append(f"| {element} | {right} | {total} | {max(row['error_of_max'] for row in own):.1e} |")
-    return found if grid else []
+    zoo = [row for row in rows if row.get("part") == "zoo" and row.get("who") == "ours"]
+    networks = ["", "| type | networks right | of | largest error |", "|---|---|---|---|"]
+    for element in dict.fromkeys(row["element"] for row in zoo):
+        own = [row for row in zoo if row["element"] == element]
+        errors = [row["error_of_max"] for row in own if "error_of_max" in row]
+        right = sum("error_of_max" in row and "error" not in row for row in own)
+        networks.append(f"| {element} | {right} | {len(own)} | {max(errors, default=math.nan):.1e} |")
+    return [*(found if grid else found[:1]), *(networks if zoo else [])] if grid or zoo else []
 
 
 def _layers(rows: Sequence[Row]) -> list[str]:

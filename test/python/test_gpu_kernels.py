@@ -16,6 +16,7 @@ from dlas_mlir.codegen.gpu.backend import TENSOR_CORE
 from dlas_mlir.codegen.gpu.schedule import GpuSchedule
 from dlas_mlir.codegen.schedule import ScheduleError
 from dlas_mlir.codegen.target import GpuTarget
+from dlas_mlir.compiler.driver import compile_model
 from dlas_mlir.compiler.presets import load_preset
 
 # Half of a unit in float16's last place, and what sums of float32 add.
@@ -306,3 +307,10 @@ def test_what_tensor_cores_do_not_take_is_left_to_threads(conv: Conv, reason: st
     target = load_preset("cuda-sm80/f16-auto").target
     assert TENSOR_CORE.refusal(conv.workload(), target) == reason
     assert backends.backend_for(conv.workload(), target).kind == ("simt" if reason else "gpu")
+
+
+@pytest.mark.parametrize("model", ["squeezed", "normed"])
+def test_what_is_rounded_to_bfloat16_compiles_for_cuda(model: str) -> None:
+    """Padding that is read, and results of a kernel that it reads again: iree-compile ended with an assertion."""
+    artifact = compile_model(f"gpu_model:{model}", "cuda-sm90/bf16-auto")
+    assert artifact.primitives["implicit-gemm"] >= 2

@@ -67,12 +67,11 @@ class BodyEmitter:
     def _extended(self, value: ir.Value) -> ir.Value:
         """A vector of 16-bit floats in float32."""
         f32 = ir.F32Type.get()
-        computed = not isinstance(value.owner, ir.Block) and value.owner.name.startswith(("arith.", "math."))
-        if not computed or not isinstance(ir.VectorType(value.type).element_type, ir.BF16Type):
+        if not isinstance(ir.VectorType(value.type).element_type, ir.BF16Type) or not _is_computed(value):
             return self._create("arith.extf", f32, [value])
         # Bit by bit: of a number that is rounded to bfloat16 and extended, iree-compile forgets the rounding.
         i16, i32 = (ir.IntegerType.get_signless(bits) for bits in (16, 32))
-        bits = self._create("arith.extui", i32, [self._create("vector.bitcast", i16, [value])])
+        bits = self._create("arith.extui", i32, [self._create("arith.bitcast", i16, [value])])
         shift = build.splat(ir.IntegerAttr.get(i32, 16), self.lanes)
         return self._create("arith.bitcast", f32, [self._create("arith.shli", i32, [bits, shift])])
 
@@ -100,6 +99,16 @@ class BodyEmitter:
                 c = self._operand(addend, values)
                 return build.fma(a, b, c)
         return None
+
+
+def _is_computed(value: ir.Value) -> bool:
+    """Whether a vector is computed, and not only loaded, with something else in some lanes."""
+    owner = value.owner
+    if isinstance(owner, ir.Block) or not owner.name.startswith(("arith.", "math.")):
+        return False
+    if owner.name == "arith.select":
+        return any(_is_computed(one) for one in list(owner.operands)[1:])
+    return owner.name != "arith.constant"
 
 
 def _is_narrow(vector: ir.Value) -> bool:

@@ -66,7 +66,7 @@ func.func @not_long(%x: tensor<600x4xf32>, %z: tensor<49x4xf32>, %start: tensor<
 // CHECK: %[[WIDE:.*]] = arith.extf %[[READ]] : vector<4xbf16> to vector<4xf32>
 // CHECK: %[[SQUARE:.*]] = arith.mulf %[[WIDE]], %[[WIDE]] : vector<4xf32>
 // CHECK: %[[ROUNDED:.*]] = arith.truncf %[[SQUARE]] : vector<4xf32> to vector<4xbf16>
-// CHECK: %[[BITS:.*]] = vector.bitcast %[[ROUNDED]] : vector<4xbf16> to vector<4xi16>
+// CHECK: %[[BITS:.*]] = arith.bitcast %[[ROUNDED]] : vector<4xbf16> to vector<4xi16>
 // CHECK: %[[LOW:.*]] = arith.extui %[[BITS]] : vector<4xi16> to vector<4xi32>
 // CHECK: %[[HIGH:.*]] = arith.shli %[[LOW]]
 // CHECK: %[[BACK:.*]] = arith.bitcast %[[HIGH]] : vector<4xi32> to vector<4xf32>
