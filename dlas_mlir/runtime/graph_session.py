@@ -93,19 +93,19 @@ class GraphSession:
         if pin and driver is None:
             os.sched_setaffinity(0, callers_cpus(device) or os.sched_getaffinity(0))
         self._last: Prepared | None = None
-        self._prepared: weakref.WeakSet[Prepared] = weakref.WeakSet()
+        self._given: list[weakref.finalize] = []
 
     def close(self) -> None:
         """Release memory and kernels; the session cannot be called any more."""
-        self._cuda.synchronize()
-        for one in self._prepared:
-            self._cuda.drop(one.graph)
-        self._prepared.clear()
+        self._last = None
+        for give_back in self._given:
+            give_back()
+        self._given = []
         self._cuda.release()
 
     def prepare(self, arrays: Sequence[np.ndarray]) -> Prepared:
-        """Arguments in device memory, with the graph of a call on them, for `invoke`; its memory is given back with the
-        session. Raises DlasError when the function takes others."""
+        """Arguments in device memory, with the graph of a call on them, for `invoke`; whoever drops them gives them
+        back. Raises DlasError when the function takes others."""
         arrays = taken(arrays, self.inputs)
         sizes = self._argument_sizes()
         addresses = tuple(
@@ -115,7 +115,11 @@ class GraphSession:
         self._write(addresses, arrays)
         steps = [self._step(step, addresses) for step in self._program.steps]
         found = Prepared(self._cuda.graph(lambda: [step() for step in steps]), addresses)
-        self._prepared.add(found)
+        self._given = [one for one in self._given if one.alive]
+        give_back = weakref.finalize(found, _give_back, self._cuda, found.graph, addresses)
+        # The process' end gives everything back.
+        give_back.atexit = False
+        self._given.append(give_back)
         return found
 
     def invoke(self, arguments: Prepared) -> Prepared:
@@ -208,6 +212,12 @@ class GraphSession:
             return lambda: self._cuda.copy(places[1], places[0], step.target.length)
         ready = self._kernels.ready(step, places)
         return lambda: self._cuda.launch(ready)
+
+
+def _give_back(cuda: Cuda, graph: Any, addresses: Sequence[int]) -> None:
+    cuda.synchronize()
+    cuda.drop(graph)
+    cuda.free(addresses)
 
 
 AnySession: TypeAlias = Session | GraphSession

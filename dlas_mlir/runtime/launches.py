@@ -1,8 +1,7 @@
 """What an artifact launches on a GPU in one call, read from the .vmfb alone: kernels, workgroups and buffers.
 
-A .vmfb is a ZIP file with the executables and the constants in it. The host's program records all launches of a call in
-command buffers when it is loaded; `iree-dump-module` prints it, and its instructions for that are straight code with
-constants.
+A .vmfb is a ZIP file with the executables and the constants in it, and the host's program, which `iree-dump-module`
+prints.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def test_a_worker_loads_for_the_device_that_it_was_given(monkeypatch: pytest.Mon
         def prepare(self, inputs: list) -> list:
             return inputs
 
-    monkeypatch.setattr(worker, "Session", Session)
+    monkeypatch.setattr(worker, "open_session", Session)
     monkeypatch.setattr(worker, "Exchange", lambda _: None)
     worker._Server().load(**json.loads(arguments))
     assert sessions == [(tmp_path / "module.vmfb", device, True)]

@@ -173,6 +173,10 @@ def test_a_call_is_one_graph(tmp_path) -> None:
     assert len(host.graphs) == 3
     with pytest.raises(DlasError, match="the function takes 4x64 float32, not 2x64 float32"):
         session.prepare([x[:2]])
+    # Arguments that nobody has any more are given back.
+    held = len(host.memory)
+    del second, arguments
+    assert (len(host.memory), host.graphs_dropped) == (held - 1, 1)
     session.close()
     assert not host.memory
     assert host.graphs_dropped == 3
