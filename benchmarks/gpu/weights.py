@@ -16,6 +16,10 @@ import numpy as np
 from benchmarks.gpu.cases import noise
 
 
+# NumPy's names of the types that weights have in artifacts.
+_DTYPES = {"f16": "float16", "f32": "float32", "i8": "int8", "bf16": "bfloat16"}
+
+
 def seeded(layers: list[dict[str, Any]]) -> dict[str, np.ndarray]:
     """The weights and biases of a model, by the names of its `layers` (`name`, `shape`, `scale`, `bias`)."""
     found: dict[str, np.ndarray] = {}
@@ -28,6 +32,8 @@ def seeded(layers: list[dict[str, Any]]) -> dict[str, np.ndarray]:
 
 def recipe(wanted: bytes, shape: tuple[int, ...], dtype: str, model: Mapping[str, np.ndarray]) -> dict[str, Any] | None:
     """How `wanted`, an array of this shape and type, is made of a weight of the `model`; None if that is not found."""
+    if dtype not in _DTYPES:
+        return None
     for name, array in model.items():
         for order in _orders(array, shape):
             how = {"of": name, "order": list(order), "shape": list(shape), "dtype": dtype}
@@ -66,7 +72,7 @@ def _dtype(name: str) -> np.dtype:
         import ml_dtypes
 
         return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype({"f16": "float16", "f32": "float32", "i8": "int8"}[name])
+    return np.dtype(_DTYPES[name])
 
 
 def _orders(array: np.ndarray, shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:

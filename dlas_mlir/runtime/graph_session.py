@@ -44,15 +44,18 @@ def open_session(
 
 
 def _whole(artifact: Path, parameters: Mapping[str, np.ndarray]) -> Program | None:
-    """The program of an artifact, if it is clear what each of its buffers is."""
+    """The program of an artifact, if it is clear what each of its buffers is. Of several constants in one it is not: a
+    program keeps them in an order of its own."""
     try:
         program = read_program(artifact)
     except DlasError:
         return None
-    for name in () if program.unknown else extents(program):
+    if program.unknown or len(program.constants) > 1:
+        return None
+    for name in extents(program):
         if not (name in program.roles or name in program.constants or program.parameters.get(name) in parameters):
             return None
-    return None if program.unknown else program
+    return program
 
 
 @dataclass(eq=False)

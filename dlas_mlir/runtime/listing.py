@@ -184,12 +184,13 @@ class MainFunction:
 class Listing:
     """The listing, line by line: what registers hold, as far as it is constant, and the launches. `numbers` are the
     constants of a function, of all its blocks, `contents` what the program's constants are, by the names of files if
-    they are not small."""
+    they are any, `small` what is in those that are not large, files too."""
 
     places: dict[str, tuple[str, int]]
     files: dict[tuple[int, bytes], str]
     names: dict[int, str] = field(default_factory=dict)
     contents: dict[int, str | bytes] = field(default_factory=dict)
+    small: dict[int, bytes] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
     imports: list[Part | None] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
@@ -275,9 +276,7 @@ class Listing:
 
     def _parameters(self, table: int, text: int) -> list[str]:
         """Names from a table of where each begins and how long it is, by the numbers of both constants."""
-        places, names = self.contents.get(table), self.contents.get(text)
-        if not isinstance(places, bytes) or not isinstance(names, bytes):
-            return []
+        places, names = self.small.get(table, b""), self.small.get(text, b"")
         return [names[start : start + length].decode() for start, length in struct.iter_unpack("<II", places)]
 
     def _read_constant(self, line: str) -> None:
@@ -287,10 +286,13 @@ class Listing:
             first, end = found.span(2)
             start = bytes.fromhex(line[first : min(end, first + 2 * START)])
             file = self.files.get(fingerprint((end - first) // 2, start))
+            number, small = int(found[1]), end - first < 2 * _LARGEST_INSIDE
+            if small:
+                self.small[number] = bytes.fromhex(line[first:end])
             if file is not None:
-                self.contents[int(found[1])] = file
-            elif end - first < 2 * _LARGEST_INSIDE:
-                self.contents[int(found[1])] = bytes.fromhex(line[first:end])
+                self.contents[number] = file
+            elif small:
+                self.contents[number] = self.small[number]
 
     def _part(self, operands: str) -> Part | None:
         """What a buffer is made of; None where that is no file."""
