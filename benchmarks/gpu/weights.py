@@ -15,7 +15,6 @@ import numpy as np
 
 from benchmarks.gpu.cases import noise
 
-
 # NumPy's names of the types that weights have in artifacts.
 _DTYPES = {"f16": "float16", "f32": "float32", "i8": "int8", "bf16": "bfloat16"}
 
