@@ -18,7 +18,8 @@ _CONSTANT = re.compile(r"%([ir]\d+)(?::\d+)? = vm\.const\.(?:i32|i64|ref)(?:\.(z
 _GLOBAL = re.compile(r"%(r\d+) = vm\.global\.load\.ref \.refs\[(\d+)\] : !hal\.buffer")
 _LOOKUP = re.compile(r"%(i\d+)\S* = vm\.call @hal\.executable\.lookup\.function\(%[rR]\d+, %[rR](\d+)\)")
 _DISPATCH = re.compile(r"@hal\.command_buffer\.dispatch segments\[([\d, ]+)\]\(([^)]*)\)")
-# Where a program is loaded it makes buffers of the constants in the file, and keeps them in the order of these.
+# Where a program is loaded it makes buffers of the constants in the file, and keeps them: one, almost always. Of
+# several the order is not known for certain, which timing does not mind.
 _CONTENT = re.compile(r"vm\.rodata\[(\d+)\] = ([0-9A-F]*)")
 _IMPORT = re.compile(r"%r\d+ = vm\.call @hal\.allocator\.import\(([^)]*)\)")
 _KEPT = re.compile(r"vm\.global\.store\.ref %[rR](\d+), \.refs\[(\d+)\] : !hal\.buffer$")
