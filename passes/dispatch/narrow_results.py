@@ -10,6 +10,7 @@ from iree.compiler.dialects import arith, flow
 
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.linalg import indexing_maps, loop_extents, reduction_loops
+from dlas_mlir.ir.pads import Padding
 from dlas_mlir.opt.base import Pass, option
 from dlas_mlir.passes.dispatch._reduction import Reduction
 
@@ -18,11 +19,12 @@ _REGION = "flow.dispatch.region"
 
 @dataclass(frozen=True)
 class NarrowResultsPass(Pass):
-    """Store float32 results of dispatch regions that only other regions read, as inputs of a linalg.generic, in 16
-    bits: rounded where they are computed, extended where they are read. What a function returns, what something else
-    than a region reads, and parts of a tensor that several regions fill up stay as they are. So does what would save
-    little and may not fit: what is only summed up (the squares of a norm are infinite in float16 from 256 on), and
-    what a sum makes for many elements of something larger (means, and the reciprocals of deviations).
+    """Store float32 results of dispatch regions that only other regions read, as inputs of a linalg.generic, be it
+    with padding around them, in 16 bits: rounded where they are computed, extended where they are read. What a
+    function returns, what something else than a region reads, and parts of a tensor that several regions fill up stay
+    as they are. So does what would save little and may not fit: what is only summed up (the squares of a norm are
+    infinite in float16 from 256 on), and what a sum makes for many elements of something larger (means, and the
+    reciprocals of deviations).
 
     Convolutions whose operands are of 16 bits (dlas-demote-contractions) round them anyway; with this pass the
     residual that skips them is no second copy in 32 bits, which takes twice the bandwidth of a GPU's memory.
@@ -58,7 +60,7 @@ def _narrow(region: ir.Operation, element: ir.Type) -> None:
     chosen = [
         place
         for place, (result, value) in enumerate(zip(region.results, returned, strict=True))
-        if _may_be_narrow(result) and not _is_of_norm(result, summed) and not _updates(value)
+        if _may_be_narrow(result, element) and not _is_of_norm(result, summed) and not _updates(value)
     ]
     if not chosen:
         return
@@ -75,29 +77,57 @@ def _narrow(region: ir.Operation, element: ir.Type) -> None:
         result = new.results[distinct.index(value)]
         if place in chosen:
             for use in list(old.uses):
-                _read_narrow(use.owner.operation, use.operand_number, result)
+                if use.owner.operation.name == "tensor.pad":
+                    _pad_narrow(use.owner.operation, result)
+                else:
+                    _read_narrow(use.owner.operation, use.operand_number, result)
         else:
             old.replace_all_uses_with(result)
     region.erase()
 
 
-def _may_be_narrow(result: ir.Value) -> bool:
-    """Whether all that reads a result is a linalg.generic in a region, as one of its inputs."""
+def _may_be_narrow(result: ir.Value, element: ir.Type) -> bool:
+    """Whether all that reads a result, or the result with padding that is a number of type `element`, is a
+    linalg.generic in a region, as one of its inputs."""
     kind, uses = ir.RankedTensorType(result.type), list(result.uses)
     if not isinstance(kind.element_type, ir.F32Type) or not uses:
         return False
-    for use in uses:
+    return all(_reads_inside(use) or _pads_inside(use, element) for use in uses)
+
+
+def _reads_inside(use: ir.OpOperand) -> bool:
+    op = use.owner.operation
+    inside = op.parent is not None and op.parent.operation.name == _REGION
+    return inside and op.name == "linalg.generic" and use.operand_number < len(op.operands) - 1
+
+
+def _pads_inside(use: ir.OpOperand, element: ir.Type) -> bool:
+    padding = Padding.of(use.owner.operation)
+    if padding is None or _narrow_constant(padding, element) is None:
+        return False
+    uses = list(padding.result.uses)
+    return bool(uses) and all(map(_reads_inside, uses))
+
+
+def _narrow_constant(padding: Padding, element: ir.Type) -> ir.FloatAttr | None:
+    """What is padded with, as a number of type `element`; None where that is another number."""
+    wide = ir.FloatAttr(padding.constant)
+    narrow = ir.FloatAttr.get(element, wide.value)
+    return narrow if narrow.value == wide.value else None
+
+
+def _readers(result: ir.Value) -> list[ir.OpOperand]:
+    """The uses of a result, be it with padding around it."""
+    found = []
+    for use in result.uses:
         op = use.owner.operation
-        parent = op.parent
-        inside = parent is not None and parent.operation.name == _REGION
-        if not inside or op.name != "linalg.generic" or use.operand_number == len(op.operands) - 1:
-            return False
-    return True
+        found += op.results[0].uses if op.name == "tensor.pad" else [use]
+    return found
 
 
 def _is_of_norm(result: ir.Value, summed: bool) -> bool:
     """Whether a result is but summed up, or is a sum (`summed`) that is read for many elements."""
-    uses = list(result.uses)
+    uses = _readers(result)
     return all(_sums(use.owner.operation) for use in uses) or (summed and any(map(_spreads, uses)))
 
 
@@ -140,6 +170,19 @@ def _only_rounds(op: ir.Operation, value: ir.Value, element: ir.Type) -> bool:
     rounds = first.name == "arith.truncf" and first.operands[0] == block.arguments[0]
     maps = list(ir.ArrayAttr(op.attributes["indexing_maps"]))
     return rounds and len(rest) == 1 and rest[0].operands[0] == first.results[0] and maps[0] == maps[1]
+
+
+def _pad_narrow(pad: ir.Operation, value: ir.Value) -> None:
+    """Let a tensor.pad be of `value`."""
+    padding = Padding.of(pad)
+    constant = _narrow_constant(padding, build.element_type(value)) if padding else None
+    assert padding is not None and constant is not None, "it has been looked at"
+    with ir.InsertionPoint(pad), pad.location:
+        filler = arith.constant(constant.type, constant)
+        narrow = build.pad(value, padding.low, padding.high, filler)
+    for use in list(pad.results[0].uses):
+        _read_narrow(use.owner.operation, use.operand_number, narrow)
+    pad.erase()
 
 
 def _read_narrow(op: ir.Operation, place: int, value: ir.Value) -> None:

@@ -198,3 +198,62 @@ func.func @gate(%g: tensor<4x1xf32>, %x: tensor<4x16xf32>) -> tensor<4x16xf32> {
   }
   return %2 : tensor<4x16xf32>
 }
+
+// So is one with padding around them, which is the same number in 16 bits. Another number keeps it as it is.
+// CHECK-LABEL: func.func @padded
+// CHECK: %[[A:.*]]:2 = flow.dispatch.region -> (tensor<16xf16>, tensor<16xf32>)
+// CHECK: %[[LOWEST:.*]] = arith.constant 0xFC00 : f16
+// CHECK: %[[P:.*]] = tensor.pad %[[A]]#0 low[1] high[1]
+// CHECK: tensor.yield %[[LOWEST]] : f16
+// CHECK: linalg.generic {{.*}} ins(%[[P]], %{{.*}} : tensor<18xf16>, tensor<3xf32>)
+// CHECK: arith.extf
+// CHECK: %[[Q:.*]] = tensor.pad %[[A]]#1
+// CHECK: ins(%[[Q]], %{{.*}} : tensor<18xf32>, tensor<3xf32>)
+#window = affine_map<(d0, d1) -> (d0 + d1)>
+#tap = affine_map<(d0, d1) -> (d1)>
+#result = affine_map<(d0, d1) -> (d0)>
+func.func @padded(%x: tensor<16xf32>) -> (tensor<16xf32>, tensor<16xf32>) {
+  %lowest = arith.constant 0xFF800000 : f32
+  %tenth = arith.constant 0.1 : f32
+  %e = tensor.empty() : tensor<16xf32>
+  %e3 = tensor.empty() : tensor<3xf32>
+  %start = linalg.fill ins(%lowest : f32) outs(%e : tensor<16xf32>) -> tensor<16xf32>
+  %1:2 = flow.dispatch.region -> (tensor<16xf32>, tensor<16xf32>) {
+    %a = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel"]} ins(%x : tensor<16xf32>) outs(%e : tensor<16xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %n = arith.negf %p : f32
+      linalg.yield %n : f32
+    } -> tensor<16xf32>
+    %b = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel"]} ins(%a : tensor<16xf32>) outs(%e : tensor<16xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %n = arith.addf %p, %p : f32
+      linalg.yield %n : f32
+    } -> tensor<16xf32>
+    flow.return %a, %b : tensor<16xf32>, tensor<16xf32>
+  }
+  %2 = flow.dispatch.region -> (tensor<16xf32>) {
+    %padded = tensor.pad %1#0 low[1] high[1] {
+    ^bb0(%i: index):
+      tensor.yield %lowest : f32
+    } : tensor<16xf32> to tensor<18xf32>
+    %a = linalg.generic {indexing_maps = [#window, #tap, #result], iterator_types = ["parallel", "reduction"]} ins(%padded, %e3 : tensor<18xf32>, tensor<3xf32>) outs(%start : tensor<16xf32>) {
+    ^bb0(%p: f32, %t: f32, %o: f32):
+      %m = arith.maximumf %o, %p : f32
+      linalg.yield %m : f32
+    } -> tensor<16xf32>
+    flow.return %a : tensor<16xf32>
+  }
+  %3 = flow.dispatch.region -> (tensor<16xf32>) {
+    %padded = tensor.pad %1#1 low[1] high[1] {
+    ^bb0(%i: index):
+      tensor.yield %tenth : f32
+    } : tensor<16xf32> to tensor<18xf32>
+    %a = linalg.generic {indexing_maps = [#window, #tap, #result], iterator_types = ["parallel", "reduction"]} ins(%padded, %e3 : tensor<18xf32>, tensor<3xf32>) outs(%start : tensor<16xf32>) {
+    ^bb0(%p: f32, %t: f32, %o: f32):
+      %m = arith.maximumf %o, %p : f32
+      linalg.yield %m : f32
+    } -> tensor<16xf32>
+    flow.return %a : tensor<16xf32>
+  }
+  return %2, %3 : tensor<16xf32>, tensor<16xf32>
+}
