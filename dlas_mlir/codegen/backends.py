@@ -13,7 +13,7 @@ from dlas_mlir.codegen.sparse import backend as sparse
 from dlas_mlir.codegen.target import Target
 from dlas_mlir.codegen.workload import Workload
 
-BACKENDS: tuple[Backend, ...] = (sparse.BACKEND, cpu.BACKEND, gpu.TENSOR_CORE, simt.NONZEROS, simt.BACKEND)
+BACKENDS: tuple[Backend, ...] = (sparse.BACKEND, cpu.BACKEND, gpu.TENSOR_CORE, simt.NONZEROS, simt.BACKEND, gpu.POOLED)
 
 
 def on(target: Target) -> tuple[Backend, ...]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from iree.compiler import ir
 from iree.compiler.passmanager import PassManager
 
 from dlas_mlir.codegen import backends
+from dlas_mlir.codegen.gpu import pooling
+from dlas_mlir.codegen.gpu import schedule as gpu
 from dlas_mlir.codegen.nest import AnyNest, Nest
 from dlas_mlir.codegen.read_region import read_region
 from dlas_mlir.codegen.read_workload import read_workload
-from dlas_mlir.codegen.region import scheduled_root
+from dlas_mlir.codegen.region import Region, scheduled_root
 from dlas_mlir.codegen.schedule import ATTRIBUTE, AnySchedule, ScheduleError
 from dlas_mlir.codegen.simt import chain
 from dlas_mlir.codegen.simt import schedule as simt
@@ -49,7 +52,10 @@ def emit_kernel(region_op: ir.Operation, target: Target | None = None) -> Kernel
     backend = backends.backend_of(workload, schedule)
     nest = backend.nest(workload, schedule)
     with ir.InsertionPoint(region_op), region.root.op.location:
-        *parts, op = backend.emit(region, nest)
+        try:
+            *parts, op = backend.emit(region, nest)
+        except ScheduleError as error:
+            raise ScheduleFault(f"`{ATTRIBUTE}`: {error}", region.root.op) from None
     if len(op.results) > 1 and _reads_nothing(op):
         op.erase()
         # iree-compile computes it again for each reader, and may then take its first result for another.
@@ -83,44 +89,55 @@ def chains_of(operations: Iterable[ir.Operation]) -> list[list[ir.Operation]]:
 
 def _chain(root: ir.Operation) -> dict[str, int]:
     value = attributes.to_plain(root.attributes[CHAIN])
-    keys = {"chain", "shared"}
     if (
         not isinstance(value, dict)
-        or set(value) != keys
+        or set(value) not in ({"chain"}, {"chain", "shared"})
         or not all(type(one) is int and one >= 0 for one in value.values())
     ):
-        raise PassError(f"`{CHAIN}`: expected {{chain = NUMBER, shared = NUMBER}}", root)
+        raise PassError(f"`{CHAIN}`: expected {{chain = NUMBER}}, and for threads shared = NUMBER", root)
     return value
 
 
 def emit_chain(ops: Sequence[ir.Operation], target: Target | None = None) -> Chain:
-    """Replace scheduled regions of one chain by one flow.dispatch.workgroups. Raises as `emit_kernel` does."""
+    """Replace scheduled regions of one chain by one kernel: of threads, or of a product and a pooling behind it. Raises
+    as `emit_kernel` does."""
     regions = [read_region(op) for op in ops]
-    links, roots = [], [region.root.op for region in regions]
-    shared = {_chain(root)["shared"] for root in roots}
+    nests: list[Any] = []
     for region in regions:
         workload = read_workload(region)
         schedule = attached_schedule(region.root.op, workload, target)
-        nest = backends.backend_of(workload, schedule).nest(workload, schedule)
-        if not isinstance(nest, Nest) or schedule.kind != simt.KIND or workload.sparsity is not None:
-            raise ScheduleFault(f"`{CHAIN}`: is for dense kernels of kind `{simt.KIND}`", region.root.op)
-        links.append(chain.Link(region, nest))
-    last = ops[-1]
-    if len(shared) > 1:
-        raise ScheduleFault(f"`{CHAIN}`: its kernels say different numbers of shared dimensions", roots[-1])
+        nests.append(backends.backend_of(workload, schedule).nest(workload, schedule))
+    last, roots = ops[-1], [region.root.op for region in regions]
     readers = [user for op in ops[:-1] for result in op.results for user in build.users(result)]
     if not all(any(_is_in(user, op) for op in ops) for user in readers):
         raise ScheduleFault(f"`{CHAIN}`: what a kernel computes before the last one is read elsewhere", roots[0])
     with ir.InsertionPoint(last), roots[-1].location:
         try:
-            op = chain.emit(links, *shared)
+            op = _emit_together(regions, nests)
         except ScheduleError as error:
             raise ScheduleFault(f"`{CHAIN}`: {error}", roots[-1]) from None
     for old, new in zip(last.results, op.results, strict=True):
         old.replace_all_uses_with(new)
     for done in reversed(ops):
         done.erase()
-    return Chain(op, tuple(link.nest for link in links))
+    return Chain(op, tuple(nests))
+
+
+def _emit_together(regions: Sequence[Region], nests: Sequence[Any]) -> ir.Operation:
+    shared = {_chain(region.root.op).get("shared") for region in regions}
+    if [nest.schedule.kind for nest in nests] == [gpu.KIND, pooling.KIND]:
+        if shared != {None}:
+            raise ScheduleError("a product and its pooling have no `shared` dimensions")
+        from dlas_mlir.codegen.gpu import tensor_core
+
+        return tensor_core.emit_pooled(regions[0], nests[0], regions[1], nests[1])
+    for nest in nests:
+        if not isinstance(nest, Nest) or nest.schedule.kind != simt.KIND or nest.workload.sparsity is not None:
+            kinds = f"dense kernels of kind `{simt.KIND}`, or one of kind `{gpu.KIND}` and one of kind `{pooling.KIND}`"
+            raise ScheduleError(f"is for {kinds}")
+    if len(shared) > 1 or None in shared:
+        raise ScheduleError("its kernels say different numbers of `shared` dimensions, or none")
+    return chain.emit([chain.Link(region, nest) for region, nest in zip(regions, nests, strict=True)], *shared)
 
 
 def _is_in(op: ir.Operation, outer: ir.Operation) -> bool:

@@ -219,6 +219,7 @@ class GpuCost:
 
     products_per_cycle: int = figure("multiply-adds of 16-bit operands by matrix instructions", minimum=1)
     far_bytes: float = figure("bytes that arrive from the second-level cache", minimum=1)
+    memory_bytes: float = figure("bytes that arrive from memory, where all multiprocessors read", minimum=1)
     sector_bytes: int = figure("bytes of memory that are read together", minimum=1)
     shared_bytes_per_cycle: int = figure("bytes read from shared memory", minimum=1)
     copy_cycles: int = figure("from the start of a copy to its end", minimum=0)
@@ -259,6 +260,7 @@ class GpuTarget(Target):
     unit_shared_bytes: int = figure("bytes of a multiprocessor that its workgroups share among them", minimum=0)
     unit_registers: int = figure("32-bit registers of a multiprocessor", minimum=1024)
     bandwidth_gbs: int = figure("GB/s of device memory", minimum=1)
+    cache_bytes: int = figure("bytes of the second-level cache", minimum=0)
     matrix_instructions: tuple[str, ...] = figure("products of small matrices: m16n8k16.f16.f32 is SHAPE.OPERANDS.SUM")
     cost: GpuCost = figure("what the rule weighs")  # noqa: RUF009
 

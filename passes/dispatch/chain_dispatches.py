@@ -10,10 +10,14 @@ from typing import ClassVar
 from iree.compiler import ir
 
 from dlas_mlir.codegen import backends
+from dlas_mlir.codegen.backend import Backend
+from dlas_mlir.codegen.gpu.backend import TENSOR_CORE
+from dlas_mlir.codegen.gpu.pooled_rule import pooled
 from dlas_mlir.codegen.read_region import read_region
 from dlas_mlir.codegen.read_workload import read_workload
 from dlas_mlir.codegen.region import Access, Region
 from dlas_mlir.codegen.schedule import ATTRIBUTE as SCHEDULE
+from dlas_mlir.codegen.schedule import AnySchedule
 from dlas_mlir.codegen.simt import together
 from dlas_mlir.codegen.simt.backend import BACKEND
 from dlas_mlir.codegen.simt.chain import ATTRIBUTE, problem_of_regions, shared_dimensions
@@ -32,13 +36,19 @@ _MOST = 8
 @dataclass(frozen=True)
 class ChainDispatchesPass(Pass):
     """Mark dispatch regions of which each reads what those before compute, and nobody else does, as a chain: one launch
-    on a GPU, if that is estimated to be faster than several. Each workgroup does a part of all of them (an image, a
-    row), and hands results on in memory that its threads share. So the mean, the two layers and the gate of
-    squeeze-and-excite are one kernel, and so is a norm: mean, variance and what is done with them.
+    on a GPU, if that is estimated to be faster than several. There are two kinds.
 
-    `dlas.chain` on the root of each says which chain it is of, and how many of the first dimensions of all results
-    workgroups share out among them; `dlas.schedule` is written too, for all have equally many threads. Without
-    `dlas.chain` they are kernels of their own. On CPUs nothing is changed.
+    Kernels of threads: each workgroup does a part of all of them (an image, a row), and hands results on in memory that
+    its threads share. So the mean, the two layers and the gate of squeeze-and-excite are one kernel, and so is a norm:
+    mean, variance and what is done with them. `dlas.chain` on the root of each says which chain it is of, and how many
+    of the first dimensions of all results workgroups share out among them.
+
+    A product on tensor cores and the pooling behind it: each workgroup computes the pixels that its part of the
+    pooling's result is made of, and keeps them in shared memory. So a maximum behind the first convolution, and the
+    mean behind the last, read and write nothing in between. The pooling has a schedule of kind `pooled`.
+
+    `dlas.schedule` is written too, for those of a chain depend on each other. Without `dlas.chain` they are kernels of
+    their own. On CPUs nothing is changed.
 
     Before:
     ```mlir
@@ -60,10 +70,11 @@ class ChainDispatchesPass(Pass):
             return
         count = 0
         for block in build.functions(module):
+            count = _pool(block, target, count)
             for kernels in _sequences(block, target):
                 for first, last in _cuts(kernels, target):
                     if last - first > 1:
-                        _mark(kernels[first:last], count, target)
+                        _chain(kernels[first:last], count, target)
                         count += 1
 
 
@@ -74,13 +85,40 @@ class _Kernel:
     workload: Workload
 
 
+def _pool(block: ir.Block, target: GpuTarget, count: int) -> int:
+    """Mark products and the poolings behind them, which alone read their results, as chains from number `count` on,
+    where that is estimated to be faster. Returns the next number."""
+    order = _order(block)
+    for op in [op.operation for op in block.operations]:
+        if (first := _kernel(op, target, TENSOR_CORE)) is None or len(op.results) != 1:
+            continue
+        uses = _users(op.results[0], order)
+        following = _kernel(uses[0], target, BACKEND) if len(uses) == 1 else None
+        if following is None or not any(following.region.reductions):
+            continue
+        found = pooled(first.workload, following.workload, target)
+        if found is not None:
+            _mark((first, following), found, {"chain": count})
+            count += 1
+    return count
+
+
+def _order(block: ir.Block) -> dict[int, int]:
+    """The place of each operation of a block."""
+    return {build.identity(op.operation): place for place, op in enumerate(block.operations)}
+
+
 def _sequences(block: ir.Block, target: GpuTarget) -> list[list[_Kernel]]:
     """Kernels of threads that follow each other: each is the first to read something of what those before computed.
     They begin with one that sums up; none is in two sequences."""
-    order = {build.identity(op.operation): place for place, op in enumerate(block.operations)}
+    order = _order(block)
     found, used = [], set()
     for op in [op.operation for op in block.operations]:
-        if build.identity(op) in used or (kernel := _kernel(op, target)) is None or not kernel.region.reductions:
+        if (
+            build.identity(op) in used
+            or (kernel := _kernel(op, target, BACKEND)) is None
+            or not kernel.region.reductions
+        ):
             continue
         kernels = [kernel]
         while len(kernels) < _MOST:
@@ -89,7 +127,7 @@ def _sequences(block: ir.Block, target: GpuTarget) -> list[list[_Kernel]]:
             following = min(readers, key=lambda user: order[build.identity(user)], default=None)
             if following is None or build.identity(following) in used:
                 break
-            if (kernel := _kernel(following, target)) is None:
+            if (kernel := _kernel(following, target, BACKEND)) is None:
                 break
             kernels.append(kernel)
         if len(kernels) > 1:
@@ -109,14 +147,14 @@ def _users(value: ir.Value, order: dict[int, int]) -> list[ir.Operation]:
     return found
 
 
-def _kernel(op: ir.Operation, target: GpuTarget) -> _Kernel | None:
-    """`op` as a kernel of threads that nobody has scheduled; None for anything else."""
+def _kernel(op: ir.Operation, target: GpuTarget, backend: Backend) -> _Kernel | None:
+    """`op` as a kernel of `backend` that nobody has scheduled; None for anything else."""
     if op.name != _REGION:
         return None
     try:
         region = read_region(op)
         workload = read_workload(region)
-        if SCHEDULE in region.root.op.attributes or backends.backend_for(workload, target) is not BACKEND:
+        if SCHEDULE in region.root.op.attributes or backends.backend_for(workload, target) is not backend:
             return None
     except (PassError, LookupError):
         return None
@@ -184,11 +222,14 @@ def _are_read_within(kernels: Sequence[_Kernel]) -> bool:
     return all(build.identity(user) in own for user in readers)
 
 
-def _mark(kernels: Sequence[_Kernel], number: int, target: GpuTarget) -> None:
+def _chain(kernels: Sequence[_Kernel], number: int, target: GpuTarget) -> None:
     found = _together(kernels, target)
     assert found is not None, "it was the fastest"
-    shared = _outer_dimensions([one.region for one in kernels])
-    for one, schedule in zip(kernels, found[1], strict=True):
+    _mark(kernels, found[1], {"chain": number, "shared": _outer_dimensions([one.region for one in kernels])})
+
+
+def _mark(kernels: Sequence[_Kernel], schedules: Sequence[AnySchedule], chain: dict[str, int]) -> None:
+    for one, schedule in zip(kernels, schedules, strict=True):
         root = one.region.root.op
         root.attributes[SCHEDULE] = attributes.from_plain(schedule.to_value())
-        root.attributes[ATTRIBUTE] = attributes.from_plain({"chain": number, "shared": shared})
+        root.attributes[ATTRIBUTE] = attributes.from_plain(chain)

@@ -176,7 +176,8 @@ def _pad_narrow(pad: ir.Operation, value: ir.Value) -> None:
     """Let a tensor.pad be of `value`."""
     padding = Padding.of(pad)
     constant = _narrow_constant(padding, build.element_type(value)) if padding else None
-    assert padding is not None and constant is not None, "it has been looked at"
+    assert padding is not None, "it has been looked at"
+    assert constant is not None, "it has been looked at"
     with ir.InsertionPoint(pad), pad.location:
         filler = arith.constant(constant.type, constant)
         narrow = build.pad(value, padding.low, padding.high, filler)

@@ -28,8 +28,10 @@ class ImplicitGemm(Primitive):
     """Lower convolutions marked `implicit-gemm` to one loop nest that a GPU's kernels see as a product of matrices:
     pixels times output channels, summed over taps and channels. Activations are channels-last, as one block of all
     channels; weights are [K, R, S, C], so that both factors have neighbours in what is summed over.
-    On a GPU channels are filled up with zeros to 16 bytes, which are copied at once: the three of an image to eight of
-    float16.
+    On a GPU channels are filled up with zeros to 16 bytes, which are copied at once. With strides, the channels of as
+    many neighbouring pixels as a stride has are filled up instead, if they fit: the three of two pixels of an image to
+    eight of float16. The columns of a window are half as many then (7 taps are 4 times 2, of which the weights of the
+    last are zero: it reads a pixel beside the window, which must be finite).
 
     After Chetlur et al., "cuDNN: Efficient Primitives for Deep Learning" (2014).
 
@@ -65,7 +67,8 @@ class ImplicitGemm(Primitive):
         if convolution.shape.linear:
             return linear_by_rows(convolution)
         channels = whole_chunks(convolution.shape) if isinstance(target, GpuTarget) else convolution.shape.in_channels
-        return _convolution(convolution, channels)
+        pixels = _neighbours(convolution.shape) if isinstance(target, GpuTarget) else 1
+        return _convolution(convolution, channels // pixels, pixels)
 
 
 LowerImplicitGemmPass = ImplicitGemm.as_pass()
@@ -93,8 +96,27 @@ def _groups_refusal(shape: ConvShape, target: Target) -> str | None:
     return None
 
 
-def _convolution(convolution: Convolution, channels: int) -> ir.Value:
-    """[N, 1, H, W, C] x [K, R, S, C] to [N, 1, OH, OW, K]."""
+def _neighbours(shape: ConvShape) -> int:
+    """How many pixels of a row are copied as one, whose channels are 16 bytes together: as many as the stride, where
+    they fit, and the image is whole numbers of them; else one."""
+    pixels, width = shape.strides[1], WIDTHS.get(shape.element, 1)
+    last = (shape.out_size[1] - 1) * pixels + _whole_taps(shape, pixels)
+    fits = width % pixels == 0 and shape.in_channels <= width // pixels
+    whole = shape.in_size[1] % pixels == 0 and last <= shape.in_size[1]
+    plain = shape.groups == 1 and shape.kernel[1] > 1 and shape.dilations[1] == 1
+    return pixels if fits and whole and plain else 1
+
+
+def _whole_taps(shape: ConvShape, pixels: int) -> int:
+    """The columns of the window, and as many more as make whole groups of `pixels`."""
+    return -(-shape.kernel[1] // pixels) * pixels
+
+
+def _convolution(convolution: Convolution, channels: int, pixels: int) -> ir.Value:
+    """[N, 1, H, W, C] x [K, R, S, C] to [N, 1, OH, OW, K], where `pixels` of a row are one whose channels they have,
+    `channels` each."""
+    if pixels > 1:
+        return _by_neighbours(convolution, channels, pixels)
     shape = convolution.shape
     n, kb, oh, ow, k, r, s, c = (affine.dim(i) for i in range(8))
     (sh, sw), (dh, dw) = shape.strides, shape.dilations
@@ -103,12 +125,38 @@ def _convolution(convolution: Convolution, channels: int) -> ir.Value:
     # Zeros in both factors fill channels up: they are multiplied.
     data = build.pack(convolution.input_nchw(), [1], [channels], unread=channels == shape.in_channels)
     weights = last_in_chunks(convolution, channels)
+    return _product(convolution, data, weights, [n, kb, oh * sh + r * dh, ow * sw + s * dw, channel])
+
+
+def _by_neighbours(convolution: Convolution, channels: int, pixels: int) -> ir.Value:
+    shape = convolution.shape
+    n, kb, oh, ow, _, r, s, c = (affine.dim(i) for i in range(8))
+    packed = build.pack(convolution.input_nchw(), [1], [channels])
+    rows, columns = shape.in_size
+    apart = [shape.batch, 1, rows, columns // pixels, pixels, channels]
+    data = build.expand(packed, [[0], [1], [2], [3, 4], [5]], apart)
+    data = build.collapse(data, [[0], [1], [2], [3], [4, 5]])
+    taps = _whole_taps(shape, pixels)
+    more = [0, channels - shape.in_channels, 0, taps - shape.kernel[1]]
+    weights = convolution.weights_oihw()
+    weights = build.pad(weights, [0] * 4, more, build.zero(build.element_type(weights)))
+    weights = build.transpose(weights, [0, 2, 3, 1])
+    apart = [shape.out_channels, shape.kernel[0], taps // pixels, pixels, channels]
+    weights = build.collapse(build.expand(weights, [[0], [1], [2, 3], [4]], apart), [[0], [1], [2], [3, 4]])
+    row = oh * shape.strides[0] + r * shape.dilations[0]
+    return _product(convolution, data, weights, [n, kb, row, ow + s, c])
+
+
+def _product(convolution: Convolution, data: ir.Value, weights: ir.Value, read: list[ir.AffineExpr]) -> ir.Value:
+    """The sum of products of `data`, read where `read` says, and weights [K, R, S, C]."""
+    shape = convolution.shape
+    n, kb, oh, ow, k, r, s, c = (affine.dim(i) for i in range(8))
     result = [shape.batch, 1, *shape.out_size, shape.out_channels]
     start = initial(convolution, result, lambda value: build.pack(value, [1], [shape.out_channels], unread=True))
     product = build.generic(
         [data, weights],
         start,
-        [[n, kb, oh * sh + r * dh, ow * sw + s * dw, channel], [k, r, s, c], [n, kb, oh, ow, k]],
+        [read, [k, r, s, c], [n, kb, oh, ow, k]],
         ["parallel"] * 5 + ["reduction"] * 3,
         convolution.multiply_accumulate,
         ("n", "kb", "oh", "ow", "k", "r", "s", "c"),

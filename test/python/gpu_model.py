@@ -10,7 +10,7 @@ from dlas_mlir.models.efficientnet import SqueezeExcitation
 
 
 def net() -> nn.Module:
-    """A convolution with a ReLU, and the maxima of windows."""
+    """The maxima of windows, and a convolution with a ReLU."""
     return _net(64, 8)
 
 
@@ -21,8 +21,8 @@ def other() -> nn.Module:
 
 def _net(channels: int, size: int) -> nn.Module:
     torch.manual_seed(0)
-    module = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)).eval()
-    example = torch.randn(1, channels, size, size)
+    module = nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU()).eval()
+    example = torch.randn(1, channels, 2 * size, 2 * size)
     module.example_inputs = (example,)  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
     return module
 
@@ -80,6 +80,13 @@ def large() -> nn.Module:
     (example,) = module.example_inputs  # pyright: ignore[reportGeneralTypeIssues]
     example[0, 0] = 0.25
     return module
+
+
+def stem() -> nn.Module:
+    """The beginning of a ResNet and its end: a maximum behind 7x7, a mean behind 1x1."""
+    layers = [nn.Conv2d(3, 64, 7, 2, 3), nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.Conv2d(64, 128, 1), nn.ReLU()]
+    module = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10))
+    return _with_input(module, (2, 3, 60, 60))
 
 
 def _with_input(module: nn.Module, shape: tuple[int, ...]) -> nn.Module:

@@ -36,12 +36,13 @@ def naive(workload: Workload, target: GpuTarget) -> GpuSchedule:
     return min(_some(workload, target), key=lambda one: (one.tile.rows * one.tile.columns, one.stages, one.threads))
 
 
-def regular(workload: Workload, target: GpuTarget) -> Iterator[GpuSchedule]:
-    """The legal schedules of some sizes."""
+def regular(workload: Workload, target: GpuTarget, most_rows: int = 128) -> Iterator[GpuSchedule]:
+    """The legal schedules of some sizes, by wgmma of so many rows."""
     product = Product.of(workload)
     for name, unit in INSTRUCTIONS.items():
         if hardware(name) in target.matrix_instructions and fits(unit, product):
-            blocks = (_blocks if unit.kind == "mma" else _groups)(name, product, target)
+            warps = unit.kind == "mma"
+            blocks = _blocks(name, product, target) if warps else _groups(name, product, target, most_rows)
             yield from (one for one in blocks if problem(workload, one, target) is None)
 
 
@@ -88,10 +89,10 @@ def _splits(product: Product, down: int, across: int, target: GpuTarget) -> list
     return [split for split in _SPLITS if split == 1 or workgroups * split <= 2 * target.compute_units]
 
 
-def _groups(instruction: str, product: Product, target: GpuTarget) -> Iterator[GpuSchedule]:
+def _groups(instruction: str, product: Product, target: GpuTarget, most_rows: int) -> Iterator[GpuSchedule]:
     """The same for wgmma, whose warpgroups do all columns of a tile; sums are split where there are too few tiles."""
-    # Larger tiles are legal, and have not been measured.
-    rows = [size for size in _ROWS[1:3] if size < 2 * product.m or size == _ROWS[1]]
+    # Tiles of more than 128 rows are legal, and have not been measured.
+    rows = [size for size in _ROWS[1:] if size <= most_rows and (size < 2 * product.m or size == _ROWS[1])]
     columns = _columns(product, _COLUMNS[:3])
     stages = [count for count in _STAGES if count <= product.steps or count == _STAGES[0]]
     halos = (False, True) if isinstance(Window.of(product), Window) else (False,)
@@ -102,8 +103,11 @@ def _groups(instruction: str, product: Product, target: GpuTarget) -> Iterator[G
                 yield GpuSchedule(instruction=instruction, tile=tile, warp=warp, stages=count, split=split, halo=halo)
 
 
-def cost(workload: Workload, schedule: GpuSchedule, target: GpuTarget) -> float:
-    """What a schedule costs, in cycles, relative to others of the workload."""
+def cost(
+    workload: Workload, schedule: GpuSchedule, target: GpuTarget, stored: float = 1.0, behind: float = 0.0
+) -> float:
+    """What a schedule costs, in cycles, relative to others of the workload; a share of the results is `stored`, and a
+    workgroup has something to do `behind` it."""
     product, tile, weights = Product.of(workload), schedule.tile, target.cost
     each = -(-math.prod(tiles(product, schedule)) * schedule.split // target.compute_units)
     beside = min(each, Resources.of(product, schedule, target).resident(target))
@@ -112,7 +116,7 @@ def cost(workload: Workload, schedule: GpuSchedule, target: GpuTarget) -> float:
     step = max(beside * _step_cycles(product, schedule, target), arrival) + weights.step_cycles
     if schedule.unit.kind == "mma":
         step += weights.warp_step_cycles
-    written = tile.rows * tile.columns * BYTES[product.element] * 2 / schedule.split
+    written = tile.rows * tile.columns * BYTES[product.element] * 2 / schedule.split * stored
     # The parts of a split sum go from one workgroup to another, or through memory to a second kernel.
     joined = tile.rows * tile.columns * 4 if schedule.split > 1 else 0
     fixed = weights.copy_cycles / beside
@@ -122,7 +126,7 @@ def cost(workload: Workload, schedule: GpuSchedule, target: GpuTarget) -> float:
     elif schedule.split > 1:
         parts = product.m * product.n * 4 * schedule.split
         after = weights.start_cycles + weights.copy_cycles + parts / (target.compute_units * weights.far_bytes)
-    round_cycles = steps * step + beside * (written + joined) / weights.far_bytes + fixed
+    round_cycles = steps * step + beside * ((written + joined) / weights.far_bytes + behind) + fixed
     return weights.start_cycles + -(-each // beside) * round_cycles + after
 
 

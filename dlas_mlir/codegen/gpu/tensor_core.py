@@ -26,12 +26,15 @@ from dlas_mlir.codegen.gpu.halo_copies import HaloCopies
 from dlas_mlir.codegen.gpu.machine import Number
 from dlas_mlir.codegen.gpu.mma import WarpSums
 from dlas_mlir.codegen.gpu.nest import GpuNest
+from dlas_mlir.codegen.gpu.pooled_epilogue import Pooled, PooledEpilogue
+from dlas_mlir.codegen.gpu.pooling import PooledNest, Pooling, problem
 from dlas_mlir.codegen.gpu.product import STEP, Product
 from dlas_mlir.codegen.gpu.resources import ALIGNMENT, halo_of, pipeline_bytes, stage_bytes, tiles, window_of
 from dlas_mlir.codegen.gpu.schedule import GpuSchedule
 from dlas_mlir.codegen.gpu.wgmma import GroupSums
 from dlas_mlir.codegen.gpu.window import chunks
 from dlas_mlir.codegen.region import Access, Region
+from dlas_mlir.codegen.schedule import ScheduleError
 from dlas_mlir.codegen.workload import Access as Described
 from dlas_mlir.opt.base import PassError
 
@@ -67,6 +70,36 @@ def emit(region: Region, nest: GpuNest) -> tuple[ir.Operation, ...]:
     kind = ir.RankedTensorType.get([schedule.split, product.m, product.n], ir.Type.parse(product.total))
     parts = dispatch(_name(nest), launch, list(dict.fromkeys(factors)), [kind], [None], body)
     return parts, join_parts(region, nest, parts.results[0], f"{_name(nest)}_sums")
+
+
+def emit_pooled(region: Region, nest: GpuNest, pooled_region: Region, pooled_nest: PooledNest) -> ir.Operation:
+    """The kernel of `region` and of the pooling `pooled_region` of its result, at the insertion point. Raises
+    ScheduleError where they cannot be one."""
+    schedule = nest.schedule
+    why = problem(nest.workload, schedule, pooled_nest.workload, pooled_nest.schedule)
+    if why is not None:
+        raise ScheduleError(why)
+    pooling = Pooling.of(nest.workload, pooled_nest.workload)
+    assert isinstance(pooling, Pooling), pooling
+    patch = pooling.patch(pooled_nest.schedule, schedule.tile.rows)
+    assert not isinstance(patch, str), patch
+    product = Product.of(pooling.patched(nest.workload, pooled_nest.schedule, patch))
+    made = region.op.results[0]
+    reads = list(dict.fromkeys([*captured(region), *(x for x in captured(pooled_region) if x != made)]))
+    factors = _factors(region, product)
+    down, across = tiles(product, schedule)
+    launch = Launch((across, down, 1), schedule.threads, beside=1 if schedule.unit.products > 1 else 0)
+
+    def body(sources: list[ir.Value], targets: list[ir.Value]) -> None:
+        pointers = dict(zip(reads, sources, strict=True))
+        pooled = Pooled(pooled_region, pooling, pooled_nest.schedule, patch, targets)
+        kernel = _Kernel(product, schedule, (pointers[factors[0]], pointers[factors[1]]))
+        kernel.emit(PooledEpilogue(region, product, schedule, pointers, pooled))
+
+    text = pooled_nest.workload.to_json() + pooled_nest.schedule.to_json()
+    name = f"{_name(nest)}_pooled_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    results = [output.type for output in pooled_region.outputs]
+    return dispatch(name, launch, reads, results, [None] * len(results), body)
 
 
 def _factors(region: Region, product: Product) -> tuple[ir.Value, ir.Value]:

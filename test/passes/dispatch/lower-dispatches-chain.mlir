@@ -14,7 +14,7 @@
 // THREADS: error: `dlas.chain`: workgroups of 32, 64 threads
 // SHARED: error: `dlas.chain`: 2 shared dimensions; its kernels have 1 in common
 // TILE: error: `dlas.chain`: a tile of `n`, of which a workgroup does one iteration
-// KEY: error: `dlas.chain`: expected {chain = NUMBER, shared = NUMBER}
+// KEY: error: `dlas.chain`: expected {chain = NUMBER}, and for threads shared = NUMBER
 // READ: error: `dlas.chain`: what a kernel computes before the last one is read elsewhere
 
 #row = affine_map<(n, c) -> (n, c)>

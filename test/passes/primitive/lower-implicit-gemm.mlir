@@ -22,6 +22,33 @@ func.func @strided(%x: tensor<2x5x9x9xf16>, %w: tensor<6x5x3x3xf16>, %start: ten
   return %y : tensor<2x6x4x4xf32>
 }
 
+// Three channels of two pixels fit into 16 bytes: with a stride of two they are one pixel of eight channels, and the three
+// columns of the window are two of those.
+// CHECK-LABEL: func.func @pairs
+// CHECK: linalg.pack %arg0 padding_value{{.*}} inner_dims_pos = [1] inner_tiles = [4] into {{.*}} -> tensor<1x1x9x10x4xf16>
+// CHECK: tensor.expand_shape {{.*}} into tensor<1x1x9x5x2x4xf16>
+// CHECK: tensor.collapse_shape {{.*}} into tensor<1x1x9x5x8xf16>
+// CHECK: tensor.pad %arg1 low[0, 0, 0, 0] high[0, 1, 0, 1]
+// CHECK: linalg.transpose {{.*}} permutation = [0, 2, 3, 1]
+// CHECK: tensor.collapse_shape {{.*}} into tensor<6x3x2x8xf16>
+// CHECK: linalg.generic
+// CHECK-SAME: -> (d0, d1, d2 * 2 + d5, d3 + d6, d7)>
+// CHECK-SAME: -> (d4, d5, d6, d7)>
+func.func @pairs(%x: tensor<1x3x9x10xf16>, %w: tensor<6x3x3x3xf16>, %start: tensor<1x6x4x4xf32>) -> tensor<1x6x4x4xf32> {
+  %y = linalg.conv_2d_nchw_fchw {dlas.primitive = "implicit-gemm", strides = dense<2> : tensor<2xi64>}
+      ins(%x, %w : tensor<1x3x9x10xf16>, tensor<6x3x3x3xf16>) outs(%start : tensor<1x6x4x4xf32>) -> tensor<1x6x4x4xf32>
+  return %y : tensor<1x6x4x4xf32>
+}
+
+// An odd row has no pairs.
+// CHECK-LABEL: func.func @odd
+// CHECK: linalg.pack %arg0 {{.*}} inner_tiles = [8] into {{.*}} -> tensor<1x1x9x9x8xf16>
+func.func @odd(%x: tensor<1x3x9x9xf16>, %w: tensor<6x3x3x3xf16>, %start: tensor<1x6x4x4xf32>) -> tensor<1x6x4x4xf32> {
+  %y = linalg.conv_2d_nchw_fchw {dlas.primitive = "implicit-gemm", strides = dense<2> : tensor<2xi64>}
+      ins(%x, %w : tensor<1x3x9x9xf16>, tensor<6x3x3x3xf16>) outs(%start : tensor<1x6x4x4xf32>) -> tensor<1x6x4x4xf32>
+  return %y : tensor<1x6x4x4xf32>
+}
+
 // Whole 16 bytes are read as they are.
 // CHECK-LABEL: func.func @whole
 // CHECK: linalg.pack %arg0 inner_dims_pos = [1] inner_tiles = [16] into {{.*}} -> tensor<1x1x9x9x16xf16>
