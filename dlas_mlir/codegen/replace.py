@@ -135,9 +135,10 @@ def _emit_together(regions: Sequence[Region], nests: Sequence[Any]) -> ir.Operat
         if not isinstance(nest, Nest) or nest.schedule.kind != simt.KIND or nest.workload.sparsity is not None:
             kinds = f"dense kernels of kind `{simt.KIND}`, or one of kind `{gpu.KIND}` and one of kind `{pooling.KIND}`"
             raise ScheduleError(f"is for {kinds}")
-    if len(shared) > 1 or None in shared:
+    first, *others = shared
+    if others or first is None:
         raise ScheduleError("its kernels say different numbers of `shared` dimensions, or none")
-    return chain.emit([chain.Link(region, nest) for region, nest in zip(regions, nests, strict=True)], *shared)
+    return chain.emit([chain.Link(region, nest) for region, nest in zip(regions, nests, strict=True)], first)
 
 
 def _is_in(op: ir.Operation, outer: ir.Operation) -> bool:

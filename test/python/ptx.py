@@ -45,9 +45,14 @@ def text_of(kernels: Sequence[tuple[Workload, AnySchedule]], target: GpuTarget, 
         module.operation.attributes["dlas.target"] = target.to_attr()
         for number, (workload, schedule) in enumerate(kernels):
             module.body.append(build_workload(workload, f"kernel{number}", schedule))
-        LowerDispatchesPass().run(module)
-        SetDevicePass().run(module)
-        (folder / "kernels.mlir").write_text(str(module))
+        return text_of_module(module, folder)
+
+
+def text_of_module(module: ir.Module, folder: Path) -> str:
+    """The PTX of the regions of `module`, which has a target, in the current context."""
+    LowerDispatchesPass().run(module)
+    SetDevicePass().run(module)
+    (folder / "kernels.mlir").write_text(str(module))
     compiler = Path(sys.executable).parent / "iree-compile"
     flags = ["--iree-opt-level=O3", "--iree-hal-target-device=cuda", "--iree-cuda-target=sm_80"]
     flags += [f"--iree-hal-dump-executable-files-to={folder}", "-o", str(folder / "kernels.vmfb")]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 from gpu_cases import Conv, error, schedule, varied
 from gpu_simulator import run
 from iree.compiler import ir
+from ptx import assemble, ptxas, text_of_module
 
 from dlas_mlir.codegen.gpu.pooled_rule import pooled
 from dlas_mlir.codegen.gpu.pooling import KIND
@@ -194,6 +196,20 @@ def test_numbers(name: str) -> None:
     assert error(result.astype(np.float64), want) < (4e-4 if conv.element == "f16" else 5e-6)
 
 
+@pytest.mark.skipif(ptxas() is None, reason="no ptxas is installed: pip install -e '.[gpu-check]'")
+@pytest.mark.parametrize("name", CASES)
+def test_registers(name: str, tmp_path: Path) -> None:
+    conv, chosen, pool, tile = CASES[name]
+    target = load_preset("cuda-sm90/f16-auto").target
+    with ir.Context(), ir.Location.unknown():
+        made = ir.Module.parse(module(conv, chosen, pool, tile))
+        made.operation.attributes["dlas.target"] = target.to_attr()
+        text = text_of_module(made, tmp_path)
+    (kernel,), _ = assemble(text, "sm_90a", tmp_path)
+    assert (kernel.stack, kernel.spilled) == (0, 0)
+    assert kernel.registers <= 160
+
+
 FAULTS = {
     "tile: it reads 15 x 17 pixels of the product, in a patch of 16 x 32; a workgroup computes 128": (
         schedule(128, 32, 32, 16, 3),
@@ -243,9 +259,8 @@ def test_the_rule() -> None:
     assert ["_pooled_" in name for name in kernels] == [False, True, True, False], kernels
 
 
-def test_a_second_reader_or_another_type_of_workload() -> None:
+def test_a_convolution_is_no_pooling() -> None:
     target = load_preset("cuda-sm90/f16-auto").target
     assert isinstance(target, GpuTarget)
     conv = varied(batch=2, size=(8, 8)).workload()
-    # A convolution reads it, too, and is no pooling.
     assert pooled(conv, conv, target) is None

@@ -212,8 +212,9 @@ class Pooling:
             extents |= {patch_of(side): across, pixel_of(side): pixels}
         parallel = [*kept[:-1], *map(patch_of, self.sides), *map(pixel_of, self.sides), kept[-1]]
         names = [*parallel, *(loop for loop in product.names if loop not in (*kept, *sides))]
-        kinds = {loop.name: loop.kind for loop in product.loops}
-        loops = tuple(Loop(name, extents[name], kinds.get(name, "parallel")) for name in names)
+        loops = tuple(
+            Loop(name, extents[name], "reduction" if name in product.reductions else "parallel") for name in names
+        )
         replaced = {}
         for side, size in zip(self.sides, self.tile(schedule), strict=True):
             terms = {(names.index(patch_of(side)), side.stride * size), (names.index(pixel_of(side)), 1)}
