@@ -20,6 +20,8 @@ from dlas_mlir.tuning.tuner import Tuner
 
 # What decides is timed this many times as long as what was only to be ranked.
 _LONGER = 3
+# How often half of what won alone is dropped, where the whole network does not gain.
+_HALVED = 2
 # Nothing can be said of a machine whose kernels differ by this from themselves.
 _TOO_NOISY = 0.05
 
@@ -34,7 +36,7 @@ def conclude(tuner: Tuner, interrupted: bool = False) -> Report:
         best = min(found.values(), key=lambda verdict: verdict.ratio)
         if best.wins:
             won[key] = best
-    network, note = _network(tuner, won)
+    won, network, note = _settled(tuner, won)
     slower = False
     noise = _noise(verdicts)
     noisy = not won and noise > _TOO_NOISY
@@ -43,7 +45,7 @@ def conclude(tuner: Tuner, interrupted: bool = False) -> Report:
             f"the machine is too noisy to decide: the rule's own times differ by {100 * noise:.0f} % from round to "
             "round; the rule's schedules stay"
         )
-    if network is None or network.verdict == "slower" or network.ratio > 1:
+    if network is None or not _gains(network):
         won, note = {}, note or "the whole network is no faster with the schedules that won alone, so the rule's stay"
         slower = network is not None and network.verdict == "slower"
         network = Comparison(1.0, 1.0, 1.0, network.band if network else 0.0)
@@ -56,6 +58,31 @@ def conclude(tuner: Tuner, interrupted: bool = False) -> Report:
     if kept:
         note = "; ".join(filter(None, (note, f"earlier records stay where they were not beaten ({kept})")))
     return _reported(tuner, won, verdicts, network, interrupted, note, noisy)
+
+
+def _gains(network: Comparison) -> bool:
+    """Whether a network with schedules that won alone is not the slower one."""
+    return network.verdict != "slower" and network.ratio <= 1
+
+
+def _settled(tuner: Tuner, won: dict[str, Verdict]) -> tuple[dict[str, Verdict], Comparison | None, str]:
+    """What of `won` the whole network gains from, the network with that over the rule's, and a note. Where it does not
+    gain from all, the half of which is least certain that they are faster is dropped, and half of what is left; as that
+    is another attempt, its interval has to be below 1. Where none gains, the first one counts."""
+    network, note = _network(tuner, won)
+    if network is None or _gains(network):
+        return won, network, note
+    kept = sorted(won, key=lambda key: won[key].high)
+    for _ in range(_HALVED):
+        kept = kept[: len(kept) // 2]
+        if not kept:
+            break
+        half = {key: won[key] for key in kept}
+        found, _ = _network(tuner, half)
+        if found is not None and found.high < 1:
+            dropped = len(won) - len(half)
+            return half, found, f"the whole network is no faster with all that won alone: {dropped} were dropped"
+    return won, network, note
 
 
 def _check_useful(tuner: Tuner, interrupted: bool) -> None:

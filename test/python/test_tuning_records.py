@@ -265,6 +265,27 @@ def test_a_network_that_is_no_faster_keeps_the_rule(tmp_path: Path, monkeypatch)
         assert [found.schedule for found in trials.winners()] == [other.to_value()]
 
 
+def test_a_network_that_is_slower_with_all_keeps_the_surest_half(monkeypatch) -> None:
+    won: Any = {name: SimpleNamespace(high=high) for name, high in zip("abcd", (0.9, 0.99, 0.8, 0.95), strict=True)}
+    ratios = {"abcd": 1.02, "ac": 0.98, "c": 0.97}
+    attempts: list[str] = []
+
+    def network(_: object, chosen: dict[str, Any]) -> tuple[Comparison, str]:
+        attempts.append("".join(sorted(chosen)))
+        ratio = ratios[attempts[-1]]
+        return Comparison(ratio, ratio - 0.01, ratio + 0.01, 0.0), ""
+
+    monkeypatch.setattr(conclude, "_network", network)
+    one: Any = None
+    kept, found, note = conclude._settled(one, won)
+    assert (sorted(kept), found and found.ratio, attempts) == (["a", "c"], 0.98, ["abcd", "ac"])
+    assert "2 were dropped" in note
+    # A tie is no gain in a second attempt, nor in a third.
+    ratios |= {"ac": 0.995, "c": 0.995}
+    kept, found, note = conclude._settled(one, won)
+    assert (sorted(kept), found and found.ratio, note) == (list("abcd"), 1.02, "")
+
+
 def test_what_wins(schedules) -> None:
     start, _ = schedules
     cases = [(0.95, 0.9, 0.99, 0.0), (0.95, 0.9, 1.0, 0.0), (0.995, 0.99, 0.999, 0.0), (0.95, 0.9, 0.99, 0.06)]
