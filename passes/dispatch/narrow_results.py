@@ -6,25 +6,23 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from iree.compiler import ir
-from iree.compiler.dialects import arith, flow
+from iree.compiler.dialects import flow
 
 from dlas_mlir.ir import affine, build
 from dlas_mlir.ir.linalg import indexing_maps, loop_extents, reduction_loops
-from dlas_mlir.ir.pads import Padding
 from dlas_mlir.opt.base import Pass, option
+from dlas_mlir.passes.dispatch._narrow import REGION, buffers, inserted, is_f32, may_be_narrow, read_narrow, readers
 from dlas_mlir.passes.dispatch._reduction import Reduction
-
-_REGION = "flow.dispatch.region"
 
 
 @dataclass(frozen=True)
 class NarrowResultsPass(Pass):
     """Store float32 results of dispatch regions that only other regions read, as inputs of a linalg.generic, be it
-    with padding around them, in 16 bits: rounded where they are computed, extended where they are read. What a
-    function returns, what something else than a region reads, and parts of a tensor that several regions fill up stay
-    as they are. So does what would save little and may not fit: what is only summed up (the squares of a norm are
-    infinite in float16 from 256 on), and what a sum makes for many elements of something larger (means, and the
-    reciprocals of deviations).
+    a part of them or with padding around them, in 16 bits: rounded where they are computed, extended where they are
+    read; buffers that several regions fill up (the parts of a concatenation), too. What a function returns, and what
+    something else than a region reads, stays as it is. So does what would save little and may not fit: what is only
+    summed up (the squares of a norm are infinite in float16 from 256 on), and what a sum makes for many elements of
+    something larger (means, and the reciprocals of deviations).
 
     Convolutions whose operands are of 16 bits (dlas-demote-contractions) round them anyway; with this pass the
     residual that skips them is no second copy in 32 bits, which takes twice the bandwidth of a GPU's memory.
@@ -47,12 +45,14 @@ class NarrowResultsPass(Pass):
 
     def run(self, module: ir.Module) -> None:
         element = ir.Type.parse(self.element)
+        filled = buffers(module, element)
         for op in build.operations(module):
-            if op.name == _REGION:
-                _narrow(op, element)
+            if op.name == REGION:
+                _narrow(op, element, filled)
 
 
-def _narrow(region: ir.Operation, element: ir.Type) -> None:
+def _narrow(region: ir.Operation, element: ir.Type, filled: set[tuple[int, int]]) -> None:
+    """Let results of a region be of type `element`, and those that are buffers in `filled`."""
     block = region.regions[0].blocks[0]
     end = list(block.operations)[-1].operation
     returned = list(end.operands)
@@ -60,7 +60,8 @@ def _narrow(region: ir.Operation, element: ir.Type) -> None:
     chosen = [
         place
         for place, (result, value) in enumerate(zip(region.results, returned, strict=True))
-        if _may_be_narrow(result, element) and not _is_of_norm(result, summed) and not _updates(value)
+        if _is_filled(region, place, filled)
+        or (_may_be_narrow(result, element) and not _is_of_norm(result, summed) and _insertion(value) is None)
     ]
     if not chosen:
         return
@@ -68,6 +69,9 @@ def _narrow(region: ir.Operation, element: ir.Type) -> None:
     # What was returned in 16 bits already is one result.
     distinct = list(dict.fromkeys(values))
     end.erase()
+    for place in chosen:
+        if (insertion := _insertion(returned[place])) is not None:
+            insertion.erase()
     with ir.InsertionPoint(block), region.location:
         flow.return_(distinct)
     with ir.InsertionPoint(region), region.location:
@@ -77,57 +81,30 @@ def _narrow(region: ir.Operation, element: ir.Type) -> None:
         result = new.results[distinct.index(value)]
         if place in chosen:
             for use in list(old.uses):
-                if use.owner.operation.name == "tensor.pad":
-                    _pad_narrow(use.owner.operation, result)
-                else:
-                    _read_narrow(use.owner.operation, use.operand_number, result)
+                read_narrow(use, result)
         else:
             old.replace_all_uses_with(result)
     region.erase()
 
 
 def _may_be_narrow(result: ir.Value, element: ir.Type) -> bool:
-    """Whether all that reads a result, or the result with padding that is a number of type `element`, is a
-    linalg.generic in a region, as one of its inputs."""
-    kind, uses = ir.RankedTensorType(result.type), list(result.uses)
-    if not isinstance(kind.element_type, ir.F32Type) or not uses:
-        return False
-    return all(_reads_inside(use) or _pads_inside(use, element) for use in uses)
+    uses = list(result.uses)
+    return is_f32(result) and bool(uses) and all(may_be_narrow(use, element) for use in uses)
 
 
-def _reads_inside(use: ir.OpOperand) -> bool:
-    op = use.owner.operation
-    inside = op.parent is not None and op.parent.operation.name == _REGION
-    return inside and op.name == "linalg.generic" and use.operand_number < len(op.operands) - 1
+def _is_filled(region: ir.Operation, place: int, filled: set[tuple[int, int]]) -> bool:
+    return (build.identity(region), place) in filled
 
 
-def _pads_inside(use: ir.OpOperand, element: ir.Type) -> bool:
-    padding = Padding.of(use.owner.operation)
-    if padding is None or _narrow_constant(padding, element) is None:
-        return False
-    uses = list(padding.result.uses)
-    return bool(uses) and all(map(_reads_inside, uses))
-
-
-def _narrow_constant(padding: Padding, element: ir.Type) -> ir.FloatAttr | None:
-    """What is padded with, as a number of type `element`; None where that is another number."""
-    wide = ir.FloatAttr(padding.constant)
-    narrow = ir.FloatAttr.get(element, wide.value)
-    return narrow if narrow.value == wide.value else None
-
-
-def _readers(result: ir.Value) -> list[ir.OpOperand]:
-    """The uses of a result, be it with padding around it."""
-    found = []
-    for use in result.uses:
-        op = use.owner.operation
-        found += op.results[0].uses if op.name == "tensor.pad" else [use]
-    return found
+def _insertion(value: ir.Value) -> ir.Operation | None:
+    """What inserts a part into a tensor that other regions fill up, too, if `value` is that."""
+    op = build.defining(value)
+    return op if op is not None and op.name == "tensor.insert_slice" else None
 
 
 def _is_of_norm(result: ir.Value, summed: bool) -> bool:
     """Whether a result is but summed up, or is a sum (`summed`) that is read for many elements."""
-    uses = _readers(result)
+    uses = readers(result)
     return all(_sums(use.owner.operation) for use in uses) or (summed and any(map(_spreads, uses)))
 
 
@@ -147,14 +124,10 @@ def _spreads(use: ir.OpOperand) -> bool:
     return any(size > 1 and loop not in used for loop, size in enumerate(extents))
 
 
-def _updates(value: ir.Value) -> bool:
-    """Whether `value` is a part of a tensor that other regions fill up, too."""
-    op = build.defining(value)
-    return op is not None and op.name == "tensor.insert_slice"
-
-
 def _rounded(value: ir.Value, element: ir.Type, end: ir.Operation) -> ir.Value:
     """`value` in 16 bits: what the region rounds already, or a new operation before its end."""
+    if (insertion := _insertion(value)) is not None:
+        return inserted(insertion, element)
     for user in build.users(value):
         if user.name == "linalg.generic" and _only_rounds(user, value, element):
             return user.results[0]
@@ -170,31 +143,3 @@ def _only_rounds(op: ir.Operation, value: ir.Value, element: ir.Type) -> bool:
     rounds = first.name == "arith.truncf" and first.operands[0] == block.arguments[0]
     maps = list(ir.ArrayAttr(op.attributes["indexing_maps"]))
     return rounds and len(rest) == 1 and rest[0].operands[0] == first.results[0] and maps[0] == maps[1]
-
-
-def _pad_narrow(pad: ir.Operation, value: ir.Value) -> None:
-    """Let a tensor.pad be of `value`."""
-    padding = Padding.of(pad)
-    constant = _narrow_constant(padding, build.element_type(value)) if padding else None
-    assert padding is not None, "it has been looked at"
-    assert constant is not None, "it has been looked at"
-    with ir.InsertionPoint(pad), pad.location:
-        filler = arith.constant(constant.type, constant)
-        narrow = build.pad(value, padding.low, padding.high, filler)
-    for use in list(pad.results[0].uses):
-        _read_narrow(use.owner.operation, use.operand_number, narrow)
-    pad.erase()
-
-
-def _read_narrow(op: ir.Operation, place: int, value: ir.Value) -> None:
-    """Let an input of a linalg.generic be `value`, which is extended in its body."""
-    block = op.regions[0].blocks[0]
-    argument = block.arguments[place]
-    wide = argument.type
-    op.operands[place] = value
-    argument.set_type(build.element_type(value))
-    with ir.InsertionPoint.at_block_begin(block):
-        extended = arith.extf(wide, argument)
-    for use in list(argument.uses):
-        if use.owner.operation != extended.owner.operation:
-            use.owner.operation.operands[use.operand_number] = extended

@@ -65,7 +65,7 @@ func.func @residual(%x: tensor<16xf32>) -> tensor<16xf32> {
   return %3 : tensor<16xf32>
 }
 
-// A tensor that several regions fill up stays as it is, though only a region reads it.
+// What is filled up is an argument: it stays as it is, though only a region reads it.
 // CHECK-LABEL: func.func @parts
 // CHECK: flow.dispatch.region -> (tensor<32xf32>)
 // CHECK: tensor.insert_slice
@@ -256,4 +256,89 @@ func.func @padded(%x: tensor<16xf32>) -> (tensor<16xf32>, tensor<16xf32>) {
     flow.return %a : tensor<16xf32>
   }
   return %2, %3 : tensor<16xf32>, tensor<16xf32>
+}
+
+// Two regions fill up one buffer, of which a third reads a part, and a fourth all: it is one of 16 bits.
+// CHECK-LABEL: func.func @concatenation
+// CHECK: %[[A:.*]] = flow.dispatch.region -> (tensor<32xf16>)
+// CHECK: %[[E:.*]] = tensor.empty() : tensor<32xf16>
+// CHECK: tensor.insert_slice %{{.*}} into %[[E]][0] [16] [1] : tensor<16xf16> into tensor<32xf16>
+// CHECK: %[[B:.*]] = flow.dispatch.region -> (tensor<32xf16>)
+// CHECK: %[[PART:.*]] = tensor.extract_slice %[[A]][0] [16] [1] : tensor<32xf16> to tensor<16xf16>
+// CHECK: linalg.generic {{.*}} ins(%[[PART]] : tensor<16xf16>)
+// CHECK: arith.truncf
+// CHECK: tensor.insert_slice %{{.*}} into %[[A]][16] [16] [1] : tensor<16xf16> into tensor<32xf16>
+// CHECK: linalg.generic {{.*}} ins(%[[B]] : tensor<32xf16>)
+
+func.func @concatenation(%x: tensor<16xf32>) -> tensor<32xf32> {
+  %1 = flow.dispatch.region -> (tensor<32xf32>) {
+    %e = tensor.empty() : tensor<16xf32>
+    %b = tensor.empty() : tensor<32xf32>
+    %a = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel"]} ins(%x : tensor<16xf32>) outs(%e : tensor<16xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %n = arith.negf %p : f32
+      linalg.yield %n : f32
+    } -> tensor<16xf32>
+    %i = tensor.insert_slice %a into %b[0] [16] [1] : tensor<16xf32> into tensor<32xf32>
+    flow.return %i : tensor<32xf32>
+  }
+  %2 = flow.dispatch.region -> (tensor<32xf32>) {
+    %e = tensor.empty() : tensor<16xf32>
+    %s = tensor.extract_slice %1[0] [16] [1] : tensor<32xf32> to tensor<16xf32>
+    %a = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel"]} ins(%s : tensor<16xf32>) outs(%e : tensor<16xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %n = arith.addf %p, %p : f32
+      linalg.yield %n : f32
+    } -> tensor<16xf32>
+    %i = tensor.insert_slice %a into %1[16] [16] [1] : tensor<16xf32> into tensor<32xf32>
+    flow.return %i : tensor<32xf32>
+  }
+  %3 = flow.dispatch.region -> (tensor<32xf32>) {
+    %e = tensor.empty() : tensor<32xf32>
+    %a = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel"]} ins(%2 : tensor<32xf32>) outs(%e : tensor<32xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %n = arith.negf %p : f32
+      linalg.yield %n : f32
+    } -> tensor<32xf32>
+    flow.return %a : tensor<32xf32>
+  }
+  return %3 : tensor<32xf32>
+}
+
+// The function returns the other one.
+// CHECK-LABEL: func.func @returned_concatenation
+// CHECK-NOT: xf16
+func.func @returned_concatenation(%x: tensor<16xf32>) -> (tensor<32xf32>, tensor<32xf32>) {
+  %1 = flow.dispatch.region -> (tensor<32xf32>) {
+    %e = tensor.empty() : tensor<16xf32>
+    %b = tensor.empty() : tensor<32xf32>
+    %a = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel"]} ins(%x : tensor<16xf32>) outs(%e : tensor<16xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %n = arith.negf %p : f32
+      linalg.yield %n : f32
+    } -> tensor<16xf32>
+    %i = tensor.insert_slice %a into %b[0] [16] [1] : tensor<16xf32> into tensor<32xf32>
+    flow.return %i : tensor<32xf32>
+  }
+  %2 = flow.dispatch.region -> (tensor<32xf32>) {
+    %e = tensor.empty() : tensor<16xf32>
+    %s = tensor.extract_slice %1[0] [16] [1] : tensor<32xf32> to tensor<16xf32>
+    %a = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel"]} ins(%s : tensor<16xf32>) outs(%e : tensor<16xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %n = arith.addf %p, %p : f32
+      linalg.yield %n : f32
+    } -> tensor<16xf32>
+    %i = tensor.insert_slice %a into %1[16] [16] [1] : tensor<16xf32> into tensor<32xf32>
+    flow.return %i : tensor<32xf32>
+  }
+  %3 = flow.dispatch.region -> (tensor<32xf32>) {
+    %e = tensor.empty() : tensor<32xf32>
+    %a = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel"]} ins(%2 : tensor<32xf32>) outs(%e : tensor<32xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %n = arith.negf %p : f32
+      linalg.yield %n : f32
+    } -> tensor<32xf32>
+    flow.return %a : tensor<32xf32>
+  }
+  return %3, %2 : tensor<32xf32>, tensor<32xf32>
 }
