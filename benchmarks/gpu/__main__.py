@@ -62,6 +62,7 @@ def _build_parser(parser: argparse.ArgumentParser) -> None:
     add("--grid", type=int, help="how many modules of the grid of convolutions (default: all)")
     add("--zoo", nargs="*", help="networks whose numbers are compared, in all types (no names: all of the zoo)")
     add("--candidates", type=int, default=0, help="schedules of each layer beside the rule's (default: none)")
+    add("--apart", action="store_true", help="networks in float16 also with each kernel a launch of its own")
     add("--candidates-of", nargs="+", default=["f16"], choices=list(cases.LAYER_ELEMENTS), help="default: f16")
     add("--python", default="3.12", help="of the machine with the GPU, whose runtime is put in; empty: none")
 

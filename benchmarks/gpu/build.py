@@ -96,12 +96,19 @@ def wanted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         for element in options.candidates_of:
             case = _case("candidates", layer.name, element)
             yield case | {"id": f"{case['id']}-candidates", "count": options.candidates}
-    for element in options.elements:
-        if element in cases.MODEL_ELEMENTS:
-            for model in options.models:
-                if element != "int8" or model in cases.INT8_MODELS:
-                    for batch in options.batches:
-                        yield _case("models", f"{model}_n{batch}", element)
+    yield from _models(options)
+
+
+def _models(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Networks; with `--apart` in float16 also those of which each kernel is a launch of its own."""
+    for element in (element for element in options.elements if element in cases.MODEL_ELEMENTS):
+        for model in options.models:
+            if element != "int8" or model in cases.INT8_MODELS:
+                for batch in options.batches:
+                    case = _case("models", f"{model}_n{batch}", element)
+                    yield case
+                    if options.apart and element == "f16":
+                        yield case | {"part": "apart", "id": f"{case['id']}-apart"}
 
 
 def _zoo(names: Sequence[str] | None) -> list[str]:
@@ -196,6 +203,7 @@ _MAKERS = {
     "sparse": make_layer,
     "candidates": make_candidates,
     "models": _make_model,
+    "apart": _make_model,
     "zoo": _make_model,
 }
 

@@ -95,7 +95,7 @@ def _compiled_kernel(
 
 def _kernel(layer: Layer, preset: Preset, element: str, files: Path) -> tuple[Workload, dict[str, Any]]:
     # What follows the layer is not to be in one launch with it.
-    alone = dataclasses.replace(preset, pipeline=preset.pipeline.replace("dlas-chain-dispatches,", ""))
+    alone = apart(preset)
     network = network_of(imported(layer.name, element, files), alone)
     layers = [kernel for kernel in network.kernels if kernel.layer == networks.MEASURED]
     if not layers:
@@ -146,7 +146,14 @@ def spec(name: str) -> str:
 
 
 def preset_of(one: dict[str, Any], target: str) -> Preset:
-    return load_preset(f"{target}/{cases.RECIPES[one['element']]}")
+    """The preset that a case is compiled with."""
+    preset = load_preset(f"{target}/{cases.RECIPES[one['element']]}")
+    return apart(preset) if one["part"] == "apart" else preset
+
+
+def apart(preset: Preset) -> Preset:
+    """A preset whose kernels are launches of their own each."""
+    return dataclasses.replace(preset, pipeline=preset.pipeline.replace("dlas-chain-dispatches,", ""))
 
 
 def compiled_module(name: str, source: Path, preset: Preset, vmfb: Path, archive: Path | None = None) -> dict[str, Any]:

@@ -214,5 +214,6 @@ _PARTS: dict[str, Callable[[Row, Path, Path, str, float], Row]] = {
     "layers": _layer,
     "sparse": _layer,
     "models": _model,
+    "apart": _model,
     "zoo": _zoo,
 }

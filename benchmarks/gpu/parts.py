@@ -122,6 +122,7 @@ PARTS: dict[str, Part] = {
     "candidates": Part(_candidates, "candidates", 100, 60, jobs=8),
     "layers-torch": Part(_layer_peers, "layers", 40, torch=True),
     "models": Part(_ours, "models", 85, 40),
+    "apart": Part(_ours, "apart", 40, 40),
     "models-torch": Part(_model_peers, "models", 60, 60, jobs=5, torch=True),
     "calls": Part(_calls, "models", 20),
     # Their compilers are slow, and so are begun together.

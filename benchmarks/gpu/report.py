@@ -48,7 +48,7 @@ def tables(rows: Sequence[Row]) -> str:
     lines += [
         line(row) for row in rows if row.get("who") in ("peaks", "torch") and row.get("part") in ("facts", "peaks")
     ]
-    for table in (_numbers, _layers, _sparse, _candidates, _models, _required, _errors):
+    for table in (_numbers, _layers, _sparse, _candidates, _models, _apart, _required, _errors):
         lines += ["", *table(rows)]
     return "\n".join(lines).strip() + "\n"
 
@@ -142,6 +142,23 @@ def _models(rows: Sequence[Row]) -> list[str]:
             )
         )
     return found if ours else []
+
+
+def _apart(rows: Sequence[Row]) -> list[str]:
+    """What kernels that are one launch with others gain."""
+    head = "| model | batch | launches | device ms | launches, each kernel apart | device ms | over that |"
+    found = ["## Kernels in one launch, and apart", "", head, "|---|" + "---|" * 6]
+    ours = [row for row in rows if row.get("who") == "ours"]
+    together = {row["case"]: row for row in ours if row["part"] == "models" and row["element"] == "f16"}
+    alone = [row for row in ours if row["part"] == "apart"]
+    for row in alone:
+        name, _, batch = row["case"].rpartition("_n")
+        one = together.get(row["case"], {})
+        us, own = one.get("device_us"), row.get("device_us")
+        ratio = us / own if us and own else None
+        times = [value / 1e3 if value else None for value in (us, own)]
+        found.append(_cells([name, batch, one.get("dispatches"), times[0], row.get("dispatches"), times[1], ratio]))
+    return found if alone else []
 
 
 def _required(rows: Sequence[Row]) -> list[str]:

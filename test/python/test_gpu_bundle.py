@@ -185,7 +185,7 @@ def test_what_is_wrong_of_a_layer_may_be_rounding_in_a_network() -> None:
     for error, element, wrong in (
         (1e-6, "int8", {"layers", "sparse"}),
         (5e-5, "f32", {"grid", "layers", "sparse"}),
-        (2e-4, "f32", {"grid", "layers", "sparse", "models", "zoo"}),
+        (2e-4, "f32", {"grid", "layers", "sparse", "models", "apart", "zoo"}),
     ):
         parts = [part for part, known in cases.TOLERANCES.items() if element in known]
         rows = {part: measuring._compared(error, {"part": part, "element": element}) for part in parts}
@@ -256,3 +256,18 @@ def test_schedules_of_a_layer(tmp_path, monkeypatch) -> None:
     assert f"| 3x3 64-64@7 | 1 | f16 | {rows[0]['device_us']:.3g} | 1 | {rows[0]['device_us']:.3g} | 3 | m" in text
     with pytest.raises(DlasError, match="no kernel with instructions for matrices"):
         layer_kernels.make_candidates(one | {"case": cases.Layer(64, 7, 64, groups=64).name}, "cuda-sm90", files)
+
+
+def test_networks_of_which_each_kernel_is_a_launch() -> None:
+    options = Namespace(
+        **{"grid": 0, "layers": [], "elements": ["f16", "int8"], "zoo": None, "batches": [32], "candidates": 0},
+        **{"models": ["resnet50"], "apart": True},
+    )
+    together, alone, codes = build.wanted(options)
+    assert [one["part"] for one in (together, alone, codes)] == ["models", "apart", "models"]
+    assert alone["id"] == "resnet50_n32-f16-apart"
+    assert "dlas-chain-dispatches" in layer_kernels.preset_of(together, "cuda-sm90").pipeline
+    assert "dlas-chain-dispatches" not in layer_kernels.preset_of(alone, "cuda-sm90").pipeline
+    times = ({"device_us": 90.0, "dispatches": 5}, {"device_us": 120.0, "dispatches": 7})
+    rows = [{"who": "ours", **one, **row} for one, row in zip((together, alone), times, strict=True)]
+    assert "| resnet50 | 32 | 5 | 0.09 | 7 | 0.12 | 0.75 |" in report.tables(rows)
