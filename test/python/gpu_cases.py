@@ -18,6 +18,9 @@ from dlas_mlir.passes.dispatch.lower_dispatches import LowerDispatchesPass
 
 _DTYPES = {"f16": np.float16, "bf16": ml_dtypes.bfloat16, "f32": np.float32, "i8": np.int8, "i32": np.int32}
 
+# What sums are multiplied by that become codes: exactly.
+SCALE = 2.0**-14
+
 
 @dataclass(frozen=True)
 class Conv:
@@ -121,8 +124,11 @@ class Conv:
                 other = f"%{len(steps) - 1}"
             steps.append(Step("arith.addf", (total, other), "f32"))
         steps.append(Step("arith.maximumf", (f"%{len(steps) - 1}", "0.0 : f32"), "f32"))
+        if self.result == "i8":
+            steps.append(Step("arith.mulf", (f"%{len(steps) - 1}", f"{SCALE} : f32"), "f32"))
         if self.result != "f32":
-            steps.append(Step("arith.truncf", (f"%{len(steps) - 1}",), self.result))
+            rounding = "arith.fptosi" if self.result == "i8" else "arith.truncf"
+            steps.append(Step(rounding, (f"%{len(steps) - 1}",), self.result))
         last = f"%{len(steps) - 1}"
         return [Stage(tuple(inputs), tuple(elements), None, self.result, tuple(steps), last)]
 
@@ -160,7 +166,7 @@ class Conv:
             if self.residual:
                 total += arrays[3].astype(np.float64)
             total = np.maximum(total, 0)
-        return total
+        return np.floor(total * SCALE) if self.result == "i8" else total
 
 
 def kernel(workload: Workload, schedule: AnySchedule) -> ir.Module:

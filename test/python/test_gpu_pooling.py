@@ -49,7 +49,8 @@ class Pool:
         (h, w), (oh, ow), (kh, kw), (sh, sw) = conv.out, self.out(conv), self.kernel, self.stride
         n, k, kind, p = conv.batch, conv.channels[1], conv.result, self.pad
         total = "f32" if self.mean else kind
-        lowest = {"f16": "0xFC00", "f32": "0xFF800000", "bf16": "0xFF80"}[total] if not self.mean else "0.0"
+        lowest = {"f16": "0xFC00", "f32": "0xFF800000", "bf16": "0xFF80", "i8": "-128"}[total]
+        lowest = "0.0" if self.mean else lowest
         read, result = f"tensor<{n}x1x{h}x{w}x{k}x{kind}>", f"tensor<{n}x1x{oh}x{ow}x{k}x{total}>"
         padded = f"tensor<{n}x1x{h + 2 * p}x{w + 2 * p}x{k}x{kind}>"
         pad = f"""
@@ -59,7 +60,8 @@ class Pool:
           }} : {read} to {padded}"""
         wide = "%wide = arith.extf %p : f16 to f32" if self.mean and kind == "f16" else ""
         element = "%wide" if wide else "%p"
-        combine = f"arith.addf %o, {element}" if self.mean else f"arith.maximumf %o, {element}"
+        most = "arith.maxsi" if kind == "i8" else "arith.maximumf"
+        combine = f"arith.addf %o, {element}" if self.mean else f"{most} %o, {element}"
         names = '"n", "kb", "oh", "ow", "k", "r", "s"'
         kinds = ", ".join(['"parallel"'] * 5 + ['"reduction"'] * 2)
         loops = "n, b, oh, ow, k, r, s"
@@ -174,6 +176,18 @@ CASES = {
         Pool((2, 2), (2, 2), 0, mean=True),
         "{oh = 4, ow = 3}",
     ),
+    "the maximum of codes": (
+        varied(size=(15, 13), channels=(64, 32), element="i8", result="i8", unsigned=True),
+        schedule(64, 32, 32, 16, 2, "m16n8k32.s8.s32"),
+        Pool(),
+        "{oh = 3, ow = 3}",
+    ),
+    "the maximum of bfloat16": (
+        varied(size=(15, 13), channels=(64, 32), element="bf16", result="bf16"),
+        schedule(64, 64, 64, 64, 3, "m64k16.bf16.f32"),
+        Pool((2, 2), (2, 2), 0),
+        "{oh = 4, ow = 4}",
+    ),
     "means of windows with padding": (
         varied(size=(9, 7), channels=(64, 32)),
         schedule(128, 32, 32, 16, 2),
@@ -193,7 +207,7 @@ def test_numbers(name: str) -> None:
         (result,) = run(found, arrays)
     assert len(dispatches) == 1
     want = pool.expected(conv.expected(arrays), conv)
-    assert error(result.astype(np.float64), want) < (4e-4 if conv.element == "f16" else 5e-6)
+    assert error(result.astype(np.float64), want) < {"f16": 4e-4, "bf16": 4e-3, "f32": 5e-6, "i8": 1e-9}[conv.result]
 
 
 @pytest.mark.skipif(ptxas() is None, reason="no ptxas is installed: pip install -e '.[gpu-check]'")
