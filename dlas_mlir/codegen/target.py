@@ -153,7 +153,7 @@ class CpuCost:
     winograd_weight: float = figure("reading an element of the transformed weights", minimum=0)
     winograd_share: float = _share("share of the second-level cache in which all that costs no more")
     winograd_far: float = figure("what it costs more of images, times the square of how often it is doubled", minimum=0)
-    winograd_weight_far: float = figure("the same of weights", minimum=0)
+    winograd_weight_far: float = figure("the same of weights, for each place of a tile", minimum=0)
     winograd_shared: float = figure("doublings, at least, where other threads have written it", minimum=0)
     winograd_start: float = figure("three kernels more, for each thread", minimum=0)
 

@@ -121,12 +121,13 @@ class Winograd(Primitive):
         side, (down, across), cost = self.tile + 2, self._tiles(shape), target.cost
         tiles, grown = shape.batch * down * across, side / self.tile
         pixels, weights = tiles * self.tile**2, side**2 * shape.in_channels * shape.out_channels
+        # Each place of a tile has a matrix of weights of its own, which comes from beyond the cache by itself.
+        far = cost.winograd_weight_far * side**2
         return Estimate(
             tiles * weights
             + _of_images(pixels * shape.in_channels * (grown + grown**2), cost.winograd_input, target)
             + _of_images(pixels * shape.out_channels * (grown**2 + 1), cost.winograd_output, target)
-            + weights
-            * (cost.winograd_weight + cost.winograd_weight_far * _beyond(weights / target.threads, target) ** 2)
+            + weights * (cost.winograd_weight + far * _beyond(weights / target.threads, target) ** 2)
             + cost.winograd_start * target.threads
         )
 
