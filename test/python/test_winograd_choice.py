@@ -113,6 +113,9 @@ _MEASURED_TWO: dict[tuple[int, int], dict[tuple[int, int], float]] = {
     (1, 16): {(64, 128): 0.64, (128, 128): 0.67},
     (1, 28): {(128, 128): 0.73},
     (1, 32): {(64, 64): 0.90},
+    (2, 7): {(512, 512): 1.42},
+    (2, 14): {(256, 256): 0.80},
+    (2, 28): {(128, 128): 0.76},
 }
 # Where the estimate errs: in networks, weights come from further away than in these chains, so that 256->256 @14 is
 # left to spatial-pack; what it loses elsewhere is 10 % of a layer, or 4 % of a small one.
