@@ -19,7 +19,9 @@ from dlas_mlir.errors import DlasError
 from dlas_mlir.ir.shape import ConvShape
 from dlas_mlir.ir.sparsity import Encoding
 from dlas_mlir.opt.options import specs_of
+from dlas_mlir.opt.pipeline import PythonPass, parse_pipeline
 from dlas_mlir.passes import primitives
+from dlas_mlir.passes.primitive.select_primitive import SelectPrimitivePass
 
 ROOT = Path(__file__).parents[2]
 PRIMITIVES = primitives.names()
@@ -74,9 +76,10 @@ def test_recipes_lower_whatever_is_chosen(recipe: str) -> None:
 @pytest.mark.parametrize("recipe", _RECIPES)
 def test_recipes_are_total(recipe: str) -> None:
     """`direct` does every convolution and `gemm` every linear layer: each recipe may fall back to both."""
-    options = re.search(r"dlas-select-primitive\{([^}]*)\}", load_preset(f"x86-64-avx512/{recipe}").pipeline)
-    assert options is not None
-    assert {"direct", "gemm"} <= set(re.split(r"[ ,=]", options[1]))
+    elements = parse_pipeline(load_preset(f"x86-64-avx512/{recipe}").pipeline).elements
+    passes = [one.instance for one in elements if isinstance(one, PythonPass)]
+    (selection,) = [one for one in passes if isinstance(one, SelectPrimitivePass)]
+    assert {"direct", "gemm"} <= {*selection.primitive, *selection.fallback}
 
 
 @pytest.mark.parametrize("name", PRIMITIVES)
