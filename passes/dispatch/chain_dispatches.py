@@ -96,7 +96,8 @@ def _pool(block: ir.Block, target: GpuTarget, count: int) -> int:
         following = _kernel(uses[0], target, BACKEND) if len(uses) == 1 else None
         if following is None or not any(following.region.reductions):
             continue
-        found = pooled(first.workload, following.workload, target)
+        alone = together.alone(following.workload, target)
+        found = pooled(first.workload, following.workload, target, alone)
         if found is not None:
             _mark((first, following), found, {"chain": count})
             count += 1

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from gpu_cases import Conv, error, schedule, varied
@@ -14,13 +15,16 @@ from iree.compiler import ir
 from ptx import assemble, ptxas, text_of_module
 
 from dlas_mlir.codegen.gpu.pooled_rule import pooled
-from dlas_mlir.codegen.gpu.pooling import KIND
+from dlas_mlir.codegen.gpu.pooling import KIND, Pooling
 from dlas_mlir.codegen.gpu.schedule import GpuSchedule
+from dlas_mlir.codegen.read_region import read_region
+from dlas_mlir.codegen.read_workload import read_workload
 from dlas_mlir.codegen.replace import ScheduleFault
 from dlas_mlir.codegen.target import GpuTarget
 from dlas_mlir.codegen.write_workload import build_workload
 from dlas_mlir.compiler.driver import compile_model
 from dlas_mlir.compiler.presets import load_preset
+from dlas_mlir.ir import build
 from dlas_mlir.opt.base import PassError
 from dlas_mlir.passes.dispatch.lower_dispatches import LowerDispatchesPass
 from dlas_mlir.runtime.launches import read_program
@@ -273,8 +277,23 @@ def test_the_rule() -> None:
     assert ["_pooled_" in name for name in kernels] == [False, True, True, False], kernels
 
 
+def test_what_reads_the_image_once_more_is_no_pooling() -> None:
+    conv, chosen, pool, tile = CASES["means of 2x2 behind three products of tf32"]
+    with ir.Context(), ir.Location.unknown():
+        made = ir.Module.parse(module(conv, chosen, pool, tile))
+        last = [op for op in build.operations(made) if op.name == "flow.dispatch.region"][-1]
+        workload = read_workload(read_region(last))
+    assert isinstance(Pooling.of(conv.workload(), workload), Pooling)
+    stage = workload.stages[-1]
+    again = msgspec.structs.replace(
+        stage, inputs=(*stage.inputs, workload.root.inputs[0]), input_elements=(*stage.input_elements, "f32")
+    )
+    changed = msgspec.structs.replace(workload, stages=(*workload.stages[:-1], again))
+    assert Pooling.of(conv.workload(), changed) == "behind the pooling it reads what it pools"
+
+
 def test_a_convolution_is_no_pooling() -> None:
     target = load_preset("cuda-sm90/f16-auto").target
     assert isinstance(target, GpuTarget)
     conv = varied(batch=2, size=(8, 8)).workload()
-    assert pooled(conv, conv, target) is None
+    assert pooled(conv, conv, target, 1e9) is None

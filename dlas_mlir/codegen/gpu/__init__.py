@@ -19,7 +19,11 @@
 | `mma.py`, `wgmma.py` | its sums by ldmatrix and mma.sync, or by wgmma |
 | `fragments.py` | where instructions leave sums |
 | `body.py` | the scalar bodies of stages |
-| `epilogue.py` | the stages behind the sums, and their results |
+| `behind.py` | the stages behind a root in some columns of a row, their operands and results |
+| `epilogue.py` | sums in shared memory, the stages behind them, and their results |
+| `pooling.py` | a pooling in the kernel of the product before it: how it reads that, its schedule |
+| `pooled_rule.py` | whether the two are one kernel: schedules that are tried, and what they cost |
+| `pooled_epilogue.py` | what a kernel does with its sums that a pooling reads |
 
 Kernels are `hal.executable.source` with one function on pointers, which iree-compile lowers as it stands; it is the
 PTX back end. What is emitted runs in NumPy in the tests (test/python/gpu_simulator), by PTX's definitions.

@@ -9,35 +9,33 @@ from collections.abc import Iterator
 from dlas_mlir.codegen.gpu import rule
 from dlas_mlir.codegen.gpu.pooling import PooledSchedule, Pooling
 from dlas_mlir.codegen.gpu.schedule import GpuSchedule
-from dlas_mlir.codegen.simt.together import alone
 from dlas_mlir.codegen.target import GpuTarget
 from dlas_mlir.codegen.workload import Access, Workload, element_bits
 
-_ROWS = (32, 64, 128, 256)
 
-
-def pooled(product: Workload, workload: Workload, target: GpuTarget) -> tuple[GpuSchedule, PooledSchedule] | None:
+def pooled(
+    product: Workload, workload: Workload, target: GpuTarget, alone: float
+) -> tuple[GpuSchedule, PooledSchedule] | None:
     """The schedules of a product and of the pooling of its result, where one kernel of both is estimated to be faster
-    than one for each; None where it is not, or there is none."""
+    than one for each; None where it is not, or there is none. `alone` is what a launch of the pooling costs."""
     pooling = Pooling.of(product, workload)
     if isinstance(pooling, str):
         return None
-    found = [(_cost(product, pooling, chosen, own, target), i, chosen, own)
-             for i, (chosen, own) in enumerate(_schedules(product, pooling, target))]  # fmt: skip
+    found = [(_cost(product, pooling, *one, target), one) for one in _schedules(product, pooling, target)]
     if not found:
         return None
-    cycles, _, chosen, own = min(found, key=lambda entry: entry[:2])
+    cycles, (chosen, own) = min(found, key=lambda entry: entry[0])
     outside = _bytes(product, stored=False) + _bytes(workload, read=False)
     together = max(cycles, _memory_cycles(outside, target)) + target.cost.launch_cycles
     first = rule.cost(product, rule.rule(product, target), target)
     apart = max(first, _memory_cycles(_bytes(product), target)) + target.cost.launch_cycles
-    apart += max(alone(workload, target), _memory_cycles(_bytes(workload), target))
+    apart += max(alone, _memory_cycles(_bytes(workload), target))
     return (chosen, own) if together < apart else None
 
 
 def _schedules(product: Workload, pooling: Pooling, target: GpuTarget) -> Iterator[tuple[GpuSchedule, PooledSchedule]]:
     """Of each size of a tile the patch of which the image has fewest, with all regular schedules of it."""
-    for rows in _ROWS:
+    for rows in rule.ROWS:
         if (own := _largest(pooling, rows)) is None:
             continue
         patch = pooling.patch(own, rows)

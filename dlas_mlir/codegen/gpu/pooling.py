@@ -92,6 +92,8 @@ def refusal(workload: Workload) -> str | None:
     for number, stage in enumerate(workload.stages):
         for item in (stage.initial, *(stage.inputs if number else ())):
             if isinstance(item, Access):
+                if item.tensor == read[0].tensor:
+                    return "behind the pooling it reads what it pools"
                 try:
                     layout = layout_of(workload, item, workload.tensors[item.tensor].element)
                 except NotAProduct as error:

@@ -19,7 +19,7 @@ from dlas_mlir.codegen.gpu.window import Window
 from dlas_mlir.codegen.target import GpuTarget
 from dlas_mlir.codegen.workload import Workload
 
-_ROWS, _COLUMNS, _WARPS, _STAGES = (32, 64, 128, 256), (32, 64, 128, 256), (16, 32, 64), (3, 4, 5, 6)
+ROWS, _COLUMNS, _WARPS, _STAGES = (32, 64, 128, 256), (32, 64, 128, 256), (16, 32, 64), (3, 4, 5, 6)
 _SPLITS = (1, 2, 4, 8)
 # Groups of output channels are a multiple of this.
 LEAST_COLUMNS = _COLUMNS[0]
@@ -66,7 +66,7 @@ def _some(workload: Workload, target: GpuTarget) -> list[GpuSchedule]:
 def _blocks(instruction: str, product: Product, target: GpuTarget) -> Iterator[GpuSchedule]:
     """Tiles that are not larger than they need be, in warps of all shapes, and stages that there are steps for; sums
     are split where there are too few tiles."""
-    rows = [size for size in _ROWS if size < 2 * product.m or size == _ROWS[0]]
+    rows = [size for size in ROWS if size < 2 * product.m or size == ROWS[0]]
     columns = _columns(product, _COLUMNS)
     stages = [count for count in _STAGES if count <= product.steps] or [2]
     for down, across, own, beside, count in itertools.product(rows, columns, _WARPS, _WARPS, stages):
@@ -92,7 +92,7 @@ def _splits(product: Product, down: int, across: int, target: GpuTarget) -> list
 def _groups(instruction: str, product: Product, target: GpuTarget, most_rows: int) -> Iterator[GpuSchedule]:
     """The same for wgmma, whose warpgroups do all columns of a tile; sums are split where there are too few tiles."""
     # Tiles of more than 128 rows are legal, and have not been measured.
-    rows = [size for size in _ROWS[1:] if size <= most_rows and (size < 2 * product.m or size == _ROWS[1])]
+    rows = [size for size in ROWS[1:] if size <= most_rows and (size < 2 * product.m or size == ROWS[1])]
     columns = _columns(product, _COLUMNS[:3])
     stages = [count for count in _STAGES if count <= product.steps or count == _STAGES[0]]
     halos = (False, True) if isinstance(Window.of(product), Window) else (False,)
