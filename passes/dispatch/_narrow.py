@@ -80,7 +80,7 @@ def buffers(module: ir.Module, element: ir.Type) -> set[tuple[int, int]]:
     # Each buffer by the result that is filled first.
     first: dict[tuple[int, int], tuple[int, int]] = {}
     members: dict[tuple[int, int], list[ir.Value]] = {}
-    wide = set()
+    wide, insertions = set(), set()
     for region in build.operations(module):
         if region.name != REGION:
             continue
@@ -92,13 +92,16 @@ def buffers(module: ir.Module, element: ir.Type) -> set[tuple[int, int]]:
             own, before = (build.identity(region), place), _before(op)
             first[own] = first.get(before, own) if before else own
             members.setdefault(first[own], []).append(region.results[place])
+            insertions.add(build.identity(op))
             known = before in first if before else _is_empty(op.operands[1])
             if not (known and len(op.operands) == 2 and len(list(value.uses)) == 1 and is_f32(value)):
                 wide.add(first[own])
     found = set()
     for own, results in members.items():
         uses = [use for result in results for use in result.uses]
-        if own not in wide and all(_fills(use) or may_be_narrow(use, element) for use in uses):
+        # What is inserted into a buffer, and not what its region returns, is no member.
+        filled = [use for use in uses if _fills(use) and build.identity(use.owner.operation) in insertions]
+        if own not in wide and all(use in filled or may_be_narrow(use, element) for use in uses):
             found |= {one for one, start in first.items() if start == own}
     return found
 

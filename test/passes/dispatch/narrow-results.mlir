@@ -342,3 +342,43 @@ func.func @returned_concatenation(%x: tensor<16xf32>) -> (tensor<32xf32>, tensor
   }
   return %3, %2 : tensor<32xf32>, tensor<32xf32>
 }
+
+// A region inserts twice into what another one fills: it stays as it is.
+// CHECK-LABEL: func.func @two_parts_at_once
+// CHECK: flow.dispatch.region -> (tensor<48xf32>)
+// CHECK: flow.dispatch.region -> (tensor<48xf32>)
+// CHECK: return
+func.func @two_parts_at_once(%x: tensor<16xf32>) -> tensor<48xf32> {
+  %1 = flow.dispatch.region -> (tensor<48xf32>) {
+    %e = tensor.empty() : tensor<16xf32>
+    %b = tensor.empty() : tensor<48xf32>
+    %a = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel"]} ins(%x : tensor<16xf32>) outs(%e : tensor<16xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %n = arith.negf %p : f32
+      linalg.yield %n : f32
+    } -> tensor<16xf32>
+    %i = tensor.insert_slice %a into %b[0] [16] [1] : tensor<16xf32> into tensor<48xf32>
+    flow.return %i : tensor<48xf32>
+  }
+  %2 = flow.dispatch.region -> (tensor<48xf32>) {
+    %e = tensor.empty() : tensor<16xf32>
+    %a = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel"]} ins(%x : tensor<16xf32>) outs(%e : tensor<16xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %n = arith.addf %p, %p : f32
+      linalg.yield %n : f32
+    } -> tensor<16xf32>
+    %i = tensor.insert_slice %a into %1[16] [16] [1] : tensor<16xf32> into tensor<48xf32>
+    %j = tensor.insert_slice %a into %i[32] [16] [1] : tensor<16xf32> into tensor<48xf32>
+    flow.return %j : tensor<48xf32>
+  }
+  %3 = flow.dispatch.region -> (tensor<48xf32>) {
+    %e = tensor.empty() : tensor<48xf32>
+    %a = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel"]} ins(%2 : tensor<48xf32>) outs(%e : tensor<48xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %n = arith.negf %p : f32
+      linalg.yield %n : f32
+    } -> tensor<48xf32>
+    flow.return %a : tensor<48xf32>
+  }
+  return %3 : tensor<48xf32>
+}
